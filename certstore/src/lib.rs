@@ -1,0 +1,16 @@
+//! Where certificates and revocation data are kept and found: files in folders, and an embedded
+//! SQLite store. It never sees mail, never holds a private key, never decides what is trusted,
+//! and never fetches from a network.
+
+mod error;
+mod files;
+mod scope;
+mod store;
+#[cfg(test)]
+mod testpki;
+mod view;
+
+pub use error::StoreError;
+pub use files::{FileSet, Fingerprint, Loaded, read_certificates, read_crls, read_limited};
+pub use store::{DEFAULT_TENANT, Store};
+pub use view::CertStore;

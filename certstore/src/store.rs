@@ -1,0 +1,306 @@
+//! The embedded store: one SQLite file, numbered forward-only migrations, the tenant in every key.
+//!
+//! It keeps what is known, never what is trusted, and no mail. A counter grows with every change
+//! of what a snapshot is made of; whoever sees it change reads again.
+
+use std::cmp::Ordering;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crl::Crl;
+use kenin_pki::name::Name;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
+
+use crate::{StoreError, scope};
+
+/// The tenant of a simple installation.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// An open store; cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    path: PathBuf,
+    pool: SqlitePool,
+}
+
+impl Store {
+    /// Opens or makes the file (0600) and brings its schema up to date. A schema newer than this
+    /// program's is refused.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        // SQLite itself would make it readable for all.
+        let made = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path);
+        made.map_err(|error| StoreError::read(path, error))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(TIME_LIMIT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(TIME_LIMIT)
+            .connect_with(options)
+            .await;
+        let store = match pool {
+            Ok(pool) => Self {
+                path: path.to_owned(),
+                pool,
+            },
+            Err(error) => return Err(database(path, &error)),
+        };
+        let migrator = Migrator::with_migrations(migrations());
+        match migrator.run(&store.pool).await {
+            Ok(()) => Ok(store),
+            Err(MigrateError::VersionMissing(found)) => Err(StoreError::NewerSchema {
+                path: path.to_owned(),
+                found,
+                known: migrations().last().map_or(0, |migration| migration.version),
+            }),
+            Err(error) => Err(database(path, &error)),
+        }
+    }
+
+    /// Keeps a certificate and its addresses; says whether it was new.
+    pub async fn put_certificate(
+        &self,
+        tenant: &str,
+        certificate: &Certificate,
+    ) -> Result<bool, StoreError> {
+        let mut change = self.pool.begin().await.map_err(|e| self.failed(&e))?;
+        let done = sqlx::query(
+            "INSERT INTO certificate (tenant, sha256, subject, der) VALUES (?, ?, ?, ?) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant)
+        .bind(certificate.sha256().as_slice())
+        .bind(certificate.subject().canonical())
+        .bind(certificate.der())
+        .execute(&mut *change)
+        .await
+        .map_err(|e| self.failed(&e))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for address in certificate.addresses().unwrap_or_default() {
+            sqlx::query(
+                "INSERT INTO address (tenant, address, sha256) VALUES (?, ?, ?) \
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(tenant)
+            .bind(address.to_string())
+            .bind(certificate.sha256().as_slice())
+            .execute(&mut *change)
+            .await
+            .map_err(|e| self.failed(&e))?;
+        }
+        self.commit(tenant, change).await?;
+        Ok(true)
+    }
+
+    /// Keeps a list unless one of the same scope is there that is as new; says whether it was
+    /// kept. An older list never replaces a newer one.
+    pub async fn put_crl(&self, tenant: &str, crl: &Crl) -> Result<bool, StoreError> {
+        let (issuer, scope, number) =
+            (crl.issuer().canonical(), scope::of(crl), scope::number(crl));
+        // Taken at once: two writers that both read first would deadlock.
+        let mut change = self
+            .pool
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(|e| self.failed(&e))?;
+        let held = sqlx::query(
+            "SELECT number, this_update FROM crl WHERE tenant = ? AND issuer = ? AND scope = ?",
+        )
+        .bind(tenant)
+        .bind(issuer)
+        .bind(scope.as_slice())
+        .fetch_optional(&mut *change)
+        .await
+        .map_err(|e| self.failed(&e))?;
+        if let Some(row) = held {
+            let held_number: Vec<u8> = row.try_get(0).map_err(|e| self.failed(&e))?;
+            let held_time: i64 = row.try_get(1).map_err(|e| self.failed(&e))?;
+            let new = (number.as_slice(), crl.this_update().0);
+            if scope::order(new, (held_number.as_slice(), held_time)) != Ordering::Greater {
+                return Ok(false);
+            }
+        }
+        sqlx::query(
+            "INSERT INTO crl (tenant, issuer, scope, number, this_update, next_update, der) \
+             VALUES (?, ?, ?, ?, ?, ?, ?) \
+             ON CONFLICT (tenant, issuer, scope) DO UPDATE SET number = excluded.number, \
+             this_update = excluded.this_update, next_update = excluded.next_update, \
+             der = excluded.der",
+        )
+        .bind(tenant)
+        .bind(issuer)
+        .bind(scope.as_slice())
+        .bind(&number)
+        .bind(crl.this_update().0)
+        .bind(crl.next_update().map(|time| time.0))
+        .bind(crl.der())
+        .execute(&mut *change)
+        .await
+        .map_err(|e| self.failed(&e))?;
+        self.commit(tenant, change).await?;
+        Ok(true)
+    }
+
+    /// All certificates.
+    pub async fn certificates(&self, tenant: &str) -> Result<Vec<Certificate>, StoreError> {
+        let rows = sqlx::query("SELECT der FROM certificate WHERE tenant = ? ORDER BY sha256")
+            .bind(tenant)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|e| self.failed(&e))?;
+        rows.iter().map(|row| self.certificate(row)).collect()
+    }
+
+    /// Certificates whose subject is this name.
+    pub async fn issuers_by_name(
+        &self,
+        tenant: &str,
+        name: &Name,
+    ) -> Result<Vec<Certificate>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT der FROM certificate WHERE tenant = ? AND subject = ? ORDER BY sha256",
+        )
+        .bind(tenant)
+        .bind(name.canonical())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|e| self.failed(&e))?;
+        rows.iter().map(|row| self.certificate(row)).collect()
+    }
+
+    /// All current revocation lists.
+    pub async fn crls(&self, tenant: &str) -> Result<Vec<Crl>, StoreError> {
+        let rows = sqlx::query("SELECT der FROM crl WHERE tenant = ? ORDER BY issuer, scope")
+            .bind(tenant)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|e| self.failed(&e))?;
+        rows.iter().map(|row| self.crl(row)).collect()
+    }
+
+    /// The current revocation lists in this issuer's name.
+    pub async fn crls_by_issuer(&self, tenant: &str, name: &Name) -> Result<Vec<Crl>, StoreError> {
+        let rows =
+            sqlx::query("SELECT der FROM crl WHERE tenant = ? AND issuer = ? ORDER BY scope")
+                .bind(tenant)
+                .bind(name.canonical())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|e| self.failed(&e))?;
+        rows.iter().map(|row| self.crl(row)).collect()
+    }
+
+    /// The counter of changes: 0 in a new store.
+    pub async fn revision(&self, tenant: &str) -> Result<i64, StoreError> {
+        let number = sqlx::query_scalar("SELECT number FROM revision WHERE tenant = ?")
+            .bind(tenant)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|e| self.failed(&e))?;
+        Ok(number.unwrap_or(0))
+    }
+
+    /// Counts that processing a message was aborted at this time (seconds since 1970) and says
+    /// how often within a day; older counts are forgotten.
+    pub async fn count_aborted(
+        &self,
+        tenant: &str,
+        hash: &[u8; 32],
+        now: i64,
+    ) -> Result<i64, StoreError> {
+        let since = now.saturating_sub(DAY);
+        sqlx::query("DELETE FROM aborted WHERE tenant = ? AND last_at < ?")
+            .bind(tenant)
+            .bind(since)
+            .execute(&self.pool)
+            .await
+            .map_err(|e| self.failed(&e))?;
+        sqlx::query_scalar(
+            "INSERT INTO aborted (tenant, hash, times, last_at) VALUES (?, ?, 1, ?) \
+             ON CONFLICT (tenant, hash) DO UPDATE SET times = times + 1, \
+             last_at = excluded.last_at RETURNING times",
+        )
+        .bind(tenant)
+        .bind(hash.as_slice())
+        .bind(now)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(|e| self.failed(&e))
+    }
+
+    /// Writes everything out and closes the file.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    async fn commit(
+        &self,
+        tenant: &str,
+        mut change: Transaction<'_, Sqlite>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO revision (tenant, number) VALUES (?, 1) \
+             ON CONFLICT (tenant) DO UPDATE SET number = number + 1",
+        )
+        .bind(tenant)
+        .execute(&mut *change)
+        .await
+        .map_err(|e| self.failed(&e))?;
+        change.commit().await.map_err(|e| self.failed(&e))
+    }
+
+    fn certificate(&self, row: &sqlx::sqlite::SqliteRow) -> Result<Certificate, StoreError> {
+        let der: Vec<u8> = row.try_get(0).map_err(|e| self.failed(&e))?;
+        Certificate::from_der(&der).map_err(|e| database(&self.path, &e))
+    }
+
+    fn crl(&self, row: &sqlx::sqlite::SqliteRow) -> Result<Crl, StoreError> {
+        let der: Vec<u8> = row.try_get(0).map_err(|e| self.failed(&e))?;
+        Crl::from_der(&der).map_err(|e| database(&self.path, &e))
+    }
+
+    fn failed(&self, error: &sqlx::Error) -> StoreError {
+        database(&self.path, error)
+    }
+}
+
+fn database(path: &Path, error: &dyn std::error::Error) -> StoreError {
+    StoreError::Database {
+        path: path.to_owned(),
+        message: error.to_string(),
+    }
+}
+
+/// Forward only: a number is never given twice, and a text that was released never changes.
+fn migrations() -> Vec<Migration> {
+    let start = include_str!("../migrations/0001_start.sql").into_sql_str();
+    vec![Migration::new(
+        1,
+        "start".into(),
+        MigrationType::Simple,
+        start,
+        false,
+    )]
+}
+
+/// The store's part of our budget for one message.
+const TIME_LIMIT: Duration = Duration::from_secs(2);
+const DAY: i64 = 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! What is known at one moment, merged from files and store, immutable and indexed by name.
+//!
+//! Revocation lists are monotonic here: of two lists of one issuer, key and scope only the newer
+//! is kept, whatever file the older one stands in; but a list that a known certificate of its
+//! issuer signed is never replaced by one that none did. The view never says what is trusted.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crl::Crl;
+use kenin_pki::crypto::PublicKey;
+use kenin_pki::name::Name;
+use kenin_pki::time::UnixTime;
+
+use crate::scope;
+
+/// Known certificates and revocation lists.
+#[derive(Default)]
+pub struct CertStore {
+    certificates: Vec<Certificate>,
+    by_subject: HashMap<Vec<u8>, Vec<usize>>,
+    crls: Vec<Crl>,
+    signed: Vec<bool>,
+    crls_by_issuer: HashMap<Vec<u8>, Vec<usize>>,
+}
+
+impl CertStore {
+    /// Indexes certificates and lists; the same certificate twice is kept once, and of two lists
+    /// of one scope the newer. `signers` are certificates besides (the anchors) that may have
+    /// signed lists.
+    pub fn new(certificates: Vec<Certificate>, crls: Vec<Crl>, signers: &[Certificate]) -> Self {
+        let mut seen = HashSet::new();
+        let mut view = Self::default();
+        for certificate in certificates {
+            if seen.insert(*certificate.sha256()) {
+                let key = certificate.subject().canonical().to_vec();
+                view.by_subject
+                    .entry(key)
+                    .or_default()
+                    .push(view.certificates.len());
+                view.certificates.push(certificate);
+            }
+        }
+        let mut signer_keys: HashMap<&[u8], Vec<&PublicKey>> = HashMap::new();
+        for one in view.certificates.iter().chain(signers) {
+            let name = one.subject().canonical();
+            signer_keys.entry(name).or_default().push(one.public_key());
+        }
+        let signed = |crl: &Crl| {
+            let keys = signer_keys.get(crl.issuer().canonical());
+            keys.into_iter()
+                .flatten()
+                .any(|key| crl.verify_signature(key).is_ok())
+        };
+        let marked = crls.into_iter().map(|crl| (signed(&crl), crl)).collect();
+        for (signed, crl) in newest(marked) {
+            let key = crl.issuer().canonical().to_vec();
+            view.crls_by_issuer
+                .entry(key)
+                .or_default()
+                .push(view.crls.len());
+            view.crls.push(crl);
+            view.signed.push(signed);
+        }
+        view
+    }
+
+    /// Certificates whose subject is this name, those with the key id first: a key id is a hint,
+    /// never a reason to leave a certificate out.
+    pub fn issuers(&self, name: &Name, key_id: Option<&[u8]>) -> Vec<Certificate> {
+        let positions = self.by_subject.get(name.canonical()).map(Vec::as_slice);
+        let mut found: Vec<Certificate> = pick(&self.certificates, positions).collect();
+        if let Some(wanted) = key_id {
+            found.sort_by_key(|one| match one.subject_key_id() {
+                Ok(Some(id)) if id == wanted => 0,
+                Ok(None) => 1,
+                _ => 2,
+            });
+        }
+        found
+    }
+
+    /// The current revocation lists in this issuer's name, whoever signed them.
+    pub fn crls(&self, issuer: &Name) -> Vec<Crl> {
+        let positions = self
+            .crls_by_issuer
+            .get(issuer.canonical())
+            .map(Vec::as_slice);
+        pick(&self.crls, positions).collect()
+    }
+
+    /// Every certificate known, for candidates of paths.
+    pub fn intermediates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    /// Every current revocation list.
+    pub fn all_crls(&self) -> &[Crl] {
+        &self.crls
+    }
+
+    /// Those current lists that a certificate known here signed.
+    pub fn signed_crls(&self) -> impl Iterator<Item = &Crl> {
+        self.crls
+            .iter()
+            .zip(&self.signed)
+            .filter_map(|(crl, signed)| signed.then_some(crl))
+    }
+
+    /// The earliest end of a list's time: from then on a status is stale.
+    pub fn next_update(&self) -> Option<UnixTime> {
+        self.crls
+            .iter()
+            .filter_map(Crl::next_update)
+            .min_by_key(|time| time.0)
+    }
+}
+
+impl std::fmt::Debug for CertStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (certificates, crls) = (self.certificates.len(), self.crls.len());
+        write!(
+            f,
+            "CertStore({certificates} certificates, {crls} revocation lists)"
+        )
+    }
+}
+
+/// Of each scope the newest list, signed ones first, in the order of first appearance.
+fn newest(crls: Vec<(bool, Crl)>) -> Vec<(bool, Crl)> {
+    let mut kept: Vec<(bool, Crl)> = Vec::new();
+    let mut places: HashMap<[u8; 32], usize> = HashMap::new();
+    for one in crls {
+        let place = *places.entry(scope::of(&one.1)).or_insert(kept.len());
+        match kept.get_mut(place) {
+            Some(held) => {
+                let order = one
+                    .0
+                    .cmp(&held.0)
+                    .then_with(|| scope::compare(&one.1, &held.1));
+                if order == Ordering::Greater {
+                    *held = one;
+                }
+            }
+            None => kept.push(one),
+        }
+    }
+    kept
+}
+
+fn pick<'a, T: Clone>(all: &'a [T], at: Option<&'a [usize]>) -> impl Iterator<Item = T> + 'a {
+    at.unwrap_or_default()
+        .iter()
+        .filter_map(|position| all.get(*position).cloned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use super::*;
+use crate::testpki::{ca, name};
+
+#[test]
+fn finds_by_name_and_prefers_the_key_id() {
+    let (one, same_name, other) = (ca("A"), ca("A"), ca("B"));
+    let view = CertStore::new(
+        [&one, &same_name, &other, &one]
+            .map(|ca| ca.certificate.clone())
+            .to_vec(),
+        Vec::new(),
+        &[],
+    );
+    assert_eq!(
+        view.intermediates().len(),
+        3,
+        "the same certificate is kept once"
+    );
+    assert_eq!(view.issuers(&name("A"), None).len(), 2);
+    assert_eq!(
+        view.issuers(&name("a"), None).len(),
+        2,
+        "names compare without case"
+    );
+    assert!(view.issuers(&name("C"), None).is_empty());
+    let id = same_name
+        .certificate
+        .subject_key_id()
+        .unwrap()
+        .map(<[u8]>::to_vec);
+    if let Some(id) = id {
+        let found = view.issuers(&name("A"), Some(&id));
+        assert_eq!(found[0].sha256(), same_name.certificate.sha256());
+        assert_eq!(found.len(), 2, "a key id is only a hint");
+    }
+}
+
+#[test]
+fn an_older_list_never_replaces_a_newer_one() {
+    let ca = ca("A");
+    let (old, new) = (ca.crl(Some(1), 2000), ca.crl(Some(2), 1000));
+    for order in [[&old, &new], [&new, &old]] {
+        let view = CertStore::new(Vec::new(), order.map(Clone::clone).to_vec(), &[]);
+        let held = view.crls(&name("A"));
+        assert_eq!(held.len(), 1);
+        assert_eq!(
+            held[0].sha256(),
+            new.sha256(),
+            "the number counts before the time"
+        );
+    }
+    let (old, new) = (ca.crl(None, 1000), ca.crl(None, 2000));
+    let view = CertStore::new(Vec::new(), vec![new.clone(), old], &[]);
+    assert_eq!(view.crls(&name("A"))[0].sha256(), new.sha256());
+    assert_eq!(view.next_update().map(|time| time.0), Some(3000));
+}
+
+#[test]
+fn lists_of_different_authorities_do_not_replace_each_other() {
+    let (a, b, namesake) = (ca("A"), ca("B"), ca("A"));
+    let lists = vec![
+        a.crl(Some(1), 1000),
+        b.crl(Some(9), 1000),
+        namesake.crl(Some(9), 1000),
+    ];
+    let view = CertStore::new(Vec::new(), lists, &[]);
+    assert_eq!(view.all_crls().len(), 3);
+    assert_eq!(
+        view.crls(&name("A")).len(),
+        2,
+        "another key of the same name is another scope"
+    );
+}
+
+#[test]
+fn a_list_that_nobody_known_signed_replaces_no_signed_one() {
+    let ca = ca("A");
+    let (good, other) = (ca.crl(Some(1), 1000), ca.crl(Some(9), 9000));
+    // One octet of the signature is another.
+    let mut der = other.der().to_vec();
+    *der.last_mut().unwrap() ^= 1;
+    let forged = Crl::from_der(&der).unwrap();
+    for signers in [vec![ca.certificate.clone()], Vec::new()] {
+        for order in [[&good, &forged], [&forged, &good]] {
+            let lists = order.map(Clone::clone).to_vec();
+            let view = CertStore::new(Vec::new(), lists, &signers);
+            let held = view.crls(&name("A"));
+            assert_eq!(held.len(), 1);
+            let newest = if signers.is_empty() { &forged } else { &good };
+            assert_eq!(held[0].sha256(), newest.sha256());
+            assert_eq!(view.signed_crls().count(), signers.len());
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! One target function a parser. `fuzz/run NAME` feeds them by libFuzzer; `cargo test` replays the
+//! kept corpus and every past crash through the same functions, so that neither can rot.
+//!
+//! A target asserts a property of its parser, not only that it does not panic.
+
+mod mail;
+mod pki;
+mod smtp;
+
+pub use mail::{entity, mailbox, scrub, signed_data, stamp_writer, trust_toml};
+pub use pki::{ber, certificate, crl, path};
+pub use smtp::{smtp_client, smtp_server};
+
+/// A function that is fed arbitrary bytes and panics when the parser breaks a promise.
+pub type Target = fn(&[u8]);
+
+/// Every target by name; the corpus of each is `fuzz/corpus/NAME/`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("ber", ber),
+    ("certificate", certificate),
+    ("crl", crl),
+    ("entity", entity),
+    ("mailbox", mailbox),
+    ("path", path),
+    ("scrub", scrub),
+    ("signed_data", signed_data),
+    ("smtp_client", smtp_client),
+    ("smtp_server", smtp_server),
+    ("stamp_writer", stamp_writer),
+    ("trust_toml", trust_toml),
+];

@@ -1,0 +1,118 @@
+//! Targets for what `smime/` and `policy/` read and write.
+
+use kenin_pki::UnixTime;
+use kenin_policy::scrub::Scrubber;
+use kenin_policy::step::{Answer, Case, run};
+use kenin_policy::trust::PathOptions;
+use kenin_policy::{HeaderEdits, MailRules, ResultWord, StampContext, TrustPolicy, header, stamp};
+use kenin_smime::{Examined, Limits, examine, examine_cms};
+
+const NOW: UnixTime = UnixTime(1_790_000_000);
+
+/// What the reader reports lies inside the message, and counts stay below the caps.
+pub fn entity(data: &[u8]) {
+    let limits = Limits::default();
+    let examined = examine(data, &limits, &[]);
+    for field in &examined.fields {
+        assert!(field.name.start <= field.name.end && field.name.end <= field.whole.end);
+        assert!(field.whole.end <= data.len());
+    }
+    assert!(examined.body.start <= examined.body.end && examined.body.end <= data.len());
+    bounded(&examined, &limits);
+}
+
+/// Bare CMS keeps the caps too.
+pub fn signed_data(data: &[u8]) {
+    let limits = Limits::default();
+    bounded(&examine_cms(data, None, &limits, &[]), &limits);
+    bounded(&examine_cms(data, Some(b"content"), &limits, &[]), &limits);
+}
+
+fn bounded(examined: &Examined, limits: &Limits) {
+    for signature in &examined.signatures {
+        assert!(signature.certificates.len() <= limits.certificates);
+        assert!(signature.signers.len() <= limits.signers);
+        assert!(!signature.section.is_empty() && signature.section.len() < 1024);
+    }
+}
+
+/// An address that is taken for the sender's stands in the field as it is, on one line.
+pub fn mailbox(data: &[u8]) {
+    let mut raw = b"From: ".to_vec();
+    raw.extend_from_slice(data);
+    raw.extend_from_slice(b"\r\n\r\nbody\r\n");
+    let field = kenin_policy::mailbox::from_field(&raw, &header::scan(&raw));
+    if let Ok(mailbox) = field.mailbox {
+        assert!(!mailbox.written.chars().any(char::is_control));
+        assert!(mailbox.written.contains('@'));
+    }
+}
+
+/// After scrubbing, nothing is left that claims to be ours; nothing else has moved.
+pub fn scrub(data: &[u8]) {
+    let scrubber = Scrubber::new("smime.gw.example", &["gw.example".to_owned()]);
+    let remove = scrubber.ranges(data, &header::scan(data));
+    let mut at = 0;
+    for range in &remove {
+        assert!(at <= range.start && range.start < range.end && range.end <= data.len());
+        at = range.end;
+    }
+    let left = HeaderEdits {
+        remove,
+        prepend: Vec::new(),
+    }
+    .apply(data);
+    let header = header::scan(&left);
+    for field in &header.fields {
+        assert!(!scrubber.claims(&left, field), "a claim is left");
+    }
+}
+
+/// Whatever the mail says, our fields are whole lines, stand once, and never say `pass` where no
+/// authority is trusted.
+pub fn stamp_writer(data: &[u8]) {
+    let trust = TrustPolicy::from_parts(Vec::new(), PathOptions::default());
+    let case = Case::new(data, &trust, &[], NOW, &Limits::default());
+    let verdict = run(&case, |_| Answer::Unavailable("nobody is asked".to_owned())).verdict;
+    assert_ne!(verdict.result, Some(ResultWord::Pass), "nobody is trusted");
+    let context = StampContext {
+        authserv_id: "smime.gw.example",
+        site_authserv_ids: &[],
+        key: None,
+        id: "01",
+        now: NOW,
+    };
+    let edits = stamp(data, &verdict, &context);
+    let mut before = 0;
+    for byte in &edits.prepend {
+        assert!(*byte == b'\r' || *byte == b'\n' || (b' '..=b'~').contains(byte) || *byte == b'\t');
+        assert_eq!(*byte == b'\n', before == b'\r', "no bare CR or LF");
+        before = *byte;
+    }
+    let scrubber = Scrubber::new("smime.gw.example", &[]);
+    let stamped = edits.apply(data);
+    let header = header::scan(&stamped);
+    let ours = header
+        .fields
+        .iter()
+        .filter(|field| scrubber.claims(&stamped, field))
+        .count();
+    assert_eq!(
+        ours,
+        usize::from(!edits.prepend.is_empty()),
+        "exactly one set"
+    );
+}
+
+/// A policy file is read or refused; a refusal says where.
+pub fn trust_toml(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Err(error) = TrustPolicy::from_toml(text, "trust.toml", &|_| Ok(Vec::new())) {
+        assert!(!error.to_string().is_empty());
+    }
+    if let Err(error) = MailRules::from_toml(text, "mail.toml") {
+        assert!(!error.to_string().is_empty());
+    }
+}

@@ -1,0 +1,132 @@
+//! What the machine and the moment make of the configuration: dates, ports, folders, the store,
+//! the next hop.
+
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use kenin_certstore::{Store, StoreError};
+use kenin_pki::name::Name;
+
+use super::{Finding, warning};
+use crate::config::{Config, ConfigError};
+use crate::pipeline::{now, unix_time};
+use crate::snapshot::Snapshot;
+
+/// Dates of what is trusted and known.
+pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let file = snapshot.config.trust_file();
+    let now = unix_time(now());
+    let mut warn = |text: String| findings.push(warning(ConfigError::new(&file, text)));
+    for anchor in snapshot.trust.anchors() {
+        match anchor.certificate.not_after() {
+            Ok(end) if end.0 < now.0 => warn(format!("anchor \"{}\" expired {end}", anchor.name)),
+            Ok(_) => {}
+            Err(_) => warn(format!(
+                "anchor \"{}\" has no readable end date",
+                anchor.name
+            )),
+        }
+    }
+    for one in snapshot.known.intermediates() {
+        if let Ok(end) = one.not_after()
+            && end.0 < now.0
+        {
+            warn(format!("intermediate {} expired {end}", one.subject()));
+        }
+    }
+    for crl in snapshot.known.all_crls() {
+        let name: &Name = crl.issuer();
+        match crl.next_update() {
+            Some(next) if next.0 < now.0 => {
+                warn(format!(
+                    "the revocation list of {name} was due to be replaced {next}"
+                ));
+            }
+            Some(_) => {}
+            None => warn(format!(
+                "the revocation list of {name} names no next update"
+            )),
+        }
+    }
+}
+
+/// Ports, folders, the store, the next hop.
+pub(super) fn machine(config: &Config, findings: &mut Vec<Finding>) {
+    let keys = (0..config.listeners.len()).map(|index| format!("listener.{index}.address"));
+    let mail = config
+        .listeners
+        .iter()
+        .map(|listener| listener.address)
+        .zip(keys);
+    for (address, key) in mail.chain(config.http.map(|http| (http, "http.address".to_owned()))) {
+        match TcpListener::bind(address) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                let text = format!("{address} is in use");
+                let hint = "fine if it is Kenin itself that is running";
+                findings.push(warning(config.mistake(&key, text).hint(hint)));
+            }
+            Err(error) => {
+                let text = format!("cannot listen on {address}: {error}");
+                findings.push(config.mistake(&key, text).into());
+            }
+        }
+    }
+    if let Err(error) = writable(&config.state_dir) {
+        let text = format!(
+            "{}: cannot write there: {error}",
+            config.state_dir.display()
+        );
+        findings.push(config.mistake("state_dir", text).into());
+    } else if config.store.exists()
+        && let Some(error) = store(&config.store)
+    {
+        findings.push(config.mistake("store.path", error).into());
+    }
+    if !reachable(&config.next_hop.address) {
+        let text = format!("nobody answers at {}", config.next_hop.address);
+        findings.push(warning(config.mistake("next_hop.address", text)));
+    }
+}
+
+/// Whether files can be made there; a folder that is not there yet will be made by `run`.
+fn writable(folder: &Path) -> std::io::Result<()> {
+    let there = folder
+        .ancestors()
+        .find(|path| path.is_dir())
+        .unwrap_or(folder);
+    tempfile::tempfile_in(there).map(drop)
+}
+
+/// Opens the store as `run` would.
+fn store(path: &Path) -> Option<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Some(error.to_string()),
+    };
+    runtime.block_on(async {
+        match Store::open(path).await {
+            Ok(store) => {
+                store.close().await;
+                None
+            }
+            // A store that is busy belongs to a service that runs.
+            Err(StoreError::Database { .. }) if path.with_extension("sqlite-wal").exists() => None,
+            Err(error) => Some(error.to_string()),
+        }
+    })
+}
+
+fn reachable(address: &str) -> bool {
+    let addresses = address.to_socket_addrs().into_iter().flatten();
+    addresses
+        .take(4)
+        .any(|one| TcpStream::connect_timeout(&one, PATIENCE).is_ok())
+}
+
+const PATIENCE: Duration = Duration::from_secs(3);

@@ -1,0 +1,108 @@
+//! What the files say of each other: nothing here looks at the clock or beyond the files.
+
+use std::os::unix::fs::PermissionsExt;
+
+use kenin_pki::path::RevocationMode;
+
+use super::{Finding, warning};
+use crate::config::{Config, ConfigError, ListenerMode};
+use crate::snapshot::Snapshot;
+
+/// `kenin.toml`.
+pub(super) fn settings(config: &Config, findings: &mut Vec<Finding>) {
+    let id = &config.authserv_id;
+    if *id == config.hostname || config.site_authserv_ids.contains(id) {
+        let text = format!("\"{id}\" is also another filter's authserv-id here");
+        let hint = format!(
+            "Kenin removes every Authentication-Results of its own id; the default is \
+             \"smime.{}\"",
+            config.hostname
+        );
+        findings.push(warning(config.mistake("authserv_id", text).hint(hint)));
+    }
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let everybody = ["192.0.2.1", "2001:db8::1"].iter().any(|text| {
+            let address = text.parse();
+            address.is_ok_and(|address| {
+                listener
+                    .trusted_peers
+                    .iter()
+                    .any(|network| network.contains(address))
+            })
+        });
+        if everybody && !listener.address.ip().is_loopback() {
+            let key = format!("listener.{index}.trusted_peers");
+            let text = "strangers may say with XFORWARD that they are somebody else";
+            findings.push(warning(config.mistake(&key, text)));
+        }
+    }
+    if config.http.is_none() {
+        let text = "no [http] address: there will be no metrics, and \"kenin health\" cannot ask";
+        findings.push(warning(config.mistake("http", text)));
+    }
+    match &config.stamp_key {
+        None => {
+            let text = "no [stamp] key: mail will be stamped without X-Kenin-Verdict";
+            findings.push(warning(config.mistake("stamp", text)));
+        }
+        Some(path) => {
+            let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
+            // What is open to everybody is an error, told where the key is read.
+            if mode & 0o077 == 0o040 {
+                let text = format!("{} can be read by its group", path.display());
+                let hint = format!("chmod 600 {}", path.display());
+                findings.push(warning(config.mistake("stamp.key", text).hint(hint)));
+            }
+        }
+    }
+}
+
+/// `mail.toml` beside the listeners.
+pub(super) fn mail(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let config = &snapshot.config;
+    for (index, listener) in config.listeners.iter().enumerate() {
+        if listener.mode == ListenerMode::AfterQueue && snapshot.mail.may_refuse() {
+            let key = format!("listener.{index}.mode");
+            let text = "mail.toml refuses mail that the MTA has accepted: it will bounce it, to \
+                        senders that may be forged";
+            let hint = "use \"before-queue\", or leave enforce = \"strict\" out of mail.toml";
+            findings.push(warning(config.mistake(&key, text).hint(hint)));
+        }
+    }
+}
+
+/// `trust.toml` and what it names.
+pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let file = snapshot.config.trust_file();
+    if snapshot.trust.anchors().is_empty() {
+        let text = "no [[anchor]]: every signature will be \"policy (issuer-not-trusted)\"";
+        let error = ConfigError::new(&file, text).hint("kenin trust add ROOT.pem");
+        findings.push(warning(error));
+    }
+    let signed: Vec<_> = snapshot
+        .known
+        .signed_crls()
+        .map(|crl| crl.sha256())
+        .collect();
+    for crl in snapshot.known.all_crls() {
+        if !signed.contains(&crl.sha256()) {
+            let text = format!(
+                "the revocation list of {} is signed by no certificate that is known here",
+                crl.issuer()
+            );
+            let hint = "add its issuer's certificate to the intermediates, or remove the list";
+            findings.push(warning(ConfigError::new(&file, text).hint(hint)));
+        }
+    }
+    for anchor in snapshot.trust.anchors() {
+        let required = anchor.settings.revocation == RevocationMode::Required;
+        if required && snapshot.known.crls(anchor.certificate.subject()).is_empty() {
+            let text = format!(
+                "anchor \"{}\": no revocation list of it is here, and its signatures need one",
+                anchor.name
+            );
+            let hint = "without one they are \"temperror (revocation-unavailable)\"";
+            findings.push(warning(ConfigError::new(&file, text).hint(hint)));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+use crate::init::{InitOptions, Mode, postfix};
+
+fn made(dir: &Path) -> CheckOptions {
+    let options = InitOptions {
+        dir: dir.join("etc"),
+        state_dir: dir.join("state"),
+        ..InitOptions::new(Mode::BeforeQueue, "gw.example.jp")
+    };
+    postfix(&options).unwrap();
+    CheckOptions {
+        config: vec![dir.join("etc/kenin.toml")],
+        offline: true,
+        deny_warnings: false,
+    }
+}
+
+fn change(dir: &Path, name: &str, from: &str, to: &str) {
+    let path = dir.join(name);
+    let old = fs::read_to_string(&path).unwrap();
+    assert!(old.contains(from), "{name} has no {from}");
+    fs::write(&path, old.replace(from, to)).unwrap();
+}
+
+#[test]
+fn what_init_writes_has_no_mistake_but_a_missing_anchor() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let report = check(&options);
+    assert!(report.ok, "{}", report.to_text());
+    let messages: Vec<&str> = report.findings.iter().map(|f| f.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        ["no [[anchor]]: every signature will be \"policy (issuer-not-trusted)\""]
+    );
+    let strict = check(&CheckOptions {
+        deny_warnings: true,
+        ..options
+    });
+    assert_eq!(
+        (strict.ok, strict.exit_code()),
+        (false, Exit::Configuration)
+    );
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_its_line_and_the_one_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        "authserv_id =",
+        "autserv_id =",
+    );
+    let report = check(&options);
+    assert_eq!(report.exit_code(), Exit::Configuration);
+    let text = report.to_text();
+    assert!(text.starts_with("error: "), "{text}");
+    assert!(
+        text.contains("kenin.toml:11:1: unknown field `autserv_id`"),
+        "{text}"
+    );
+    assert!(text.contains("(did you mean \"authserv_id\"?)"), "{text}");
+    assert!(
+        text.contains(" 11 | autserv_id = \"smime.gw.example.jp\"\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("1 error, 0 warnings\n"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    assert_eq!(json["ok"], false);
+    assert_eq!(json["findings"][0]["line"], 11);
+    assert_eq!(json["findings"][0]["severity"], "error");
+    assert_eq!(json["findings"][0]["hint"], "did you mean \"authserv_id\"?");
+}
+
+#[test]
+fn policy_files_are_checked_too() {
+    for (name, text) in [("trust.toml", "[[ancor]]\n"), ("mail.toml", "[[ruel]]\n")] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = made(dir.path());
+        fs::write(dir.path().join("etc").join(name), format!("# one\n{text}")).unwrap();
+        let report = check(&options);
+        let finding = &report.findings[0];
+        assert_eq!(finding.severity, Severity::Error);
+        assert_eq!(finding.line, Some(2), "{}", finding.message);
+        assert!(finding.file.as_ref().unwrap().ends_with(name));
+        assert_eq!(finding.column, Some(3), "{}", finding.message);
+        let hint = finding.hint.as_deref().unwrap();
+        assert!(hint.starts_with("did you mean "), "{hint}");
+    }
+}
+
+#[test]
+fn a_shared_authserv_id_and_a_readable_key_are_warnings() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        "\"smime.gw.example.jp\"",
+        "\"gw.example.jp\"",
+    );
+    let key = dir.path().join("etc/stamp.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    let report = check(&options);
+    assert!(report.ok);
+    let text = report.to_text();
+    assert!(
+        text.contains("\"gw.example.jp\" is also another filter's authserv-id here"),
+        "{text}"
+    );
+    assert!(
+        text.contains("stamp.key can be read by its group (chmod 600 "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_stamp_key_that_everybody_can_read_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let key = dir.path().join("etc/stamp.key");
+    for mode in [0o644, 0o620, 0o601] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let report = check(&options);
+        assert_eq!(report.exit_code(), Exit::Configuration, "{mode:o}");
+        let text = report.to_text();
+        assert!(
+            text.contains("can be read or changed by anybody (chmod 600 "),
+            "{text}"
+        );
+        assert_eq!(text.matches("stamp.key: ").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn refusing_after_the_queue_is_a_warning_at_the_mode() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    change(dir.path(), "etc/mail.toml", "# [[rule]]", "[[rule]]");
+    change(dir.path(), "etc/mail.toml", "# when", "when");
+    change(dir.path(), "etc/mail.toml", "# then", "then");
+    let warned = |report: &Report| report.to_text().contains("it will bounce it");
+    assert!(!warned(&check(&options)));
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        "\"before-queue\"",
+        "\"after-queue\"",
+    );
+    let report = check(&options);
+    assert!(report.ok && warned(&report), "{}", report.to_text());
+    assert!(
+        report
+            .findings
+            .iter()
+            .all(|finding| finding.severity == Severity::Warning)
+    );
+}
+
+#[test]
+fn a_missing_key_file_is_an_error_at_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    fs::remove_file(dir.path().join("etc/stamp.key")).unwrap();
+    let report = check(&options);
+    assert!(!report.ok);
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|f| f.line.is_some() && f.message.contains("stamp.key"))
+    );
+}
+
+#[test]
+fn the_environment_is_looked_at_unless_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = CheckOptions {
+        offline: false,
+        ..made(dir.path())
+    };
+    let address = taken.local_addr().unwrap().to_string();
+    change(dir.path(), "etc/kenin.toml", "127.0.0.1:10025", &address);
+    let text = check(&options).to_text();
+    assert!(text.contains(&format!("{address} is in use")), "{text}");
+    let text = check(&CheckOptions {
+        offline: true,
+        ..options
+    })
+    .to_text();
+    assert!(!text.contains("is in use"), "{text}");
+}

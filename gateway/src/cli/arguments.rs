@@ -1,0 +1,380 @@
+//! The command line as types: clap's derive reads this file, and `completions` and `man` are made
+//! from it. Never does any work; each command's module does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kenin",
+    version,
+    about = "A secure-mail gateway that verifies S/MIME and stamps what it found",
+    long_about = "Kenin stands on the mail route, verifies S/MIME signatures over the bytes as \
+                  received, and stamps what was found. It changes no signed byte and loses no mail.",
+    after_help = Exit::help(),
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Configuration file; may be repeated, later ones win [default: $KENIN_CONFIG or
+    /// /etc/kenin/kenin.toml; none for verify and explain]
+    // Not clap's `env`: what `verify` trusts must stand on its command line.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// Colour on standard output
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub color: Colour,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// How a reading command writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Jsonl,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show everything on this machine: an authority, the gateway, mail that is good and bad
+    #[command(after_help = Exit::help())]
+    Demo(Demo),
+    /// Write a commented configuration and print the lines for the mail server
+    #[command(after_help = Exit::help())]
+    Init(Init),
+    /// Run the service
+    #[command(after_help = Exit::help())]
+    Run(Run),
+    /// Check the configuration, then what it needs around it
+    #[command(after_help = Exit::help())]
+    Check(Check),
+    /// Verify mail files with the engine of the service
+    #[command(after_help = Exit::help(), long_about = "Verify mail files (message/rfc822) or bare CMS files (DER, BER, PEM or \
+                  base64; with --content for a detached one) with the same engine as the service.\n\nLone LF \
+                  line ends are taken as CRLF, as an SMTP client would have sent them. Several \
+                  files are verified in parallel; output keeps the order given. Without --config \
+                  only what the options name is trusted.")]
+    Verify(Verify),
+    /// Explain every step from the bytes of a mail file to its verdict
+    #[command(after_help = Exit::help())]
+    Explain(Explain),
+    /// List, add and remove the trust anchors in trust.toml
+    #[command(after_help = Exit::help(), subcommand_required = true)]
+    Trust(Trust),
+    /// Ask the running service whether it is ready
+    #[command(after_help = Exit::help())]
+    Health(Health),
+    /// Print a completion script for a shell
+    #[command(after_help = Exit::help())]
+    Completions(Completions),
+    /// Print the manual page, or write one page a command
+    #[command(after_help = Exit::help())]
+    Man(Man),
+    /// Print the version
+    #[command(after_help = Exit::help())]
+    Version(Version),
+}
+
+/// `kenin demo`.
+#[derive(Debug, Clone, Args)]
+pub struct Demo {
+    /// Check the results and end, instead of staying up
+    #[arg(long)]
+    pub once: bool,
+    /// Work in this folder and keep it, instead of in a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// How to write the results
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `kenin init`.
+#[derive(Debug, Clone, Args)]
+pub struct Init {
+    /// The mail server to write for
+    #[arg(value_enum, default_value_t = MailServer::Postfix)]
+    pub server: MailServer,
+    /// Where Kenin stands on the route
+    #[arg(long, value_enum, default_value_t = Mode::BeforeQueue)]
+    pub mode: Mode,
+    /// Folder to write the configuration to
+    #[arg(long, value_name = "DIR", default_value = "/etc/kenin")]
+    pub dir: PathBuf,
+    /// State folder [default: /var/lib/kenin, or `state` below --dir elsewhere than /etc/kenin]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// This host's name [default: what the system says]
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Address the gateway listens on for mail
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10025")]
+    pub listen: std::net::SocketAddr,
+    /// Address mail is handed on to
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10026")]
+    pub next_hop: std::net::SocketAddr,
+    /// Address of the health and metrics listener
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9025")]
+    pub http: std::net::SocketAddr,
+    /// Service of master.cf that takes mail from outside, for --mode before-queue
+    #[arg(long, value_name = "SERVICE", default_value = "smtp/inet")]
+    pub service: String,
+    /// Overwrite files that exist; never the key
+    #[arg(long)]
+    pub force: bool,
+    /// Say what would be written, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Mail servers `init` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MailServer {
+    /// Postfix
+    Postfix,
+}
+
+/// Where Kenin stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// `smtpd_proxy_filter`: before Postfix takes the mail
+    BeforeQueue,
+    /// `content_filter`: after Postfix took it
+    AfterQueue,
+}
+
+/// `kenin run`.
+#[derive(Debug, Clone, Args)]
+pub struct Run {
+    /// How log lines look [default: that of the configuration]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Log formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Pretty,
+    /// key=value
+    Logfmt,
+    /// One JSON object a line
+    Json,
+}
+
+/// `kenin check`.
+#[derive(Debug, Clone, Args)]
+pub struct Check {
+    /// Only the files, not the ports and services around them
+    #[arg(long)]
+    pub offline: bool,
+    /// Warnings count as errors
+    #[arg(long)]
+    pub deny_warnings: bool,
+    /// How to write the findings
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// What to trust, and when: shared by `verify` and `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct TrustOptions {
+    /// Trust anchor: a PEM or DER file, or a folder of them
+    #[arg(long, value_name = "PATH")]
+    pub anchor: Vec<PathBuf>,
+    /// Intermediate certificates: a PEM or DER file, or a folder of them
+    #[arg(long, value_name = "PATH")]
+    pub intermediate: Vec<PathBuf>,
+    /// Revocation lists: a PEM or DER file, or a folder of them
+    #[arg(long, value_name = "PATH")]
+    pub crl: Vec<PathBuf>,
+    /// Whether a fresh, trusted revocation status is needed [default: required]
+    #[arg(long, value_enum, value_name = "RULE")]
+    pub revocation: Option<Revocation>,
+    /// Time to verify at (RFC 3339), for certificates and revocation lists alike [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    pub at: Option<String>,
+    /// Acceptable certificate policy (user-initial-policy-set of RFC 5280)
+    #[arg(long, value_name = "OID")]
+    pub initial_policy: Vec<String>,
+    /// Require a valid certificate policy (initial-explicit-policy)
+    #[arg(long)]
+    pub require_explicit_policy: bool,
+    /// Forbid policy mapping (initial-policy-mapping-inhibit)
+    #[arg(long)]
+    pub inhibit_policy_mapping: bool,
+    /// Do not take anyPolicy for any policy (initial-any-policy-inhibit)
+    #[arg(long)]
+    pub inhibit_any_policy: bool,
+    /// Content of a detached CMS file
+    #[arg(long, value_name = "FILE")]
+    pub content: Option<PathBuf>,
+}
+
+/// Strictness about revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Revocation {
+    /// Without a fresh status the result is `temperror`
+    Required,
+    /// A status counts when there is one
+    IfAvailable,
+    /// Not looked at
+    Off,
+}
+
+/// `kenin verify`.
+#[derive(Debug, Clone, Args)]
+pub struct Verify {
+    /// What to trust.
+    #[command(flatten)]
+    pub trust: TrustOptions,
+    /// How to write the verdicts
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Files to verify; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// `kenin explain`.
+#[derive(Debug, Clone, Args)]
+pub struct Explain {
+    /// What to trust.
+    #[command(flatten)]
+    pub trust: TrustOptions,
+    /// How to write the explanation
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// File to explain; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `kenin trust`.
+#[derive(Debug, Clone, Args)]
+pub struct Trust {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TrustCommand,
+}
+
+/// The verbs of `kenin trust`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TrustCommand {
+    /// List the anchors of trust.toml
+    #[command(after_help = Exit::help())]
+    List {
+        /// How to write the list
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Trust a certificate: copy it to anchors/ and add it to trust.toml
+    #[command(after_help = Exit::help())]
+    Add(TrustAdd),
+    /// Take an anchor out of trust.toml; its file stays
+    #[command(after_help = Exit::help())]
+    Remove {
+        /// Name of the anchor
+        name: String,
+        /// Say what would change, change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// `kenin trust add`.
+#[derive(Debug, Clone, Args)]
+pub struct TrustAdd {
+    /// The certificate, PEM or DER
+    pub file: PathBuf,
+    /// Name of the anchor [default: made from the subject]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Whether a fresh revocation status is needed below it
+    #[arg(long, value_enum, default_value_t = Revocation::Required, value_name = "RULE")]
+    pub revocation: Revocation,
+    /// How much of what was found may leave
+    #[arg(long, value_enum, default_value_t = Disclosure::Full)]
+    pub disclosure: Disclosure,
+    /// Add it although it is no authority, has expired, or its key is too short
+    #[arg(long)]
+    pub force: bool,
+    /// Say what would change, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Disclosure of an anchor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Disclosure {
+    /// Everything
+    Full,
+    /// The verdict and nothing of the certificate
+    VerdictOnly,
+}
+
+/// `kenin health`.
+#[derive(Debug, Clone, Args)]
+pub struct Health {
+    /// Wait until it is ready, at most this long
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "60")]
+    pub wait: Option<u64>,
+    /// Address to ask [default: that of the configuration]
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<std::net::SocketAddr>,
+}
+
+/// `kenin completions`.
+#[derive(Debug, Clone, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `kenin man`.
+#[derive(Debug, Clone, Args)]
+pub struct Man {
+    /// Write one page a command to this folder
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `kenin version`.
+#[derive(Debug, Clone, Args)]
+pub struct Version {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}

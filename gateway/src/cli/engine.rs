@@ -1,0 +1,335 @@
+//! The engine of the service for one file: the same case, steps and judgement, with an answerer that
+//! knows only the files the options (and, with `--config`, trust.toml) name. Fetches nothing.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use kenin_certstore::{CertStore, StoreError, read_certificates, read_crls};
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crl::Crl;
+use kenin_pki::name::Name;
+use kenin_pki::oid::OidBuf;
+use kenin_pki::path::RevocationMode;
+use kenin_pki::time::UnixTime;
+use kenin_policy::Verdict;
+use kenin_policy::step::{self, Answer, Case, Question};
+use kenin_policy::trust::{Anchor, AnchorSettings, PathOptions, TrustPolicy};
+use kenin_smime::{Examined, Limits, examine_cms};
+
+use crate::pipeline;
+
+use super::arguments::{Revocation, TrustOptions};
+use super::input::{self, Kind};
+use crate::exit::{Exit, Failure};
+
+/// Everything needed to judge a file.
+pub(super) struct Engine {
+    pub(super) trust: TrustPolicy,
+    pub(super) store: CertStore,
+    pub(super) time: UnixTime,
+    limits: Limits,
+    content: Option<Vec<u8>>,
+}
+
+/// A verdict with the facts under it.
+pub(super) struct Judged {
+    pub(super) verdict: Verdict,
+    pub(super) examined: Examined,
+    pub(super) kind: Kind,
+    /// The bytes that were judged: mail with CRLF line ends.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Engine {
+    /// From the options, on top of the configuration if one is named.
+    pub(super) fn new(config: &[PathBuf], options: &TrustOptions) -> Result<Self, Failure> {
+        let time = match &options.at {
+            None => now(),
+            Some(text) => UnixTime::parse_rfc3339(text).ok_or_else(|| {
+                let what = "is not a time like 2026-11-22T00:00:00Z";
+                Failure::new(Exit::Usage, format!("--at {text} {what} (RFC 3339)"))
+            })?,
+        };
+        let mut sources = Sources::default();
+        if !config.is_empty() {
+            sources.add_config(config)?;
+        }
+        sources.add_options(options)?;
+        if sources.anchors.is_empty() {
+            let how = "name --anchor PATH, or --config FILE with an anchor in its trust.toml";
+            eprintln!("kenin: nothing is trusted: {how}");
+        }
+        let path_options = path_options(options, &sources.path)?;
+        let limits = Limits::default();
+        let content = match &options.content {
+            None => None,
+            Some(path) => {
+                let limit = u64::try_from(limits.message_size).unwrap_or(u64::MAX);
+                Some(input::read(path, limit).map_err(|error| Failure::file(path, &error))?)
+            }
+        };
+        let store = sources.store(time);
+        Ok(Self {
+            trust: TrustPolicy::from_parts(sources.anchors, path_options),
+            store,
+            time,
+            limits,
+            content,
+        })
+    }
+
+    /// How long a message may be.
+    pub(super) fn message_limit(&self) -> u64 {
+        u64::try_from(self.limits.message_size).unwrap_or(u64::MAX)
+    }
+
+    /// Judges the bytes of a file.
+    pub(super) fn judge(&self, bytes: Vec<u8>) -> Judged {
+        if let Some(cms) = input::base64_cms(&bytes) {
+            return self.judge_cms(cms);
+        }
+        // A content beside it says that the file is CMS, even where it does not look like it.
+        let kind = if self.content.is_some() {
+            Kind::Cms
+        } else {
+            input::kind(&bytes)
+        };
+        if kind == Kind::Cms {
+            return self.judge_cms(bytes);
+        }
+        let converted = match input::wire_form(&bytes) {
+            Cow::Owned(mail) => Some(mail),
+            Cow::Borrowed(_) => None,
+        };
+        let mail = converted.unwrap_or(bytes);
+        let known = self.store.intermediates();
+        let case = Case::new(&mail, &self.trust, known, self.time, &self.limits);
+        let outcome = step::run(&case, |question| self.answer(question));
+        let examined = case.examined().clone();
+        Judged {
+            verdict: outcome.verdict,
+            examined,
+            kind,
+            bytes: mail,
+        }
+    }
+
+    fn judge_cms(&self, bytes: Vec<u8>) -> Judged {
+        let known = self.store.intermediates();
+        let content = self.content.as_deref();
+        let examined = examine_cms(&bytes, content, &self.limits, known);
+        let case = Case::bare(examined, &self.trust, known, self.time);
+        let outcome = step::run(&case, |question| self.answer(question));
+        let examined = case.examined().clone();
+        Judged {
+            verdict: outcome.verdict,
+            examined,
+            kind: Kind::Cms,
+            bytes,
+        }
+    }
+
+    fn answer(&self, question: &Question) -> Answer {
+        match question {
+            Question::Issuers { name, key_id } => {
+                Answer::Issuers(self.store.issuers(name, key_id.as_deref()))
+            }
+            Question::Status { issuer, .. } => Answer::Crls(self.store.crls(issuer)),
+            Question::Registration { .. } => Answer::Registered(false),
+        }
+    }
+}
+
+/// What the options and files name, before it is put together.
+#[derive(Default)]
+struct Sources {
+    anchors: Vec<Anchor>,
+    certificates: Vec<Certificate>,
+    crls: Vec<Crl>,
+    path: PathOptions,
+}
+
+impl Sources {
+    /// What is known at that time. Of an issuer with lists from before and after it, only those from
+    /// before count: the store keeps the newest, which nobody could have had then.
+    fn store(&mut self, time: UnixTime) -> CertStore {
+        let mut crls = std::mem::take(&mut self.crls);
+        let had: HashSet<Name> = crls
+            .iter()
+            .filter(|crl| crl.this_update() <= time)
+            .map(|crl| crl.issuer().clone())
+            .collect();
+        crls.retain(|crl| crl.this_update() <= time || !had.contains(crl.issuer()));
+        let signers: Vec<Certificate> = self
+            .anchors
+            .iter()
+            .map(|anchor| anchor.certificate.clone())
+            .collect();
+        CertStore::new(std::mem::take(&mut self.certificates), crls, &signers)
+    }
+
+    fn add_config(&mut self, files: &[PathBuf]) -> Result<(), Failure> {
+        let config = super::load_config(files)?;
+        let file = config.trust_file();
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            let what = format!(
+                "{}: {error} (\"kenin init postfix\" writes one)",
+                file.display()
+            );
+            Failure::new(Exit::Configuration, what)
+        })?;
+        let dir = config.dir.clone();
+        let load = |path: &Path| read_certificates(&dir.join(path)).map_err(|e| e.to_string());
+        let policy = TrustPolicy::from_toml(&text, &file.to_string_lossy(), &load)
+            .map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+        let wrong = |error: StoreError| Failure::new(Exit::Configuration, error.to_string());
+        for path in policy.intermediates() {
+            self.certificates
+                .extend(read_certificates(&dir.join(path)).map_err(wrong)?);
+        }
+        for path in policy.crls() {
+            self.crls.extend(read_crls(&dir.join(path)).map_err(wrong)?);
+        }
+        self.anchors.extend(policy.anchors().iter().cloned());
+        self.path = policy.options().clone();
+        Ok(())
+    }
+
+    fn add_options(&mut self, options: &TrustOptions) -> Result<(), Failure> {
+        if let Some(rule) = options.revocation {
+            for anchor in &mut self.anchors {
+                anchor.settings.revocation = mode(rule);
+            }
+        }
+        let rule = mode(options.revocation.unwrap_or(Revocation::Required));
+        for path in &options.anchor {
+            let found = read_certificates(path).map_err(|error| failure(&error))?;
+            say_if_empty(path, &found);
+            let many = found.len() > 1;
+            for (place, certificate) in found.into_iter().enumerate() {
+                let file = path
+                    .file_name()
+                    .map_or_else(|| path.to_string_lossy(), |n| n.to_string_lossy());
+                let name = if many {
+                    format!("{file}#{}", place.saturating_add(1))
+                } else {
+                    file.into_owned()
+                };
+                let settings = AnchorSettings {
+                    revocation: rule,
+                    ..AnchorSettings::default()
+                };
+                self.anchors.push(Anchor {
+                    name,
+                    certificate,
+                    settings,
+                });
+            }
+        }
+        for path in &options.intermediate {
+            self.certificates.extend(several(
+                path,
+                read_certificates,
+                &["pem", "crt", "cer", "der"],
+            )?);
+        }
+        for path in &options.crl {
+            self.crls
+                .extend(several(path, read_crls, &["pem", "crl", "der"])?);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file, or every file of a folder. In a folder of many hands one that cannot be used is
+/// said on standard error and passed over: it only takes away, it cannot make anything trusted.
+fn several<T>(
+    path: &Path,
+    read: fn(&Path) -> Result<Vec<T>, StoreError>,
+    extensions: &[&str],
+) -> Result<Vec<T>, Failure> {
+    if !path.is_dir() {
+        return read(path).map_err(|error| failure(&error));
+    }
+    let mut files: Vec<PathBuf> = std::fs::read_dir(path)
+        .map_err(|error| Failure::file(path, &error))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| {
+            let extension = file
+                .extension()
+                .and_then(|e| e.to_str())
+                .map(str::to_ascii_lowercase);
+            file.is_file() && extension.is_some_and(|e| extensions.contains(&e.as_str()))
+        })
+        .collect();
+    files.sort();
+    let mut found = Vec::new();
+    for file in files {
+        match read(&file) {
+            Ok(more) => found.extend(more),
+            // Certificates and lists often share a folder.
+            Err(_) if is_of_the_other_kind(&file) => {}
+            // So do keys.
+            Err(StoreError::Content { message, .. }) if message.starts_with("holds no ") => {}
+            Err(error) => eprintln!("kenin: passed over: {error}"),
+        }
+    }
+    say_if_empty(path, &found);
+    Ok(found)
+}
+
+/// A folder without anything of use is probably not the one that was meant.
+fn say_if_empty<T>(folder: &Path, found: &[T]) {
+    if found.is_empty() {
+        let folder = folder.display();
+        eprintln!("kenin: {folder}: nothing of use in it (*.pem, *.crt, *.cer, *.crl, *.der)");
+    }
+}
+
+fn is_of_the_other_kind(file: &Path) -> bool {
+    read_certificates(file).is_ok() || read_crls(file).is_ok()
+}
+
+/// What the certificate store says, with its exit code.
+pub(super) fn failure(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Read { path, error } => {
+            let mut failure = Failure::file(path, error);
+            failure.exit = Exit::NoInput;
+            failure
+        }
+        _ => Failure::new(Exit::Data, error.to_string()),
+    }
+}
+
+fn path_options(options: &TrustOptions, base: &PathOptions) -> Result<PathOptions, Failure> {
+    let mut path = base.clone();
+    for text in &options.initial_policy {
+        let oid = OidBuf::from_dotted(text).ok_or_else(|| {
+            let what = "is not an object identifier like 2.16.840.1.101.3.2.1.48.1";
+            Failure::new(Exit::Usage, format!("--initial-policy {text} {what}"))
+        })?;
+        path.initial_policies.push(oid);
+    }
+    path.require_explicit_policy |= options.require_explicit_policy;
+    path.inhibit_policy_mapping |= options.inhibit_policy_mapping;
+    path.inhibit_any_policy |= options.inhibit_any_policy;
+    Ok(path)
+}
+
+const fn mode(rule: Revocation) -> RevocationMode {
+    match rule {
+        Revocation::Required => RevocationMode::Required,
+        Revocation::IfAvailable => RevocationMode::IfAvailable,
+        Revocation::Off => RevocationMode::Off,
+    }
+}
+
+/// The clock of a command that a person runs.
+pub(crate) fn now() -> UnixTime {
+    pipeline::unix_time(pipeline::now())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The command line: reads the arguments, calls one command, ends with its exit code.
+//!
+//! Data goes to standard output, talk to standard error. Nothing here decides about mail: `verify`
+//! and `explain` ask the engine of the service, `run`, `check` and `init` are in their own modules.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+pub mod arguments;
+mod documentation;
+mod engine;
+mod explain;
+mod input;
+mod paint;
+mod report;
+mod trust;
+mod verify;
+
+use crate::exit::{Exit, Failure};
+use arguments::{Arguments, Command, Format, LogFormat, Mode};
+pub(crate) use engine::now;
+pub use paint::Paint;
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are asked for, and go to standard output.
+            let asked = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            let _ = error.print();
+            return if asked { Exit::Ok } else { Exit::Usage }.into();
+        }
+    };
+    match run(arguments) {
+        Ok(End::Exit(exit)) => exit.into(),
+        Ok(End::Code(code)) => code,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                let _ = writeln!(io::stderr(), "kenin: {failure}");
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+/// How a command ended: with a code of ours, or with one that is already the system's.
+enum End {
+    Exit(Exit),
+    Code(ExitCode),
+}
+
+fn run(arguments: Arguments) -> Result<End, Failure> {
+    let Arguments { global, command } = arguments;
+    let paint = Paint::for_stdout(global.color);
+    let exit = match command {
+        Command::Demo(options) => crate::demo::command(&options, paint)?,
+        Command::Init(options) => init(&options)?,
+        Command::Run(options) => return Ok(End::Code(serve(&global.config, &options))),
+        Command::Check(options) => check(global.config, &options)?,
+        Command::Verify(options) => verify::command(&global.config, &options, paint)?,
+        Command::Explain(options) => explain::command(&global.config, &options, paint)?,
+        Command::Trust(options) => trust::command(&global.config, &options.command)?,
+        Command::Health(options) => health(&global.config, &options)?,
+        Command::Completions(options) => documentation::completions(options.shell)?,
+        Command::Man(options) => documentation::man(options.dir.as_deref())?,
+        Command::Version(options) => version(options.json)?,
+    };
+    Ok(End::Exit(exit))
+}
+
+fn serve(config: &[PathBuf], options: &arguments::Run) -> ExitCode {
+    let log_format = options.log_format.map(|format| match format {
+        LogFormat::Pretty => crate::config::LogFormat::Pretty,
+        LogFormat::Logfmt => crate::config::LogFormat::Logfmt,
+        LogFormat::Json => crate::config::LogFormat::Json,
+    });
+    crate::run::run(&crate::run::RunOptions {
+        config: config.to_vec(),
+        log_format,
+    })
+}
+
+fn init(options: &arguments::Init) -> Result<Exit, Failure> {
+    use crate::init::{InitError, InitOptions};
+    let mode = match options.mode {
+        Mode::BeforeQueue => crate::init::Mode::BeforeQueue,
+        Mode::AfterQueue => crate::init::Mode::AfterQueue,
+    };
+    let hostname = match &options.hostname {
+        Some(name) => name.clone(),
+        None => system_hostname()?,
+    };
+    let mut init = InitOptions::new(mode, hostname);
+    if let Some(state_dir) = &options.state_dir {
+        init.state_dir.clone_from(state_dir);
+    } else if options.dir != init.dir {
+        // Somebody who tries it in a folder of their own may not write to /var/lib.
+        init.state_dir = options.dir.join("state");
+    }
+    init.dir.clone_from(&options.dir);
+    init.listen = options.listen;
+    init.reinject = options.next_hop;
+    init.http = options.http;
+    init.service.clone_from(&options.service);
+    if [init.listen, init.reinject].contains(&init.http) {
+        let what = format!("--http {}: mail has this address; name another", init.http);
+        return Err(Failure::new(Exit::Usage, what));
+    }
+    init.force = options.force;
+    init.dry_run = options.dry_run;
+    let arguments::MailServer::Postfix = options.server;
+    let done = crate::init::postfix(&init).map_err(|error| match error {
+        InitError::Exists(_) => Failure::new(Exit::Configuration, error.to_string()),
+        InitError::Usage(_) => Failure::new(Exit::Usage, error.to_string()),
+        InitError::Io { path, error } => Failure::file(&path, &error),
+    })?;
+    let verb = if options.dry_run {
+        "would write"
+    } else {
+        "wrote"
+    };
+    let mut talk = io::stderr().lock();
+    for path in &done.written {
+        writeln!(talk, "{verb} {}", path.display())?;
+    }
+    talk.write_all(done.notes.as_bytes())?;
+    drop(talk);
+    io::stdout().write_all(done.postfix.as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+/// The kernel's name of this host; `init` writes it down, so a guess would be worse than a question.
+fn system_hostname() -> Result<String, Failure> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "this host has no name; say --hostname NAME",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+fn check(config: Vec<PathBuf>, options: &arguments::Check) -> Result<Exit, Failure> {
+    let report = crate::check::check(&crate::check::CheckOptions {
+        config,
+        offline: options.offline,
+        deny_warnings: options.deny_warnings,
+    });
+    let mut out = io::stdout().lock();
+    match options.format {
+        Format::Text => out.write_all(report.to_text().as_bytes())?,
+        Format::Json | Format::Jsonl => writeln!(out, "{}", report.to_json())?,
+    }
+    Ok(report.exit_code())
+}
+
+fn health(config: &[PathBuf], options: &arguments::Health) -> Result<Exit, Failure> {
+    let address = match options.address {
+        Some(address) => address,
+        None => load_config(config)?.http.ok_or_else(|| {
+            Failure::new(
+                Exit::Configuration,
+                "the configuration has no [http] address to ask; add one or say --address",
+            )
+        })?,
+    };
+    match crate::http::health_client(address, options.wait.map(Duration::from_secs)) {
+        Ok(answer) => {
+            writeln!(io::stdout(), "{}", answer.trim_end())?;
+            Ok(Exit::Ok)
+        }
+        Err(why) => Err(Failure::new(Exit::Unavailable, format!("{address}: {why}"))),
+    }
+}
+
+/// The configuration of the options, or the usual one.
+fn load_config(files: &[PathBuf]) -> Result<crate::config::Config, Failure> {
+    crate::config::Config::load(files)
+        .map_err(|error| Failure::new(Exit::Configuration, error.to_string()))
+}
+
+fn version(json: bool) -> Result<Exit, Failure> {
+    let mut out = io::stdout().lock();
+    let version = env!("CARGO_PKG_VERSION");
+    if json {
+        let value = serde_json::json!({
+            "name": "kenin",
+            "version": version,
+            "target": std::env::consts::ARCH,
+            "os": std::env::consts::OS,
+        });
+        writeln!(out, "{value}")?;
+    } else {
+        writeln!(out, "kenin {version}")?;
+    }
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_lists_its_exit_codes() {
+        let mut stack = vec![Arguments::command()];
+        while let Some(mut command) = stack.pop() {
+            stack.extend(command.get_subcommands().cloned());
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("78  configuration"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn options_that_belong_to_a_later_version_are_usage_errors() {
+        let error = Arguments::try_parse_from(["kenin", "verify", "--decrypt-with", "a:b", "x"]);
+        assert!(error.is_err());
+    }
+
+    #[test]
+    fn wait_takes_a_number_only_with_an_equals_sign() {
+        let parsed = Arguments::try_parse_from(["kenin", "health", "--wait"]).unwrap();
+        let Command::Health(health) = parsed.command else {
+            panic!("health")
+        };
+        assert_eq!(health.wait, Some(60));
+        let parsed = Arguments::try_parse_from(["kenin", "health", "--wait=5"]).unwrap();
+        let Command::Health(health) = parsed.command else {
+            panic!("health")
+        };
+        assert_eq!(health.wait, Some(5));
+    }
+}

@@ -1,0 +1,429 @@
+//! `kenin.toml`: the deployment's settings, from one file or several laid over each other.
+//!
+//! Unknown keys are errors. What is trusted stands in `trust.toml`, what is done with mail in
+//! `mail.toml`, both beside the first file; this module only says where they are.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kenin_smtp_filter::Network;
+use serde::Deserialize;
+
+mod error;
+mod raw;
+mod source;
+mod value;
+
+use raw::{Raw, RawTls};
+use source::Source;
+
+pub use error::{ConfigError, Place};
+use value::HostName;
+
+/// All settings, with defaults filled in and paths made absolute.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of the first file: `trust.toml` and `mail.toml` stand here, and relative paths
+    /// begin here.
+    pub dir: PathBuf,
+    /// `hostname`: this host's name, in greetings and `Received`. Required.
+    pub hostname: String,
+    /// `authserv_id`: Kenin's own name in `Authentication-Results`. Default `smime.<hostname>`.
+    pub authserv_id: String,
+    /// `site_authserv_ids`: names of other filters here, whose `smime=` claims are removed.
+    pub site_authserv_ids: Vec<String>,
+    /// `state_dir`: where the store lives. Default `/var/lib/kenin`.
+    pub state_dir: PathBuf,
+    /// `[[listener]]`: where mail comes in. At least one.
+    pub listeners: Vec<Listener>,
+    /// `[next_hop]`: where mail goes on to. Required.
+    pub next_hop: NextHop,
+    /// `[http] address`: health, metrics and keys. Without it there is no such listener.
+    pub http: Option<SocketAddr>,
+    /// `[stamp] key`: the Ed25519 key of `X-Kenin-Verdict`. Without it that field is not written.
+    pub stamp_key: Option<PathBuf>,
+    /// `[store] path`, below `state_dir`. Default `kenin.sqlite`.
+    pub store: PathBuf,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
+    asked: Vec<PathBuf>,
+    sources: Vec<Source>,
+}
+
+/// A listener for mail.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// `address`: where to listen.
+    pub address: SocketAddr,
+    /// `mode`: the place in the mail's way.
+    pub mode: ListenerMode,
+    /// `trusted_peers`: who may send XFORWARD. Default: loopback.
+    pub trusted_peers: Vec<Network>,
+    /// `bare_newline`: what to do with a CR or LF alone. Default `reject`.
+    pub bare_newline: BareNewline,
+    /// `tls`: offers STARTTLS with this certificate.
+    pub tls: Option<Tls>,
+}
+
+/// The certificate of a listener.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Chain in PEM, own certificate first.
+    pub certificate: PathBuf,
+    /// PKCS#8, PKCS#1 or SEC1 in PEM.
+    pub key: PathBuf,
+}
+
+/// Where mail goes on to.
+#[derive(Debug, Clone)]
+pub struct NextHop {
+    /// `address`: `host:port`; a name is resolved at each connection.
+    pub address: String,
+    /// `tls`. Default `none`.
+    pub tls: TlsLevel,
+    /// `ca`: PEM of the authorities that its certificate may come from; needed for `required`.
+    pub ca: Option<PathBuf>,
+    /// `name`: the name that its certificate must hold; needed for `required`.
+    pub name: Option<String>,
+}
+
+/// Bounds of the service as a whole.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// `message_size`: the largest message taken. Default 50M.
+    pub message_size: u64,
+    /// `connections`: sessions at once. Default 500.
+    pub connections: usize,
+    /// `messages`: messages judged or waiting for it at once. Default 64.
+    pub messages: usize,
+    /// `deadline`: our own work on one message, at most 60s. Default 20s.
+    pub deadline: Duration,
+}
+
+/// The log, always on stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `format`. Default `pretty`.
+    pub format: LogFormat,
+    /// `level`: `error`, `warn`, `info`, `debug`, or a filter as `info,kenin=debug`. Default `info`.
+    pub level: String,
+    /// `addresses`. Default `full`.
+    pub addresses: LogAddresses,
+}
+
+/// The place of a listener in the mail's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListenerMode {
+    /// `smtpd_proxy_filter`: before the MTA's queue.
+    BeforeQueue,
+    /// `content_filter`: after the MTA's queue.
+    AfterQueue,
+}
+
+/// What happens to a message with a CR or LF that stands alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BareNewline {
+    /// It is refused.
+    Reject,
+    /// It becomes CRLF before anything looks at the message.
+    Normalize,
+}
+
+/// How mail travels to the next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsLevel {
+    /// In clear.
+    None,
+    /// With STARTTLS where it is offered, whoever answers.
+    Opportunistic,
+    /// Only with STARTTLS and a certificate that proves `name`.
+    Required,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// `key=value`.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether mail addresses stand in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogAddresses {
+    /// As they are.
+    Full,
+    /// Only their domains.
+    Domain,
+}
+
+impl Config {
+    /// The file used when none is named: `$KENIN_CONFIG`, else `/etc/kenin/kenin.toml`.
+    pub fn default_path() -> PathBuf {
+        std::env::var_os("KENIN_CONFIG").map_or_else(|| DEFAULT_FILE.into(), PathBuf::from)
+    }
+
+    /// Reads the files and lays later ones over earlier ones. Without any: the default path, and
+    /// `conf.d/*.toml` beside it in the order of their names.
+    pub fn load(paths: &[PathBuf]) -> Result<Self, ConfigError> {
+        let mut files = paths.to_vec();
+        if files.is_empty() {
+            let main = Self::default_path();
+            files.extend(fragments(&main));
+            files.insert(0, main);
+        }
+        let read =
+            |path: &PathBuf| match std::fs::read_to_string(path) {
+                Ok(text) => Ok(Source {
+                    path: path.clone(),
+                    text,
+                }),
+                Err(error) => Err(ConfigError::new(path, error.to_string())
+                    .hint("\"kenin init postfix\" writes one")),
+            };
+        let sources = files.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self {
+            asked: paths.to_vec(),
+            ..Self::from_sources(sources)?
+        })
+    }
+
+    /// Reads one text as if it stood in this file.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let sources = vec![Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }];
+        Ok(Self {
+            asked: vec![path.to_owned()],
+            ..Self::from_sources(sources)?
+        })
+    }
+
+    /// `trust.toml` beside the first file.
+    pub fn trust_file(&self) -> PathBuf {
+        self.dir.join("trust.toml")
+    }
+
+    /// `mail.toml` beside the first file.
+    pub fn mail_file(&self) -> PathBuf {
+        self.dir.join("mail.toml")
+    }
+
+    /// Where large messages are kept, without a name, while they pass.
+    pub fn temp_dir(&self) -> PathBuf {
+        self.state_dir.join("tmp")
+    }
+
+    /// The files read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.sources.iter().map(|source| source.path.as_path())
+    }
+
+    /// Reads again what this was read from, files that came to `conf.d` since included.
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        Self::load(&self.asked)
+    }
+
+    /// A mistake found later in the value of this key (`listener.0.tls.key`).
+    pub fn mistake(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        source::mistake(&self.sources, key, message)
+    }
+
+    fn from_sources(sources: Vec<Source>) -> Result<Self, ConfigError> {
+        let mut raw = Raw::default();
+        for source in &sources {
+            let one = toml::from_str::<Raw>(&source.text)
+                .map_err(|error| ConfigError::toml(&source.path, &source.text, &error))?;
+            raw.overlay(one);
+        }
+        let first = sources
+            .first()
+            .map(|source| source.path.clone())
+            .unwrap_or_default();
+        let dir = first.parent().map(Path::to_owned).unwrap_or_default();
+        let dir = std::path::absolute(&dir).unwrap_or(dir);
+        let missing = |key: &str, example: &str| {
+            ConfigError::new(&first, format!("{key} is missing"))
+                .hint(format!("write for example {example}"))
+        };
+        let hostname = raw
+            .hostname
+            .ok_or_else(|| missing("hostname", "hostname = \"gw.example.jp\""))?
+            .0;
+        let address = raw
+            .next_hop
+            .address
+            .ok_or_else(|| missing("address in [next_hop]", "address = \"127.0.0.1:10026\""))?;
+        if raw.listener.is_empty() {
+            return Err(missing(
+                "[[listener]]",
+                "address = \"127.0.0.1:10025\" below it",
+            ));
+        }
+        let tls = |tls: RawTls| Tls {
+            certificate: dir.join(tls.certificate),
+            key: dir.join(tls.key),
+        };
+        let listeners = raw.listener.into_iter().map(|one| Listener {
+            address: one.address.0,
+            mode: one.mode,
+            trusted_peers: one.trusted_peers.map_or_else(loopback, |peers| {
+                peers.into_iter().map(|peer| peer.0).collect()
+            }),
+            bare_newline: one.bare_newline.unwrap_or(BareNewline::Reject),
+            tls: one.tls.map(tls),
+        });
+        let state_dir = dir.join(raw.state_dir.unwrap_or_else(|| DEFAULT_STATE.to_owned()));
+        let config = Self {
+            authserv_id: raw
+                .authserv_id
+                .map_or_else(|| format!("smime.{hostname}"), |id| id.0),
+            hostname,
+            site_authserv_ids: names(raw.site_authserv_ids),
+            store: state_dir.join(raw.store.path.unwrap_or_else(|| "kenin.sqlite".to_owned())),
+            state_dir,
+            listeners: listeners.collect(),
+            next_hop: NextHop {
+                address: address.0,
+                tls: raw.next_hop.tls.unwrap_or(TlsLevel::None),
+                ca: raw.next_hop.ca.map(|ca| dir.join(ca)),
+                name: raw.next_hop.name,
+            },
+            http: raw.http.address.map(|endpoint| endpoint.0),
+            stamp_key: raw.stamp.key.map(|key| dir.join(key)),
+            limits: Limits {
+                message_size: raw
+                    .limits
+                    .message_size
+                    .map_or(DEFAULT_MESSAGE_SIZE, |size| size.0),
+                connections: raw.limits.connections.unwrap_or(500),
+                messages: raw.limits.messages.unwrap_or(64),
+                deadline: raw
+                    .limits
+                    .deadline
+                    .map_or(DEFAULT_DEADLINE, |period| period.0),
+            },
+            log: Log {
+                format: raw.log.format.unwrap_or(LogFormat::Pretty),
+                level: raw.log.level.unwrap_or_else(|| "info".to_owned()),
+                addresses: raw.log.addresses.unwrap_or(LogAddresses::Full),
+            },
+            dir,
+            asked: Vec::new(),
+            sources,
+        };
+        config.coherent().map(|()| config)
+    }
+
+    /// What no single value can get wrong.
+    fn coherent(&self) -> Result<(), ConfigError> {
+        for (index, one) in self.listeners.iter().enumerate() {
+            let before = self.listeners.iter().take(index);
+            let key = format!("listener.{index}.address");
+            if one.address.port() != 0 && before.into_iter().any(|b| b.address == one.address) {
+                return Err(self.mistake(&key, format!("{} is listened on twice", one.address)));
+            }
+            if self.next_hop.address.parse() == Ok(one.address) {
+                let text = "mail would go round: the next hop is this listener";
+                return Err(self.mistake(&key, text));
+            }
+        }
+        let next = &self.next_hop;
+        if next.tls == TlsLevel::Required && next.name.is_none() {
+            let text = "tls = \"required\" needs the name in the next hop's certificate";
+            return Err(self
+                .mistake("next_hop.tls", text)
+                .hint("add name = \"mx.example.jp\""));
+        }
+        if next.tls != TlsLevel::Required && next.ca.is_some() {
+            let text = "ca has no effect unless tls = \"required\"";
+            return Err(self.mistake("next_hop.ca", text));
+        }
+        let limits = &self.limits;
+        let bounds = [
+            (
+                "limits.message_size",
+                limits.message_size < 1024,
+                "is below 1K",
+            ),
+            (
+                "limits.connections",
+                limits.connections == 0,
+                "is 0: nothing would be accepted",
+            ),
+            (
+                "limits.messages",
+                limits.messages == 0,
+                "is 0: nothing would be judged",
+            ),
+            (
+                "limits.deadline",
+                limits.deadline < MIN_DEADLINE,
+                "is below 100ms",
+            ),
+            (
+                "limits.deadline",
+                limits.deadline > MAX_DEADLINE,
+                "is above 60s",
+            ),
+        ];
+        for (key, wrong, text) in bounds {
+            if wrong {
+                let name = key.rsplit('.').next().unwrap_or(key);
+                return Err(self.mistake(key, format!("{name} {text}")));
+            }
+        }
+        if let Err(error) = self
+            .log
+            .level
+            .parse::<tracing_subscriber::filter::Targets>()
+        {
+            return Err(self.mistake("log.level", format!("no log level: {error}")));
+        }
+        Ok(())
+    }
+}
+
+/// `conf.d/*.toml` beside the main file.
+fn fragments(main: &Path) -> Vec<PathBuf> {
+    let folder = main.with_file_name("conf.d");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "toml"));
+    files.sort();
+    files
+}
+
+fn names(names: Option<Vec<HostName>>) -> Vec<String> {
+    names.into_iter().flatten().map(|name| name.0).collect()
+}
+
+fn loopback() -> Vec<Network> {
+    ["127.0.0.0/8", "::1/128"]
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect()
+}
+
+const DEFAULT_FILE: &str = "/etc/kenin/kenin.toml";
+const DEFAULT_STATE: &str = "/var/lib/kenin";
+const DEFAULT_MESSAGE_SIZE: u64 = 50 << 20;
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(20);
+const MIN_DEADLINE: Duration = Duration::from_millis(100);
+/// A client waits 100 s at `smtpd_proxy_filter`, and the next hop wants its part of them.
+const MAX_DEADLINE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

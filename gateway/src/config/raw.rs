@@ -1,0 +1,122 @@
+//! `kenin.toml` exactly as written: every key optional, unknown keys refused.
+//!
+//! Never fills in a default; that is done once all files are laid over each other.
+
+use serde::Deserialize;
+
+use super::value::{Endpoint, HostName, HostPort, Peers, Period, Size};
+use super::{BareNewline, ListenerMode, LogAddresses, LogFormat, TlsLevel};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) hostname: Option<HostName>,
+    pub(super) authserv_id: Option<HostName>,
+    pub(super) site_authserv_ids: Option<Vec<HostName>>,
+    pub(super) state_dir: Option<String>,
+    #[serde(default)]
+    pub(super) listener: Vec<RawListener>,
+    #[serde(default)]
+    pub(super) next_hop: RawNextHop,
+    #[serde(default)]
+    pub(super) http: RawHttp,
+    #[serde(default)]
+    pub(super) stamp: RawStamp,
+    #[serde(default)]
+    pub(super) store: RawStore,
+    #[serde(default)]
+    pub(super) limits: RawLimits,
+    #[serde(default)]
+    pub(super) log: RawLog,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListener {
+    pub(super) address: Endpoint,
+    pub(super) mode: ListenerMode,
+    pub(super) trusted_peers: Option<Vec<Peers>>,
+    pub(super) bare_newline: Option<BareNewline>,
+    pub(super) tls: Option<RawTls>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) certificate: String,
+    pub(super) key: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawNextHop {
+    pub(super) address: Option<HostPort>,
+    pub(super) tls: Option<TlsLevel>,
+    pub(super) ca: Option<String>,
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHttp {
+    pub(super) address: Option<Endpoint>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStamp {
+    pub(super) key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStore {
+    pub(super) path: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub(super) message_size: Option<Size>,
+    pub(super) connections: Option<usize>,
+    pub(super) messages: Option<usize>,
+    pub(super) deadline: Option<Period>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) format: Option<LogFormat>,
+    pub(super) level: Option<String>,
+    pub(super) addresses: Option<LogAddresses>,
+}
+
+impl Raw {
+    /// Lays a later file over this one: listeners add up, everything else is replaced.
+    pub(super) fn overlay(&mut self, over: Self) {
+        fn take<T>(old: &mut Option<T>, new: Option<T>) {
+            if new.is_some() {
+                *old = new;
+            }
+        }
+        take(&mut self.hostname, over.hostname);
+        take(&mut self.authserv_id, over.authserv_id);
+        take(&mut self.site_authserv_ids, over.site_authserv_ids);
+        take(&mut self.state_dir, over.state_dir);
+        self.listener.extend(over.listener);
+        take(&mut self.next_hop.address, over.next_hop.address);
+        take(&mut self.next_hop.tls, over.next_hop.tls);
+        take(&mut self.next_hop.ca, over.next_hop.ca);
+        take(&mut self.next_hop.name, over.next_hop.name);
+        take(&mut self.http.address, over.http.address);
+        take(&mut self.stamp.key, over.stamp.key);
+        take(&mut self.store.path, over.store.path);
+        take(&mut self.limits.message_size, over.limits.message_size);
+        take(&mut self.limits.connections, over.limits.connections);
+        take(&mut self.limits.messages, over.limits.messages);
+        take(&mut self.limits.deadline, over.limits.deadline);
+        take(&mut self.log.format, over.log.format);
+        take(&mut self.log.level, over.log.level);
+        take(&mut self.log.addresses, over.log.addresses);
+    }
+}

@@ -1,0 +1,75 @@
+//! The text of a configuration file, and where in it a key stands.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use toml::de::{DeTable, DeValue};
+
+use super::ConfigError;
+
+/// One file.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
+/// A mistake in the value of a key. The last file that has the key is the one that counts; only
+/// listeners add up, and are numbered through all files.
+pub(super) fn mistake(sources: &[Source], key: &str, message: impl Into<String>) -> ConfigError {
+    let place = match listener(key) {
+        Some((number, rest)) => place_of_listener(sources, number, rest),
+        None => sources
+            .iter()
+            .rev()
+            .find_map(|source| Some((source, find(&source.text, key)?))),
+    };
+    if let Some((source, span)) = place {
+        return ConfigError::at(&source.path, &source.text, &span, message);
+    }
+    let first = sources
+        .first()
+        .map(|source| source.path.clone())
+        .unwrap_or_default();
+    ConfigError::new(first, message)
+}
+
+/// The number in `listener.1.address`, and what follows it.
+fn listener(key: &str) -> Option<(usize, &str)> {
+    let (number, rest) = key.strip_prefix("listener.")?.split_once('.')?;
+    Some((number.parse().ok()?, rest))
+}
+
+fn place_of_listener<'a>(
+    sources: &'a [Source],
+    mut number: usize,
+    rest: &str,
+) -> Option<(&'a Source, Range<usize>)> {
+    for source in sources {
+        let here = (0..).take_while(|n| find(&source.text, &format!("listener.{n}")).is_some());
+        let count = here.count();
+        if number < count {
+            // What is not written has the place of the listener.
+            let whole = format!("listener.{number}");
+            let span = find(&source.text, &format!("{whole}.{rest}"));
+            return Some((source, span.or_else(|| find(&source.text, &whole))?));
+        }
+        number -= count;
+    }
+    None
+}
+
+/// The bytes of a value; numbers in the key count through arrays.
+fn find(text: &str, key: &str) -> Option<Range<usize>> {
+    let table = DeTable::parse(text).ok()?;
+    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+    let mut value = table.get_ref().get(first)?;
+    for part in rest.split('.').filter(|part| !part.is_empty()) {
+        value = match value.get_ref() {
+            DeValue::Table(table) => table.get(part)?,
+            DeValue::Array(array) => array.get(part.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+    }
+    Some(value.span())
+}

@@ -1,0 +1,112 @@
+//! The configuration as the SMTP front end wants it: one settings object a listener, TLS files
+//! read. Never opens a socket.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kenin_certstore::FileSet;
+use kenin_smtp_filter::server::{BareNewline, HopTls, Limits, NextHop, ServerConfig, Timeouts};
+use kenin_smtp_filter::tls;
+use rustls::pki_types::ServerName;
+
+use crate::config::{self, Config, ConfigError, Listener, TlsLevel};
+
+/// One a listener, in order; the TLS files are added to those watched.
+pub(crate) fn servers(
+    config: &Config,
+    files: &mut FileSet,
+) -> Result<Vec<Arc<ServerConfig>>, ConfigError> {
+    let next_hop = next_hop(config, files)?;
+    let listeners = config.listeners.iter().enumerate();
+    listeners
+        .map(|(index, one)| server(config, index, one, &next_hop, files))
+        .collect()
+}
+
+fn server(
+    config: &Config,
+    index: usize,
+    listener: &Listener,
+    next_hop: &NextHop,
+    files: &mut FileSet,
+) -> Result<Arc<ServerConfig>, ConfigError> {
+    let tls = match &listener.tls {
+        None => None,
+        Some(pair) => {
+            let key = |name: &str| format!("listener.{index}.tls.{name}");
+            let chain = read(config, &key("certificate"), &pair.certificate, files)?;
+            let secret = read(config, &key("key"), &pair.key, files)?;
+            let made = tls::server_config(&chain, &secret);
+            Some(made.map_err(|e| config.mistake(&format!("listener.{index}.tls"), e.to_string()))?)
+        }
+    };
+    Ok(Arc::new(ServerConfig {
+        hostname: config.hostname.clone(),
+        trusted_peers: listener.trusted_peers.clone(),
+        bare_newline: match listener.bare_newline {
+            config::BareNewline::Reject => BareNewline::Reject,
+            config::BareNewline::Normalize => BareNewline::Normalize,
+        },
+        tls,
+        next_hop: next_hop.clone(),
+        temp_dir: config.temp_dir(),
+        limits: Limits {
+            message_size: config.limits.message_size,
+            connections: config.limits.connections,
+            ..Limits::default()
+        },
+        timeouts: Timeouts::default(),
+    }))
+}
+
+fn next_hop(config: &Config, files: &mut FileSet) -> Result<NextHop, ConfigError> {
+    let next = &config.next_hop;
+    let unusable = |error: tls::TlsError| config.mistake("next_hop.tls", error.to_string());
+    // Without a name of its own the certificate must hold the host that is connected to.
+    let host = next
+        .address
+        .rsplit_once(':')
+        .map_or(next.address.as_str(), |(host, _)| host);
+    let name = next
+        .name
+        .as_deref()
+        .unwrap_or_else(|| host.trim_matches(['[', ']']));
+    let name = || {
+        ServerName::try_from(name.to_owned())
+            .map_err(|_| config.mistake("next_hop.name", format!("\"{name}\" is no host name")))
+    };
+    let tls = match next.tls {
+        TlsLevel::None => HopTls::None,
+        TlsLevel::Opportunistic => HopTls::Opportunistic {
+            config: tls::opportunistic_client().map_err(unusable)?,
+            name: name()?,
+        },
+        TlsLevel::Required => {
+            let Some(ca) = &next.ca else {
+                let text = "tls = \"required\" needs the authority of the next hop's certificate";
+                return Err(config
+                    .mistake("next_hop.tls", text)
+                    .hint("add ca = \"ca.pem\""));
+            };
+            let ca = read(config, "next_hop.ca", ca, files)?;
+            HopTls::Required {
+                config: tls::verifying_client(&ca).map_err(unusable)?,
+                name: name()?,
+            }
+        }
+    };
+    Ok(NextHop {
+        address: next.address.clone(),
+        tls,
+    })
+}
+
+fn read(
+    config: &Config,
+    key: &str,
+    path: &Path,
+    files: &mut FileSet,
+) -> Result<Vec<u8>, ConfigError> {
+    files.watch(path);
+    std::fs::read(path).map_err(|error| config.mistake(key, format!("{}: {error}", path.display())))
+}

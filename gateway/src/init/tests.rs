@@ -1,0 +1,113 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::config::Config;
+
+fn options(dir: &Path, mode: Mode) -> InitOptions {
+    InitOptions {
+        dir: dir.join("etc"),
+        state_dir: dir.join("state"),
+        ..InitOptions::new(mode, "gw.example.jp")
+    }
+}
+
+#[test]
+fn writes_a_configuration_that_the_program_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    for mode in [Mode::BeforeQueue, Mode::AfterQueue] {
+        let options = InitOptions {
+            force: true,
+            ..options(dir.path(), mode)
+        };
+        let done = postfix(&options).unwrap();
+        assert!(done.written.contains(&dir.path().join("etc/kenin.toml")));
+        let config = Config::load(&[options.dir.join("kenin.toml")]).unwrap();
+        assert_eq!(config.authserv_id, "smime.gw.example.jp");
+        assert_eq!(config.listeners[0].mode, mode);
+        assert_eq!(config.listeners[0].address, options.listen);
+        assert_eq!(config.next_hop.address, options.reinject.to_string());
+        assert_eq!(config.state_dir, dir.path().join("state"));
+        for name in ["anchors", "intermediates", "crls"] {
+            assert!(options.dir.join(name).is_dir());
+        }
+    }
+}
+
+#[test]
+fn the_key_is_private_and_survives_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), Mode::BeforeQueue);
+    postfix(&options).unwrap();
+    let key = options.dir.join("stamp.key");
+    assert_eq!(
+        fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let before = fs::read_to_string(&key).unwrap();
+    assert!(before.starts_with("-----BEGIN PRIVATE KEY-----\n"));
+
+    let refused = postfix(&options).unwrap_err();
+    assert!(matches!(refused, InitError::Exists(_)), "{refused}");
+    postfix(&InitOptions {
+        force: true,
+        ..options
+    })
+    .unwrap();
+    assert_eq!(fs::read_to_string(&key).unwrap(), before);
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_says_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = InitOptions {
+        dry_run: true,
+        ..options(dir.path(), Mode::AfterQueue)
+    };
+    let done = postfix(&options).unwrap();
+    assert!(!options.dir.exists());
+    assert!(done.written.contains(&options.dir.join("stamp.key")));
+    assert!(
+        done.postfix
+            .contains("content_filter=kenin:[127.0.0.1]:10025")
+    );
+}
+
+#[test]
+fn an_impossible_name_is_refused_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = InitOptions {
+        hostname: "a\"\nstate_dir = \"/".to_owned(),
+        ..options(dir.path(), Mode::BeforeQueue)
+    };
+    assert!(matches!(postfix(&options), Err(InitError::Usage(_))));
+    assert!(!options.dir.exists());
+}
+
+#[test]
+fn before_queue_lines_name_the_proxy_and_its_time_out() {
+    let text = lines::postfix(&InitOptions::new(Mode::BeforeQueue, "gw.example.jp"));
+    for line in [
+        "postconf -P -e 'smtp/inet/smtpd_proxy_filter=127.0.0.1:10025'",
+        "postconf -P -e 'smtp/inet/smtpd_proxy_timeout=620s'",
+        "postconf -M -e '127.0.0.1:10026/inet=127.0.0.1:10026 inet n - n - - smtpd'",
+        "postconf -P -e '127.0.0.1:10026/inet/smtpd_proxy_filter='",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+}
+
+/// Whatever is printed is a comment, or a command whose arguments no shell changes.
+#[test]
+fn every_line_is_safe_for_a_shell() {
+    for mode in [Mode::BeforeQueue, Mode::AfterQueue] {
+        let mut options = InitOptions::new(mode, "gw.example.jp");
+        options.reinject = "[::1]:10026".parse().unwrap();
+        for line in lines::postfix(&options).lines().filter(|l| !l.is_empty()) {
+            let plain = line.starts_with("# ") || line == "postfix reload";
+            let quoted = line.starts_with("postconf -")
+                && line.matches('\'').count() == 2
+                && line.ends_with('\'');
+            assert!(plain || quoted, "{line}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Kenin, a secure-mail gateway that acts as a trusted third-party verifier: the program.
+//!
+//! This crate wires the others together: configuration, the SMTP front end, the verdict engine,
+//! the stores, metrics and the command line. It never parses ASN.1 or MIME itself, and it never
+//! decides what a signature is worth; those are `kenin-smime`, `kenin-pki` and `kenin-policy`.
+//! The first page to read is `pipeline`.
+
+mod act;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod exit;
+mod front;
+pub mod http;
+pub mod init;
+mod log;
+mod metrics;
+pub mod pipeline;
+mod poison;
+pub mod reload;
+mod reply;
+pub mod run;
+pub mod snapshot;
+mod substitute;
+mod summary;

@@ -1,0 +1,178 @@
+//! Prometheus metrics. No address, serial number or third party's domain is ever a label.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kenin_pki::certificate::Certificate;
+use kenin_smtp_filter::Fate;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::snapshot::Snapshot;
+
+/// Installs the recorder, once a process; without it everything here does nothing.
+pub(crate) fn install() {
+    if HANDLE.get().is_some() {
+        return;
+    }
+    let buckets = Matcher::Full(DURATION.to_owned());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(buckets, &SECONDS);
+    // Another recorder in this process (a test's) is not ours to replace.
+    if let Ok(builder) = builder
+        && let Ok(handle) = builder.install_recorder()
+    {
+        let _ = HANDLE.set(handle);
+        describe();
+    }
+}
+
+/// The text of `/metrics`.
+pub(crate) fn render() -> String {
+    HANDLE
+        .get()
+        .map(PrometheusHandle::render)
+        .unwrap_or_default()
+}
+
+/// Lets go of what histograms hold; called now and then.
+pub(crate) fn upkeep() {
+    if let Some(handle) = HANDLE.get() {
+        handle.run_upkeep();
+    }
+}
+
+/// A message was judged.
+pub(crate) fn judged(verdict: &'static str, action: &'static str, took: Duration) {
+    counter!(MESSAGES, "direction" => "inbound", "verdict" => verdict, "action" => action)
+        .increment(1);
+    histogram!(DURATION).record(took);
+}
+
+/// A transaction is over.
+pub(crate) fn finished(fate: Fate) {
+    counter!(TRANSACTIONS, "fate" => fate.as_str()).increment(1);
+}
+
+/// Sessions were opened (+1) or closed (-1).
+pub(crate) fn sessions(change: f64) {
+    gauge!(SESSIONS).increment(change);
+}
+
+/// A client was turned away by a connection limit.
+pub(crate) fn turned_away() {
+    counter!(TURNED_AWAY).increment(1);
+}
+
+/// A configuration was taken over, or kept.
+pub(crate) fn reloaded(taken: bool) {
+    gauge!(RELOAD).set(if taken { 1.0 } else { 0.0 });
+}
+
+/// What the snapshot in force holds.
+pub(crate) fn describe_snapshot(snapshot: &Snapshot) {
+    gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    gauge!(KEY).set(if snapshot.key.is_some() { 1.0 } else { 0.0 });
+    if let Some(time) = snapshot.known.next_update() {
+        gauge!(CRL).set(seconds(time.0));
+    }
+    let anchors = snapshot
+        .trust
+        .anchors()
+        .iter()
+        .map(|anchor| &anchor.certificate);
+    earliest("anchor", anchors);
+    earliest("intermediate", snapshot.known.intermediates().iter());
+}
+
+/// When it is, for a metric that is a time.
+pub(crate) fn describe_start(now: SystemTime) {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge!(START).set(since.as_secs_f64());
+}
+
+fn earliest<'a>(purpose: &'static str, all: impl Iterator<Item = &'a Certificate>) {
+    let ends = all.filter_map(|certificate| certificate.not_after().ok());
+    if let Some(end) = ends.map(|time| time.0).min() {
+        gauge!(CERTIFICATE, "purpose" => purpose).set(seconds(end));
+    }
+}
+
+fn describe() {
+    describe_counter!(
+        MESSAGES,
+        "Messages judged, by verdict and by what was done with them."
+    );
+    describe_counter!(
+        TRANSACTIONS,
+        "SMTP transactions that reached their end of data, by fate."
+    );
+    describe_counter!(TURNED_AWAY, "Connections turned away by a limit.");
+    describe_histogram!(DURATION, "Seconds from the end of data to the verdict.");
+    describe_gauge!(SESSIONS, "Open SMTP sessions.");
+    describe_gauge!(RELOAD, "Whether the last reload was taken over.");
+    describe_gauge!(
+        CRL,
+        "The earliest next update of the revocation lists in use."
+    );
+    describe_gauge!(
+        CERTIFICATE,
+        "The earliest end of a certificate in use, by purpose."
+    );
+    describe_gauge!(KEY, "Whether the key of the stamp can be used.");
+    describe_gauge!(BUILD, "Version of the program.");
+    describe_gauge!(START, "When the process started.");
+}
+
+/// Times stay exact in a double until long after anybody reads this.
+fn seconds(time: i64) -> f64 {
+    let (high, low) = (time.div_euclid(1 << 31), time.rem_euclid(1 << 31));
+    let part = |n: i64| i32::try_from(n).map_or(f64::NAN, f64::from);
+    part(high).mul_add(2_147_483_648.0, part(low))
+}
+
+static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+
+const MESSAGES: &str = "kenin_messages_total";
+const TRANSACTIONS: &str = "kenin_transactions_total";
+const TURNED_AWAY: &str = "kenin_connections_turned_away_total";
+const DURATION: &str = "kenin_verify_duration_seconds";
+const SESSIONS: &str = "kenin_sessions";
+const RELOAD: &str = "kenin_config_last_reload_successful";
+const CRL: &str = "kenin_crl_next_update_timestamp_seconds";
+const CERTIFICATE: &str = "kenin_certificate_not_after_timestamp_seconds";
+const KEY: &str = "kenin_stamp_key_usable";
+const BUILD: &str = "kenin_build_info";
+const START: &str = "process_start_time_seconds";
+
+const SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_exact() {
+        for time in [0_i64, 1_795_000_000, 4_102_444_800, -1] {
+            assert_eq!(seconds(time).to_string(), time.to_string());
+        }
+    }
+
+    #[test]
+    fn what_happens_is_counted() {
+        install();
+        judged("pass", "stamp", Duration::from_millis(3));
+        finished(Fate::Relayed);
+        reloaded(false);
+        let text = render();
+        for part in [
+            "kenin_messages_total{direction=\"inbound\",verdict=\"pass\",action=\"stamp\"}",
+            "kenin_verify_duration_seconds_bucket{le=\"0.005\"}",
+            "kenin_transactions_total{fate=\"relayed\"}",
+            "# TYPE kenin_config_last_reload_successful gauge",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The life of a message inside Kenin, between its end of data and the next hop: the first page
+//! to read.
+//!
+//! A permit bounds how many messages are judged at once. The message is judged against the
+//! present [`Snapshot`] on a thread of its own kind, one a core, never on those that do I/O:
+//! ask/answer until there is a verdict, then the mail rules, then the stamp. Whatever goes wrong
+//! on our side is 451: the message stays the sender's. Nothing here changes a signed byte.
+//!
+//! The program reads the clock here and nowhere else.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use kenin_certstore::Store;
+use kenin_pki::time::UnixTime;
+use kenin_policy::verdict::Verdict;
+use kenin_policy::{Answer, Case, Question, Reason, step};
+use kenin_smime::Limits;
+use kenin_smtp_filter::{Event, Filter, Mail, Treating, Treatment};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, spawn_blocking};
+use tracing::{error, warn};
+
+use crate::act::{Decided, act};
+use crate::snapshot::Snapshot;
+use crate::summary::{Summaries, Summary};
+use crate::{metrics, poison, reply, substitute};
+
+/// The filter that the SMTP front end asks about each message.
+#[derive(Debug)]
+pub struct Pipeline {
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    store: Option<Store>,
+    messages: Arc<Semaphore>,
+    cores: Arc<Semaphore>,
+    summaries: Summaries,
+    judge: Judge,
+}
+
+/// From the bytes of a message to its verdict; the tests put in one that fails.
+type Judge = fn(&[u8], &Snapshot, SystemTime) -> Verdict;
+
+impl Pipeline {
+    /// Judges against whatever snapshot the pointer holds at the time.
+    pub fn new(snapshots: Arc<ArcSwap<Snapshot>>, store: Option<Store>) -> Self {
+        let messages = Arc::new(Semaphore::new(snapshots.load().config.limits.messages));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = Arc::new(Semaphore::new(cores));
+        Self {
+            snapshots,
+            store,
+            messages,
+            cores,
+            summaries: Summaries::default(),
+            judge,
+        }
+    }
+
+    async fn handle(&self, mail: Mail) -> Treatment {
+        let snapshot = self.snapshots.load_full();
+        let mut summary = Summary::begin(&mail, &snapshot);
+        let treatment = match self.decide(mail, &snapshot).await {
+            Ok(decided) => {
+                summary.decide(&decided.verdict, decided.action, &snapshot);
+                decided.treatment
+            }
+            Err(reply) => Treatment::Refuse(reply),
+        };
+        summary.end();
+        self.summaries.keep(summary);
+        treatment
+    }
+
+    async fn decide(
+        &self,
+        mail: Mail,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<Decided, kenin_smtp_filter::Reply> {
+        let (start, budget) = (tokio::time::Instant::now(), snapshot.config.limits.deadline);
+        let permits = async {
+            let message = Arc::clone(&self.messages).acquire_owned().await.ok()?;
+            let core = Arc::clone(&self.cores).acquire_owned().await.ok()?;
+            Some((message, core))
+        };
+        // Half the time at most: what had to wait for others still gets the other half for itself,
+        // and is not called too slow because we are.
+        let Ok(Some(permits)) = tokio::time::timeout_at(start + budget / 2, permits).await else {
+            return Err(reply::busy());
+        };
+        let now = now();
+        let job = judge_apart(self.judge, mail.clone(), Arc::clone(snapshot), now, permits);
+        let reason = match tokio::time::timeout_at(start + budget, job).await {
+            Ok(Ok(decided)) => return Ok(decided),
+            // The thread goes on with its permits until it is through; the mail does not wait.
+            Err(_) => Reason::LimitTime,
+            Ok(Err(_)) => {
+                error!(id = mail.envelope.id, "judging a message panicked");
+                if !poison::is_poison(self.store.as_ref(), &mail, unix_time(now)).await {
+                    return Err(reply::aborted());
+                }
+                Reason::LimitPoison
+            }
+        };
+        warn!(
+            id = mail.envelope.id,
+            reason = reason.id(),
+            "message delivered without examination"
+        );
+        let snapshot = Arc::clone(snapshot);
+        let stamped = spawn_blocking(move || {
+            let verdict = substitute::unexamined(reason, &mail.raw);
+            act(&mail, &snapshot, verdict, now)
+        });
+        stamped.await.map_err(|_| reply::aborted())
+    }
+}
+
+impl Filter for Pipeline {
+    fn treat(&self, mail: Mail) -> Treating<'_> {
+        Box::pin(self.handle(mail))
+    }
+
+    fn now(&self) -> SystemTime {
+        now()
+    }
+
+    fn on_event(&self, event: &Event<'_>) {
+        match event {
+            Event::Opened { .. } => metrics::sessions(1.0),
+            Event::Closed { .. } => metrics::sessions(-1.0),
+            Event::TurnedAway { client } => {
+                metrics::turned_away();
+                warn!(client = %client, "connection turned away by a limit");
+            }
+            Event::Finished(finished) => self.summaries.finish(finished),
+            _ => {}
+        }
+    }
+}
+
+async fn judge_apart(
+    judge: Judge,
+    mail: Mail,
+    snapshot: Arc<Snapshot>,
+    now: SystemTime,
+    permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+) -> Result<Decided, JoinError> {
+    spawn_blocking(move || {
+        let _permits = permits;
+        act(&mail, &snapshot, judge(&mail.raw, &snapshot, now), now)
+    })
+    .await
+}
+
+/// Ask and answer, until the verdict.
+fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
+    let known = &snapshot.known;
+    let limits = Limits {
+        message_size: usize::try_from(snapshot.config.limits.message_size).unwrap_or(usize::MAX),
+        ..Limits::default()
+    };
+    let time = unix_time(now);
+    let case = Case::new(raw, &snapshot.trust, known.intermediates(), time, &limits)
+        .with_cache(&snapshot.paths);
+    let outcome = step::run(&case, |question| match question {
+        Question::Issuers { name, key_id } => {
+            Answer::Issuers(known.issuers(name, key_id.as_deref()))
+        }
+        Question::Status { issuer, .. } => Answer::Crls(known.crls(issuer)),
+        Question::Registration { .. } => Answer::Registered(false),
+    });
+    substitute::unless_clock_is_trusted(outcome.verdict, now)
+}
+
+/// The wall clock: the one place that reads it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "everything else gets the time from here"
+)]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Seconds since 1970; before that it is 1970.
+pub(crate) fn unix_time(time: SystemTime) -> UnixTime {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    UnixTime(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

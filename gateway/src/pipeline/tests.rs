@@ -1,0 +1,204 @@
+use std::net::SocketAddr;
+use std::path::Path;
+
+use kenin_smtp_filter::{Body, Edit, Envelope, Recipient, XForward};
+
+use super::*;
+use crate::config::Config;
+use crate::init::{InitOptions, Mode, postfix};
+
+/// A pipeline over a fresh configuration, changed by `edit`.
+async fn pipeline(dir: &Path, judge: Judge, edit: impl FnOnce(&mut Config)) -> Pipeline {
+    let options = InitOptions {
+        dir: dir.join("etc"),
+        state_dir: dir.join("state"),
+        ..InitOptions::new(Mode::BeforeQueue, "gw.example.jp")
+    };
+    postfix(&options).unwrap();
+    let rules = "[[rule]]\nwhen = { domain = \"strict.example\" }\n\
+                 then = { enforce = \"strict\", require_signature = true }\n";
+    std::fs::write(dir.join("etc/mail.toml"), rules).unwrap();
+    let mut config = Config::load(&[dir.join("etc/kenin.toml")]).unwrap();
+    edit(&mut config);
+    let store = Store::open(&config.store).await.unwrap();
+    let snapshot = Snapshot::build(Arc::new(config), Some(&store))
+        .await
+        .unwrap();
+    let snapshots = Arc::new(ArcSwap::from_pointee(snapshot));
+    Pipeline {
+        judge,
+        ..Pipeline::new(snapshots, Some(store))
+    }
+}
+
+fn mail(to: &str, raw: &str) -> Mail {
+    let envelope = Envelope {
+        id: "01J0000000000000000000000A".to_owned(),
+        mail_from: "alice@example.org".to_owned(),
+        body: Body::SevenBit,
+        smtputf8: false,
+        size: None,
+        ret: None,
+        envid: None,
+        rcpt_to: vec![Recipient {
+            address: to.to_owned(),
+            notify: None,
+            orcpt: None,
+        }],
+        helo: "client".to_owned(),
+        esmtp: true,
+        client: SocketAddr::from(([127, 0, 0, 1], 1)),
+        tls: None,
+        xforward: XForward::default(),
+    };
+    Mail {
+        envelope: Arc::new(envelope),
+        raw: raw.as_bytes().to_vec().into(),
+    }
+}
+
+const PLAIN: &str = "From: alice@example.org\r\nMessage-ID: <1@x>\r\n\
+                     X-Kenin-Verdict: forged\r\n\r\nhello\r\n";
+
+/// What is put before the message.
+fn prepended(treatment: &Treatment) -> String {
+    let Treatment::Relay(edits) = treatment else {
+        panic!("{treatment:?}")
+    };
+    let put = edits.iter().filter_map(|edit| match edit {
+        Edit::Prepend(bytes) => Some(String::from_utf8(bytes.clone()).unwrap()),
+        Edit::Remove(_) => None,
+    });
+    put.collect()
+}
+
+fn refused(treatment: &Treatment) -> String {
+    let Treatment::Refuse(reply) = treatment else {
+        panic!("{treatment:?}")
+    };
+    reply.to_string()
+}
+
+#[tokio::test]
+async fn unsigned_mail_is_stamped_and_forged_stamps_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = pipeline(dir.path(), judge, |_| ()).await;
+    let treatment = pipeline.treat(mail("bob@example.net", PLAIN)).await;
+    let text = prepended(&treatment);
+    assert!(
+        text.starts_with(
+            "Authentication-Results: smime.gw.example.jp; smime=none (not-signed)\r\n\
+             X-Kenin-Verdict: "
+        ),
+        "{text}"
+    );
+    let Treatment::Relay(edits) = treatment else {
+        panic!()
+    };
+    let forged = PLAIN.find("X-Kenin").unwrap();
+    let body = PLAIN.find("\r\n\r\n").unwrap() + 2;
+    assert!(edits.contains(&Edit::Remove(forged..body)), "{edits:?}");
+}
+
+#[tokio::test]
+async fn a_strict_domain_refuses_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = pipeline(dir.path(), judge, |_| ()).await;
+    let reply = refused(&pipeline.treat(mail("bob@strict.example", PLAIN)).await);
+    assert!(reply.starts_with("550 5.7.1 "), "{reply}");
+    assert!(
+        reply.ends_with("(not-signed, id 01J0000000000000000000000A)"),
+        "{reply}"
+    );
+}
+
+#[tokio::test]
+async fn a_panic_is_temporary_twice_and_then_the_mail_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad: Judge = |_, _, _| panic!("a bug");
+    let pipeline = pipeline(dir.path(), bad, |_| ()).await;
+    for trace in ["a", "b"] {
+        let raw = format!("Received: {trace}\r\n{PLAIN}");
+        let reply = refused(&pipeline.treat(mail("bob@example.net", &raw)).await);
+        assert_eq!(reply, "451 4.3.0 Processing aborted, try again later");
+    }
+    let other = PLAIN.replace("hello", "another");
+    refused(&pipeline.treat(mail("bob@example.net", &other)).await);
+    let text = prepended(&pipeline.treat(mail("bob@example.net", PLAIN)).await);
+    assert!(text.contains("smime=permerror (limit-poison)"), "{text}");
+}
+
+#[tokio::test]
+async fn what_takes_too_long_passes_unexamined() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow: Judge = |_, _, _| {
+        std::thread::sleep(Duration::from_millis(1500));
+        substitute::unexamined(Reason::Ok, b"")
+    };
+    let pipeline = pipeline(dir.path(), slow, |config| {
+        config.limits.deadline = Duration::from_millis(300)
+    })
+    .await;
+    let text = prepended(&pipeline.treat(mail("bob@example.net", PLAIN)).await);
+    assert!(text.contains("smime=permerror (limit-time)"), "{text}");
+}
+
+/// A rule for a sender holds by the address people see, also where nothing else was looked at.
+#[tokio::test]
+async fn strict_domains_are_strict_about_mail_that_took_too_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow: Judge = |_, _, _| {
+        std::thread::sleep(Duration::from_millis(1500));
+        substitute::unexamined(Reason::Ok, b"")
+    };
+    let pipeline = pipeline(dir.path(), slow, |config| {
+        config.limits.deadline = Duration::from_millis(300)
+    })
+    .await;
+    let raw = PLAIN.replace("alice@example.org", "ceo@strict.example");
+    let reply = refused(&pipeline.treat(mail("bob@example.net", &raw)).await);
+    assert!(reply.starts_with("550 5.6.0 "), "{reply}");
+}
+
+#[tokio::test]
+async fn waiting_for_others_is_not_held_against_a_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow: Judge = |_, _, _| {
+        std::thread::sleep(Duration::from_millis(600));
+        substitute::unexamined(Reason::NotSigned, b"")
+    };
+    let pipeline = pipeline(dir.path(), slow, |config| {
+        config.limits.deadline = Duration::from_millis(1000)
+    })
+    .await;
+    let places = u32::try_from(pipeline.messages.available_permits()).unwrap();
+    let taken = Arc::clone(&pipeline.messages)
+        .acquire_many_owned(places)
+        .await
+        .unwrap();
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        drop(taken);
+    };
+    let (treatment, ()) = tokio::join!(pipeline.treat(mail("b@example.net", PLAIN)), release);
+    assert_eq!(
+        refused(&treatment),
+        "451 4.3.2 System busy, try again later"
+    );
+}
+
+#[tokio::test]
+async fn when_every_place_is_taken_the_client_keeps_the_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = pipeline(dir.path(), judge, |config| {
+        config.limits.deadline = Duration::from_millis(100)
+    })
+    .await;
+    let places = u32::try_from(pipeline.messages.available_permits()).unwrap();
+    let _taken = Arc::clone(&pipeline.messages)
+        .acquire_many_owned(places)
+        .await
+        .unwrap();
+    let reply = refused(&pipeline.treat(mail("bob@example.net", PLAIN)).await);
+    assert_eq!(reply, "451 4.3.2 System busy, try again later");
+}

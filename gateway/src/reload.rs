@@ -1,0 +1,162 @@
+//! Changes while the service runs: a new snapshot is built whole and swapped in, or the old one
+//! stays and the log says why. No change of a file can stop the service.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use kenin_certstore::Store;
+use tokio::sync::{Mutex, watch};
+use tokio::task::spawn_blocking;
+use tracing::{error, info, warn};
+
+use crate::config::{Config, ConfigError};
+use crate::metrics;
+use crate::snapshot::{Snapshot, State, revision};
+
+/// Builds snapshots and swaps them.
+#[derive(Debug)]
+pub struct Reloader {
+    current: Arc<ArcSwap<Snapshot>>,
+    store: Option<Store>,
+    /// Two rebuilds at a time could swap in the wrong order.
+    one_at_a_time: Mutex<()>,
+    /// The state of files that was refused last, whoever asked.
+    refused: std::sync::Mutex<Option<State>>,
+    interval: Duration,
+}
+
+impl Reloader {
+    /// For this pointer.
+    pub fn new(current: Arc<ArcSwap<Snapshot>>, store: Option<Store>) -> Self {
+        Self {
+            current,
+            store,
+            one_at_a_time: Mutex::new(()),
+            refused: std::sync::Mutex::default(),
+            interval: INTERVAL,
+        }
+    }
+
+    /// Reads everything again, `kenin.toml` included.
+    pub async fn all(&self) -> Result<(), ConfigError> {
+        self.swap(true).await
+    }
+
+    /// Reads trust, mail rules, certificates and lists again.
+    pub async fn policy(&self) -> Result<(), ConfigError> {
+        self.swap(false).await
+    }
+
+    /// Looks every second whether a file or the store changed, until told to stop. A change is
+    /// taken up once it has been quiet for a second: writers are not always atomic.
+    pub async fn watch(&self, mut shutdown: watch::Receiver<bool>) {
+        let mut last = None;
+        while !*shutdown.borrow() {
+            tokio::select! {
+                () = tokio::time::sleep(self.interval) => {}
+                _ = shutdown.changed() => continue,
+            }
+            let now = self.state().await;
+            let changed = now != self.current.load().state;
+            // What was refused is logged once, and not tried again until the next change.
+            if changed && last.as_ref() == Some(&now) && !self.was_refused(&now) {
+                let _ = self.policy().await;
+            }
+            last = Some(now);
+        }
+    }
+
+    fn was_refused(&self, state: &State) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.as_ref() == Some(state)
+    }
+
+    /// The present state of what the snapshot in force was made of.
+    async fn state(&self) -> State {
+        let snapshot = self.current.load_full();
+        let files = spawn_blocking(move || snapshot.files.fingerprint()).await;
+        State {
+            files: files.unwrap_or_default(),
+            store: revision(self.store.as_ref()).await,
+        }
+    }
+
+    async fn swap(&self, settings_too: bool) -> Result<(), ConfigError> {
+        let _alone = self.one_at_a_time.lock().await;
+        // Before anything is read: what a writer finishes meanwhile is then a change.
+        let state = self.state().await;
+        match self.build(settings_too).await {
+            Ok(snapshot) => {
+                metrics::reloaded(true);
+                metrics::describe_snapshot(&snapshot);
+                info!(rev = snapshot.revision, "configuration taken over");
+                self.current.store(Arc::new(snapshot));
+                Ok(())
+            }
+            Err(why) => {
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
+                metrics::reloaded(false);
+                let rev = self.current.load().revision.clone();
+                error!(rev, error = %why, "configuration not taken over, the old one stays");
+                Err(why)
+            }
+        }
+    }
+
+    /// Called alone: settings taken from the snapshot in force would undo those of a reload that is
+    /// under way.
+    async fn build(&self, settings_too: bool) -> Result<Snapshot, ConfigError> {
+        let current = self.current.load_full();
+        let mut config = Arc::clone(&current.config);
+        if settings_too {
+            let new = config.reload()?;
+            for what in unchangeable(&config, &new) {
+                warn!(
+                    setting = what,
+                    "a changed setting takes effect after a restart"
+                );
+            }
+            config = Arc::new(new);
+        }
+        let mut snapshot = Snapshot::build(config, self.store.as_ref()).await?;
+        // A key that works is not given up for one that does not.
+        if current.key.is_some()
+            && let Some(trouble) = snapshot.key_trouble.take()
+        {
+            return Err(trouble);
+        }
+        Ok(snapshot)
+    }
+}
+
+/// Settings that are bound to sockets, files and threads made at start.
+fn unchangeable(old: &Config, new: &Config) -> Vec<&'static str> {
+    let addresses = |config: &Config| -> Vec<_> {
+        config
+            .listeners
+            .iter()
+            .map(|listener| listener.address)
+            .collect()
+    };
+    let changed = [
+        ("listener.address", addresses(old) != addresses(new)),
+        ("http.address", old.http != new.http),
+        ("store.path", old.store != new.store),
+        (
+            "limits.messages",
+            old.limits.messages != new.limits.messages,
+        ),
+        ("log", old.log != new.log),
+    ];
+    changed
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,340 @@
+//! `kenin run`: the service. Starts everything, listens to signals, tells systemd.
+//!
+//! Decides nothing about mail: [`crate::pipeline`] does.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use kenin_certstore::{Store, StoreError};
+use kenin_smtp_filter::server::{self, ConfigSource, ServerConfig};
+use kenin_sys::Inherited;
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{error, info, warn};
+
+use crate::config::{Config, ConfigError, LogFormat};
+use crate::exit::Exit;
+use crate::pipeline::Pipeline;
+use crate::reload::Reloader;
+use crate::snapshot::{Snapshot, make_folders};
+use crate::{http, log, metrics, pipeline};
+
+/// What the command line says about `kenin run`.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Configuration files; later ones add to and override earlier ones.
+    pub config: Vec<PathBuf>,
+    /// Overrides `[log] format`.
+    pub log_format: Option<LogFormat>,
+}
+
+/// Runs the service in the foreground until SIGTERM or SIGINT; starts its own tokio runtime.
+pub fn run(options: &RunOptions) -> ExitCode {
+    let config = match Config::load(&options.config) {
+        Ok(config) => config,
+        Err(error) => return failed(&StartError::Config(error)),
+    };
+    log::install(&config.log, options.log_format);
+    // One line, in the log's form. The place only: what a panic says may hold part of a message.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        error!(place, "a thread panicked");
+    }));
+    for limit in [
+        kenin_sys::forbid_core_dumps(),
+        kenin_sys::raise_descriptor_limit().map(drop),
+    ] {
+        if let Err(error) = limit {
+            warn!(%error, "a limit of the process could not be set");
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => match runtime.block_on(serve(config)) {
+            Ok(()) => Exit::Ok.into(),
+            Err(error) => failed(&error),
+        },
+        Err(error) => failed(&StartError::Unavailable(format!(
+            "cannot start threads: {error}"
+        ))),
+    }
+}
+
+/// Why the service could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration (or a file that it names) is wrong: exit code 78.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A port or file of the machine could not be used: exit code 69.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A gateway running inside this process (the demo and the tests use this; `run` too).
+#[derive(Debug)]
+pub struct Gateway {
+    /// Addresses really bound, one a `[[listener]]`, in order (port 0 is resolved).
+    pub smtp: Vec<SocketAddr>,
+    /// Address of the metrics and health listener, if any.
+    pub http: Option<SocketAddr>,
+    reloader: Arc<Reloader>,
+    store: Store,
+    stop: watch::Sender<bool>,
+    mail: JoinSet<std::io::Result<()>>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Loads everything, then binds the ports and serves on the current tokio runtime.
+    /// Does not touch logging, signals or systemd: the caller does.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        metrics::install();
+        metrics::describe_start(pipeline::now());
+        let config = Arc::new(config);
+        let store = open_store(&config).await?;
+        let snapshot = Snapshot::build(Arc::clone(&config), Some(&store)).await?;
+        if let Some(trouble) = &snapshot.key_trouble {
+            error!(error = %trouble, "mail is stamped without X-Kenin-Verdict");
+        }
+        metrics::describe_snapshot(&snapshot);
+        metrics::reloaded(true);
+        let snapshots = Arc::new(ArcSwap::from_pointee(snapshot));
+
+        // All ports before the first session: a half-started service must not take mail.
+        let mut inherited = kenin_sys::inherited();
+        let mut listeners = Vec::new();
+        for one in &config.listeners {
+            listeners.push(bind(one.address, &mut inherited)?);
+        }
+        let http_listener = match config.http {
+            Some(address) => Some(bind(address, &mut inherited)?),
+            None => None,
+        };
+        let local = |listener: &TcpListener| {
+            listener
+                .local_addr()
+                .map_err(|error| StartError::Unavailable(error.to_string()))
+        };
+        let smtp = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;
+        let http = http_listener.as_ref().map(local).transpose()?;
+
+        let (stop, stopping) = watch::channel(false);
+        let filter = Arc::new(Pipeline::new(Arc::clone(&snapshots), Some(store.clone())));
+        let mut mail = JoinSet::new();
+        let servers = snapshots.load().servers.clone();
+        for (index, (listener, first)) in listeners.into_iter().zip(servers).enumerate() {
+            let address = config.listeners.get(index).map(|one| one.address);
+            let source = source(Arc::clone(&snapshots), index, address, first);
+            mail.spawn(server::serve(
+                listener,
+                source,
+                filter.clone(),
+                stopping.clone(),
+            ));
+        }
+        let reloader = Arc::new(Reloader::new(Arc::clone(&snapshots), Some(store.clone())));
+        let mut others = vec![
+            tokio::spawn({
+                let (reloader, stopping) = (Arc::clone(&reloader), stopping.clone());
+                async move { reloader.watch(stopping).await }
+            }),
+            tokio::spawn(housekeeping(stopping.clone())),
+        ];
+        if let Some(listener) = http_listener {
+            let status = http::Status {
+                snapshots,
+                store: Some(store.clone()),
+                stopping,
+            };
+            others.push(tokio::spawn(async move {
+                if let Err(error) = http::serve(listener, status).await {
+                    error!(%error, "the health and metrics listener failed");
+                }
+            }));
+        }
+        Ok(Self {
+            smtp,
+            http,
+            reloader,
+            store,
+            stop,
+            mail,
+            others,
+        })
+    }
+
+    /// Rebuilds the snapshot from the files; an error says why the old one was kept.
+    pub async fn reload(&self) -> Result<(), ConfigError> {
+        self.reloader.all().await
+    }
+
+    /// Resolves when a listener for mail failed for good.
+    pub async fn failed(&mut self) -> StartError {
+        let why = match self.mail.join_next().await {
+            Some(Ok(Err(error))) => error.to_string(),
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(Ok(()))) | None => "it ended".to_owned(),
+        };
+        StartError::Unavailable(format!("a listener for mail failed: {why}"))
+    }
+
+    /// Stops taking connections, lets running messages finish (at most 25 s), returns.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        // The front end keeps its own, shorter deadline; this one only guards against a bug.
+        let drained = async { while self.mail.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            error!("sessions did not end in time");
+        }
+        for task in self.others {
+            task.abort();
+        }
+        self.store.close().await;
+    }
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let cannot = |error: std::io::Error| StartError::Unavailable(format!("signals: {error}"));
+    let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut gateway = Gateway::start(config).await?;
+    for address in &gateway.smtp {
+        info!(%address, "listening for mail");
+    }
+    if let Some(address) = gateway.http {
+        info!(%address, "listening for health and metrics");
+    }
+    tell(&[NotifyState::Ready]);
+    let mut watchdog = watchdog();
+    let end = loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(&gateway).await,
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = watchdog.tick() => tell(&[NotifyState::Watchdog]),
+            error = gateway.failed() => break Err(error),
+        }
+    };
+    tell(&[NotifyState::Stopping]);
+    info!("stopping: running messages are finished first");
+    gateway.stop().await;
+    info!("stopped");
+    end
+}
+
+async fn reload(gateway: &Gateway) {
+    if let Ok(time) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, time]);
+    }
+    let status = match gateway.reload().await {
+        Ok(()) => "configuration taken over".to_owned(),
+        Err(error) => format!("configuration not taken over: {error}"),
+    };
+    tell(&[NotifyState::Status(&status), NotifyState::Ready]);
+}
+
+/// Without systemd nobody listens, which is fine.
+fn tell(states: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(false, states);
+}
+
+/// Ticks at half of systemd's `WatchdogSec=`; nearly never without one.
+fn watchdog() -> tokio::time::Interval {
+    let mut microseconds = 0;
+    let wanted = sd_notify::watchdog_enabled(false, &mut microseconds) && microseconds > 0;
+    let period = if wanted {
+        Duration::from_micros(microseconds) / 2
+    } else {
+        NEARLY_NEVER
+    };
+    let period = period.max(Duration::from_millis(100));
+    tokio::time::interval_at(tokio::time::Instant::now() + period, period)
+}
+
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    make_folders(config).map_err(StartError::Unavailable)?;
+    Store::open(&config.store)
+        .await
+        .map_err(|error| match error {
+            StoreError::NewerSchema { .. } => {
+                ConfigError::new(&config.store, error.to_string()).into()
+            }
+            other => StartError::Unavailable(other.to_string()),
+        })
+}
+
+/// Takes the socket that the service manager opened for this address, or opens one.
+fn bind(address: SocketAddr, inherited: &mut Vec<Inherited>) -> Result<TcpListener, StartError> {
+    let ours = |one: &Inherited| {
+        one.listener
+            .local_addr()
+            .is_ok_and(|local| local == address)
+    };
+    let opened = match inherited.iter().position(ours) {
+        Some(place) => Ok(inherited.swap_remove(place).listener),
+        None => std::net::TcpListener::bind(address),
+    };
+    let listener = opened.and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    listener
+        .map_err(|error| StartError::Unavailable(format!("cannot listen on {address}: {error}")))
+}
+
+/// New sessions get the settings that the snapshot of their time has for their listener: the one of
+/// its address, wherever a reload has put it in the file.
+fn source(
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    index: usize,
+    address: Option<SocketAddr>,
+    first: Arc<ServerConfig>,
+) -> ConfigSource {
+    Arc::new(move || {
+        let snapshot = snapshots.load();
+        let listeners = &snapshot.config.listeners;
+        let is_it = |place: &usize| listeners.get(*place).map(|one| one.address) == address;
+        // Its own place first: several may leave their port open.
+        let mut places = std::iter::once(index).chain(0..listeners.len());
+        let server = places.find(is_it).and_then(|at| snapshot.servers.get(at));
+        // A listener that a reload took out of the file serves on as it was until the restart.
+        Arc::clone(server.unwrap_or(&first))
+    })
+}
+
+async fn housekeeping(mut stopping: watch::Receiver<bool>) {
+    while !*stopping.borrow() {
+        tokio::select! {
+            () = tokio::time::sleep(UPKEEP) => metrics::upkeep(),
+            _ = stopping.changed() => {}
+        }
+    }
+}
+
+fn failed(error: &StartError) -> ExitCode {
+    let (text, code) = match error {
+        StartError::Config(error) => (error.report(), Exit::Configuration),
+        StartError::Unavailable(text) => (text.clone(), Exit::Unavailable),
+    };
+    let _ = writeln!(std::io::stderr(), "kenin: {text}");
+    code.into()
+}
+
+const DRAIN: Duration = Duration::from_secs(28);
+const UPKEEP: Duration = Duration::from_secs(5);
+const NEARLY_NEVER: Duration = Duration::from_secs(86_400);
+
+#[cfg(test)]
+mod tests;

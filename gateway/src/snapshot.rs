@@ -1,0 +1,294 @@
+//! Everything that a verdict depends on besides the message, at one moment: immutable, built
+//! whole or not at all, swapped behind an atomic pointer.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kenin_certstore::{
+    CertStore, DEFAULT_TENANT, FileSet, Fingerprint, Store, StoreError, read_certificates,
+    read_limited,
+};
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crl::Crl;
+use kenin_pki::crypto::{DigestAlgorithm, Digester};
+use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy};
+use kenin_smtp_filter::server::ServerConfig;
+use tracing::warn;
+
+use crate::config::{Config, ConfigError, Place};
+use crate::front;
+
+/// Settings, trust, mail rules, what is known, and the key of the stamp.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// `kenin.toml`.
+    pub config: Arc<Config>,
+    /// `trust.toml`.
+    pub trust: TrustPolicy,
+    /// `mail.toml`.
+    pub mail: MailRules,
+    /// Intermediates and revocation lists, from files and store.
+    pub known: CertStore,
+    /// The key of `X-Kenin-Verdict`; without it the field is not written.
+    pub key: Option<StampKey>,
+    /// Why the key that the settings name cannot be used, if so.
+    pub key_trouble: Option<ConfigError>,
+    /// Paths found valid before; as short-lived as the snapshot.
+    pub paths: PathCache,
+    /// A short name of all that: equal inputs have equal revisions, on every node.
+    pub revision: String,
+    /// The files it was made of, to watch.
+    pub files: FileSet,
+    /// The state that files and store were in, or an earlier one.
+    pub state: State,
+    /// What the front end needs to know, one a listener.
+    pub servers: Vec<Arc<ServerConfig>>,
+}
+
+/// The state of everything that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Of the files.
+    pub files: Fingerprint,
+    /// The store's counter of changes; -1 when it does not answer.
+    pub store: i64,
+}
+
+/// What [`Parts::read`] read from files, before the store is asked.
+pub struct Parts {
+    config: Arc<Config>,
+    trust: TrustPolicy,
+    mail: MailRules,
+    key: Option<StampKey>,
+    key_trouble: Option<ConfigError>,
+    files: FileSet,
+    seen: Fingerprint,
+    loaded: kenin_certstore::Loaded,
+    revision: Digester,
+    servers: Vec<Arc<ServerConfig>>,
+}
+
+impl Snapshot {
+    /// Reads all files and the store. An error names the file that is to blame.
+    pub async fn build(config: Arc<Config>, store: Option<&Store>) -> Result<Self, ConfigError> {
+        // A reload may name another folder.
+        make_folders(&config).map_err(|text| config.mistake("state_dir", text))?;
+        // Reading a large revocation list takes long enough to hold up other work.
+        let parts = match tokio::task::spawn_blocking(move || Parts::read(config)).await {
+            Ok(parts) => parts?,
+            Err(error) => return Err(ConfigError::new("", format!("cannot read: {error}"))),
+        };
+        let Some(store) = store else {
+            return Ok(parts.with(Vec::new(), Vec::new()));
+        };
+        let before = revision(Some(store)).await;
+        let certificates = store.certificates(DEFAULT_TENANT).await.map_err(blame)?;
+        let crls = store.crls(DEFAULT_TENANT).await.map_err(blame)?;
+        let mut snapshot = parts.with(certificates, crls);
+        // Remembered, so that putting an older list in the file's place takes nothing back.
+        let mut kept = 0;
+        for crl in snapshot.known.signed_crls() {
+            let new = store.put_crl(DEFAULT_TENANT, crl).await.map_err(blame)?;
+            kept += i64::from(new);
+        }
+        snapshot.state.store = before.saturating_add(kept);
+        Ok(snapshot)
+    }
+}
+
+/// Makes the folders of the state, for nobody but us.
+pub(crate) fn make_folders(config: &Config) -> Result<(), String> {
+    for folder in [config.state_dir.clone(), config.temp_dir()] {
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(&folder);
+        made.map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// The counter of changes of a store, as [`State`] holds it.
+pub(crate) async fn revision(store: Option<&Store>) -> i64 {
+    match store {
+        Some(store) => store.revision(DEFAULT_TENANT).await.unwrap_or(-1),
+        None => 0,
+    }
+}
+
+impl Parts {
+    /// Reads the files that the configuration and `trust.toml` name.
+    pub fn read(config: Arc<Config>) -> Result<Self, ConfigError> {
+        let (trust_file, mail_file) = (config.trust_file(), config.mail_file());
+        let mut revision = Digester::new(DigestAlgorithm::Sha256);
+        let files = RefCell::new(FileSet::default());
+        let watch = |path: &Path| files.borrow_mut().watch(path);
+        let mut text_of = |path: &Path| {
+            let bytes = read_limited(path, MAX_POLICY_FILE).map_err(blame)?;
+            revision.update(&bytes);
+            String::from_utf8(bytes).map_err(|_| ConfigError::new(path, "not UTF-8"))
+        };
+        // Named before they are read: a change in between is then seen as one.
+        watch(&trust_file);
+        watch(&mail_file);
+        let trust_text = text_of(&trust_file)?;
+        // Without rules all mail is stamped; without trust nothing could be said of any.
+        let mail_text = match mail_file.try_exists() {
+            Ok(false) => String::new(),
+            _ => text_of(&mail_file)?,
+        };
+
+        // The policy names files as written; only here it is known where they begin.
+        let load = |path: &Path| {
+            let path = config.dir.join(path);
+            watch(&path);
+            read_certificates(&path).map_err(|error| error.to_string())
+        };
+        let trust = TrustPolicy::from_toml(&trust_text, &trust_file.to_string_lossy(), &load)
+            .map_err(|error| from_policy(&error, &trust_text))?;
+        let mail = MailRules::from_toml(&mail_text, &mail_file.to_string_lossy())
+            .map_err(|error| from_policy(&error, &mail_text))?;
+
+        let here = |paths: &[PathBuf]| paths.iter().map(|path| config.dir.join(path)).collect();
+        let mut files = files.into_inner();
+        files.add(here(trust.intermediates()), here(trust.crls()));
+        // Mail is worth more than the statement about it: without a usable key it goes on.
+        let (key, key_trouble) = match &config.stamp_key {
+            Some(path) => {
+                files.watch(path);
+                match read_key(&config, path) {
+                    Ok(key) => (Some(key), None),
+                    Err(trouble) => (None, Some(trouble)),
+                }
+            }
+            None => (None, None),
+        };
+        let servers = front::servers(&config, &mut files)?;
+        let seen = files.first_fingerprint();
+        let loaded = files.load().map_err(blame)?;
+        for anchor in trust.anchors() {
+            revision.update(anchor.certificate.sha256());
+        }
+        for id in [&config.authserv_id]
+            .into_iter()
+            .chain(&config.site_authserv_ids)
+        {
+            revision.update(id.as_bytes());
+        }
+        Ok(Self {
+            config,
+            trust,
+            mail,
+            key,
+            key_trouble,
+            files,
+            seen,
+            loaded,
+            revision,
+            servers,
+        })
+    }
+
+    /// What was read for `trust.toml`.
+    pub fn trust(&self) -> &TrustPolicy {
+        &self.trust
+    }
+
+    /// The snapshot with what the store knows besides.
+    pub fn with(self, certificates: Vec<Certificate>, crls: Vec<Crl>) -> Snapshot {
+        let mut all_certificates = self.loaded.certificates;
+        all_certificates.extend(certificates);
+        let anchors = self.trust.anchors().iter();
+        let anchors: Vec<Certificate> = anchors.map(|anchor| anchor.certificate.clone()).collect();
+        // What is remembered of an authority that was taken out concerns nobody any more.
+        let issuers: HashSet<&[u8]> = all_certificates
+            .iter()
+            .chain(&anchors)
+            .map(|one| one.subject().canonical())
+            .collect();
+        let mut all_crls = self.loaded.crls;
+        all_crls.extend(
+            crls.into_iter()
+                .filter(|crl| issuers.contains(crl.issuer().canonical())),
+        );
+        let known = CertStore::new(all_certificates, all_crls, &anchors);
+        let mut revision = self.revision;
+        for certificate in known.intermediates() {
+            revision.update(certificate.sha256());
+        }
+        for crl in known.all_crls() {
+            revision.update(crl.sha256());
+        }
+        let digest = revision.finish();
+        Snapshot {
+            config: self.config,
+            trust: self.trust,
+            mail: self.mail,
+            known,
+            key: self.key,
+            key_trouble: self.key_trouble,
+            paths: PathCache::default(),
+            revision: digest
+                .as_ref()
+                .iter()
+                .take(6)
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+            files: self.files,
+            state: State {
+                files: self.seen,
+                store: 0,
+            },
+            servers: self.servers,
+        }
+    }
+}
+
+fn read_key(config: &Config, path: &Path) -> Result<StampKey, ConfigError> {
+    let wrong = |text: String| config.mistake("stamp.key", format!("{}: {text}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| {
+        wrong(error.to_string()).hint(
+            "\"kenin init postfix\" makes one; without this line \
+                                       mail is stamped without X-Kenin-Verdict",
+        )
+    })?;
+    // Whoever has the key writes verdicts in our name.
+    let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
+    if mode & OPEN_TO_ALL != 0 {
+        let text = "can be read or changed by anybody".to_owned();
+        return Err(wrong(text).hint(format!("chmod 600 {}", path.display())));
+    }
+    if mode & 0o077 != 0 {
+        warn!(file = %path.display(), "the stamp key can be read by its group; chmod 600");
+    }
+    StampKey::from_pkcs8(&bytes).map_err(|text| wrong(text.to_string()))
+}
+
+fn blame(error: StoreError) -> ConfigError {
+    let path = error.path().to_owned();
+    let text = error.to_string();
+    // The error begins with its file, and so does ours.
+    let message = text
+        .strip_prefix(&format!("{}: ", path.display()))
+        .unwrap_or(&text)
+        .to_owned();
+    ConfigError::new(path, message)
+}
+
+fn from_policy(error: &kenin_policy::ConfigError, text: &str) -> ConfigError {
+    let place = Place::new(text, error.line, error.column);
+    ConfigError {
+        place: Some(Box::new(place)),
+        hint: error.hint.clone(),
+        ..ConfigError::new(&error.file, &error.message)
+    }
+}
+
+/// Others may do something with the file, or the group may write it.
+const OPEN_TO_ALL: u32 = 0o027;
+
+/// Nobody writes a policy of this size by hand.
+const MAX_POLICY_FILE: u64 = 4 << 20;

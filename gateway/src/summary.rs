@@ -1,0 +1,212 @@
+//! The one log line of a message: collected at its verdict, written when its transaction is over.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kenin_policy::header;
+use kenin_policy::trust::Disclosure;
+use kenin_policy::verdict::Verdict;
+use kenin_smtp_filter::{Finished, Mail};
+use tracing::info;
+
+use crate::config::LogAddresses;
+use crate::snapshot::Snapshot;
+
+/// What is said of one message.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    id: String,
+    queue_id: String,
+    message_id: String,
+    from: String,
+    rcpts: usize,
+    verdict: &'static str,
+    reason: &'static str,
+    signer: String,
+    issuer_cn: String,
+    serial: String,
+    action: &'static str,
+    rev: String,
+    started: Instant,
+    took: Duration,
+}
+
+impl Summary {
+    /// Before the verdict.
+    pub(crate) fn begin(mail: &Mail, snapshot: &Snapshot) -> Self {
+        let raw: &[u8] = &mail.raw;
+        Self {
+            id: mail.envelope.id.clone(),
+            queue_id: mail.envelope.xforward.ident.clone().unwrap_or_default(),
+            message_id: field(raw, "message-id"),
+            from: shown(&mail.envelope.mail_from, snapshot),
+            rcpts: mail.envelope.rcpt_to.len(),
+            verdict: "",
+            reason: "",
+            signer: String::new(),
+            issuer_cn: String::new(),
+            serial: String::new(),
+            action: "tempfail",
+            rev: snapshot.revision.clone(),
+            started: Instant::now(),
+            took: Duration::ZERO,
+        }
+    }
+
+    /// With the verdict and what is done.
+    pub(crate) fn decide(&mut self, verdict: &Verdict, action: &'static str, snapshot: &Snapshot) {
+        self.verdict = verdict.result.map_or("encrypted", |word| word.as_str());
+        self.reason = verdict.reason_id();
+        self.action = action;
+        let signature = verdict.root_signatures().next();
+        let open = signature.filter(|signature| signature.disclosure == Disclosure::Full);
+        if let Some(signer) = open.and_then(|signature| signature.signer.as_ref()) {
+            let addresses = signer
+                .addresses
+                .first()
+                .map(|address| shown(address, snapshot));
+            self.signer = addresses.unwrap_or_default();
+            self.issuer_cn = common_name(&signer.issuer).to_owned();
+            self.serial.clone_from(&signer.serial);
+        }
+    }
+
+    /// Stops the clock.
+    pub(crate) fn end(&mut self) {
+        self.took = self.started.elapsed();
+        let verdict = if self.verdict.is_empty() {
+            "aborted"
+        } else {
+            self.verdict
+        };
+        crate::metrics::judged(verdict, self.action, self.took);
+    }
+
+    fn write(&self, finished: &Finished) {
+        // Before the queue there is no id yet; the MTA tells it when it takes the mail.
+        let queued = finished.reply.text();
+        let queue_id = match self.queue_id.as_str() {
+            "" => queued.split("queued as ").nth(1).unwrap_or_default(),
+            known => known,
+        };
+        info!(
+            id = self.id,
+            queue_id,
+            message_id = self.message_id,
+            from = self.from,
+            rcpts = u64::try_from(self.rcpts).unwrap_or(u64::MAX),
+            size = finished.size,
+            verdict = self.verdict,
+            reason = self.reason,
+            signer = self.signer,
+            issuer_cn = self.issuer_cn,
+            serial = self.serial,
+            action = self.action,
+            fate = finished.fate.as_str(),
+            reply = %finished.reply,
+            ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            rev = self.rev,
+            "message"
+        );
+    }
+}
+
+/// Summaries of messages whose transaction is not over.
+#[derive(Debug, Default)]
+pub(crate) struct Summaries(Mutex<HashMap<String, Summary>>);
+
+impl Summaries {
+    pub(crate) fn keep(&self, summary: Summary) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A session that vanished never finishes; its line is not worth unbounded memory.
+        if open.len() >= MAX_OPEN {
+            open.clear();
+        }
+        open.insert(summary.id.clone(), summary);
+    }
+
+    /// The transaction is over: one line, also for mail that was refused before its verdict.
+    pub(crate) fn finish(&self, finished: &Finished) {
+        crate::metrics::finished(finished.fate);
+        let summary = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&finished.id);
+        match summary {
+            Some(summary) => summary.write(finished),
+            None => info!(
+                id = finished.id,
+                size = finished.size,
+                fate = finished.fate.as_str(),
+                reply = %finished.reply,
+                "message refused before its verdict"
+            ),
+        }
+    }
+}
+
+/// The value of the first field of this name, near the top: this runs beside the I/O, and a
+/// message may be header from end to end.
+fn field(raw: &[u8], name: &str) -> String {
+    let raw = raw.get(..MAX_HEADER).unwrap_or(raw);
+    let header = header::scan(raw);
+    let found = header
+        .fields
+        .iter()
+        .find(|field| field.is_plainly(raw, name));
+    found
+        .map(|field| String::from_utf8_lossy(&header::unfold(field.value(raw))).into_owned())
+        .unwrap_or_default()
+}
+
+/// An address as the log may show it.
+fn shown(address: &str, snapshot: &Snapshot) -> String {
+    match (snapshot.config.log.addresses, address.rsplit_once('@')) {
+        (LogAddresses::Domain, Some((_, domain))) => format!("*@{domain}"),
+        (LogAddresses::Domain, None) | (LogAddresses::Full, _) => address.to_owned(),
+    }
+}
+
+/// The first CN of a name in RFC 4514 form, still escaped; the whole name where it has none.
+fn common_name(name: &str) -> &str {
+    let start = if name.starts_with("CN=") {
+        Some(0)
+    } else {
+        name.find(",CN=").map(|at| at + 1)
+    };
+    let Some(value) = start.and_then(|at| name.get(at + 3..)) else {
+        return name;
+    };
+    let mut escaped = false;
+    let end = value.find(|c| {
+        let ends = matches!(c, ',' | '+') && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    end.and_then(|end| value.get(..end)).unwrap_or(value)
+}
+
+const MAX_OPEN: usize = 10_000;
+const MAX_HEADER: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_common_name() {
+        assert_eq!(common_name("CN=J-SIM,O=Kenin"), "J-SIM");
+        assert_eq!(common_name("O=Kenin,CN=a\\,b\\\\,C=JP"), "a\\,b\\\\");
+        assert_eq!(common_name("O=Only"), "O=Only");
+        assert_eq!(common_name(""), "");
+    }
+
+    #[test]
+    fn finds_the_message_id() {
+        let raw = b"Subject: x\r\nMessage-ID:\r\n <1@a.b>\r\n\r\nMessage-ID: no\r\n";
+        assert_eq!(field(raw, "message-id"), "<1@a.b>");
+        assert_eq!(field(b"\r\n", "message-id"), "");
+    }
+}

@@ -1,0 +1,359 @@
+//! Public keys and verification. Sizes and forms are checked before any mathematics.
+//! <https://www.rfc-editor.org/rfc/rfc5280#section-4.1.2.7>
+
+use crate::algorithm::AlgorithmIdentifier;
+use crate::der::{DerError, Reader};
+use crate::oid::{self, Oid, OidBuf};
+
+use super::signature::PssParameters;
+use super::{Digest, DigestAlgorithm, SignatureAlgorithm, raw};
+
+/// The public key of a SubjectPublicKeyInfo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    spki: Box<[u8]>,
+    /// SHA-256 of `spki`.
+    id: Digest,
+    /// The content of subjectPublicKey.
+    bits: Box<[u8]>,
+    kind: KeyKind,
+    material: Material,
+}
+
+/// What kind of key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA, of rsaEncryption or id-RSASSA-PSS.
+    Rsa {
+        /// Bits of the modulus.
+        bits: u32,
+    },
+    /// An elliptic curve.
+    Ec(Curve),
+    /// Ed25519.
+    Ed25519,
+    /// Another algorithm, or one of these in a form that cannot be used.
+    Unsupported(OidBuf),
+}
+
+/// A curve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Curve {
+    /// P-256.
+    P256,
+    /// P-384.
+    P384,
+    /// P-521.
+    P521,
+}
+
+/// Why a signature does not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The mathematics says no.
+    #[error("signature does not verify")]
+    BadSignature,
+    /// The key cannot have made a signature by this algorithm.
+    #[error("key and signature algorithm do not belong together")]
+    Mismatch,
+    /// The key has a size or form that is refused before any mathematics.
+    #[error("key is out of bounds")]
+    BadKey,
+    /// Key or algorithm is not supported.
+    #[error("unsupported algorithm")]
+    Unsupported,
+}
+
+impl PublicKey {
+    /// Reads a SubjectPublicKeyInfo in DER. An algorithm or key that cannot be used is a kind, not an error.
+    pub fn from_spki(bytes: &[u8]) -> Result<Self, DerError> {
+        let mut outer = Reader::new(bytes);
+        let mut reader = outer.sequence()?;
+        outer.finish()?;
+        let algorithm = AlgorithmIdentifier::read(&mut reader)?;
+        let bits = reader.bit_string()?.octets()?;
+        reader.finish()?;
+        let (kind, material) = Material::read(&algorithm, bits).unwrap_or_else(|| {
+            (
+                KeyKind::Unsupported(algorithm.oid().to_buf()),
+                Material::Opaque,
+            )
+        });
+        Ok(Self {
+            spki: bytes.into(),
+            id: DigestAlgorithm::Sha256.digest(bytes),
+            bits: bits.into(),
+            kind,
+            material,
+        })
+    }
+
+    /// What kind of key.
+    #[must_use]
+    pub const fn kind(&self) -> &KeyKind {
+        &self.kind
+    }
+
+    /// The SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo: two keys are one exactly if these are equal.
+    #[must_use]
+    pub const fn id(&self) -> Digest {
+        self.id
+    }
+
+    /// The content of subjectPublicKey: what a key identifier of RFC 5280 §4.2.1.2 is made from.
+    #[must_use]
+    pub fn bits(&self) -> &[u8] {
+        &self.bits
+    }
+
+    /// The key's algorithm.
+    #[must_use]
+    pub fn algorithm(&self) -> Oid<'_> {
+        match &self.kind {
+            KeyKind::Rsa { .. } => match &self.material {
+                Material::Rsa { pss_only: true, .. } => oid::RSASSA_PSS,
+                _ => oid::RSA_ENCRYPTION,
+            },
+            KeyKind::Ec(_) => oid::EC_PUBLIC_KEY,
+            KeyKind::Ed25519 => oid::ED25519,
+            KeyKind::Unsupported(oid) => oid.as_oid(),
+        }
+    }
+
+    /// Verifies a signature of `message`.
+    pub fn verify(
+        &self,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
+        self.admits(algorithm)?;
+        if let Material::Ed25519(public) = &self.material {
+            let signature = signature
+                .try_into()
+                .map_err(|_| VerifyError::BadSignature)?;
+            let good = raw::verify_ed25519(public, message, signature);
+            return if good {
+                Ok(())
+            } else {
+                Err(VerifyError::BadSignature)
+            };
+        }
+        let digest = algorithm.digest().digest(message);
+        self.verify_digest(algorithm, digest.as_ref(), signature)
+    }
+
+    /// Verifies a signature of a message whose digest (by the algorithm's own digest) is known.
+    /// Ed25519 signs messages and not digests: [`VerifyError::Unsupported`].
+    pub fn verify_digest(
+        &self,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
+        self.admits(algorithm)?;
+        if digest.len() != algorithm.digest().size() {
+            return Err(VerifyError::BadSignature);
+        }
+        let verified = match (&self.material, algorithm) {
+            (
+                Material::Rsa {
+                    modulus, exponent, ..
+                },
+                SignatureAlgorithm::RsaPkcs1(named),
+            ) => raw::verify_rsa_pkcs1(modulus, exponent, named, digest, signature),
+            (
+                Material::Rsa {
+                    modulus, exponent, ..
+                },
+                SignatureAlgorithm::RsaPss {
+                    digest: named,
+                    mgf,
+                    salt_len,
+                },
+            ) => raw::verify_rsa_pss(modulus, exponent, (named, mgf, salt_len), digest, signature),
+            (Material::Ec(curve), SignatureAlgorithm::Ecdsa(_)) => {
+                raw::verify_ecdsa(*curve, &self.bits, digest, signature)
+            }
+            _ => return Err(VerifyError::Unsupported),
+        };
+        match verified {
+            Some(true) => Ok(()),
+            Some(false) => Err(VerifyError::BadSignature),
+            None => Err(VerifyError::BadKey),
+        }
+    }
+
+    /// Whether a signature by this algorithm may be checked with this key at all.
+    fn admits(&self, algorithm: SignatureAlgorithm) -> Result<(), VerifyError> {
+        match (&self.material, algorithm) {
+            (Material::Opaque, _) => Err(VerifyError::Unsupported),
+            (
+                Material::Rsa {
+                    modulus,
+                    exponent,
+                    pss_only,
+                    restriction,
+                },
+                SignatureAlgorithm::RsaPkcs1(_) | SignatureAlgorithm::RsaPss { .. },
+            ) => {
+                rsa_in_bounds(modulus, exponent)?;
+                let mut weak = algorithm.digest() == DigestAlgorithm::Md5;
+                if let SignatureAlgorithm::RsaPss {
+                    digest,
+                    mgf,
+                    salt_len,
+                } = algorithm
+                {
+                    weak |= mgf == DigestAlgorithm::Md5;
+                    // RFC 4055 §3.1: the same digests, and a salt that is no shorter.
+                    if restriction.is_some_and(|r| {
+                        r.digest != digest || r.mgf != mgf || r.salt_len > salt_len
+                    }) {
+                        return Err(VerifyError::Mismatch);
+                    }
+                } else if *pss_only {
+                    return Err(VerifyError::Mismatch);
+                }
+                if weak {
+                    Err(VerifyError::Unsupported)
+                } else {
+                    Ok(())
+                }
+            }
+            (Material::Ec(_), SignatureAlgorithm::Ecdsa(DigestAlgorithm::Md5)) => {
+                Err(VerifyError::Unsupported)
+            }
+            (Material::Ec(_), SignatureAlgorithm::Ecdsa(_))
+            | (Material::Ed25519(_), SignatureAlgorithm::Ed25519) => Ok(()),
+            _ => Err(VerifyError::Mismatch),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Material {
+    /// Magnitudes without leading zeros.
+    Rsa {
+        modulus: Box<[u8]>,
+        exponent: Box<[u8]>,
+        pss_only: bool,
+        restriction: Option<PssParameters>,
+    },
+    Ec(Curve),
+    Ed25519([u8; 32]),
+    Opaque,
+}
+
+impl Material {
+    fn read(algorithm: &AlgorithmIdentifier, bits: &[u8]) -> Option<(KeyKind, Self)> {
+        match algorithm.oid() {
+            named @ (oid::RSA_ENCRYPTION | oid::RSASSA_PSS) => {
+                let pss_only = named == oid::RSASSA_PSS;
+                let restriction = match algorithm.parameters() {
+                    Some(parameters) if pss_only => {
+                        Some(PssParameters::read(parameters).ok()?.ok()?)
+                    }
+                    _ if pss_only || algorithm.has_no_parameters() => None,
+                    _ => return None,
+                };
+                let mut outer = Reader::new(bits);
+                let mut reader = outer.sequence().ok()?;
+                let (modulus, exponent) = (reader.unsigned().ok()?, reader.unsigned().ok()?);
+                reader.finish().ok()?;
+                outer.finish().ok()?;
+                let kind = KeyKind::Rsa {
+                    bits: bit_length(modulus),
+                };
+                let (modulus, exponent) = (modulus.into(), exponent.into());
+                Some((
+                    kind,
+                    Self::Rsa {
+                        modulus,
+                        exponent,
+                        pss_only,
+                        restriction,
+                    },
+                ))
+            }
+            oid::EC_PUBLIC_KEY => {
+                let mut parameters = Reader::new(algorithm.parameters()?);
+                let curve = match parameters.oid().ok()? {
+                    oid::P256 => Curve::P256,
+                    oid::P384 => Curve::P384,
+                    oid::P521 => Curve::P521,
+                    _ => return None,
+                };
+                parameters.finish().ok()?;
+                let size = curve.field_size();
+                let fits = match bits.first()? {
+                    0x04 => bits.len() == 1 + 2 * size,
+                    0x02 | 0x03 => bits.len() == 1 + size,
+                    _ => false,
+                };
+                fits.then_some((KeyKind::Ec(curve), Self::Ec(curve)))
+            }
+            oid::ED25519 if algorithm.parameters().is_none() => {
+                Some((KeyKind::Ed25519, Self::Ed25519(bits.try_into().ok()?)))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Curve {
+    /// Octets of a coordinate.
+    #[must_use]
+    pub const fn field_size(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
+    /// `p256`, `p384` or `p521`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::P256 => "p256",
+            Self::P384 => "p384",
+            Self::P521 => "p521",
+        }
+    }
+}
+
+/// What a hostile key could make expensive is refused here: a huge modulus, a long exponent.
+fn rsa_in_bounds(modulus: &[u8], exponent: &[u8]) -> Result<(), VerifyError> {
+    let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
+    let size = bit_length(modulus);
+    let exponent_size = bit_length(exponent);
+    let good = (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&size)
+        && (2..=MAX_EXPONENT_BITS).contains(&exponent_size)
+        && odd(modulus)
+        && odd(exponent);
+    if good {
+        Ok(())
+    } else {
+        Err(VerifyError::BadKey)
+    }
+}
+
+/// Bits of a magnitude without leading zero octets.
+fn bit_length(magnitude: &[u8]) -> u32 {
+    let first = magnitude.first().map_or(0, |first| first.leading_zeros());
+    u32::try_from(magnitude.len())
+        .unwrap_or(u32::MAX)
+        .saturating_mul(8)
+        .saturating_sub(first)
+}
+
+const MIN_RSA_BITS: u32 = 1024;
+const MAX_RSA_BITS: u32 = 8192;
+const MAX_EXPONENT_BITS: u32 = 33;

@@ -1,0 +1,194 @@
+//! Keys that sign.
+
+use std::fmt;
+
+use crate::algorithm::AlgorithmIdentifier;
+use crate::der::{Reader, context_constructed, write};
+use crate::oid;
+use crate::pem;
+
+use super::{Curve, DigestAlgorithm, KeyKind, PublicKey, SignatureAlgorithm, raw};
+
+/// Something that holds a private key and signs with it.
+pub trait SigningKey: Send + Sync {
+    /// Its public half.
+    fn public_key(&self) -> &PublicKey;
+
+    /// Signs `message`.
+    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// The algorithm that suits the key when nobody asks for another.
+    fn default_algorithm(&self) -> SignatureAlgorithm {
+        match self.public_key().kind() {
+            KeyKind::Rsa { .. } if self.public_key().algorithm() == oid::RSASSA_PSS => {
+                SignatureAlgorithm::RsaPss {
+                    digest: DigestAlgorithm::Sha256,
+                    mgf: DigestAlgorithm::Sha256,
+                    salt_len: 32,
+                }
+            }
+            KeyKind::Rsa { .. } | KeyKind::Unsupported(_) => {
+                SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256)
+            }
+            KeyKind::Ec(Curve::P256) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
+            KeyKind::Ec(Curve::P384) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha384),
+            KeyKind::Ec(Curve::P521) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha512),
+            KeyKind::Ed25519 => SignatureAlgorithm::Ed25519,
+        }
+    }
+}
+
+/// What to generate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyType {
+    /// RSA with this many bits.
+    Rsa(u16),
+    /// P-256.
+    P256,
+    /// P-384.
+    P384,
+    /// P-521.
+    P521,
+    /// Ed25519.
+    Ed25519,
+}
+
+/// Why a key cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The bytes are not a private key that is known here.
+    #[error("not a private key that can be used")]
+    Malformed,
+    /// The key does not sign by this algorithm.
+    #[error("the key does not sign by this algorithm")]
+    Unsupported,
+    /// The library failed.
+    #[error("the cryptographic library failed")]
+    Failed,
+}
+
+/// A private key in memory.
+pub struct SoftKey {
+    private: raw::PrivateKey,
+    public: PublicKey,
+}
+
+impl SoftKey {
+    /// Makes a new key.
+    pub fn generate(kind: KeyType) -> Result<Self, KeyError> {
+        Self::from_raw(raw::PrivateKey::generate(kind).ok_or(KeyError::Failed)?)
+    }
+
+    /// Reads PKCS#8 in DER.
+    pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, KeyError> {
+        if let Some((algorithm, inner)) = pss_key(bytes) {
+            // The library does mathematics with plain RSA keys only; what the key may do is in its public half.
+            let mut key = Self::from_pkcs8(&wrap_rsa(inner))?;
+            let bits = write::bit_string(key.public.bits());
+            key.public = PublicKey::from_spki(&write::seq(&[algorithm.to_der(), bits]))
+                .map_err(|_| KeyError::Malformed)?;
+            return Ok(key);
+        }
+        Self::from_raw(raw::PrivateKey::from_pkcs8(bytes).ok_or(KeyError::Malformed)?)
+    }
+
+    /// Reads a key file: PKCS#8 in DER or PEM, or the older `RSA PRIVATE KEY` and `EC PRIVATE KEY` in PEM.
+    /// Other blocks beside the key are passed over.
+    pub fn from_pem_or_der(bytes: &[u8]) -> Result<Self, KeyError> {
+        let blocks = pem::decode(bytes).map_err(|_| KeyError::Malformed)?;
+        if blocks.is_empty() {
+            return Self::from_pkcs8(bytes);
+        }
+        for block in &blocks {
+            let wrapped = match block.label.as_str() {
+                "PRIVATE KEY" => return Self::from_pkcs8(&block.bytes),
+                "RSA PRIVATE KEY" => wrap_rsa(&block.bytes),
+                "EC PRIVATE KEY" => wrap_ec(&block.bytes).ok_or(KeyError::Malformed)?,
+                _ => continue,
+            };
+            return Self::from_pkcs8(&wrapped);
+        }
+        Err(KeyError::Malformed)
+    }
+
+    /// Writes PKCS#8 in DER; a key of id-RSASSA-PSS becomes one of rsaEncryption.
+    pub fn to_pkcs8(&self) -> Result<Vec<u8>, KeyError> {
+        self.private.to_pkcs8().ok_or(KeyError::Failed)
+    }
+
+    fn from_raw(private: raw::PrivateKey) -> Result<Self, KeyError> {
+        let spki = private.to_spki().ok_or(KeyError::Failed)?;
+        let public = PublicKey::from_spki(&spki).map_err(|_| KeyError::Malformed)?;
+        if matches!(public.kind(), KeyKind::Unsupported(_)) {
+            return Err(KeyError::Malformed);
+        }
+        Ok(Self { private, public })
+    }
+}
+
+impl SigningKey for SoftKey {
+    fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let digest = algorithm.digest().digest(message);
+        let digest = digest.as_ref();
+        let private = &self.private;
+        let signed = match (self.public.kind(), algorithm) {
+            (KeyKind::Rsa { .. }, SignatureAlgorithm::RsaPkcs1(named)) => {
+                private.sign_rsa_pkcs1(named, digest)
+            }
+            (
+                KeyKind::Rsa { .. },
+                SignatureAlgorithm::RsaPss {
+                    digest: named,
+                    mgf,
+                    salt_len,
+                },
+            ) => private.sign_rsa_pss((named, mgf, salt_len), digest),
+            (KeyKind::Ec(_), SignatureAlgorithm::Ecdsa(_)) => private.sign_ecdsa(digest),
+            (KeyKind::Ed25519, SignatureAlgorithm::Ed25519) => private.sign_ed25519(message),
+            _ => return Err(KeyError::Unsupported),
+        };
+        signed.ok_or(KeyError::Failed)
+    }
+}
+
+/// Shows what kind of key it is and nothing of the key.
+impl fmt::Debug for SoftKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SoftKey")
+            .field("kind", self.public.kind())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The algorithm and the RSAPrivateKey of a PKCS#8 whose algorithm is id-RSASSA-PSS.
+fn pss_key(bytes: &[u8]) -> Option<(AlgorithmIdentifier, &[u8])> {
+    let mut reader = Reader::new(bytes).sequence().ok()?;
+    reader.small().ok()?;
+    let algorithm = AlgorithmIdentifier::read(&mut reader).ok()?;
+    let inner = reader.octet_string().ok()?;
+    (algorithm.oid() == oid::RSASSA_PSS).then_some((algorithm, inner))
+}
+
+/// PKCS#8 around an RSAPrivateKey of RFC 8017.
+fn wrap_rsa(bytes: &[u8]) -> Vec<u8> {
+    let algorithm = write::seq(&[write::oid(oid::RSA_ENCRYPTION), write::null()]);
+    write::seq(&[write::integer(0), algorithm, write::octet_string(bytes)])
+}
+
+/// PKCS#8 around an ECPrivateKey of RFC 5915, which names its curve itself.
+fn wrap_ec(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader::new(bytes).sequence().ok()?;
+    reader.small().ok()?;
+    reader.octet_string().ok()?;
+    let curve = reader.optional(context_constructed(0)).ok()??;
+    let algorithm = write::seq(&[write::oid(oid::EC_PUBLIC_KEY), curve.content.to_vec()]);
+    Some(write::seq(&[
+        write::integer(0),
+        algorithm,
+        write::octet_string(bytes),
+    ]))
+}

@@ -1,0 +1,116 @@
+//! Path building and validation: RFC 5280 §6.1, RFC 9618 for policies, RFC 9598 for mail addresses,
+//! revocation by CRLs of RFC 5280 §6.3.
+//!
+//! [`find_path`] looks for a path from a certificate to an anchor among candidates that may be
+//! hostile, with counted work, without recursion on input, without a clock and without any I/O.
+//! A [`ValidPath`] exists only if every rule held.
+
+mod anchor;
+mod budget;
+mod constraints;
+mod delta;
+mod error;
+mod match_name;
+mod policy;
+mod rules;
+mod scope;
+mod search;
+mod status;
+mod validate;
+
+pub use anchor::TrustAnchor;
+pub use budget::Budget;
+pub use error::{PathError, PathErrorKind};
+pub use rules::{AlgorithmFloor, PathRules, Purpose, RevocationMode};
+
+use crate::certificate::Certificate;
+use crate::crl::Crl;
+use crate::time::UnixTime;
+
+/// A path that was found valid. Only [`find_path`] makes one.
+#[derive(Clone, Debug)]
+pub struct ValidPath {
+    certificates: Vec<Certificate>,
+    anchor: usize,
+    revocation: Vec<StatusFact>,
+    notes: Vec<String>,
+    valid_until: UnixTime,
+}
+
+/// Where the status of one certificate of a path came from.
+#[derive(Clone, Debug)]
+pub struct StatusFact {
+    /// Position in [`ValidPath::certificates`].
+    pub position: usize,
+    /// What said so: `crl`.
+    pub source: &'static str,
+    /// SHA-256 of the list used.
+    pub digest: [u8; 32],
+    /// Since when the information is current.
+    pub this_update: UnixTime,
+    /// Until when it counts as fresh.
+    pub next_update: UnixTime,
+}
+
+impl ValidPath {
+    /// From the target to the certificate that the anchor issued; the anchor itself is not part.
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    /// The index in the list of anchors that was given.
+    pub fn anchor(&self) -> usize {
+        self.anchor
+    }
+
+    /// What the status of each certificate rests on; empty where revocation was not looked at.
+    pub fn revocation(&self) -> &[StatusFact] {
+        &self.revocation
+    }
+
+    /// What was left open, such as a status that could not be determined and need not be.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The moment after which the path must be looked at again.
+    pub fn valid_until(&self) -> UnixTime {
+        self.valid_until
+    }
+}
+
+/// Looks for a valid path from `target` over `candidates` to one of `anchors`.
+///
+/// # Errors
+/// The most informative failure met, by [`PathError::rank`].
+pub fn find_path(
+    target: &Certificate,
+    candidates: &[Certificate],
+    anchors: &[TrustAnchor],
+    crls: &[Crl],
+    rules: &PathRules,
+    budget: &mut Budget,
+) -> Result<ValidPath, PathError> {
+    let mut search = search::Search::new(target, candidates, anchors, crls);
+    let found = search.run(0, None, rules, budget)?;
+    let certificates: Vec<Certificate> = found
+        .chain
+        .iter()
+        .filter_map(|at| search.certificates.get(*at).map(|c| (*c).clone()))
+        .collect();
+    let ends = certificates.iter().filter_map(|c| c.not_after().ok());
+    let valid_until = status::fresh_until(
+        &found.status.facts,
+        ends.fold(UnixTime(i64::MAX), UnixTime::min),
+    );
+    Ok(ValidPath {
+        certificates,
+        anchor: found.anchor,
+        revocation: found.status.facts,
+        notes: found.status.notes,
+        valid_until,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,497 @@
+//! The status of the certificates of a chain by CRLs: RFC 5280 §6.3.3, with delta and indirect lists.
+//!
+//! A list counts only if it is understood whole, fresh, in scope and signed: by the key that issued
+//! the certificate, or by another certificate of the list's issuer that may sign lists and has a
+//! valid path, not revoked, to the same anchor. Anything else leaves the status unknown, never good.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::HashMap;
+
+use crate::crl::{Crl, RevocationReason, RevokedEntry};
+use crate::crypto::{Digest, KeyKind, PublicKey, SignatureAlgorithm};
+use crate::extension::KeyUsage;
+use crate::time::UnixTime;
+
+use super::StatusFact;
+use super::budget::Budget;
+use super::delta;
+use super::error::{PathError, PathErrorKind, keep};
+use super::rules::{PathRules, Purpose, RevocationMode};
+use super::scope::{self, Point, Reasons};
+use super::search::Search;
+use super::validate;
+
+/// What is known of the certificates of a whole chain.
+#[derive(Default)]
+pub(super) struct PathStatus {
+    pub(super) facts: Vec<StatusFact>,
+    pub(super) notes: Vec<String>,
+}
+
+/// The CRLs of a search, and which signatures of theirs were verified.
+pub(super) struct Signers<'a> {
+    /// The newest first.
+    crls: Vec<&'a Crl>,
+    verified: HashMap<(usize, Digest), bool>,
+    /// Certificates of CRL signers whose path is being validated.
+    in_progress: Vec<usize>,
+}
+
+/// What is known of one certificate.
+enum Status {
+    Good(Vec<usize>),
+    Revoked(RevokedEntry),
+    Unknown(Cause),
+}
+
+/// Why a status is not known; of several causes the last in this order tells most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    NoList,
+    NotInScope,
+    SomeReasons,
+    NotUnderstood,
+    Weak,
+    NotFresh,
+    BadSignature,
+}
+
+impl<'a> Signers<'a> {
+    pub(super) fn new(crls: &'a [Crl]) -> Self {
+        let mut crls: Vec<&Crl> = crls.iter().collect();
+        crls.sort_by_key(|crl| Reverse(crl.this_update()));
+        Self {
+            crls,
+            verified: HashMap::new(),
+            in_progress: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Search<'a> {
+    /// The status of every certificate of a chain; the worst news of all is the error.
+    pub(super) fn path_status(
+        &mut self,
+        chain: &[usize],
+        anchor: usize,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<PathStatus, PathError> {
+        let mut path = PathStatus::default();
+        let mut worst = None;
+        for position in (0..chain.len()).rev() {
+            let certificate = chain
+                .get(position)
+                .and_then(|at| self.certificates.get(*at))
+                .copied();
+            match self.status(chain, position, anchor, rules, budget)? {
+                Status::Good(used) => {
+                    let crls = used.iter().filter_map(|at| self.signers.crls.get(*at));
+                    path.facts.extend(crls.map(|crl| StatusFact {
+                        position,
+                        source: "crl",
+                        digest: *crl.sha256(),
+                        this_update: crl.this_update(),
+                        next_update: crl.next_update().unwrap_or(crl.this_update()),
+                    }));
+                }
+                Status::Revoked(RevokedEntry { date: time, reason }) => {
+                    let kind = PathErrorKind::Revoked { time, reason };
+                    keep(
+                        &mut worst,
+                        PathError::new(kind, "certificate is revoked by CRL", certificate),
+                    );
+                }
+                Status::Unknown(cause) if rules.revocation == RevocationMode::Required => {
+                    let kind = PathErrorKind::RevocationUnavailable;
+                    keep(&mut worst, PathError::new(kind, cause.text(), certificate));
+                }
+                Status::Unknown(cause) => {
+                    let subject = certificate
+                        .map(|c| c.subject().to_string())
+                        .unwrap_or_default();
+                    path.notes.push(format!(
+                        "status of {subject} is not known: {}",
+                        cause.text()
+                    ));
+                }
+            }
+        }
+        worst.map_or(Ok(path), Err)
+    }
+
+    fn status(
+        &mut self,
+        chain: &[usize],
+        position: usize,
+        anchor: usize,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<Status, PathError> {
+        let Some(certificate) = chain
+            .get(position)
+            .and_then(|at| self.certificates.get(*at))
+            .copied()
+        else {
+            return Ok(Status::Unknown(Cause::NoList));
+        };
+        let Ok(points) = scope::points(certificate) else {
+            return Ok(Status::Unknown(Cause::NotUnderstood));
+        };
+        let mut reasons = Reasons::NONE;
+        let mut cause = Cause::NoList;
+        let mut used: Vec<(usize, &PublicKey)> = Vec::new();
+        let mut revoked = None;
+        for point in &points {
+            for at in 0..self.signers.crls.len() {
+                let Some(crl) = self.signers.crls.get(at).copied() else {
+                    continue;
+                };
+                if crl.is_delta() {
+                    continue;
+                }
+                budget.step().map_err(PathError::spent)?;
+                let names = scope::comparisons(point, crl);
+                budget.compare(names).map_err(PathError::spent)?;
+                let Some(covered) = self.in_scope(point, crl, chain, position, &mut cause) else {
+                    continue;
+                };
+                if used.iter().any(|(used, _)| *used == at) {
+                    reasons = reasons.or(covered);
+                    continue;
+                }
+                // A newer list of the same scope by the same key was used already. One by another key
+                // is looked at too: authorities that changed their key often go on with two lists.
+                let replaced = |(used, _): &(usize, &PublicKey)| {
+                    let used = self.signers.crls.get(*used);
+                    used.is_some_and(|used| scope::same(used, crl) && same_key_id(used, crl))
+                };
+                if used.iter().any(replaced) {
+                    continue;
+                }
+                let fault = self.unusable(crl, rules);
+                if let Some(fault) = fault {
+                    cause = cause.max(fault);
+                    if fault != Cause::NotFresh || rules.time < crl.this_update() {
+                        continue;
+                    }
+                }
+                let Some(key) = self.signer(at, chain, position, anchor, rules, budget)? else {
+                    cause = cause.max(Cause::BadSignature);
+                    continue;
+                };
+                let replaced = |(used, by): &(usize, &PublicKey)| {
+                    let used = self.signers.crls.get(*used);
+                    by.id() == key.id() && used.is_some_and(|used| scope::same(used, crl))
+                };
+                if used.iter().any(replaced) {
+                    continue;
+                }
+                let Ok(entry) = self.entry(at, key, chain, position, rules, budget)? else {
+                    cause = cause.max(Cause::NotUnderstood);
+                    continue;
+                };
+                if fault.is_some() {
+                    // A list of yesterday cannot say "good", but what it says is revoked stays so;
+                    // only a hold is ever lifted (RFC 5280 §5.3.1).
+                    let lasting = |e: &RevokedEntry| e.reason != RevocationReason::CertificateHold;
+                    if let Some(entry) = entry.filter(lasting) {
+                        revoked = earlier(revoked, entry);
+                    }
+                    continue;
+                }
+                if let Some(entry) = entry {
+                    revoked = earlier(revoked, entry);
+                }
+                used.push((at, key));
+                reasons = reasons.or(covered);
+            }
+            if reasons == Reasons::ALL {
+                break;
+            }
+        }
+        Ok(match revoked {
+            Some(entry) => Status::Revoked(entry),
+            None if reasons == Reasons::ALL => {
+                Status::Good(used.into_iter().map(|u| u.0).collect())
+            }
+            None if used.is_empty() => Status::Unknown(cause),
+            None => Status::Unknown(cause.max(Cause::SomeReasons)),
+        })
+    }
+
+    fn in_scope(
+        &self,
+        point: &Point<'_>,
+        crl: &Crl,
+        chain: &[usize],
+        position: usize,
+        cause: &mut Cause,
+    ) -> Option<Reasons> {
+        let certificate = chain
+            .get(position)
+            .and_then(|at| self.certificates.get(*at))
+            .copied()?;
+        let covered = scope::covers(point, crl, certificate);
+        if covered.is_none() && crl.issuer() == certificate.issuer() {
+            *cause = (*cause).max(Cause::NotInScope);
+        }
+        covered
+    }
+
+    /// Why a list may not be used, whoever signed it.
+    fn unusable(&self, crl: &Crl, rules: &PathRules) -> Option<Cause> {
+        let readable = crl.unknown_critical().is_empty()
+            && crl.issuing_distribution_point().is_ok()
+            && crl.crl_number().is_ok()
+            && crl.authority_key_id().is_ok();
+        if !readable {
+            return Some(Cause::NotUnderstood);
+        }
+        let weak = SignatureAlgorithm::from_identifier(crl.signature_algorithm())
+            .is_ok_and(|algorithm| validate::weak_digest(algorithm, rules.algorithms));
+        if weak {
+            return Some(Cause::Weak);
+        }
+        let fresh = crl.this_update() <= rules.time
+            && crl.next_update().is_some_and(|until| rules.time <= until);
+        (!fresh).then_some(Cause::NotFresh)
+    }
+
+    /// The key that signed a list, if it may: that of an issuer above in the chain, of the anchor, or
+    /// of another certificate of the list's issuer.
+    fn signer(
+        &mut self,
+        at: usize,
+        chain: &[usize],
+        position: usize,
+        anchor: usize,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<Option<&'a PublicKey>, PathError> {
+        let Some(crl) = self.signers.crls.get(at).copied() else {
+            return Ok(None);
+        };
+        let above = chain.get(position.saturating_add(1)..).unwrap_or_default();
+        for issuer in above {
+            let Some(issuer) = self.certificates.get(*issuer).copied() else {
+                continue;
+            };
+            let usage = issuer.key_usage();
+            if issuer.subject() == crl.issuer()
+                && usage.is_ok_and(|u| u.is_none_or(|u| u.any(KeyUsage::CRL_SIGN)))
+                && self.signed(at, issuer.public_key(), rules, budget)?
+            {
+                return Ok(Some(issuer.public_key()));
+            }
+        }
+        if let Some(by) = self
+            .anchors
+            .get(anchor)
+            .filter(|by| by.name() == crl.issuer())
+        {
+            // Whoever holds the anchor's key may sign lists, unless its certificate says otherwise.
+            let usage = by.certificate().map_or(Ok(None), |c| c.key_usage());
+            if usage.is_ok_and(|u| u.is_none_or(|u| u.any(KeyUsage::CRL_SIGN)))
+                && self.signed(at, by.key(), rules, budget)?
+            {
+                return Ok(Some(by.key()));
+            }
+        }
+        let others = self
+            .by_subject
+            .get(crl.issuer())
+            .cloned()
+            .unwrap_or_default();
+        for other in others.into_iter().filter(|other| !above.contains(other)) {
+            let Some(by) = self.certificates.get(other).copied() else {
+                continue;
+            };
+            // A stranger to the chain must be named a signer of lists outright.
+            let usage = by.key_usage().ok().flatten();
+            if !usage.is_some_and(|u| u.any(KeyUsage::CRL_SIGN))
+                || !self.signed(at, by.public_key(), rules, budget)?
+            {
+                continue;
+            }
+            if self.is_sound_signer(other, chain, position, anchor, rules, budget)? {
+                return Ok(Some(by.public_key()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a signer of lists has a valid path of its own to the anchor, by none but authorities
+    /// that also stand above the certificate in question. RFC 5280 §6.3.3 (f) asks for the same
+    /// anchor only; then a revoked authority could name a signer after its issuer and clear itself.
+    ///
+    /// A certificate may be on the list that it signs: an issuer may put the status of its signer of
+    /// lists on that signer's own list.
+    fn is_sound_signer(
+        &mut self,
+        signer: usize,
+        chain: &[usize],
+        position: usize,
+        anchor: usize,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<bool, PathError> {
+        if chain.get(position) == Some(&signer) {
+            return Ok(true);
+        }
+        let nested = &self.signers.in_progress;
+        if chain.contains(&signer) || nested.contains(&signer) || nested.len() >= MAX_NESTED {
+            return Ok(false);
+        }
+        let rules = PathRules {
+            purpose: Purpose::Any,
+            initial_policies: Vec::new(),
+            require_explicit_policy: false,
+            ..rules.clone()
+        };
+        self.signers.in_progress.push(signer);
+        let found = self.run(signer, Some(anchor), &rules, budget);
+        self.signers.in_progress.pop();
+        let above = chain.get(position.saturating_add(1)..).unwrap_or_default();
+        match found {
+            Ok(found) => Ok(found
+                .chain
+                .iter()
+                .skip(1)
+                .all(|issuer| above.contains(issuer))),
+            Err(error) if error.kind() == PathErrorKind::Budget => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Whether the key signed the list, verified once.
+    fn signed(
+        &mut self,
+        at: usize,
+        key: &'a PublicKey,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<bool, PathError> {
+        if let Some(known) = self.signers.verified.get(&(at, key.id())) {
+            return Ok(*known);
+        }
+        let Some(crl) = self.signers.crls.get(at) else {
+            return Ok(false);
+        };
+        if validate::weak_key(key, rules.algorithms).is_some() {
+            return Ok(false);
+        }
+        // Other algorithms share one hash of the list between all keys.
+        match SignatureAlgorithm::from_identifier(crl.signature_algorithm()) {
+            Ok(SignatureAlgorithm::Ed25519)
+                if *key.kind() == KeyKind::Ed25519 && !crl.is_known_of(key) =>
+            {
+                budget.long_signature(crl.tbs().len())
+            }
+            _ => budget.signature(),
+        }
+        .map_err(PathError::spent)?;
+        let good = crl.verify_signature(key).is_ok();
+        self.signers.verified.insert((at, key.id()), good);
+        Ok(good)
+    }
+
+    /// What the list, or a newer delta to it, says of the certificate. `Err(())` is nonsense.
+    fn entry(
+        &mut self,
+        at: usize,
+        key: &'a PublicKey,
+        chain: &[usize],
+        position: usize,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<Result<Option<RevokedEntry>, ()>, PathError> {
+        let certificate = chain
+            .get(position)
+            .and_then(|at| self.certificates.get(*at))
+            .copied();
+        let base = self.signers.crls.get(at).copied();
+        let (Some(certificate), Some(base)) = (certificate, base) else {
+            return Ok(Err(()));
+        };
+        let mut deltas: Vec<usize> = (0..self.signers.crls.len())
+            .filter(|at| {
+                self.signers.crls.get(*at).is_some_and(|delta| {
+                    delta::is_delta_of(delta, base) && self.unusable(delta, rules).is_none()
+                })
+            })
+            .collect();
+        deltas.sort_by(|a, b| {
+            let crl = |at: &usize| self.signers.crls.get(*at).copied();
+            match (crl(a), crl(b)) {
+                (Some(a), Some(b)) => delta::by_number(b, a),
+                _ => Ordering::Equal,
+            }
+        });
+        for delta in deltas {
+            if !self.signed(delta, key, rules, budget)? {
+                continue;
+            }
+            let Some(delta) = self.signers.crls.get(delta) else {
+                continue;
+            };
+            match delta.find_of(certificate.issuer(), certificate.serial()) {
+                Some(entry) if entry.reason == RevocationReason::RemoveFromCrl => {
+                    return Ok(Ok(None));
+                }
+                Some(entry) => return Ok(Ok(Some(entry))),
+                None => break,
+            }
+        }
+        Ok(
+            match base.find_of(certificate.issuer(), certificate.serial()) {
+                // Only a delta can remove.
+                Some(entry) if entry.reason == RevocationReason::RemoveFromCrl => Err(()),
+                entry => Ok(entry),
+            },
+        )
+    }
+}
+
+/// Whether both lists name the same key as theirs.
+fn same_key_id(one: &Crl, other: &Crl) -> bool {
+    let id = |crl: &Crl| {
+        crl.authority_key_id()
+            .ok()
+            .flatten()
+            .and_then(|id| id.key_id.clone())
+    };
+    id(one).is_some() && id(one) == id(other)
+}
+
+fn earlier(known: Option<RevokedEntry>, entry: RevokedEntry) -> Option<RevokedEntry> {
+    match known {
+        Some(known) if known.date <= entry.date => Some(known),
+        _ => Some(entry),
+    }
+}
+
+impl Cause {
+    fn text(self) -> &'static str {
+        match self {
+            Self::NoList => "no CRL of its issuer",
+            Self::NotInScope => "no CRL covers the certificate",
+            Self::SomeReasons => "the CRLs cover some reasons only",
+            Self::NotUnderstood => "the CRL is not understood",
+            Self::Weak => "the CRL is signed with a weak algorithm",
+            Self::NotFresh => "the CRL is not current",
+            Self::BadSignature => "no authorised key signed the CRL",
+        }
+    }
+}
+
+/// When a status counts until.
+pub(super) fn fresh_until(facts: &[StatusFact], until: UnixTime) -> UnixTime {
+    facts
+        .iter()
+        .map(|fact| fact.next_update)
+        .fold(until, UnixTime::min)
+}
+
+/// A signer of lists whose own status comes from a list of another such signer, and so on: this deep.
+const MAX_NESTED: usize = 3;

@@ -1,0 +1,89 @@
+//! What certificates and CRLs have in common: bytes to be signed, an algorithm, a signature.
+//! <https://www.rfc-editor.org/rfc/rfc5280#section-4.1.1>
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use crate::algorithm::AlgorithmIdentifier;
+use crate::crypto::{Digest, DigestAlgorithm, PublicKey, SignatureAlgorithm, VerifyError};
+use crate::der::{DerError, Element, Reader, SEQUENCE};
+
+/// A signed structure, owned.
+pub(crate) struct Signed {
+    der: Box<[u8]>,
+    tbs: Range<usize>,
+    algorithm: AlgorithmIdentifier,
+    signature: Box<[u8]>,
+    sha256: OnceLock<[u8; 32]>,
+    /// What the signature is over, by the digest of the algorithm: hashed once, and not once a key tried.
+    tbs_digest: OnceLock<Digest>,
+}
+
+impl Signed {
+    /// Reads bytes that are exactly one; gives what was signed, and where in `bytes` that begins.
+    pub(crate) fn read(bytes: &[u8]) -> Result<(Self, Element<'_>, usize), DerError> {
+        let mut outer = Reader::new(bytes);
+        let whole = outer.element(SEQUENCE)?;
+        outer.finish()?;
+        let mut reader = whole.reader();
+        let tbs = reader.element(SEQUENCE)?;
+        let algorithm = AlgorithmIdentifier::read(&mut reader)?;
+        // A signature that is not whole octets is none: the empty one never verifies.
+        let signature = reader.bit_string()?.octets().unwrap_or_default();
+        reader.finish()?;
+        // Only the header of the whole stands before what was signed.
+        let start = bytes.len() - whole.content.len();
+        let signed = Self {
+            der: bytes.into(),
+            tbs: start..start + tbs.raw.len(),
+            algorithm,
+            signature: signature.into(),
+            sha256: OnceLock::new(),
+            tbs_digest: OnceLock::new(),
+        };
+        Ok((signed, tbs, start))
+    }
+
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    pub(crate) fn tbs(&self) -> &[u8] {
+        self.der.get(self.tbs.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn algorithm(&self) -> &AlgorithmIdentifier {
+        &self.algorithm
+    }
+
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// SHA-256 of the whole.
+    pub(crate) fn sha256(&self) -> &[u8; 32] {
+        self.sha256.get_or_init(|| {
+            let digest = DigestAlgorithm::Sha256.digest(&self.der);
+            digest.as_ref().try_into().unwrap_or([0; 32])
+        })
+    }
+
+    /// Whether the holder of the key signed this; `inner` is the algorithm that stands in what was signed.
+    pub(crate) fn verify(
+        &self,
+        inner: &AlgorithmIdentifier,
+        key: &PublicKey,
+    ) -> Result<(), VerifyError> {
+        if *inner != self.algorithm {
+            return Err(VerifyError::Mismatch);
+        }
+        let algorithm = SignatureAlgorithm::from_identifier(&self.algorithm)
+            .map_err(|_| VerifyError::Unsupported)?;
+        if algorithm == SignatureAlgorithm::Ed25519 {
+            return key.verify(algorithm, self.tbs(), &self.signature);
+        }
+        let digest = || algorithm.digest().digest(self.tbs());
+        let digest = self.tbs_digest.get_or_init(digest);
+        key.verify_digest(algorithm, digest.as_ref(), &self.signature)
+    }
+}

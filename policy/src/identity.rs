@@ -1,0 +1,84 @@
+//! Whether a certificate belongs to the sender: From against the addresses of the certificate.
+//!
+//! The Sender field never stands in for From, and a common name is never an address. RFC 8550 §3
+//! (From only), RFC 9598 for internationalised addresses.
+
+use kenin_pki::address::{Address, AddressCase};
+use kenin_pki::certificate::Certificate;
+
+use crate::reason::Reason;
+use crate::step::Sender;
+use crate::trust::AnchorSettings;
+use crate::verdict::CheckResult;
+
+/// The addresses a certificate speaks for under the settings of its anchor.
+///
+/// `None` when the extension that holds them cannot be read.
+pub(crate) fn addresses(
+    certificate: &Certificate,
+    settings: &AnchorSettings,
+) -> Option<Vec<Address>> {
+    let mut found = certificate.addresses().ok()?;
+    if found.is_empty() && settings.dn_email {
+        found = certificate.subject_addresses();
+    }
+    Some(found)
+}
+
+/// The outcome of the comparison, and the address that speaks for the certificate.
+pub(crate) struct Identity {
+    pub(crate) check: CheckResult,
+    pub(crate) identifier: Option<String>,
+    pub(crate) proof: Option<Identified>,
+}
+
+/// Proof that the sender is the owner of the certificate, or that there is no sender to compare.
+/// Made in [`compare`] only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identified(());
+
+/// Compares the sender with the addresses.
+pub(crate) fn compare(
+    sender: &Sender,
+    addresses: Option<&[Address]>,
+    settings: &AnchorSettings,
+) -> Identity {
+    let failed = |reason| Identity {
+        check: CheckResult::Failed(reason),
+        identifier: addresses
+            .and_then(<[Address]>::first)
+            .map(ToString::to_string),
+        proof: None,
+    };
+    let from = match sender {
+        Sender::Bare => {
+            return Identity {
+                check: CheckResult::Unchecked,
+                proof: Some(Identified(())),
+                ..failed(Reason::FromMismatch)
+            };
+        }
+        Sender::Mail(from) => from,
+    };
+    let Some(list) = addresses else {
+        return failed(Reason::Malformed);
+    };
+    let Ok(mailbox) = &from.mailbox else {
+        return failed(Reason::FromAmbiguous);
+    };
+    let case = match settings.exact_case {
+        true => AddressCase::Exact,
+        false => AddressCase::Insensitive,
+    };
+    match list
+        .iter()
+        .find(|address| address.matches(&mailbox.address, case))
+    {
+        Some(address) => Identity {
+            check: CheckResult::Ok,
+            identifier: Some(address.to_string()),
+            proof: Some(Identified(())),
+        },
+        None => failed(Reason::FromMismatch),
+    }
+}

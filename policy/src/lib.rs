@@ -1,0 +1,38 @@
+//! Opinions: trust anchors and their uses, verdicts, what is stamped.
+//!
+//! The facts come from `kenin_smime` and `kenin_pki`; this crate decides what they are worth. Read
+//! [`mod@step`] first (ask or answer), then `judge` (facts to verdict), then [`mod@stamp`] (verdict
+//! to header fields). [`Reason`] is the one list of reasons.
+//!
+//! It never does I/O, never reads a clock, and says `pass` in one place only, in `judge`, from a
+//! value that proves every condition.
+
+pub mod header;
+mod identity;
+mod idna;
+mod judge;
+pub mod jws;
+pub mod mail;
+pub mod mailbox;
+pub mod note;
+pub mod reason;
+pub mod scrub;
+pub mod stamp;
+pub mod step;
+pub mod toml_error;
+pub mod trust;
+mod trustpath;
+pub mod verdict;
+mod writer;
+
+#[cfg(test)]
+mod testing;
+
+pub use mail::{Act, MailRules, Parties};
+pub use note::NoteId;
+pub use reason::{Actor, Reason, ResultWord, StrictReply};
+pub use stamp::{HeaderEdits, StampContext, StampKey, stamp};
+pub use step::{Answer, Answered, Case, Outcome, PathCache, Question, Step, step};
+pub use toml_error::ConfigError;
+pub use trust::{Anchor, AnchorSettings, Disclosure, TrustPolicy};
+pub use verdict::Verdict;

@@ -1,0 +1,335 @@
+//! What people see in a display name or comment: encoded words decoded, look-alikes narrowed, and
+//! the addresses in it found. Only for saying "ambiguous"; nothing here becomes an identity. RFC
+//! 2047 (encoded words), read as leniently as mail programs do.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use encoding_rs::{Encoding, ISO_2022_JP, WINDOWS_1252};
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Longest text of an encoded word that is looked at; RFC 2047 allows 75 with all around it.
+const MAX_WORD: usize = 1024;
+
+/// Whether text beside an address shows another address, or cannot be shown safely.
+pub(super) fn shows_other_address(text: &str, own: &str) -> bool {
+    let mut seen = unescape(text);
+    // Some programs decode what decoding has laid bare; nobody decodes three times.
+    for _ in 0..3 {
+        if seen
+            .chars()
+            .any(|c| (c.is_control() && c != '\t') || super::reorders(c))
+        {
+            return true;
+        }
+        if holds_other(&seen, own) {
+            return true;
+        }
+        match decode(&seen) {
+            Decoded::Same => return false,
+            Decoded::Unreadable => return true,
+            Decoded::Text(text) => seen = text,
+        }
+    }
+    true
+}
+
+/// The text with its encoded words decoded, if it has any that can be.
+pub(crate) fn decoded(text: &str) -> Option<String> {
+    match decode(text) {
+        Decoded::Text(text) => Some(text),
+        Decoded::Same | Decoded::Unreadable => None,
+    }
+}
+
+/// Everything in the text that looks like an address, as shown.
+pub(super) fn addresses(text: &str) -> Vec<String> {
+    let narrow: String = text.chars().map(narrow).collect();
+    narrow
+        .match_indices('@')
+        .filter_map(|(place, _)| {
+            let local = local_before(narrow.get(..place)?);
+            let domain = domain_after(narrow.get(place + 1..)?);
+            (!local.is_empty() && !domain.is_empty()).then(|| format!("{local}@{domain}"))
+        })
+        .collect()
+}
+
+fn holds_other(text: &str, own: &str) -> bool {
+    let narrow: String = text
+        .chars()
+        .filter(|c| !invisible(*c))
+        .map(narrow)
+        .collect();
+    narrow.match_indices('@').any(|(place, _)| {
+        let before = narrow.get(..place).unwrap_or_default().trim_end();
+        let after = narrow.get(place + 1..).unwrap_or_default().trim_start();
+        let (local, domain) = (local_before(before), domain_after(after));
+        // "Tanaka @ Sales" is a name; what has a dotted domain is an address.
+        let dotted = domain.split('.').filter(|label| !label.is_empty()).count() > 1;
+        !local.is_empty() && dotted && !own.eq_ignore_ascii_case(&format!("{local}@{domain}"))
+    })
+}
+
+fn local_before(before: &str) -> &str {
+    let start = before
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| !c.is_whitespace() && !ends_address(*c))
+        .last()
+        .map_or(before.len(), |(place, _)| place);
+    before.get(start..).unwrap_or_default()
+}
+
+fn domain_after(after: &str) -> &str {
+    let end = after
+        .find(|c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_')))
+        .unwrap_or(after.len());
+    after
+        .get(..end)
+        .unwrap_or_default()
+        .trim_end_matches(['.', '-', '_'])
+}
+
+fn ends_address(c: char) -> bool {
+    matches!(
+        c,
+        '<' | '>'
+            | '('
+            | ')'
+            | '['
+            | ']'
+            | '"'
+            | ','
+            | ';'
+            | ':'
+            | '@'
+            | '「'
+            | '」'
+            | '『'
+            | '』'
+            | '【'
+            | '】'
+            | '〈'
+            | '〉'
+            | '《'
+            | '》'
+            | '«'
+            | '»'
+            | '“'
+            | '”'
+            | '‘'
+            | '’'
+            | '、'
+            | '。'
+    )
+}
+
+/// Full-width and small forms as the ASCII they look like.
+fn narrow(c: char) -> char {
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        '\u{fe6b}' => '@',
+        '\u{fe52}' | '\u{2024}' | '\u{3002}' | '\u{ff61}' => '.',
+        '\u{2039}' | '\u{fe64}' | '\u{27e8}' | '\u{3008}' => '<',
+        '\u{203a}' | '\u{fe65}' | '\u{27e9}' | '\u{3009}' => '>',
+        other => other,
+    }
+}
+
+fn invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+    )
+}
+
+/// Drops the backslashes of quoted pairs.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.extend(chars.next()),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// What decoding the encoded words of a text comes to.
+enum Decoded {
+    /// There are none.
+    Same,
+    /// Another text.
+    Text(String),
+    /// An encoding in which ASCII can be hidden from us.
+    Unreadable,
+}
+
+/// Decodes every encoded word, wherever it stands; neighbours of one charset are decoded as one
+/// text too, because some programs join the bytes first.
+fn decode(text: &str) -> Decoded {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut found = false;
+    let mut pending: Option<(String, Vec<u8>)> = None;
+    while let Some(start) = rest.find("=?") {
+        let (before, at) = rest.split_at(start);
+        let Some((word, after)) = EncodedWord::read(at) else {
+            flush(&mut pending, &mut out);
+            out.push_str(before);
+            out.push_str("=?");
+            rest = at.get(2..).unwrap_or_default();
+            continue;
+        };
+        found = true;
+        // White space between encoded words is not shown.
+        let adjacent = before.chars().all(char::is_whitespace);
+        match &mut pending {
+            Some((charset, bytes)) if adjacent && *charset == word.charset => {
+                bytes.extend_from_slice(&word.bytes);
+            }
+            _ => {
+                let had = pending.is_some();
+                flush(&mut pending, &mut out);
+                if !(had && adjacent) {
+                    out.push_str(before);
+                }
+                if hides_ascii(&word.charset) {
+                    return Decoded::Unreadable;
+                }
+                pending = Some((word.charset, word.bytes));
+            }
+        }
+        rest = after;
+    }
+    flush(&mut pending, &mut out);
+    out.push_str(rest);
+    if found {
+        Decoded::Text(out)
+    } else {
+        Decoded::Same
+    }
+}
+
+fn flush(pending: &mut Option<(String, Vec<u8>)>, out: &mut String) {
+    if let Some((charset, bytes)) = pending.take() {
+        let (text, _) = encoding(&charset).decode_without_bom_handling(&bytes);
+        out.push_str(&text);
+    }
+}
+
+struct EncodedWord {
+    charset: String,
+    bytes: Vec<u8>,
+}
+
+impl EncodedWord {
+    /// `=?charset[*language]?B|Q?text?=`.
+    fn read(at: &str) -> Option<(Self, &str)> {
+        let inside = at.strip_prefix("=?")?;
+        let (charset, inside) =
+            inside.split_at_checked(inside.bytes().take(64).position(|b| b == b'?')?)?;
+        let (scheme, inside) = inside.strip_prefix('?')?.split_at_checked(1)?;
+        let inside = inside.strip_prefix('?')?;
+        // Bounded, so that a field full of beginnings costs no more than its length.
+        let end = inside.as_bytes().get(..MAX_WORD.min(inside.len()))?;
+        let end = memchr::memmem::find(end, b"?=")?;
+        let (text, after) = (inside.get(..end)?, inside.get(end + 2..)?);
+        if charset.is_empty() || !charset.is_ascii() || charset.contains(char::is_whitespace) {
+            return None;
+        }
+        let bytes = match scheme {
+            "B" | "b" => {
+                let clean: Vec<u8> = text
+                    .bytes()
+                    .filter(|byte| !byte.is_ascii_whitespace())
+                    .collect();
+                // What is not base64 is shown as it stands.
+                LENIENT.decode(&clean).ok()?
+            }
+            "Q" | "q" => quoted_printable(text),
+            _ => return None,
+        };
+        let charset = charset
+            .split('*')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        Some((Self { charset, bytes }, after))
+    }
+}
+
+fn quoted_printable(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    loop {
+        match rest {
+            [] => return out,
+            [b'=', high, low, tail @ ..] if hex(*high).is_some() && hex(*low).is_some() => {
+                out.push(hex(*high).unwrap_or(0) << 4 | hex(*low).unwrap_or(0));
+                rest = tail;
+            }
+            [b'_', tail @ ..] => {
+                out.push(b' ');
+                rest = tail;
+            }
+            [other, tail @ ..] => {
+                out.push(*other);
+                rest = tail;
+            }
+        }
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+/// Encodings in which `@` need not be the byte 0x40 to us, but is to somebody.
+fn hides_ascii(charset: &str) -> bool {
+    let charset: String = charset
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    [
+        "utf7",
+        "utf16",
+        "utf32",
+        "ucs",
+        "iso10646",
+        "unicode11utf7",
+        "xunicode",
+        "cp6500",
+        "hz",
+        "imap",
+        "ebcdic",
+        "ibm037",
+        "cp037",
+        "scsu",
+        "bocu",
+        "cesu",
+    ]
+    .iter()
+    .any(|odd| charset.starts_with(odd) || charset.ends_with(odd))
+}
+
+fn encoding(charset: &str) -> &'static Encoding {
+    Encoding::for_label(charset.as_bytes()).unwrap_or(match charset {
+        label if label.contains("2022") && label.contains("jp") => ISO_2022_JP,
+        "cp50220" | "cp50221" | "cp50222" => ISO_2022_JP,
+        "cp932" | "ms932" | "sjis" => encoding_rs::SHIFT_JIS,
+        // Unknown: its ASCII part is ASCII.
+        _ => WINDOWS_1252,
+    })
+}

@@ -1,0 +1,144 @@
+//! From a verdict to header fields: scrub first, then `Authentication-Results` and
+//! `X-Kenin-Verdict`.
+//!
+//! Never touches the body, never re-orders or rewrites somebody else's field, never says more about
+//! a signer than the trust anchor allows. RFC 7281 and RFC 8601 §4.1; nothing says `smime=` about
+//! mail that was not opened (RFC 7281 §5).
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use kenin_pki::time::UnixTime;
+
+pub use crate::jws::{StampKey, StampKeyError, StatementError, verify_statement};
+
+use crate::header;
+use crate::jws::{Claims, payload};
+use crate::reason::{Reason, ResultWord};
+use crate::scrub::Scrubber;
+use crate::trust::Disclosure;
+use crate::verdict::{SignatureVerdict, Verdict};
+use crate::writer::{self, ResultsField, long_word};
+
+/// How many signatures of one message are written down.
+const MAX_RESULTS: usize = 16;
+
+/// What to change in a header: first leave out the ranges, then put the bytes in front.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Byte ranges of the message to leave out, ascending, not overlapping.
+    pub remove: Vec<Range<usize>>,
+    /// Complete fields to put before the first byte.
+    pub prepend: Vec<u8>,
+}
+
+impl HeaderEdits {
+    /// The message with the edits made.
+    pub fn apply(&self, raw: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.prepend.len() + raw.len());
+        out.extend_from_slice(&self.prepend);
+        let mut at = 0;
+        for range in &self.remove {
+            out.extend_from_slice(raw.get(at..range.start).unwrap_or_default());
+            at = range.end;
+        }
+        out.extend_from_slice(raw.get(at..).unwrap_or_default());
+        out
+    }
+}
+
+/// What a stamp needs beside message and verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct StampContext<'a> {
+    /// The authserv-id of this gateway.
+    pub authserv_id: &'a str,
+    /// Other ids of the site, under which nobody else may claim `smime`.
+    pub site_authserv_ids: &'a [String],
+    /// The key for the signed statement; without it the statement is left out.
+    pub key: Option<&'a StampKey>,
+    /// The id of the message in our logs.
+    pub id: &'a str,
+    /// Now.
+    pub now: UnixTime,
+}
+
+/// Scrubs and stamps: what to change in the header of `raw` for this verdict.
+///
+/// A mail whose root layer stayed encrypted is scrubbed and gets nothing.
+pub fn stamp(raw: &[u8], verdict: &Verdict, context: &StampContext<'_>) -> HeaderEdits {
+    let mut header = header::scan(raw);
+    let scrubber = Scrubber::new(context.authserv_id, context.site_authserv_ids);
+    let remove = scrubber.ranges(raw, &header);
+    // The statement is about the copy that is delivered.
+    if !remove.is_empty() {
+        let gone: HashSet<usize> = remove.iter().map(|range| range.start).collect();
+        header
+            .fields
+            .retain(|field| !gone.contains(&field.whole.start));
+    }
+    let mut prepend = Vec::new();
+    if let Some((result, reason)) = outward(verdict) {
+        prepend.extend(results(verdict, (result, reason), context.authserv_id));
+        if let Some(key) = context.key {
+            let claims = Claims {
+                id: context.id,
+                issuer: context.authserv_id,
+                time: context.now,
+                result: result.as_str(),
+                reason: reason.id(),
+                signers: verdict
+                    .root_signatures()
+                    .filter_map(SignatureVerdict::identifier)
+                    .take(MAX_RESULTS)
+                    .collect(),
+                revision: &verdict.revision,
+            };
+            if let Some(jws) = key.sign(&payload(raw, &header, &claims)) {
+                prepend.extend(long_word("X-Kenin-Verdict", &jws));
+            }
+        }
+    }
+    HeaderEdits { remove, prepend }
+}
+
+/// What may be said outside about the whole message; nothing when there is no result.
+pub fn outward(verdict: &Verdict) -> Option<(ResultWord, Reason)> {
+    let (result, reason) = (verdict.result?, verdict.reason?);
+    let worst = verdict
+        .root_signatures()
+        .map(SignatureVerdict::outward)
+        .max_by_key(|(_, reason)| reason.badness());
+    Some(worst.unwrap_or((result, reason)))
+}
+
+/// The `Authentication-Results` field: one result a root signature, or one for the message.
+fn results(verdict: &Verdict, whole: (ResultWord, Reason), authserv_id: &str) -> Vec<u8> {
+    let mut field = ResultsField::new(authserv_id);
+    let mut any = false;
+    for signature in verdict.root_signatures().take(MAX_RESULTS) {
+        let (result, reason) = signature.outward();
+        field.add(result, reason, &properties(signature));
+        any = true;
+    }
+    if !any {
+        field.add(whole.0, whole.1, &[]);
+    }
+    field.finish()
+}
+
+fn properties(signature: &SignatureVerdict) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    if let Some(identifier) = signature.identifier() {
+        out.push(("smime-identifier", writer::address(identifier)));
+    }
+    out.push(("smime-part", writer::value(&signature.section)));
+    // Both or neither, and neither under restricted disclosure.
+    if let (Some(signer), Disclosure::Full) = (&signature.signer, signature.disclosure) {
+        out.push(("smime-serial", writer::value(&signer.serial)));
+        out.push(("smime-issuer", writer::distinguished_name(&signer.issuer)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

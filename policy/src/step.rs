@@ -1,0 +1,335 @@
+//! Ask or answer: the synchronous decision over one message.
+//!
+//! [`Case::new`] reads the message once. [`step`] then either asks for what it lacks (certificates
+//! of issuers, revocation lists) or is done. The shell answers, or says that it cannot, appends the
+//! answers and calls again, at most [`MAX_ROUNDS`] times; nothing is asked twice. Equal cases and
+//! answers give equal outcomes: a verdict can be replayed.
+//!
+//! Never does I/O, never reads a clock.
+
+use std::collections::HashSet;
+
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crl::Crl;
+use kenin_pki::name::Name;
+use kenin_pki::time::UnixTime;
+use kenin_smime::{Examined, Limits, SignatureFacts};
+
+use crate::header;
+use crate::judge;
+use crate::mailbox::{self, FromField};
+use crate::trust::TrustPolicy;
+pub use crate::trustpath::PathCache;
+use crate::trustpath::{self, Trusted};
+use crate::verdict::Verdict;
+
+/// How often questions are asked about one message, at most: issuers are followed one level a
+/// round, and the status of the last ones takes one more.
+pub const MAX_ROUNDS: usize = 8;
+
+/// How many questions one round may ask.
+const MAX_QUESTIONS: usize = 64;
+
+/// After so many answers nothing more is asked.
+const MAX_ANSWERS: usize = 256;
+
+/// One message, the trust it is judged by, and the moment of judgement.
+#[derive(Debug)]
+pub struct Case<'a> {
+    pub(crate) examined: Examined,
+    pub(crate) sender: Sender,
+    pub(crate) trust: &'a TrustPolicy,
+    pub(crate) known: &'a [Certificate],
+    pub(crate) cache: Option<&'a PathCache>,
+    pub(crate) time: UnixTime,
+    /// Whether the message went through a mailing list, by its own account.
+    pub(crate) listed: bool,
+}
+
+/// Who the message says it is from.
+#[derive(Clone, Debug)]
+pub(crate) enum Sender {
+    /// What the From field says.
+    Mail(FromField),
+    /// Bare CMS has no sender; identity is not a question.
+    Bare,
+}
+
+impl<'a> Case<'a> {
+    /// Reads a message, once. `known` are intermediate certificates at hand.
+    pub fn new(
+        raw: &[u8],
+        trust: &'a TrustPolicy,
+        known: &'a [Certificate],
+        time: UnixTime,
+        limits: &Limits,
+    ) -> Self {
+        let examined = kenin_smime::examine(raw, limits, known);
+        let header = header::scan(raw);
+        let sender = Sender::Mail(mailbox::from_field(raw, &header));
+        let listed = header.fields.iter().any(|field| {
+            ["list-id", "list-post"]
+                .iter()
+                .any(|name| field.is_plainly(raw, name))
+        });
+        Self {
+            examined,
+            sender,
+            trust,
+            known,
+            cache: None,
+            time,
+            listed,
+        }
+    }
+
+    /// A case over bare CMS that `kenin_smime::examine_cms` has read: there is no sender to
+    /// compare.
+    pub fn bare(
+        examined: Examined,
+        trust: &'a TrustPolicy,
+        known: &'a [Certificate],
+        time: UnixTime,
+    ) -> Self {
+        Self {
+            examined,
+            sender: Sender::Bare,
+            trust,
+            known,
+            cache: None,
+            time,
+            listed: false,
+        }
+    }
+
+    /// Uses and fills a cache of valid paths. The cache must be replaced by an empty one whenever
+    /// trust, known certificates or held revocation lists change.
+    #[must_use]
+    pub fn with_cache(mut self, cache: &'a PathCache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// The facts about the message.
+    pub fn examined(&self) -> &Examined {
+        &self.examined
+    }
+
+    /// What the From field says; nothing for bare CMS.
+    pub fn from(&self) -> Option<&FromField> {
+        match &self.sender {
+            Sender::Mail(from) => Some(from),
+            Sender::Bare => None,
+        }
+    }
+
+    /// The moment of judgement.
+    pub fn time(&self) -> UnixTime {
+        self.time
+    }
+}
+
+/// Something the decision lacks.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Certificates whose subject is `name`.
+    Issuers {
+        /// The issuer name of a certificate at hand.
+        name: Name,
+        /// The authority key identifier of that certificate.
+        key_id: Option<Vec<u8>>,
+    },
+    /// Revocation lists that may cover `certificate`.
+    Status {
+        /// Whose status is asked.
+        certificate: Certificate,
+        /// Whose lists.
+        issuer: Name,
+    },
+    /// Whether the certificate is registered to the address. Not asked yet.
+    Registration {
+        /// SHA-256 of the certificate.
+        certificate: [u8; 32],
+        /// The address.
+        address: String,
+    },
+}
+
+/// What the shell found.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Certificates; none means that there are none.
+    Issuers(Vec<Certificate>),
+    /// Revocation lists; none means that there are none.
+    Crls(Vec<Crl>),
+    /// Whether it is registered.
+    Registered(bool),
+    /// Could not be found out now, because.
+    Unavailable(String),
+}
+
+/// A question with its answer.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// What was asked.
+    pub question: Question,
+    /// What was found.
+    pub answer: Answer,
+}
+
+/// What [`step`] comes to.
+#[derive(Debug)]
+pub enum Step {
+    /// Answer these, append the answers, call again.
+    Ask(Vec<Question>),
+    /// Nothing is lacking any more.
+    Done(Outcome),
+}
+
+/// The end of a decision.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was found out.
+    pub verdict: Verdict,
+}
+
+/// Decides, or asks for what it takes to decide.
+pub fn step<'a>(case: &'a Case<'_>, answers: &'a [Answered]) -> Step {
+    let mut at_hand = AtHand::collect(answers);
+    let questions = open_questions(case, &mut at_hand);
+    match questions.is_empty() || answers.len() >= MAX_ANSWERS {
+        true => Step::Done(Outcome {
+            verdict: judge::judge(case, &at_hand),
+        }),
+        false => Step::Ask(questions),
+    }
+}
+
+/// Runs a case to its end with a function that answers one question; for callers that can answer
+/// without waiting.
+pub fn run(case: &Case<'_>, mut answer: impl FnMut(&Question) -> Answer) -> Outcome {
+    let mut answers = Vec::new();
+    loop {
+        match step(case, &answers) {
+            Step::Done(outcome) => return outcome,
+            Step::Ask(questions) => answers.extend(questions.into_iter().map(|question| {
+                let answer = answer(&question);
+                Answered { question, answer }
+            })),
+        }
+    }
+}
+
+/// The answers, sorted for use, and the paths that need none.
+#[derive(Debug, Default)]
+pub(crate) struct AtHand<'a> {
+    /// Certificates that answers brought.
+    pub(crate) issuers: Vec<&'a Certificate>,
+    /// Lists that answers brought.
+    pub(crate) crls: Vec<&'a Crl>,
+    /// Paths found valid before, by the section of the signature (which brings certificates and
+    /// lists of its own) and the fingerprint of the certificate they start from.
+    cached: Vec<(&'a str, &'a [u8; 32], Trusted)>,
+    /// Issuer questions that could not be answered.
+    unavailable: HashSet<&'a Name>,
+    asked_issuers: HashSet<(&'a Name, Option<&'a [u8]>)>,
+    asked_status: HashSet<&'a Name>,
+}
+
+impl<'a> AtHand<'a> {
+    fn collect(answers: &'a [Answered]) -> Self {
+        let mut at_hand = Self::default();
+        for Answered { question, answer } in answers {
+            match question {
+                Question::Issuers { name, key_id } => {
+                    at_hand.asked_issuers.insert((name, key_id.as_deref()));
+                    if matches!(answer, Answer::Unavailable(_)) {
+                        at_hand.unavailable.insert(name);
+                    }
+                }
+                Question::Status { issuer, .. } => {
+                    at_hand.asked_status.insert(issuer);
+                }
+                Question::Registration { .. } => {}
+            }
+            match answer {
+                Answer::Issuers(certificates) => at_hand.issuers.extend(certificates),
+                Answer::Crls(crls) => at_hand.crls.extend(crls),
+                Answer::Registered(_) | Answer::Unavailable(_) => {}
+            }
+        }
+        at_hand
+    }
+
+    /// A path found valid before for this certificate as the signer of this signature.
+    pub(crate) fn cached(
+        &self,
+        signature: &SignatureFacts,
+        leaf: &Certificate,
+    ) -> Option<&Trusted> {
+        let is_it = |(section, key, _): &&(&str, &[u8; 32], Trusted)| {
+            *section == signature.section && *key == leaf.sha256()
+        };
+        self.cached.iter().find(is_it).map(|(_, _, found)| found)
+    }
+
+    /// Whether the certificates of an issuer were asked for and could not be had.
+    pub(crate) fn is_unavailable(&self, issuer: &Name) -> bool {
+        self.unavailable.contains(issuer)
+    }
+}
+
+/// What is still lacking for any signature of the message.
+fn open_questions<'a>(case: &'a Case<'_>, at_hand: &mut AtHand<'a>) -> Vec<Question> {
+    let mut questions = Vec::new();
+    let mut issuers: HashSet<(Name, Option<Vec<u8>>)> = HashSet::new();
+    let mut statuses: HashSet<Name> = HashSet::new();
+    for signature in &case.examined.signatures {
+        for leaf in leaves(signature) {
+            if let Some(found) = trustpath::cached(case, signature, leaf) {
+                at_hand
+                    .cached
+                    .push((&signature.section, leaf.sha256(), found));
+                continue;
+            }
+            let reach = trustpath::reach(case, at_hand, signature, leaf);
+            for child in &reach.orphans {
+                let key_id = key_id(child);
+                let asked = at_hand.asked_issuers.contains(&(child.issuer(), key_id));
+                let entry = (child.issuer().clone(), key_id.map(<[u8]>::to_vec));
+                if !asked && issuers.insert(entry.clone()) {
+                    questions.push(Question::Issuers {
+                        name: entry.0,
+                        key_id: entry.1,
+                    });
+                }
+            }
+            if !case.trust.wants_status() {
+                continue;
+            }
+            for (certificate, issuer) in reach.status() {
+                if !at_hand.asked_status.contains(&issuer) && statuses.insert(issuer.clone()) {
+                    questions.push(Question::Status {
+                        certificate: certificate.clone(),
+                        issuer,
+                    });
+                }
+            }
+        }
+    }
+    questions.truncate(MAX_QUESTIONS);
+    questions
+}
+
+/// The certificates that may have made the signatures of a layer.
+fn leaves(signature: &SignatureFacts) -> impl Iterator<Item = &Certificate> {
+    signature
+        .signers
+        .iter()
+        .flat_map(judge::in_question)
+        .map(|candidate| &candidate.certificate)
+}
+
+fn key_id(child: &Certificate) -> Option<&[u8]> {
+    child.authority_key_id().ok().flatten()?.key_id.as_deref()
+}

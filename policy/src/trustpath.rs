@@ -1,0 +1,285 @@
+//! From a signer's certificate to a trust anchor: what is in reach, what is lacking, and the
+//! search, with a cache of paths that were found valid.
+//!
+//! Path validation itself is `kenin_pki::path`; this file decides which anchors, under which rules.
+//! A failure is never cached, and a cached path is used only inside its validity.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crl::Crl;
+use kenin_pki::crypto::{DigestAlgorithm, Digester};
+use kenin_pki::extension::GeneralName;
+use kenin_pki::name::Name;
+use kenin_pki::path::{self, Budget, PathError, ValidPath};
+use kenin_pki::time::UnixTime;
+use kenin_smime::SignatureFacts;
+
+use crate::step::{AtHand, Case, MAX_ROUNDS};
+
+/// How many certificates are looked at above one signer.
+const MAX_REACHED: usize = 64;
+
+/// A valid path to an anchor of the policy in force. Made by [`find`] only, from a
+/// [`ValidPath`] of pki.
+#[derive(Clone, Debug)]
+pub(crate) struct Trusted {
+    path: Arc<ValidPath>,
+    anchor: usize,
+}
+
+impl Trusted {
+    pub(crate) fn path(&self) -> &ValidPath {
+        &self.path
+    }
+
+    /// Position in the anchors of the policy.
+    pub(crate) fn anchor(&self) -> usize {
+        self.anchor
+    }
+}
+
+/// Paths found valid before, for one trust policy and one state of the known certificates and
+/// lists. Use a new one whenever any of these changes.
+#[derive(Debug, Default)]
+pub struct PathCache {
+    entries: RwLock<HashMap<[u8; 32], Entry>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    trusted: Trusted,
+    since: UnixTime,
+    until: UnixTime,
+}
+
+impl PathCache {
+    /// How many paths are kept; when there are more, all are dropped and found again.
+    const CAPACITY: usize = 2048;
+
+    /// How long a path is believed without another look, in seconds.
+    const LIFETIME: i64 = 3600;
+
+    /// How many paths it holds.
+    pub fn len(&self) -> usize {
+        self.entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn get(&self, key: &[u8; 32], time: UnixTime) -> Option<Trusted> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.get(key)?;
+        (entry.since <= time && time < entry.until).then(|| entry.trusted.clone())
+    }
+
+    fn put(&self, key: [u8; 32], trusted: &Trusted, time: UnixTime) {
+        let mut until =
+            UnixTime(time.0.saturating_add(Self::LIFETIME)).min(trusted.path.valid_until());
+        for fact in trusted.path.revocation() {
+            until = until.min(fact.next_update);
+        }
+        if until <= time {
+            return;
+        }
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= Self::CAPACITY {
+            entries.clear();
+        }
+        entries.insert(
+            key,
+            Entry {
+                trusted: trusted.clone(),
+                since: time,
+                until,
+            },
+        );
+    }
+}
+
+/// What can be reached from a certificate upward by issuer names.
+#[derive(Debug, Default)]
+pub(crate) struct Reach<'a> {
+    /// The certificate itself first, then issuers and issuers of issuers.
+    pub(crate) certificates: Vec<&'a Certificate>,
+    /// Certificates whose issuer is neither in reach nor an anchor, near enough to ask about.
+    pub(crate) orphans: Vec<&'a Certificate>,
+    /// Positions of the anchors whose name was met.
+    pub(crate) anchors: Vec<usize>,
+}
+
+impl Reach<'_> {
+    /// Whose status is of interest, with the name of who issues the list.
+    pub(crate) fn status(&self) -> impl Iterator<Item = (&Certificate, Name)> {
+        self.certificates.iter().flat_map(|certificate| {
+            list_issuers(certificate)
+                .into_iter()
+                .map(move |issuer| (*certificate, issuer))
+        })
+    }
+}
+
+/// The issuer of a certificate, and whoever else its distribution points name.
+fn list_issuers(certificate: &Certificate) -> Vec<Name> {
+    let mut names = vec![certificate.issuer().clone()];
+    for point in certificate
+        .crl_distribution_points()
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+    {
+        for name in &point.crl_issuer {
+            if let GeneralName::Directory(name) = name
+                && !names.contains(name)
+                && names.len() < 4
+            {
+                names.push(name.clone());
+            }
+        }
+    }
+    names
+}
+
+/// Walks upward from `leaf` over everything at hand, breadth first.
+pub(crate) fn reach<'a>(
+    case: &'a Case<'_>,
+    at_hand: &AtHand<'a>,
+    signature: &'a SignatureFacts,
+    leaf: &'a Certificate,
+) -> Reach<'a> {
+    let mut reach = Reach {
+        certificates: vec![leaf],
+        ..Reach::default()
+    };
+    let mut seen: HashSet<&[u8; 32]> = HashSet::from([leaf.sha256()]);
+    let mut level_starts = 0;
+    for level in 0.. {
+        let this_level: Vec<&Certificate> = reach
+            .certificates
+            .get(level_starts..)
+            .unwrap_or_default()
+            .to_vec();
+        if this_level.is_empty() {
+            break;
+        }
+        level_starts = reach.certificates.len();
+        for child in this_level {
+            for wanted in list_issuers(child) {
+                let is_issuer = wanted == *child.issuer();
+                let mut found = false;
+                for (place, anchor) in case.trust.anchors().iter().enumerate() {
+                    if *anchor.certificate.subject() == wanted {
+                        found = true;
+                        if is_issuer && !reach.anchors.contains(&place) {
+                            reach.anchors.push(place);
+                        }
+                    }
+                }
+                let pool = signature
+                    .certificates
+                    .iter()
+                    .chain(case.known)
+                    .chain(at_hand.issuers.iter().copied());
+                for issuer in pool.filter(|candidate| *candidate.subject() == wanted) {
+                    found |= issuer.sha256() != child.sha256();
+                    if reach.certificates.len() < MAX_REACHED && seen.insert(issuer.sha256()) {
+                        reach.certificates.push(issuer);
+                    }
+                }
+                let near = level + 1 < MAX_ROUNDS;
+                if !found && near && is_issuer && !child.is_self_issued() {
+                    reach.orphans.push(child);
+                }
+            }
+        }
+    }
+    reach
+}
+
+/// A path that is known to be valid now.
+pub(crate) fn cached(
+    case: &Case<'_>,
+    signature: &SignatureFacts,
+    leaf: &Certificate,
+) -> Option<Trusted> {
+    case.cache?
+        .get(&cache_key(case, signature, leaf)?, case.time)
+}
+
+/// Everything a path depends on besides the cache's own scope; nothing where the message brings
+/// revocation lists, which must be looked at.
+fn cache_key(case: &Case<'_>, signature: &SignatureFacts, leaf: &Certificate) -> Option<[u8; 32]> {
+    if !signature.crls.is_empty() {
+        return None;
+    }
+    let mut digester = Digester::new(DigestAlgorithm::Sha256);
+    digester.update(case.trust.revision().as_bytes());
+    digester.update(leaf.sha256());
+    for certificate in &signature.certificates {
+        digester.update(certificate.sha256());
+    }
+    digester.finish().as_ref().try_into().ok()
+}
+
+/// Looks for a valid path under every group of anchors; the most telling failure is reported.
+pub(crate) fn find(
+    case: &Case<'_>,
+    at_hand: &AtHand<'_>,
+    signature: &SignatureFacts,
+    leaf: &Certificate,
+    reach: &Reach<'_>,
+    budget: &mut Budget,
+) -> Result<Trusted, Option<PathError>> {
+    if let Some(trusted) = at_hand.cached(signature, leaf) {
+        return Ok(trusted.clone());
+    }
+    let candidates: Vec<Certificate> = reach
+        .certificates
+        .iter()
+        .skip(1)
+        .map(|certificate| (*certificate).clone())
+        .collect();
+    let crls: Vec<Crl> = at_hand
+        .crls
+        .iter()
+        .map(|crl| (*crl).clone())
+        .chain(signature.crls.iter().cloned())
+        .collect();
+    let mut worst: Option<PathError> = None;
+    for group in case.trust.groups() {
+        let rules = case.trust.rules(group.mode, case.time);
+        match path::find_path(leaf, &candidates, &group.anchors, &crls, &rules, budget) {
+            Ok(path) => {
+                let anchor = group
+                    .places
+                    .get(path.anchor())
+                    .copied()
+                    .unwrap_or(usize::MAX);
+                let trusted = Trusted {
+                    path: Arc::new(path),
+                    anchor,
+                };
+                if let (Some(cache), Some(key)) = (case.cache, cache_key(case, signature, leaf)) {
+                    cache.put(key, &trusted, case.time);
+                }
+                return Ok(trusted);
+            }
+            Err(error) => {
+                if worst
+                    .as_ref()
+                    .is_none_or(|worst| error.rank() > worst.rank())
+                {
+                    worst = Some(error);
+                }
+            }
+        }
+    }
+    Err(worst)
+}

@@ -1,0 +1,125 @@
+//! Canonical line ends (RFC 8551 §3.1.1): every line ends with CRLF.
+//!
+//! Text that already is canonical is passed on where it lies; other text goes through a small buffer. A
+//! bare CR is content, not a line end.
+
+/// How much is looked at before stopping, and converted in one go.
+const BLOCK: usize = 4096;
+
+/// Whether some line feed has no carriage return before it. Runs over every signed byte.
+#[must_use]
+pub fn has_bare_lf(bytes: &[u8]) -> bool {
+    let Some((first, rest)) = bytes.split_first() else {
+        return false;
+    };
+    let blocks = bytes.chunks(BLOCK).zip(rest.chunks(BLOCK));
+    *first == b'\n'
+        || blocks.into_iter().any(|(before, block)| {
+            // No way out inside a block, so that the compiler makes vector code of it.
+            let found = before
+                .iter()
+                .zip(block)
+                .fold(0_u8, |found, (before, byte)| {
+                    found | (u8::from(*byte == b'\n') & u8::from(*before != b'\r'))
+                });
+            found != 0
+        })
+}
+
+/// Feeds the canonical form of `bytes` to `sink`: in one piece and as it is where it is canonical.
+///
+/// Returns whether a line end had to be converted.
+pub fn feed(bytes: &[u8], mut sink: impl FnMut(&[u8])) -> bool {
+    if !has_bare_lf(bytes) {
+        sink(bytes);
+        return false;
+    }
+    convert(bytes, sink);
+    true
+}
+
+/// Feeds the canonical form in blocks: text of line feeds only would come in very many pieces.
+pub(crate) fn convert(bytes: &[u8], mut sink: impl FnMut(&[u8])) {
+    let mut buffer = Vec::with_capacity(2 * BLOCK);
+    let mut last = None;
+    for block in bytes.chunks(BLOCK) {
+        buffer.clear();
+        let mut start = 0;
+        for at in memchr::memchr_iter(b'\n', block) {
+            let before = match at.checked_sub(1) {
+                Some(before) => block.get(before).copied(),
+                None => last,
+            };
+            if before != Some(b'\r') {
+                buffer.extend_from_slice(block.get(start..at).unwrap_or_default());
+                buffer.extend_from_slice(b"\r\n");
+                start = at + 1;
+            }
+        }
+        buffer.extend_from_slice(block.get(start..).unwrap_or_default());
+        sink(&buffer);
+        last = block.last().copied();
+    }
+}
+
+/// The canonical form as an owned copy. For signers and for files; verification uses [`feed`].
+#[must_use]
+pub fn to_crlf(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 40);
+    feed(bytes, |piece| out.extend_from_slice(piece));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lone_line_feeds_become_crlf_and_nothing_else_changes() {
+        assert_eq!(to_crlf(b"a\nb\r\nc\rd\n\n"), b"a\r\nb\r\nc\rd\r\n\r\n");
+        assert_eq!(to_crlf(b"\n"), b"\r\n");
+        assert_eq!(to_crlf(b"a\r\r\nb  \r\n"), b"a\r\r\nb  \r\n");
+        assert!(!feed(b"a\r\nb", |_| ()));
+        assert!(feed(b"\n", |_| ()));
+    }
+
+    #[test]
+    fn canonical_text_is_passed_on_in_one_piece() {
+        let text = b"line\r\n".repeat(5000);
+        let mut pieces = 0;
+        feed(&text, |piece| {
+            pieces += 1;
+            assert_eq!(piece.as_ptr(), text.as_ptr());
+        });
+        assert_eq!(pieces, 1);
+    }
+
+    fn naive(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (i, &byte) in bytes.iter().enumerate() {
+            if byte == b'\n' && (i == 0 || bytes[i - 1] != b'\r') {
+                out.push(b'\r');
+            }
+            out.push(byte);
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_obvious_way(bytes in proptest::collection::vec(
+            prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'x')], 0..9000))
+        {
+            prop_assert_eq!(has_bare_lf(&bytes), naive(&bytes) != bytes);
+            prop_assert_eq!(to_crlf(&bytes), naive(&bytes));
+        }
+
+        #[test]
+        fn is_idempotent(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let once = to_crlf(&bytes);
+            prop_assert_eq!(to_crlf(&once), once);
+        }
+    }
+}

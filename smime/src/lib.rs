@@ -1,0 +1,27 @@
+//! From bytes to protected mail: MIME entities, CMS, verification.
+//!
+//! [`examine`] reads one message once and answers with owned facts: which layers there are, what each
+//! signature covers, whether digests and signatures are mathematically right. Whether any of it is
+//! *accepted* is policy's business. [`sign`] makes honest signed mail.
+//!
+//! This crate never does I/O, never reads a clock, has no trust anchors and no opinions. It never
+//! recurses on input, never re-builds a signed byte, and lets no unsigned attribute influence a fact.
+//! RFC 8551 (S/MIME 4.0), RFC 5652 (CMS), RFC 2045–2049 and 1847 (MIME).
+
+pub mod canonical;
+mod cms;
+mod defect;
+mod examine;
+mod facts;
+mod layer;
+mod limits;
+pub mod mime;
+pub mod sign;
+
+pub use defect::{Check, Defect};
+pub use examine::{examine, examine_cms};
+pub use facts::{
+    Candidate, EncryptionFacts, Ess, Examined, FieldSpan, LayerFacts, LayerKind, Note,
+    SignatureFacts, SignerFacts, SignerId,
+};
+pub use limits::Limits;

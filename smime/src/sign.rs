@@ -1,0 +1,270 @@
+//! An honest signer: clear-signed, opaque and streamed opaque mail from a MIME entity (RFC 8551 §3.5).
+//!
+//! It never signs what could be read as signed attributes, and never alters the entity.
+
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crypto::{DigestAlgorithm, KeyError, SignatureAlgorithm, SigningKey};
+use kenin_pki::der::write;
+use kenin_pki::time::UnixTime;
+
+use crate::{canonical, cms};
+
+/// The shape of the signed mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// multipart/signed with a detached signature.
+    Clear,
+    /// application/pkcs7-mime, DER.
+    Opaque,
+    /// application/pkcs7-mime, BER with indefinite lengths and the content in chunks.
+    OpaqueStreamed,
+}
+
+/// What to sign with, and how.
+pub struct Signer<'a> {
+    /// The private key.
+    pub key: &'a dyn SigningKey,
+    /// Its certificate.
+    pub certificate: &'a Certificate,
+    /// Further certificates to include.
+    pub chain: &'a [Certificate],
+    /// Digest of the content.
+    pub digest: DigestAlgorithm,
+    /// Signature algorithm.
+    pub algorithm: SignatureAlgorithm,
+    /// The claimed time; none, no attribute.
+    pub signing_time: Option<UnixTime>,
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The content could later be passed off as the signed attributes of something else.
+    #[error("the content is a set of signed attributes")]
+    ContentIsAttributes,
+    /// The key could not sign.
+    #[error("the key could not sign: {0}")]
+    Key(#[from] KeyError),
+}
+
+impl<'a> Signer<'a> {
+    /// A signer that uses the key's own algorithm, the digest that goes with it, and no signing time.
+    #[must_use]
+    pub fn new(key: &'a dyn SigningKey, certificate: &'a Certificate) -> Self {
+        let algorithm = key.default_algorithm();
+        Self {
+            key,
+            certificate,
+            chain: &[],
+            digest: algorithm.digest(),
+            algorithm,
+            signing_time: None,
+        }
+    }
+
+    /// Signs a MIME entity (header fields `Content-…`, empty line, body) and returns the signed entity:
+    /// header fields from `MIME-Version` on, empty line, body. Message header fields (From, Subject …)
+    /// go before it. Lone line feeds become CRLF; nothing else changes.
+    pub fn sign(&self, entity: &[u8], form: Form) -> Result<Vec<u8>, SignError> {
+        let entity = canonical::to_crlf(entity);
+        match form {
+            Form::Clear => {
+                let signature = self.sign_cms(&entity, true)?;
+                Ok(self.clear(&entity, &signature))
+            }
+            Form::Opaque => Ok(opaque(&self.sign_cms(&entity, false)?)),
+            Form::OpaqueStreamed => Ok(opaque(&self.sign_cms_streamed(&entity)?)),
+        }
+    }
+
+    /// A bare DER SignedData, detached or around the content, which is taken as it is.
+    pub fn sign_cms(&self, content: &[u8], detached: bool) -> Result<Vec<u8>, SignError> {
+        let signer = self.signer_info(content)?;
+        let mut encapsulated = vec![known(cms::DATA)];
+        if !detached {
+            encapsulated.push(write::explicit(0, &write::octet_string(content)));
+        }
+        let signed = write::seq(&[
+            write::integer(1),
+            write::set_of(&[self.digest_identifier()]),
+            write::seq(&encapsulated),
+            self.certificates(),
+            write::set_of(&[signer]),
+        ]);
+        Ok(write::seq(&[
+            known(cms::SIGNED_DATA),
+            write::explicit(0, &signed),
+        ]))
+    }
+
+    /// A bare SignedData around the content, as programs write it that stream: indefinite lengths, and
+    /// the content as a constructed string of chunks.
+    pub fn sign_cms_streamed(&self, content: &[u8]) -> Result<Vec<u8>, SignError> {
+        const OPEN_SEQUENCE: [u8; 2] = [0x30, 0x80];
+        const OPEN_EXPLICIT: [u8; 2] = [0xa0, 0x80];
+        const OPEN_STRING: [u8; 2] = [0x24, 0x80];
+        const CLOSE: [u8; 2] = [0, 0];
+        let signer = self.signer_info(content)?;
+        let mut out = Vec::with_capacity(content.len() + content.len() / 200 + 4096);
+        out.extend(OPEN_SEQUENCE);
+        out.extend(known(cms::SIGNED_DATA));
+        out.extend(OPEN_EXPLICIT);
+        out.extend(OPEN_SEQUENCE);
+        out.extend(write::integer(1));
+        out.extend(write::set_of(&[self.digest_identifier()]));
+        out.extend(OPEN_SEQUENCE);
+        out.extend(known(cms::DATA));
+        out.extend(OPEN_EXPLICIT);
+        out.extend(OPEN_STRING);
+        for chunk in content.chunks(1000) {
+            out.extend(write::octet_string(chunk));
+        }
+        // The string, its wrapper and EncapsulatedContentInfo.
+        out.extend(CLOSE.repeat(3));
+        out.extend(self.certificates());
+        out.extend(write::set_of(&[signer]));
+        // SignedData, its wrapper and ContentInfo.
+        out.extend(CLOSE.repeat(3));
+        Ok(out)
+    }
+
+    fn signer_info(&self, content: &[u8]) -> Result<Vec<u8>, SignError> {
+        if cms::is_signed_attributes(content) {
+            return Err(SignError::ContentIsAttributes);
+        }
+        let attributes = self.attributes(content);
+        let signature = self.key.sign(self.algorithm, &write::set_of(&attributes))?;
+        let issuer = self.certificate.issuer().der().to_vec();
+        let serial = write::element(0x02, self.certificate.serial());
+        Ok(write::seq(&[
+            write::integer(1),
+            write::seq(&[issuer, serial]),
+            self.digest_identifier(),
+            write::element(0xa0, &write::set_of_content(&attributes)),
+            self.algorithm.to_identifier().to_der(),
+            write::octet_string(&signature),
+        ]))
+    }
+
+    /// content-type, message-digest, signing-time, ESS signing-certificate-v2, CMSAlgorithmProtection.
+    fn attributes(&self, content: &[u8]) -> Vec<Vec<u8>> {
+        let digest = self.digest.digest(content);
+        let fingerprint = write::octet_string(self.certificate.sha256());
+        // SHA-256 is the default hash of an ESSCertIDv2 and is left out.
+        let certificate = write::seq(&[write::seq(&[write::seq(&[fingerprint])])]);
+        let signature = self.algorithm.to_identifier().to_der();
+        let protection = write::seq(&[self.digest_identifier(), write::retag(0xa1, signature)]);
+        let mut attributes = vec![
+            attribute(cms::CONTENT_TYPE, &known(cms::DATA)),
+            attribute(cms::MESSAGE_DIGEST, &write::octet_string(digest.as_ref())),
+            attribute(cms::SIGNING_CERTIFICATE_V2, &certificate),
+            attribute(cms::ALGORITHM_PROTECTION, &protection),
+        ];
+        if let Some(time) = self.signing_time {
+            attributes.push(attribute(cms::SIGNING_TIME, &write::time(time)));
+        }
+        attributes
+    }
+
+    fn digest_identifier(&self) -> Vec<u8> {
+        write::seq(&[write::oid(self.digest.oid())])
+    }
+
+    fn certificates(&self) -> Vec<u8> {
+        let mut all = vec![self.certificate.der()];
+        all.extend(self.chain.iter().map(Certificate::der));
+        write::element(0xa0, &write::set_of_content(&all))
+    }
+
+    fn clear(&self, entity: &[u8], signature: &[u8]) -> Vec<u8> {
+        let boundary = boundary_for(entity);
+        let micalg = match self.digest {
+            DigestAlgorithm::Sha1 => "sha-1",
+            DigestAlgorithm::Sha224 => "sha-224",
+            DigestAlgorithm::Sha256 => "sha-256",
+            DigestAlgorithm::Sha384 => "sha-384",
+            DigestAlgorithm::Sha512 => "sha-512",
+            other => other.name(),
+        };
+        let mut out = format!(
+            "MIME-Version: 1.0\r\n\
+             Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\";\r\n\
+             \tmicalg={micalg}; boundary=\"{boundary}\"\r\n\
+             \r\n\
+             --{boundary}\r\n"
+        )
+        .into_bytes();
+        out.extend_from_slice(entity);
+        out.extend_from_slice(
+            format!(
+                "\r\n--{boundary}\r\n\
+                 Content-Type: application/pkcs7-signature; name=\"smime.p7s\"\r\n\
+                 Content-Transfer-Encoding: base64\r\n\
+                 Content-Disposition: attachment; filename=\"smime.p7s\"\r\n\
+                 \r\n"
+            )
+            .as_bytes(),
+        );
+        push_base64(&mut out, signature);
+        out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+        out
+    }
+}
+
+fn opaque(object: &[u8]) -> Vec<u8> {
+    let mut out = b"MIME-Version: 1.0\r\n\
+        Content-Type: application/pkcs7-mime; smime-type=signed-data; name=\"smime.p7m\"\r\n\
+        Content-Transfer-Encoding: base64\r\n\
+        Content-Disposition: attachment; filename=\"smime.p7m\"\r\n\
+        \r\n"
+        .to_vec();
+    push_base64(&mut out, object);
+    out
+}
+
+/// A boundary that does not occur in the entity; the same entity gets the same one.
+fn boundary_for(entity: &[u8]) -> String {
+    let digest = DigestAlgorithm::Sha256.digest(entity);
+    let hex: String = digest
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut number = 0_u32;
+    loop {
+        let boundary = format!("=_kenin_{number}_{hex}");
+        if memchr::memmem::find(entity, boundary.as_bytes()).is_none() {
+            return boundary;
+        }
+        number += 1;
+    }
+}
+
+fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    for line in bytes.chunks(57) {
+        out.extend_from_slice(base64_simd::STANDARD.encode_to_string(line).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn known(oid: cms::Known) -> Vec<u8> {
+    write::element(0x06, oid.content())
+}
+
+fn attribute(oid: cms::Known, value: &[u8]) -> Vec<u8> {
+    write::seq(&[known(oid), write::set_of(&[value])])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boundary_that_occurs_in_the_text_is_not_used() {
+        let first = boundary_for(b"text");
+        let entity = format!("text {first}");
+        let second = boundary_for(entity.as_bytes());
+        assert!(!entity.contains(&second));
+    }
+}

@@ -1,0 +1,294 @@
+//! The shell around a client session: a socket, TLS, time. One connection, one command at a time.
+
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Instant};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    Capabilities, Patience, Sender,
+    session::{Event, Session, Tls, Trouble},
+};
+use crate::{
+    Recipient, Reply,
+    outgoing::Stuffer,
+    server::{HopTls, NextHop},
+    wire::Wire,
+};
+
+/// A connection to a server, ready for commands.
+#[derive(Debug)]
+pub struct Connection {
+    wire: Wire,
+    session: Session,
+    patience: Patience,
+}
+
+/// Data that was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{trouble}{}", if *.in_doubt { " after the end of data" } else { "" })]
+pub struct DataTrouble {
+    /// Why.
+    pub trouble: Trouble,
+    /// Whether the server may have seen the whole mail and accepted it.
+    pub in_doubt: bool,
+    /// Whether the server had said that the data may begin.
+    pub begun: bool,
+}
+
+impl DataTrouble {
+    fn new(trouble: Trouble, in_doubt: bool, begun: bool) -> Self {
+        Self {
+            trouble,
+            in_doubt,
+            begun,
+        }
+    }
+}
+
+impl Connection {
+    /// Connects, greets, uses TLS as told, greets again.
+    ///
+    /// # Errors
+    ///
+    /// Why the server cannot be used. Nothing of a mail was sent.
+    pub async fn open(to: &NextHop, hello: &str, patience: Patience) -> Result<Self, Trouble> {
+        let connecting = TcpStream::connect(&to.address);
+        let stream = match timeout(patience.connect, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(Trouble::Connect(error.to_string())),
+            Err(_) => return Err(Trouble::Connect("timed out".to_owned())),
+        };
+        let _ = stream.set_nodelay(true);
+        let (tls, settings) = match &to.tls {
+            HopTls::None => (Tls::Never, None),
+            HopTls::Opportunistic { config, name } => (Tls::IfOffered, Some((config, name))),
+            HopTls::Required { config, name } => (Tls::Always, Some((config, name))),
+        };
+        let session = Session::new(hello, tls, patience.command, Instant::now());
+        let mut connection = Self {
+            wire: Wire::Plain(stream),
+            session,
+            patience,
+        };
+        loop {
+            match connection.event().await? {
+                Event::Ready => return Ok(connection),
+                Event::Handshake => {
+                    let Some((config, name)) = settings else {
+                        return Err(Trouble::NoTls);
+                    };
+                    let connector = TlsConnector::from(config.clone());
+                    let wire = connection.wire.take_plain().ok_or(Trouble::Garbage)?;
+                    let shaking = connector.connect(name.clone(), wire);
+                    let stream = match timeout(connection.patience.handshake, shaking).await {
+                        Ok(Ok(stream)) => stream,
+                        Ok(Err(error)) => return Err(Trouble::Handshake(error.to_string())),
+                        Err(_) => return Err(Trouble::Handshake("timed out".to_owned())),
+                    };
+                    connection.wire = Wire::Client(Box::new(stream));
+                    connection.session.secured(Instant::now());
+                }
+                Event::Failed(trouble) => return Err(trouble),
+                Event::Reply(_) => return Err(Trouble::Garbage),
+            }
+        }
+    }
+
+    /// What the server offers.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        self.session.capabilities()
+    }
+
+    /// Whether the connection is under TLS.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        matches!(self.wire, Wire::Client(_))
+    }
+
+    /// Sends one command line, without CRLF, and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// When no answer came; the connection is then of no more use.
+    pub async fn command(&mut self, line: &str) -> Result<Reply, Trouble> {
+        self.overhear().await?;
+        if !self
+            .session
+            .command(line, self.patience.command, Instant::now())
+        {
+            return Err(Trouble::Garbage);
+        }
+        self.reply().await
+    }
+
+    /// MAIL, with the parameters that the server offers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::command`]. What the server cannot take is a refusing reply.
+    pub async fn mail(&mut self, sender: &Sender) -> Result<Reply, Trouble> {
+        match self.capabilities().mail_line(sender) {
+            Ok(line) => self.command(&line).await,
+            Err(refusal) => Ok(refusal),
+        }
+    }
+
+    /// RCPT, with the parameters that the server offers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::command`].
+    pub async fn rcpt(&mut self, recipient: &Recipient) -> Result<Reply, Trouble> {
+        let line = self.capabilities().rcpt_line(recipient);
+        self.command(&line).await
+    }
+
+    /// DATA, the mail in pieces (its lines end in CRLF; dots are stuffed here), the dot, and the
+    /// answer to it. When DATA itself is refused, the answer is that refusal.
+    ///
+    /// # Errors
+    ///
+    /// When no answer came, and whether the mail may have been accepted.
+    pub async fn data<'a>(
+        &mut self,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Reply, DataTrouble> {
+        let reply = self
+            .command("DATA")
+            .await
+            .map_err(|trouble| DataTrouble::new(trouble, false, false))?;
+        let early = |trouble| DataTrouble::new(trouble, false, true);
+        if reply.code() != 354 {
+            let refused = reply.code() >= 400;
+            return if refused {
+                Ok(reply)
+            } else {
+                Err(early(Trouble::Garbage))
+            };
+        }
+        let mut stuffer = Stuffer::new();
+        let mut buffer = Vec::with_capacity(CHUNK + CHUNK / 2);
+        for chunk in pieces.into_iter().flat_map(|piece| piece.chunks(CHUNK)) {
+            stuffer.push(chunk, &mut buffer);
+            if buffer.len() >= CHUNK {
+                if let Err(trouble) = self.write(&buffer).await {
+                    return self.last_words(trouble).await.map_err(early);
+                }
+                buffer.clear();
+            }
+        }
+        if let Err(trouble) = self.write(&buffer).await {
+            return self.last_words(trouble).await.map_err(early);
+        }
+        buffer.clear();
+        stuffer.finish(&mut buffer);
+        // What was said before the dot is no answer to it.
+        if let Err(trouble) = self.overhear().await {
+            return self.last_words(trouble).await.map_err(early);
+        }
+        let late = |trouble| DataTrouble::new(trouble, true, true);
+        // From here on the server may have the whole mail.
+        if let Err(trouble) = self.write(&buffer).await {
+            return self.last_words(trouble).await.map_err(late);
+        }
+        self.session.data_sent(self.patience.dot, Instant::now());
+        self.reply().await.map_err(late)
+    }
+
+    /// QUIT; does not care for the answer's text.
+    pub async fn quit(mut self) {
+        if self.command("QUIT").await.is_ok() {
+            let _ = self.wire.shutdown().await;
+        }
+    }
+
+    /// The server went away in the middle of data: it may have said why. A command would now be
+    /// text of the mail, so none may follow.
+    async fn last_words(&mut self, trouble: Trouble) -> Result<Reply, Trouble> {
+        self.session
+            .data_sent(self.patience.command, Instant::now());
+        let reply = self.reply().await;
+        self.session.give_up();
+        match reply {
+            Ok(reply) if reply.code() >= 400 => Ok(reply),
+            _ => Err(trouble),
+        }
+    }
+
+    /// Notices what the server said though nobody asked, and that it has gone, without waiting.
+    async fn overhear(&mut self) -> Result<(), Trouble> {
+        let mut buffer = [0; 512];
+        let mut heard = ReadBuf::new(&mut buffer);
+        let wire = &mut self.wire;
+        let polled =
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut *wire).poll_read(cx, &mut heard))).await;
+        match polled {
+            Poll::Ready(Err(error)) => return Err(Trouble::Lost(error.to_string())),
+            Poll::Ready(Ok(())) if heard.filled().is_empty() => {
+                return Err(Trouble::Lost("closed by the server".to_owned()));
+            }
+            Poll::Ready(Ok(())) => self.session.receive(heard.filled()),
+            Poll::Pending => {}
+        }
+        if self.session.has_unasked() {
+            return Err(Trouble::Garbage);
+        }
+        Ok(())
+    }
+
+    async fn reply(&mut self) -> Result<Reply, Trouble> {
+        match self.event().await? {
+            Event::Reply(reply) => Ok(reply),
+            Event::Failed(trouble) => Err(trouble),
+            Event::Ready | Event::Handshake => Err(Trouble::Garbage),
+        }
+    }
+
+    /// Runs the session until it has something to say.
+    async fn event(&mut self) -> Result<Event, Trouble> {
+        let mut buffer = [0; 4096];
+        loop {
+            let event = self.session.poll(Instant::now());
+            if let Some(bytes) = self.session.transmit() {
+                self.write(&bytes).await?;
+            }
+            if let Some(event) = event {
+                return Ok(event);
+            }
+            let reading = self.wire.read(&mut buffer);
+            let read = match self.session.deadline() {
+                Some(deadline) => match tokio::time::timeout_at(deadline.into(), reading).await {
+                    Ok(read) => read,
+                    Err(_) => return self.session.expire(Instant::now()).ok_or(Trouble::TimedOut),
+                },
+                None => reading.await,
+            };
+            match read {
+                Ok(0) => return Err(Trouble::Lost("closed by the server".to_owned())),
+                Ok(n) => self.session.receive(buffer.get(..n).unwrap_or_default()),
+                Err(error) => return Err(Trouble::Lost(error.to_string())),
+            }
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        let writing = async {
+            self.wire.write_all(bytes).await?;
+            self.wire.flush().await
+        };
+        match timeout(self.patience.command, writing).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Trouble::Lost(error.to_string())),
+            Err(_) => Err(Trouble::TimedOut),
+        }
+    }
+}
+
+/// Bytes that are stuffed and written at a time.
+const CHUNK: usize = 64 << 10;

@@ -1,0 +1,77 @@
+//! Who sent a mail to whom, as the SMTP client said it. It never holds anything from the mail's
+//! own header.
+
+use std::net::SocketAddr;
+
+/// The envelope of one mail and what is known of the client.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// The transaction's id: 26 characters, sortable by time, also in our Received field.
+    pub id: String,
+    /// The reverse path without its angle brackets; empty for `<>`.
+    pub mail_from: String,
+    /// What MAIL declared with BODY=.
+    pub body: Body,
+    /// Whether MAIL carried SMTPUTF8.
+    pub smtputf8: bool,
+    /// What MAIL declared with SIZE=.
+    pub size: Option<u64>,
+    /// RET= of MAIL (RFC 3461): `FULL` or `HDRS`.
+    pub ret: Option<String>,
+    /// ENVID= of MAIL, still in xtext.
+    pub envid: Option<String>,
+    /// The recipients that the next hop accepted, in their order.
+    pub rcpt_to: Vec<Recipient>,
+    /// What the client said in EHLO or HELO.
+    pub helo: String,
+    /// Whether it was EHLO.
+    pub esmtp: bool,
+    /// The client's address, as the socket gives it.
+    pub client: SocketAddr,
+    /// The TLS version and cipher suite, when the session is under TLS.
+    pub tls: Option<String>,
+    /// What a trusted peer said of the real client.
+    pub xforward: XForward,
+}
+
+/// One recipient that the next hop accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The forward path without its angle brackets.
+    pub address: String,
+    /// NOTIFY= (RFC 3461).
+    pub notify: Option<String>,
+    /// ORCPT=, still in xtext.
+    pub orcpt: Option<String>,
+}
+
+/// The BODY= parameter of MAIL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// Not declared, or `7BIT`.
+    #[default]
+    SevenBit,
+    /// `8BITMIME` (RFC 6152).
+    EightBitMime,
+}
+
+/// The attributes of XFORWARD, decoded; absent and `[UNAVAILABLE]` are both `None`.
+///
+/// <https://www.postfix.org/XFORWARD_README.html>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct XForward {
+    /// The client's host name.
+    pub name: Option<String>,
+    /// The client's address.
+    pub addr: Option<String>,
+    /// The client's port.
+    pub port: Option<String>,
+    /// `SMTP` or `ESMTP`.
+    pub proto: Option<String>,
+    /// What the client said in HELO.
+    pub helo: Option<String>,
+    /// The upstream queue id.
+    pub ident: Option<String>,
+    /// `LOCAL` or `REMOTE`.
+    pub source: Option<String>,
+}

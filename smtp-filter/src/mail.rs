@@ -1,0 +1,65 @@
+//! A mail as received: its envelope and its bytes. The bytes are never copied once received: a
+//! small mail is shared memory, a large one a mapped private file.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use kenin_sys::Mapped;
+
+use crate::Envelope;
+
+/// One mail at the end of data.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// Who sent it to whom.
+    pub envelope: Arc<Envelope>,
+    /// The mail with CRLF line ends, dots unstuffed, without our own Received field.
+    pub raw: MailBytes,
+}
+
+/// The bytes of a mail; cloning shares them.
+#[derive(Clone)]
+pub struct MailBytes(Store);
+
+#[derive(Clone)]
+enum Store {
+    Memory(Arc<Vec<u8>>),
+    File(Arc<Mapped>),
+}
+
+impl MailBytes {
+    /// Whether the bytes are a mapped file.
+    #[must_use]
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.0, Store::File(_))
+    }
+}
+
+impl From<Vec<u8>> for MailBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Store::Memory(Arc::new(bytes)))
+    }
+}
+
+impl From<Mapped> for MailBytes {
+    fn from(mapped: Mapped) -> Self {
+        Self(Store::File(Arc::new(mapped)))
+    }
+}
+
+impl Deref for MailBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Store::Memory(bytes) => bytes,
+            Store::File(mapped) => mapped,
+        }
+    }
+}
+
+impl fmt::Debug for MailBytes {
+    /// The length only: a mail's content belongs in no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MailBytes({} bytes)", self.len())
+    }
+}

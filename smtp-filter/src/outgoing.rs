@@ -1,0 +1,208 @@
+//! A mail on its way out: the edits applied without copying the mail, and dot stuffing. Never
+//! writes a bare CR or LF: edits that would are refused.
+//!
+//! <https://www.rfc-editor.org/rfc/rfc5321#section-4.5.2>.
+
+use std::ops::Range;
+
+use crate::{Edit, MailBytes};
+
+/// An edited mail as a list of pieces.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    head: Vec<u8>,
+    raw: MailBytes,
+    kept: Vec<Range<usize>>,
+}
+
+impl Outgoing {
+    /// Puts the filter's prepended bytes above `received`, and both above what remains of the
+    /// mail. `None` when an edit would break a line: that is a filter's mistake.
+    pub(crate) fn new(raw: MailBytes, received: &[u8], edits: &[Edit]) -> Option<Self> {
+        let mut head = Vec::new();
+        let mut removed = Vec::new();
+        for edit in edits {
+            match edit {
+                Edit::Prepend(bytes) if is_whole_lines(bytes) => head.extend_from_slice(bytes),
+                Edit::Prepend(_) => return None,
+                Edit::Remove(range) => {
+                    let range = range.start.min(raw.len())..range.end.min(raw.len());
+                    if splits_line_end(&raw, range.start) || splits_line_end(&raw, range.end) {
+                        return None;
+                    }
+                    removed.push(range);
+                }
+            }
+        }
+        head.extend_from_slice(received);
+        let kept = remaining(raw.len(), removed);
+        // A mail that begins with white space has no header; without an empty line (which Postfix
+        // adds too) its first line would become a part of our last field.
+        let first = kept.first().and_then(|range| raw.get(range.start));
+        if !head.is_empty() && matches!(first, Some(b' ' | b'\t')) {
+            head.extend_from_slice(b"\r\n");
+        }
+        Some(Self { head, raw, kept })
+    }
+
+    /// The pieces in their order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let kept = self
+            .kept
+            .iter()
+            .map(|range| self.raw.get(range.clone()).unwrap_or_default());
+        std::iter::once(&self.head[..]).chain(kept)
+    }
+}
+
+/// Adds the dots that keep a mail's own lines from ending its data.
+#[derive(Debug)]
+pub(crate) struct Stuffer {
+    last: [u8; 2],
+}
+
+impl Stuffer {
+    pub(crate) fn new() -> Self {
+        Self { last: *b"\r\n" }
+    }
+
+    /// Appends `bytes` as they go on the wire.
+    pub(crate) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        if self.last[1] == b'\n' && bytes.first() == Some(&b'.') {
+            out.push(b'.');
+        }
+        let mut from = 0;
+        for at in memchr::memmem::find_iter(bytes, b"\n.") {
+            out.extend_from_slice(bytes.get(from..=at).unwrap_or_default());
+            out.push(b'.');
+            from = at + 1;
+        }
+        out.extend_from_slice(bytes.get(from..).unwrap_or_default());
+        if let Some(tail) = bytes.last_chunk::<2>() {
+            self.last = *tail;
+        } else if let [only] = bytes {
+            self.last = [self.last[1], *only];
+        }
+    }
+
+    /// Appends the end of data.
+    pub(crate) fn finish(self, out: &mut Vec<u8>) {
+        if self.last != *b"\r\n" {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b".\r\n");
+    }
+}
+
+fn remaining(len: usize, mut removed: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    removed.retain(|range| !range.is_empty());
+    removed.sort_by_key(|range| range.start);
+    let mut kept = Vec::new();
+    let mut from = 0;
+    for range in removed {
+        if range.start > from {
+            kept.push(from..range.start);
+        }
+        from = from.max(range.end);
+    }
+    if from < len {
+        kept.push(from..len);
+    }
+    kept
+}
+
+fn splits_line_end(raw: &[u8], at: usize) -> bool {
+    at > 0 && raw.get(at - 1) == Some(&b'\r') && raw.get(at) == Some(&b'\n')
+}
+
+fn is_whole_lines(bytes: &[u8]) -> bool {
+    let mut last = b'\n';
+    for byte in bytes {
+        if (*byte == b'\n') != (last == b'\r') && (*byte == b'\n' || last == b'\r') {
+            return false;
+        }
+        last = *byte;
+    }
+    last == b'\n'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Receiver;
+    use proptest::prelude::*;
+
+    fn edited(raw: &str, edits: &[Edit]) -> Option<String> {
+        let raw = MailBytes::from(raw.as_bytes().to_vec());
+        let outgoing = Outgoing::new(raw, b"R\r\n", edits)?;
+        Some(String::from_utf8(outgoing.pieces().flatten().copied().collect()).unwrap())
+    }
+
+    #[test]
+    fn edits_apply_in_any_order() {
+        let edits = [
+            Edit::Remove(9..12),
+            Edit::Prepend(b"S\r\n".to_vec()),
+            Edit::Remove(0..3),
+            Edit::Remove(1..3),
+            Edit::Prepend(b"T\r\n".to_vec()),
+            Edit::Remove(90..99),
+        ];
+        let text = edited("A\r\nB\r\nC\r\nD\r\nE\r\n", &edits);
+        assert_eq!(text.as_deref(), Some("S\r\nT\r\nR\r\nB\r\nC\r\nE\r\n"));
+    }
+
+    #[test]
+    fn edits_that_break_lines_are_refused() {
+        for bad in ["x", "x\n", "x\r", "x\r\ny", "\rx\r\n", "a\nb\r\n", "\n"] {
+            assert_eq!(
+                edited("A\r\n", &[Edit::Prepend(bad.into())]),
+                None,
+                "{bad:?}"
+            );
+        }
+        assert!(edited("A\r\n", &[Edit::Prepend(Vec::new())]).is_some());
+        assert!(edited("A\r\n", &[Edit::Prepend(b"a\r\n\r\n".to_vec())]).is_some());
+        assert_eq!(edited("A\r\nB\r\n", &[Edit::Remove(0..2)]), None);
+        assert_eq!(edited("A\r\nB\r\n", &[Edit::Remove(2..3)]), None);
+        #[expect(clippy::reversed_empty_ranges, reason = "a filter may send nonsense")]
+        let backwards = edited("A\r\nB\r\n", &[Edit::Remove(3..0)]);
+        assert_eq!(backwards.as_deref(), Some("R\r\nA\r\nB\r\n"));
+    }
+
+    #[test]
+    fn no_mail_reaches_into_our_own_fields() {
+        let relayed = |mail: &str| edited(mail, &[]).unwrap();
+        assert_eq!(relayed(" by me\r\nA: b\r\n"), "R\r\n\r\n by me\r\nA: b\r\n");
+        assert_eq!(relayed("\tx\r\n"), "R\r\n\r\n\tx\r\n");
+        assert_eq!(relayed("A: b\r\n"), "R\r\nA: b\r\n");
+        assert_eq!(relayed("\r\n body\r\n"), "R\r\n\r\n body\r\n");
+        assert_eq!(relayed("text\r\n"), "R\r\ntext\r\n");
+        assert_eq!(relayed(""), "R\r\n");
+        let uncovered = edited("A: b\r\n c\r\n", &[Edit::Remove(0..6)]);
+        assert_eq!(uncovered.as_deref(), Some("R\r\n\r\n c\r\n"));
+    }
+
+    proptest! {
+        /// What the stuffer writes, a receiver reads back as the same bytes.
+        #[test]
+        fn unstuffing_undoes_stuffing(
+            tokens in proptest::collection::vec(
+                prop_oneof![Just("\r\n"), Just("."), Just("a"), Just("\r\n.\r\n"), Just("..")],
+                0..40),
+            step in 1_usize..9,
+        ) {
+            let mail = format!("{}\r\n", tokens.concat());
+            let mut wire = Vec::new();
+            let mut stuffer = Stuffer::new();
+            for chunk in mail.as_bytes().chunks(step) {
+                stuffer.push(chunk, &mut wire);
+            }
+            stuffer.finish(&mut wire);
+            let (mut out, mut receiver) = (Vec::new(), Receiver::new());
+            prop_assert_eq!(receiver.push(&wire, &mut out), (wire.len(), true));
+            prop_assert!(!receiver.saw_bare_newline());
+            prop_assert_eq!(String::from_utf8(out).unwrap(), mail);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! One session's way to the next hop: connected when it is first needed, kept for the session's
+//! further mails, never shared. What the next hop answers is made into what the client is told
+//! here, and nowhere else is "250" said for a mail.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ServerConfig;
+use crate::{
+    Envelope, Fate, Recipient, Reply, XForward,
+    client::{Capabilities, Connection, Sender, Trouble},
+    outgoing::Outgoing,
+};
+
+/// What was last learnt of the next hop, shared by all sessions of a listener.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LearntHop(Arc<Mutex<Option<(String, Capabilities)>>>);
+
+impl LearntHop {
+    /// Nothing when the last one was another: a reload may name a new next hop.
+    fn get(&self, address: &str) -> Option<Capabilities> {
+        let learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, capabilities) = learnt.as_ref()?;
+        (of == address).then(|| capabilities.clone())
+    }
+
+    fn set(&self, address: &str, capabilities: Capabilities) {
+        let learnt = Some((address.to_owned(), capabilities));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = learnt;
+    }
+}
+
+/// The next hop of one session.
+#[derive(Debug)]
+pub(super) struct Hop {
+    config: Arc<ServerConfig>,
+    learnt: LearntHop,
+    connection: Option<Connection>,
+    in_transaction: bool,
+}
+
+impl Hop {
+    pub(super) fn new(config: Arc<ServerConfig>, learnt: LearntHop) -> Self {
+        Self {
+            config,
+            learnt,
+            connection: None,
+            in_transaction: false,
+        }
+    }
+
+    /// What the next hop offers, as last learnt; asked now when nobody has yet. `None` when it
+    /// cannot be asked.
+    pub(super) async fn capabilities(&mut self) -> Option<Capabilities> {
+        let config = Arc::clone(&self.config);
+        let address = &config.next_hop.address;
+        if self.learnt.get(address).is_none()
+            && let Err(reply) = self.connect().await
+        {
+            tracing::debug!(%reply, "the next hop cannot be asked what it offers");
+        }
+        self.learnt.get(address)
+    }
+
+    /// Passes MAIL on, over a new connection where the kept one has gone stale.
+    pub(super) async fn mail(&mut self, sender: &Sender, xforward: &XForward) -> Reply {
+        loop {
+            let kept = self.connection.is_some();
+            if !kept && let Err(reply) = self.connect().await {
+                return reply;
+            }
+            match self.try_mail(sender, xforward).await {
+                Ok(reply) if kept && reply.code() == 421 => self.forget(),
+                Ok(reply) => {
+                    self.in_transaction = true;
+                    return self.checked(&reply, (1, 0));
+                }
+                Err(trouble) if kept => {
+                    tracing::debug!(%trouble, "the kept connection is of no more use");
+                    self.forget();
+                }
+                Err(trouble) => return self.lost(&trouble),
+            }
+        }
+    }
+
+    /// Passes RCPT on.
+    pub(super) async fn rcpt(&mut self, recipient: &Recipient) -> Reply {
+        let Some(connection) = &mut self.connection else {
+            return connection_lost();
+        };
+        match connection.rcpt(recipient).await {
+            Ok(reply) => self.checked(&reply, (1, 5)),
+            Err(trouble) => self.lost(&trouble),
+        }
+    }
+
+    /// Ends a transaction without a mail.
+    pub(super) async fn abort(&mut self) {
+        if !std::mem::take(&mut self.in_transaction) {
+            return;
+        }
+        if let Some(connection) = &mut self.connection
+            && !connection
+                .command("RSET")
+                .await
+                .is_ok_and(|reply| reply.is_positive())
+        {
+            self.forget();
+        }
+    }
+
+    /// Whether the next hop takes bytes above 127.
+    pub(super) fn takes_eight_bit(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_none_or(|c| c.capabilities().eight_bit_mime)
+    }
+
+    /// Sends the mail and makes the answer to the client's dot. A next hop that grew tired of
+    /// waiting for a slow client's data is told the envelope once more: it has nothing of the
+    /// mail yet, and a retry by the client would be as slow again.
+    pub(super) async fn relay(
+        &mut self,
+        outgoing: &Outgoing,
+        envelope: &Envelope,
+        eight_bit: bool,
+    ) -> (Reply, Fate) {
+        if let Some(answered) = self.hand_over(outgoing).await {
+            return answered;
+        }
+        self.forget();
+        let patience = self.config.timeouts.command;
+        let resumed = tokio::time::timeout(patience, self.resume(envelope, eight_bit)).await;
+        let answered = match resumed {
+            Ok(true) => self.hand_over(outgoing).await,
+            Ok(false) | Err(_) => None,
+        };
+        answered.unwrap_or_else(|| {
+            self.forget();
+            (connection_lost(), Fate::NextHopRefused)
+        })
+    }
+
+    /// Says MAIL and RCPT over a new connection; false unless all is accepted as before.
+    async fn resume(&mut self, envelope: &Envelope, eight_bit: bool) -> bool {
+        let sender = Sender {
+            address: envelope.mail_from.clone(),
+            size: envelope.size,
+            body: envelope.body,
+            smtputf8: envelope.smtputf8,
+            ret: envelope.ret.clone(),
+            envid: envelope.envid.clone(),
+        };
+        let accepted = |reply: Result<Reply, Trouble>| reply.is_ok_and(|r| r.is_positive());
+        if self.connect().await.is_err() || (eight_bit && !self.takes_eight_bit()) {
+            return false;
+        }
+        if !accepted(self.try_mail(&sender, &envelope.xforward).await) {
+            return false;
+        }
+        self.in_transaction = true;
+        for recipient in &envelope.rcpt_to {
+            let Some(connection) = &mut self.connection else {
+                return false;
+            };
+            if !accepted(connection.rcpt(recipient).await) {
+                return false;
+            }
+        }
+        tracing::info!(id = %envelope.id, "the next hop had left and was told the envelope again");
+        true
+    }
+
+    /// Sends the mail; `None` when the next hop is gone and was not yet told to take data.
+    async fn hand_over(&mut self, outgoing: &Outgoing) -> Option<(Reply, Fate)> {
+        let connection = self.connection.as_mut()?;
+        Some(match connection.data(outgoing.pieces()).await {
+            Ok(reply) if reply.is_positive() => {
+                self.in_transaction = false;
+                (reply.relayed((0, 0), ""), Fate::Relayed)
+            }
+            Ok(reply) if reply.code() >= 400 => {
+                // A refused DATA leaves the transaction open; RSET after a refused dot does no harm.
+                if reply.code() == 421 {
+                    self.forget();
+                } else {
+                    self.abort().await;
+                }
+                (
+                    reply.relayed((0, 0), "next hop said: "),
+                    Fate::NextHopRefused,
+                )
+            }
+            // A 3xx to the dot: it cannot be known what became of the mail.
+            Ok(reply) => {
+                tracing::warn!(%reply, "the next hop's answer to the dot makes no sense");
+                self.forget();
+                (lost_after_dot(), Fate::InDoubt)
+            }
+            Err(trouble) if trouble.in_doubt => {
+                tracing::warn!(%trouble, "the next hop was lost at the dot: in doubt");
+                self.forget();
+                (lost_after_dot(), Fate::InDoubt)
+            }
+            // One that is there and silent would be as silent again, and the client waits.
+            Err(trouble) if !trouble.begun && trouble.trouble != Trouble::TimedOut => {
+                tracing::debug!(%trouble, "the next hop left while the data came");
+                return None;
+            }
+            Err(trouble) => (self.lost(&trouble.trouble), Fate::NextHopRefused),
+        })
+    }
+
+    /// Says goodbye to the next hop.
+    pub(super) async fn quit(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.quit().await;
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), Reply> {
+        self.forget();
+        let config = &self.config;
+        let opened = Connection::open(
+            &config.next_hop,
+            &config.hostname,
+            (&config.timeouts).into(),
+        )
+        .await;
+        match opened {
+            Ok(connection) => {
+                self.learnt
+                    .set(&config.next_hop.address, connection.capabilities().clone());
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(trouble) => {
+                tracing::warn!(next_hop = %config.next_hop.address, %trouble, "no next hop");
+                Err(not_responding(&trouble))
+            }
+        }
+    }
+
+    async fn try_mail(&mut self, sender: &Sender, known: &XForward) -> Result<Reply, Trouble> {
+        let in_transaction = std::mem::take(&mut self.in_transaction);
+        let Some(connection) = &mut self.connection else {
+            return Err(Trouble::Garbage);
+        };
+        if in_transaction {
+            connection.command("RSET").await?;
+        }
+        if !known.is_empty() {
+            for line in known.lines(&connection.capabilities().xforward.clone()) {
+                let reply = connection.command(&line).await?;
+                // The mail matters more than what is known of its client.
+                if !reply.is_positive() {
+                    tracing::warn!(%reply, "the next hop refuses XFORWARD");
+                }
+            }
+        }
+        connection.mail(sender).await
+    }
+
+    /// The client's reply for an answer to MAIL or RCPT.
+    fn checked(&mut self, reply: &Reply, rest: (u16, u16)) -> Reply {
+        if reply.code() == 421 {
+            self.forget();
+        }
+        if reply.code() / 100 == 3 {
+            return self.lost(&Trouble::Garbage);
+        }
+        reply.relayed(rest, "")
+    }
+
+    fn lost(&mut self, trouble: &Trouble) -> Reply {
+        tracing::warn!(next_hop = %self.config.next_hop.address, %trouble, "next hop lost");
+        self.forget();
+        connection_lost()
+    }
+
+    fn forget(&mut self) {
+        self.connection = None;
+        self.in_transaction = false;
+    }
+}
+
+fn not_responding(trouble: &Trouble) -> Reply {
+    match trouble {
+        Trouble::NoTls | Trouble::Handshake(_) | Trouble::Injection => Reply::new(
+            451,
+            "4.7.0",
+            "No secure connection to the next hop, try again later",
+        ),
+        _ => Reply::new(451, "4.4.1", "Next hop not responding, try again later"),
+    }
+}
+
+fn connection_lost() -> Reply {
+    Reply::new(
+        451,
+        "4.4.2",
+        "Connection to the next hop lost, try again later",
+    )
+}
+
+fn lost_after_dot() -> Reply {
+    Reply::new(451, "4.4.2", "Connection lost after end of data")
+}

@@ -1,0 +1,190 @@
+//! The SMTP server: accepts connections, bounds them, and runs one session for each until it is
+//! told to stop. It never decides what becomes of a mail.
+
+mod config;
+mod connection;
+mod hop;
+pub mod session;
+mod spool;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::{Event, Filter, Reply};
+pub use config::{
+    BareNewline, ConfigSource, HopTls, Limits, NextHop, ServerConfig, Timeouts, fixed,
+};
+use connection::Connection;
+use hop::LearntHop;
+
+/// Serves SMTP on `listener` until `shutdown` becomes true, then drains: idle sessions get
+/// `421 4.3.2`, running transactions have [`Timeouts::drain`] to finish.
+///
+/// `config` is asked once for each new session, so a reload takes effect for new sessions only.
+/// The future must be kept: dropping it cuts all sessions.
+///
+/// # Errors
+///
+/// When the listener cannot be used at all.
+pub async fn serve(
+    listener: TcpListener,
+    config: ConfigSource,
+    filter: Arc<dyn Filter>,
+    shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    listener.local_addr()?;
+    let learnt = LearntHop::default();
+    let census = Arc::new(Census::default());
+    let mut sessions = JoinSet::new();
+    let mut told = shutdown.clone();
+    let mut ending = std::pin::pin!(async move {
+        // Without a sender nobody can end us: serve on.
+        if told.wait_for(|end| *end).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = sessions.join_next() => continue,
+            () = &mut ending => break,
+        };
+        let (stream, client) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, or the client has gone: neither is a reason to stop.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let settings = config();
+        let Some(place) = census.enter(client.ip(), &settings) else {
+            filter.on_event(&Event::TurnedAway { client });
+            turn_away(&stream);
+            continue;
+        };
+        let filter = Arc::clone(&filter);
+        let connection = Connection::new(
+            stream,
+            client,
+            settings,
+            Arc::clone(&filter),
+            learnt.clone(),
+            shutdown.clone(),
+        );
+        sessions.spawn(async move {
+            let _presence = Presence::new(filter, client, place);
+            connection.run().await;
+        });
+    }
+    drop(listener);
+    let all = async { while sessions.join_next().await.is_some() {} };
+    let patience = config().timeouts.drain.saturating_add(ACCEPT_PAUSE);
+    if tokio::time::timeout(patience, all).await.is_err() {
+        tracing::warn!(
+            sessions = sessions.len(),
+            "sessions cut at the end of the drain"
+        );
+    }
+    Ok(())
+}
+
+fn turn_away(stream: &TcpStream) {
+    let reply = Reply::new(421, "4.3.2", "Too many connections, try again later");
+    // Nothing was written yet, so the socket has room for one line.
+    let _ = stream.try_write(&reply.to_bytes());
+}
+
+/// Who is connected.
+#[derive(Debug, Default)]
+struct Census(Mutex<HashMap<IpAddr, usize>>);
+
+impl Census {
+    /// A place for one more connection, if there is one.
+    fn enter(self: &Arc<Self>, client: IpAddr, config: &ServerConfig) -> Option<Place> {
+        let trusted = config.trusted_peers.iter().any(|net| net.contains(client));
+        let client = one_owner(client);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let total: usize = counts.values().sum();
+        let own = counts.get(&client).copied().unwrap_or(0);
+        let full = total >= config.limits.connections
+            || (!trusted && own >= config.limits.connections_per_client);
+        if full {
+            return None;
+        }
+        counts.insert(client, own + 1);
+        Some(Place {
+            census: Arc::clone(self),
+            client,
+        })
+    }
+}
+
+/// What one client surely owns: an IPv4 address, or the /64 that any IPv6 host can choose from.
+fn one_owner(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// One connection's place; given back when dropped.
+#[derive(Debug)]
+struct Place {
+    census: Arc<Census>,
+    client: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.census.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(&self.client) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// Tells the filter of a session's begin and end, also when it is cut.
+struct Presence {
+    filter: Arc<dyn Filter>,
+    client: SocketAddr,
+    _place: Place,
+}
+
+impl Presence {
+    fn new(filter: Arc<dyn Filter>, client: SocketAddr, place: Place) -> Self {
+        filter.on_event(&Event::Opened { client });
+        Self {
+            filter,
+            client,
+            _place: place,
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.filter.on_event(&Event::Closed {
+            client: self.client,
+        });
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

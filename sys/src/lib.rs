@@ -1,0 +1,12 @@
+//! The few system calls that need `unsafe`, and those beside them: mapping a private unlinked
+//! file, descriptors inherited from the service manager, process limits, free space.
+//!
+//! It never decides anything and imports nothing of ours.
+
+mod inherited;
+mod process;
+mod temp_body;
+
+pub use inherited::{Inherited, inherited};
+pub use process::{forbid_core_dumps, raise_descriptor_limit};
+pub use temp_body::{Mapped, TempBody, TempBodyError, free_space};

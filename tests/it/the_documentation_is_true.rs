@@ -1,0 +1,103 @@
+//! The documentation says what the program does: the page of reasons is made from the one list, and
+//! no link in it leads nowhere. `UPDATE=1` writes the page anew.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use kenin_policy::{NoteId, Reason, ResultWord};
+use kenin_tests::parts;
+
+#[test]
+fn the_page_of_reasons_is_the_list() {
+    let file = parts::project().join("docs/reasons.md");
+    let page = page();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, &page).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        kept == page,
+        "docs/reasons.md is not the list: run the tests with UPDATE=1"
+    );
+}
+
+fn page() -> String {
+    let mut page = String::from(HEAD);
+    for word in ResultWord::ALL {
+        let _ = write!(page, "\n## {word}\n\n");
+        page.push_str("| reason | it means | what to do | who | strict reply |\n");
+        page.push_str("| --- | --- | --- | --- | --- |\n");
+        for reason in Reason::ALL.iter().filter(|reason| reason.result() == word) {
+            let reply = reason.strict_reply().map_or_else(
+                || "–".to_owned(),
+                |reply| format!("`{} {}`", reply.code, reply.enhanced),
+            );
+            let _ = writeln!(
+                page,
+                "| `{}` | {} | {} | {} | {reply} |",
+                reason.id(),
+                reason.text(),
+                reason.advice(),
+                reason.actor().as_str()
+            );
+        }
+    }
+    page.push_str(NOTES);
+    for note in NoteId::ALL {
+        let _ = writeln!(page, "| `{}` | {} |", note.id(), note.text());
+    }
+    page
+}
+
+const HEAD: &str = "# Reasons
+
+Every verdict has one reason. Its id is the same in the header, the SMTP reply, the log, the metrics and
+the JSON of `kenin verify`. The strict reply is what a sender gets where `mail.toml` says
+`enforce = \"strict\"`; the two reasons of `none` are refused only where a signature is required.
+`kenin explain FILE` shows how a verdict came about.
+";
+
+const NOTES: &str = "
+## Notes
+
+Said beside a result; they never change it.
+
+| note | it means |
+| --- | --- |
+";
+
+#[test]
+fn every_link_leads_somewhere() {
+    let project = parts::project();
+    let mut pages = markdown(project);
+    pages.extend(markdown(&project.join("docs")));
+    pages.extend(markdown(&project.join("docs/decisions")));
+    pages.extend(markdown(&project.join("bench")));
+    assert!(pages.len() > 10, "{pages:?}");
+    let mut broken = Vec::new();
+    for page in &pages {
+        let text = std::fs::read_to_string(page).unwrap();
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            if !page.parent().unwrap().join(target).exists() {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+fn markdown(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .collect()
+}

@@ -1,0 +1,332 @@
+//! Forged certificates and CRLs, written byte by byte so that every field may be wrong. RFC 5280.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::der::{
+    bits, boolean, cat, explicit, ia5, int, null, octets, oid, seq, time, tlv, unsigned, utf8,
+};
+use super::keys::{Alg, Hash, Key};
+
+/// Start and end of every ordinary certificate: wide enough for any clock the tests may meet.
+pub const NOT_BEFORE: &str = "20200101000000Z";
+/// See [`NOT_BEFORE`].
+pub const NOT_AFTER: &str = "20480101000000Z";
+/// The time at which files are judged.
+pub const AT: &str = "2026-06-01T00:00:00Z";
+
+/// A Name with one commonName.
+pub fn cn(text: &str) -> Vec<u8> {
+    name(&[("2.5.4.3", utf8(text))])
+}
+
+/// A Name of single-valued RDNs.
+pub fn name(parts: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    seq(parts
+        .iter()
+        .map(|(kind, value)| tlv(0x31, &seq([&oid(kind), value]))))
+}
+
+/// An Extension.
+pub fn extension(kind: &str, critical: bool, value: &[u8]) -> Vec<u8> {
+    let mut parts = vec![oid(kind)];
+    if critical {
+        parts.push(boolean(true));
+    }
+    parts.push(octets(value));
+    seq(parts)
+}
+
+/// BasicConstraints.
+pub fn basic_constraints(ca: bool, path_len: Option<i64>) -> Vec<u8> {
+    let mut parts = Vec::new();
+    if ca {
+        parts.push(boolean(true));
+    }
+    parts.extend(path_len.map(int));
+    extension("2.5.29.19", true, &seq(parts))
+}
+
+/// KeyUsage from its first octet of named bits (0x80 digitalSignature … 0x04 keyCertSign, 0x02 cRLSign).
+pub fn key_usage(bits: u8) -> Vec<u8> {
+    extension(
+        "2.5.29.15",
+        true,
+        &tlv(3, &[bits.trailing_zeros().min(7) as u8, bits]),
+    )
+}
+
+/// ExtendedKeyUsage.
+pub fn ext_key_usage(purposes: &[&str]) -> Vec<u8> {
+    extension("2.5.29.37", false, &seq(purposes.iter().map(|p| oid(p))))
+}
+
+/// GeneralName rfc822Name of any bytes.
+pub fn rfc822(bytes: &[u8]) -> Vec<u8> {
+    tlv(0x81, bytes)
+}
+
+/// GeneralName otherName SmtpUTF8Mailbox (RFC 9598).
+pub fn smtp_utf8(text: &str) -> Vec<u8> {
+    tlv(
+        0xa0,
+        &cat([oid("1.3.6.1.5.5.7.8.9"), explicit(0, &utf8(text))]),
+    )
+}
+
+/// SubjectAltName of encoded GeneralNames.
+pub fn alt_names(names: &[Vec<u8>]) -> Vec<u8> {
+    extension("2.5.29.17", false, &seq(names))
+}
+
+/// NameConstraints from encoded GeneralNames.
+pub fn name_constraints(permitted: &[Vec<u8>], excluded: &[Vec<u8>]) -> Vec<u8> {
+    let mut parts = Vec::new();
+    if !permitted.is_empty() {
+        parts.push(explicit(0, &cat(permitted.iter().map(|n| seq([n])))));
+    }
+    if !excluded.is_empty() {
+        parts.push(explicit(1, &cat(excluded.iter().map(|n| seq([n])))));
+    }
+    extension("2.5.29.30", true, &seq(parts))
+}
+
+/// emailProtection.
+pub const EMAIL_PROTECTION: &str = "1.3.6.1.5.5.7.3.4";
+/// serverAuth.
+pub const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
+
+/// The fields of a certificate before it is signed.
+#[derive(Clone)]
+#[allow(missing_docs)]
+pub struct CertificateForm {
+    pub serial: Vec<u8>,
+    pub issuer: Vec<u8>,
+    pub subject: Vec<u8>,
+    pub not_before: Vec<u8>,
+    pub not_after: Vec<u8>,
+    pub spki: Vec<u8>,
+    pub extensions: Vec<Vec<u8>>,
+    pub algorithm: Alg,
+}
+
+impl CertificateForm {
+    /// The signed certificate.
+    pub fn issue(&self, issuer: &Key) -> Vec<u8> {
+        let mut parts = vec![
+            explicit(0, &int(2)),
+            unsigned(&self.serial),
+            self.algorithm.identifier(),
+            self.issuer.clone(),
+            seq([&self.not_before, &self.not_after]),
+            self.subject.clone(),
+            self.spki.clone(),
+        ];
+        if !self.extensions.is_empty() {
+            parts.push(explicit(3, &seq(&self.extensions)));
+        }
+        signed(seq(parts), self.algorithm, issuer)
+    }
+}
+
+fn signed(tbs: Vec<u8>, algorithm: Alg, key: &Key) -> Vec<u8> {
+    let signature = bits(&key.sign(algorithm, &tbs));
+    seq([tbs, algorithm.identifier(), signature])
+}
+
+/// The subject key identifier of a key: SHA-1 of the key bits, as RFC 5280 §4.2.1.2 (1).
+pub fn key_id(spki: &[u8]) -> Vec<u8> {
+    Hash::Sha1.of(spki)
+}
+
+fn next_serial() -> Vec<u8> {
+    static NEXT: AtomicU64 = AtomicU64::new(0x1000);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec()
+}
+
+/// A certification authority.
+#[derive(Clone)]
+pub struct Authority {
+    /// Its Name, DER.
+    pub name: Vec<u8>,
+    /// Its key.
+    pub key: Key,
+    /// Its certificate, DER.
+    pub certificate: Vec<u8>,
+}
+
+impl Authority {
+    /// A self-signed root.
+    pub fn root(common_name: &str) -> Self {
+        let key = Key::p256();
+        let name = cn(common_name);
+        let form = CertificateForm {
+            serial: next_serial(),
+            issuer: name.clone(),
+            subject: name.clone(),
+            not_before: time(NOT_BEFORE),
+            not_after: time(NOT_AFTER),
+            spki: key.spki(),
+            extensions: vec![
+                basic_constraints(true, None),
+                key_usage(0x06),
+                extension("2.5.29.14", false, &octets(&key_id(&key.spki()))),
+            ],
+            algorithm: key.usual(),
+        };
+        let certificate = form.issue(&key);
+        Self {
+            name,
+            key,
+            certificate,
+        }
+    }
+
+    /// The form of an ordinary authority below this one, to be changed before it is issued.
+    pub fn authority_form(&self, common_name: &str, key: &Key) -> CertificateForm {
+        CertificateForm {
+            serial: next_serial(),
+            issuer: self.name.clone(),
+            subject: cn(common_name),
+            not_before: time(NOT_BEFORE),
+            not_after: time(NOT_AFTER),
+            spki: key.spki(),
+            extensions: vec![
+                basic_constraints(true, None),
+                key_usage(0x06),
+                self.authority_key_id(),
+                extension("2.5.29.14", false, &octets(&key_id(&key.spki()))),
+            ],
+            algorithm: self.key.usual(),
+        }
+    }
+
+    fn authority_key_id(&self) -> Vec<u8> {
+        extension(
+            "2.5.29.35",
+            false,
+            &seq([tlv(0x80, &key_id(&self.key.spki()))]),
+        )
+    }
+
+    /// An authority from a form.
+    pub fn authority(&self, form: &CertificateForm, key: Key) -> Self {
+        Self {
+            name: form.subject.clone(),
+            key: key.clone(),
+            certificate: form.issue(&self.key),
+        }
+    }
+
+    /// An ordinary authority below this one.
+    pub fn below(&self, common_name: &str) -> Self {
+        let key = Key::p256();
+        self.authority(&self.authority_form(common_name, &key), key)
+    }
+
+    /// The form of an ordinary mail signer's certificate, to be changed before it is issued.
+    pub fn person_form(&self, common_name: &str, address: &str, key: &Key) -> CertificateForm {
+        CertificateForm {
+            serial: next_serial(),
+            issuer: self.name.clone(),
+            subject: cn(common_name),
+            not_before: time(NOT_BEFORE),
+            not_after: time(NOT_AFTER),
+            spki: key.spki(),
+            extensions: vec![
+                alt_names(&[rfc822(address.as_bytes())]),
+                key_usage(0xc0),
+                ext_key_usage(&[EMAIL_PROTECTION]),
+                self.authority_key_id(),
+                extension("2.5.29.14", false, &octets(&key_id(&key.spki()))),
+            ],
+            algorithm: self.key.usual(),
+        }
+    }
+
+    /// A person from a form.
+    pub fn issue(&self, form: &CertificateForm, key: Key) -> Person {
+        Person {
+            key,
+            certificate: form.issue(&self.key),
+            issuer: form.issuer.clone(),
+            serial: form.serial.clone(),
+        }
+    }
+
+    /// An ordinary mail signer.
+    pub fn person(&self, common_name: &str, address: &str, key: Key) -> Person {
+        self.issue(&self.person_form(common_name, address, &key), key)
+    }
+
+    /// A complete CRL that names these serial numbers, revoked in 2023 for key compromise.
+    pub fn crl(&self, revoked: &[&[u8]]) -> Vec<u8> {
+        self.crl_between(revoked, "20210101000000Z", Some(NOT_AFTER))
+    }
+
+    /// A complete CRL with chosen times.
+    pub fn crl_between(&self, revoked: &[&[u8]], this: &str, next: Option<&str>) -> Vec<u8> {
+        let algorithm = self.key.usual();
+        let mut parts = vec![
+            int(1),
+            algorithm.identifier(),
+            self.name.clone(),
+            time(this),
+        ];
+        parts.extend(next.map(time));
+        if !revoked.is_empty() {
+            parts.push(seq(revoked.iter().map(|serial| {
+                let reason = extension("2.5.29.21", false, &[0x0a, 1, 1]);
+                seq([unsigned(serial), time("20230101000000Z"), seq([reason])])
+            })));
+        }
+        let number = extension("2.5.29.20", false, &int(7));
+        parts.push(explicit(0, &seq([self.authority_key_id(), number])));
+        signed(seq(parts), algorithm, &self.key)
+    }
+}
+
+/// Somebody who signs mail.
+#[derive(Clone)]
+pub struct Person {
+    /// The private key.
+    pub key: Key,
+    /// The certificate, DER.
+    pub certificate: Vec<u8>,
+    /// The issuer's Name, DER.
+    pub issuer: Vec<u8>,
+    /// The serial number, big-endian.
+    pub serial: Vec<u8>,
+}
+
+impl Person {
+    /// IssuerAndSerialNumber.
+    pub fn issuer_and_serial(&self) -> Vec<u8> {
+        seq([self.issuer.clone(), unsigned(&self.serial)])
+    }
+
+    /// SignerIdentifier `[0]` by key identifier.
+    pub fn by_key_id(&self) -> Vec<u8> {
+        tlv(0x80, &key_id(&self.key.spki()))
+    }
+}
+
+/// PEM armour.
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let mut out = format!("-----BEGIN {label}-----\n");
+    for line in openssl::base64::encode_block(der).as_bytes().chunks(64) {
+        out.push_str(std::str::from_utf8(line).unwrap());
+        out.push('\n');
+    }
+    out.push_str(&format!("-----END {label}-----\n"));
+    out
+}
+
+/// An emailAddress attribute for a Name.
+pub fn email_attribute(address: &[u8]) -> (&'static str, Vec<u8>) {
+    ("1.2.840.113549.1.9.1", ia5(address))
+}
+
+/// A key that no library can use: an algorithm nobody knows.
+pub fn unknown_spki() -> Vec<u8> {
+    seq([seq([oid("1.3.6.1.4.1.99999.1"), null()]), bits(&[7; 32])])
+}

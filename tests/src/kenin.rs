@@ -1,0 +1,230 @@
+//! Kenin as a program: its configuration in a folder, started, killed, started again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::client::{Client, Envelope, Reply, send};
+use crate::forge::Town;
+use crate::forge::certificates::pem;
+use crate::parts;
+use crate::world::{Folder, Process, free_address, write_secret};
+
+/// What a gateway is started with.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Setup {
+    pub next_hop: SocketAddr,
+    /// More lines for `[next_hop]`.
+    pub next_hop_lines: String,
+    pub mode: &'static str,
+    pub bare_newline: &'static str,
+    pub listener_tls: bool,
+    pub trusted_peers: Option<String>,
+    /// More lines for `[limits]`.
+    pub limits: String,
+    /// Lines before the first table.
+    pub top: String,
+    /// mail.toml.
+    pub mail: String,
+    /// More lines for the anchor of trust.toml.
+    pub anchor: String,
+    pub log_format: &'static str,
+}
+
+impl Setup {
+    /// The usual gateway in front of a next hop.
+    pub fn new(next_hop: SocketAddr) -> Self {
+        Self {
+            next_hop,
+            next_hop_lines: String::new(),
+            mode: "before-queue",
+            bare_newline: "reject",
+            listener_tls: false,
+            trusted_peers: None,
+            limits: String::new(),
+            top: String::new(),
+            mail: String::new(),
+            anchor: String::new(),
+            log_format: "json",
+        }
+    }
+
+    /// The same, refusing what is not good for this domain.
+    #[must_use]
+    pub fn strict(mut self, domain: &str) -> Self {
+        self.mail.push_str(&format!(
+            "[[rule]]\nwhen = {{ domain = \"{domain}\" }}\nthen = {{ enforce = \"strict\" }}\n"
+        ));
+        self
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// Where it takes mail.
+    pub address: SocketAddr,
+    /// Its health and metrics listener.
+    pub http: SocketAddr,
+    /// Configuration, state and log.
+    pub folder: Folder,
+    process: Option<Process>,
+}
+
+/// The authserv-id of gateways started here.
+pub const AUTHSERV_ID: &str = "smime.gw.example.jp";
+/// An id of another filter on the same host.
+pub const SITE_ID: &str = "gw.example.jp";
+
+impl Gateway {
+    /// Writes the configuration and starts.
+    pub fn start(setup: &Setup) -> Self {
+        let mut gateway = Self::prepare(setup);
+        gateway.restart();
+        gateway
+    }
+
+    /// Writes the configuration, does not start.
+    pub fn prepare(setup: &Setup) -> Self {
+        let folder = Folder::new();
+        let (address, http) = (free_address(), free_address());
+        Town::get().write(folder.path());
+        let tls = if setup.listener_tls {
+            let key = crate::forge::keys::Key::p256();
+            let own = crate::forge::certificates::Authority::root("gateway");
+            let certificate = own
+                .person("gw", "gw@gw.example.jp", key.clone())
+                .certificate;
+            std::fs::write(folder.join("tls.pem"), pem("CERTIFICATE", &certificate)).unwrap();
+            write_secret(&folder.join("tls.key"), &key.pem());
+            "tls = { certificate = \"tls.pem\", key = \"tls.key\" }\n"
+        } else {
+            ""
+        };
+        let peers = setup
+            .trusted_peers
+            .as_ref()
+            .map_or_else(String::new, |p| format!("trusted_peers = {p}\n"));
+        let state = folder.join("state");
+        std::fs::create_dir(&state).unwrap();
+        let text = format!(
+            "hostname = \"gw.example.jp\"\nsite_authserv_ids = [\"{SITE_ID}\"]\nstate_dir = \"{}\"\n{}\n\
+             [[listener]]\naddress = \"{address}\"\nmode = \"{}\"\nbare_newline = \"{}\"\n{peers}{tls}\
+             [next_hop]\naddress = \"{}\"\n{}\n[http]\naddress = \"{http}\"\n\
+             [limits]\n{}\n[log]\nformat = \"{}\"\n",
+            state.display(),
+            setup.top,
+            setup.mode,
+            setup.bare_newline,
+            setup.next_hop,
+            setup.next_hop_lines,
+            setup.limits,
+            setup.log_format,
+        );
+        std::fs::write(folder.join("kenin.toml"), text).unwrap();
+        let trust = format!(
+            "intermediates = [\"intermediates\"]\ncrls = [\"crls\"]\n[[anchor]]\nname = \"test-root\"\n\
+             file = \"anchors/root.pem\"\nuse = [\"mail-signing\"]\n{}\n",
+            setup.anchor
+        );
+        std::fs::write(folder.join("trust.toml"), trust).unwrap();
+        std::fs::write(folder.join("mail.toml"), &setup.mail).unwrap();
+        Self {
+            address,
+            http,
+            folder,
+            process: None,
+        }
+    }
+
+    /// A gateway whose folder somebody else wrote.
+    pub fn of(folder: Folder, address: SocketAddr, http: SocketAddr) -> Self {
+        Self {
+            address,
+            http,
+            folder,
+            process: None,
+        }
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("kenin.toml")
+    }
+
+    /// Starts it (again) and waits until it listens.
+    pub fn restart(&mut self) {
+        self.process = None;
+        let mut command = Command::new(parts::kenin());
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(self.config())
+            .env_remove("KENIN_CONFIG");
+        let mut process = Process::start(command, &self.folder.join("kenin.log"));
+        process.ready(self.address);
+        self.process = Some(process);
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the gateway was started")
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process().kill();
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.folder.join("kenin.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// A client that has said EHLO.
+    pub fn client(&self) -> Client {
+        Client::greeted(self.address)
+    }
+
+    /// Sends one mail and returns the answer.
+    pub fn send(&self, envelope: &Envelope, raw: &[u8]) -> Reply {
+        send(self.address, envelope, raw)
+    }
+
+    /// GET a path of the health listener: status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(self.http).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let status = text
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(0);
+        let body = text
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| body.to_owned())
+            .unwrap_or_default();
+        (status, body)
+    }
+}
+
+/// The usual envelope.
+pub fn envelope() -> Envelope {
+    Envelope::new("sender@example.jp", "reader@example.jp").with("BODY=8BITMIME")
+}
+
+/// Runs a `kenin` command to its end.
+pub fn kenin(arguments: &[&str]) -> Output {
+    Command::new(parts::kenin())
+        .args(arguments)
+        .env_remove("KENIN_CONFIG")
+        .output()
+        .unwrap()
+}

@@ -1,0 +1,28 @@
+//! The harness: a world of real parts on loopback (Postfix, OpenSSL, opendkim, a recording sink, a
+//! raw SMTP client, Kenin itself as a program) and a forger of mail. Shared by the end-to-end tests
+//! and by `bench/soak`.
+//!
+//! It never sleeps for luck (every wait is for a condition and has a deadline), never uses a network
+//! but loopback, and stops only what it started.
+// A harness ends a test by panicking: that is its job.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+pub mod bombs;
+pub mod cargo_rules;
+pub mod client;
+pub mod forge;
+pub mod kenin;
+pub mod ledger;
+pub mod opendkim;
+pub mod openssl_mail;
+pub mod parts;
+pub mod postfix;
+pub mod readers;
+pub mod sink;
+pub mod verify;
+pub mod world;
