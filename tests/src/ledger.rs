@@ -2,7 +2,7 @@
 //! random moments, and at the end every mail is accounted for. Bounded in the tests, long in
 //! `bench/soak`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -37,6 +37,8 @@ pub struct Account {
     /// Deliveries at whose dot Postfix got no answer, by its own log.
     pub in_doubt: usize,
     pub lost: Vec<String>,
+    /// What the logs tell of the lost ones, to find the fault by.
+    pub traces: Vec<String>,
     /// Mails with more copies than their in-doubt deliveries explain.
     pub unexplained: Vec<String>,
     /// Copies whose verdict or content is wrong.
@@ -170,7 +172,7 @@ pub fn run_plan_in(plan: &Plan, mode: &str) -> Account {
         kills,
         ..Account::default()
     };
-    for id in &ids {
+    for (n, id) in ids.iter().enumerate() {
         let copies = seen.get(id).copied().unwrap_or(0);
         let doubt = doubts.get(id).copied().unwrap_or(0);
         account.arrived += usize::from(copies > 0);
@@ -178,6 +180,13 @@ pub fn run_plan_in(plan: &Plan, mode: &str) -> Account {
         account.duplicates += copies.saturating_sub(1);
         if copies == 0 {
             account.lost.push(id.clone());
+            let mut logs = vec![("postfix", postfix.log()), ("kenin", gateway.log())];
+            if outside.is_some() {
+                logs.push(("inner postfix", inside.log()));
+            }
+            for (program, log) in logs {
+                account.traces.extend(trace(program, &log, id, &sender(n)));
+            }
         }
         if copies > doubt + 1 {
             account
@@ -233,6 +242,25 @@ fn in_doubt(log: &str) -> BTreeMap<String, usize> {
     doubts
 }
 
+/// The lines of a log that speak of a mail: by its Message-ID, its sender, or a queue id that had
+/// either.
+fn trace(program: &str, log: &str, id: &str, sender: &str) -> Vec<String> {
+    let queue = |line: &str| {
+        let (_, rest) = line.split_once("]: ")?;
+        let (queue, _) = rest.split_once(": ")?;
+        queue
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric())
+            .then(|| queue.to_owned())
+    };
+    let names = |line: &str| line.contains(id) || line.contains(&format!("<{sender}>"));
+    let queues: BTreeSet<String> = log.lines().filter(|l| names(l)).filter_map(queue).collect();
+    log.lines()
+        .filter(|line| names(line) || queue(line).is_some_and(|q| queues.contains(&q)))
+        .map(|line| format!("{program}: {line}"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,5 +272,8 @@ mod tests {
             Nov 22 12:00:01 h postfix/smtp[2]: 4F1: to=<x@y>, relay=127.0.0.1, status=deferred (lost connection with 127.0.0.1[127.0.0.1] while sending end of data -- message may be sent more than once)\n";
         assert_eq!(in_doubt(log).get("<a@b>"), Some(&1));
         assert!(in_doubt("nothing").is_empty());
+        let about = trace("postfix", log, "<a@b>", "s@y");
+        assert_eq!(about.len(), 3, "{about:?}");
+        assert!(trace("postfix", log, "<b@b>", "s@y").is_empty());
     }
 }

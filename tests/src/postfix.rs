@@ -52,7 +52,9 @@ impl Postfix {
         for line in [
             "pickup unix n - n 60 1 pickup",
             "cleanup unix n - n - 0 cleanup",
-            "qmgr unix n - n 300 1 qmgr",
+            // Woken every second, not every 300: a mail whose next try finds it locked by the last one
+            // goes back to the incoming queue, which is looked at when new mail comes or at a wake-up.
+            "qmgr unix n - n 1 1 qmgr",
             "tlsmgr unix - - n 1000? 1 tlsmgr",
             "rewrite unix - - n - - trivial-rewrite",
             "bounce unix - - n - 0 bounce",
