@@ -70,6 +70,46 @@ impl Store {
         }
     }
 
+    /// Opens a store that is there to look into it: nothing in it is changed, nor its schema. A
+    /// schema of another version than this program's is refused.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(TIME_LIMIT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(TIME_LIMIT)
+            .connect_with(options)
+            .await;
+        let store = match pool {
+            Ok(pool) => Self {
+                path: path.to_owned(),
+                pool,
+            },
+            Err(error) => return Err(database(path, &error)),
+        };
+        let found: i64 = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+            .fetch_one(&store.pool)
+            .await
+            .map_err(|error| store.failed(&error))?;
+        let known = migrations().last().map_or(0, |migration| migration.version);
+        match found.cmp(&known) {
+            Ordering::Equal => Ok(store),
+            Ordering::Greater => Err(StoreError::NewerSchema {
+                path: path.to_owned(),
+                found,
+                known,
+            }),
+            Ordering::Less => Err(StoreError::Database {
+                path: path.to_owned(),
+                message: format!(
+                    "its schema is {found}, older than {known}; \"kenin run\" brings it up to date"
+                ),
+            }),
+        }
+    }
+
     /// Keeps a certificate and its addresses; says whether it was new.
     pub async fn put_certificate(
         &self,

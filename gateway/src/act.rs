@@ -17,6 +17,8 @@ pub(crate) struct Decided {
     pub(crate) verdict: Verdict,
     pub(crate) treatment: Treatment,
     pub(crate) action: &'static str,
+    /// Which rule of `mail.toml` refused it, counted from 1.
+    pub(crate) rule: Option<usize>,
 }
 
 /// The mail rules, then the stamp.
@@ -40,7 +42,7 @@ pub(crate) fn act(
     if let Act::Refuse {
         reason,
         reply: strict,
-        ..
+        rule,
     } = snapshot.mail.decide(parties, &verdict)
     {
         let treatment = Treatment::Refuse(reply::refused(reason, &strict, &envelope.id));
@@ -48,6 +50,7 @@ pub(crate) fn act(
             verdict,
             treatment,
             action: "refuse",
+            rule: Some(rule),
         };
     }
     let context = StampContext {
@@ -66,6 +69,7 @@ pub(crate) fn act(
         verdict,
         treatment: Treatment::Relay(edits),
         action: "stamp",
+        rule: None,
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
-use crate::snapshot::{Parts, Snapshot};
+use crate::snapshot::{Parts, Snapshot, remembered};
 
 mod environment;
 mod references;
@@ -80,9 +80,19 @@ pub fn check(options: &CheckOptions) -> Report {
 
 fn look(config: &Arc<Config>, options: &CheckOptions, findings: &mut Vec<Finding>) {
     references::settings(config, findings);
+    let (certificates, crls) = match remembered(config) {
+        Ok(known) => known,
+        Err(error) => {
+            if !options.offline {
+                let text = error.to_string();
+                findings.push(config.mistake("store.path", text).into());
+            }
+            (Vec::new(), Vec::new())
+        }
+    };
     match Parts::read(Arc::clone(config)) {
         Ok(parts) => {
-            let mut snapshot: Snapshot = parts.with(Vec::new(), Vec::new());
+            let mut snapshot: Snapshot = parts.with(certificates, crls);
             findings.extend(snapshot.key_trouble.take().map(Finding::from));
             references::mail(&snapshot, findings);
             references::trust(&snapshot, findings);

@@ -3,12 +3,14 @@
 //! Unknown keys are errors. What is trusted stands in `trust.toml`, what is done with mail in
 //! `mail.toml`, both beside the first file; this module only says where they are.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kenin_policy::toml_error;
 use kenin_smtp_filter::Network;
 use serde::Deserialize;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 mod error;
 mod raw;
@@ -335,9 +337,18 @@ impl Config {
             if one.address.port() != 0 && before.into_iter().any(|b| b.address == one.address) {
                 return Err(self.mistake(&key, format!("{} is listened on twice", one.address)));
             }
-            if self.next_hop.address.parse() == Ok(one.address) {
+            if reaches(&self.next_hop.address, one.address) {
                 let text = "mail would go round: the next hop is this listener";
                 return Err(self.mistake(&key, text));
+            }
+            let same_port = |http: &SocketAddr| http.port() == one.address.port();
+            if self
+                .http
+                .filter(same_port)
+                .is_some_and(|http| http.port() != 0 && overlap(http.ip(), one.address.ip()))
+            {
+                let text = format!("{} is a listener for mail already", one.address);
+                return Err(self.mistake("http.address", text));
             }
         }
         let next = &self.next_hop;
@@ -385,15 +396,51 @@ impl Config {
                 return Err(self.mistake(key, format!("{name} {text}")));
             }
         }
-        if let Err(error) = self
-            .log
-            .level
-            .parse::<tracing_subscriber::filter::Targets>()
-        {
-            return Err(self.mistake("log.level", format!("no log level: {error}")));
-        }
-        Ok(())
+        self.known_level()
     }
+
+    /// A bare word that is no level would be taken for a module's name, and silence everything.
+    fn known_level(&self) -> Result<(), ConfigError> {
+        let level = &self.log.level;
+        let bare = |part: &&str| !part.contains('=');
+        let odd = level
+            .split(',')
+            .map(str::trim)
+            .filter(bare)
+            .find(|part| part.parse::<LevelFilter>().is_err());
+        if let Some(odd) = odd {
+            let known = ["error", "warn", "info", "debug", "trace", "off"];
+            let hint = toml_error::suggestion(odd, &known).unwrap_or_default();
+            let text = format!("no log level: `{odd}`");
+            return Err(self.mistake("log.level", text).hint(hint));
+        }
+        match level.parse::<Targets>() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.mistake("log.level", format!("no log level: {error}"))),
+        }
+    }
+}
+
+/// Whether a connection to `next_hop` (`HOST:PORT`, as written) would come out at this listener. Of
+/// names only `localhost` is known: a look-up would be an opinion of the moment.
+fn reaches(next_hop: &str, listener: SocketAddr) -> bool {
+    let next_hop = match next_hop.rsplit_once(':') {
+        Some((host, port)) if host.eq_ignore_ascii_case("localhost") => format!("127.0.0.1:{port}"),
+        _ => next_hop.to_owned(),
+    };
+    let Ok(to) = next_hop.parse::<SocketAddr>() else {
+        return false;
+    };
+    // Other addresses of this machine are not known here.
+    to.port() == listener.port()
+        && (to.ip() == listener.ip()
+            || (listener.ip().is_unspecified() && to.ip().is_loopback())
+            || (to.ip().is_unspecified() && listener.ip().is_loopback()))
+}
+
+/// Whether two sockets on one port would be in each other's way.
+fn overlap(one: IpAddr, other: IpAddr) -> bool {
+    one == other || one.is_unspecified() || other.is_unspecified()
 }
 
 /// `conf.d/*.toml` beside the main file.

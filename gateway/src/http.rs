@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::metrics;
 use crate::pipeline::{now, unix_time};
+use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
 
 /// What the answers are made of.
@@ -26,6 +27,7 @@ use crate::snapshot::Snapshot;
 pub(crate) struct Status {
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
     pub(crate) store: Option<Store>,
+    pub(crate) reloader: Arc<Reloader>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -93,6 +95,9 @@ impl Status {
             snapshot.trust.anchors().len()
         );
         let mut usable = true;
+        if let Some(why) = self.reloader.trouble() {
+            lines.push_str(&format!("degraded config: not taken over: {why}\n"));
+        }
         match &self.store {
             Some(store) => match store.revision(DEFAULT_TENANT).await {
                 Ok(revision) => lines.push_str(&format!("ok store: revision {revision}\n")),

@@ -72,9 +72,8 @@ pub(crate) fn reloaded(taken: bool) {
 pub(crate) fn describe_snapshot(snapshot: &Snapshot) {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     gauge!(KEY).set(if snapshot.key.is_some() { 1.0 } else { 0.0 });
-    if let Some(time) = snapshot.known.next_update() {
-        gauge!(CRL).set(seconds(time.0));
-    }
+    let next_update = snapshot.known.next_update();
+    gauge!(CRL).set(next_update.map_or(f64::NAN, |time| seconds(time.0)));
     let anchors = snapshot
         .trust
         .anchors()
@@ -92,9 +91,9 @@ pub(crate) fn describe_start(now: SystemTime) {
 
 fn earliest<'a>(purpose: &'static str, all: impl Iterator<Item = &'a Certificate>) {
     let ends = all.filter_map(|certificate| certificate.not_after().ok());
-    if let Some(end) = ends.map(|time| time.0).min() {
-        gauge!(CERTIFICATE, "purpose" => purpose).set(seconds(end));
-    }
+    // What is no longer in use must not raise an alarm: NaN is later than nothing.
+    let end = ends.map(|time| time.0).min();
+    gauge!(CERTIFICATE, "purpose" => purpose).set(end.map_or(f64::NAN, seconds));
 }
 
 fn describe() {

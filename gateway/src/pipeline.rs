@@ -23,6 +23,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tracing::{error, warn};
 
 use crate::act::{Decided, act};
+use crate::config::Config;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
 use crate::{metrics, poison, reply, substitute};
@@ -62,7 +63,7 @@ impl Pipeline {
         let mut summary = Summary::begin(&mail, &snapshot);
         let treatment = match self.decide(mail, &snapshot).await {
             Ok(decided) => {
-                summary.decide(&decided.verdict, decided.action, &snapshot);
+                summary.decide(&decided, &snapshot);
                 decided.treatment
             }
             Err(reply) => Treatment::Refuse(reply),
@@ -133,7 +134,10 @@ impl Filter for Pipeline {
                 metrics::turned_away();
                 warn!(client = %client, "connection turned away by a limit");
             }
-            Event::Finished(finished) => self.summaries.finish(finished),
+            Event::Finished(finished) => {
+                let addresses = self.snapshots.load().config.log.addresses;
+                self.summaries.finish(finished, addresses);
+            }
             _ => {}
         }
     }
@@ -156,10 +160,7 @@ async fn judge_apart(
 /// Ask and answer, until the verdict.
 fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
     let known = &snapshot.known;
-    let limits = Limits {
-        message_size: usize::try_from(snapshot.config.limits.message_size).unwrap_or(usize::MAX),
-        ..Limits::default()
-    };
+    let limits = limits(&snapshot.config);
     let time = unix_time(now);
     let case = Case::new(raw, &snapshot.trust, known.intermediates(), time, &limits)
         .with_cache(&snapshot.paths);
@@ -171,6 +172,14 @@ fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
         Question::Registration { .. } => Answer::Registered(false),
     });
     substitute::unless_clock_is_trusted(outcome.verdict, now)
+}
+
+/// The engine's limits under this configuration.
+pub(crate) fn limits(config: &Config) -> Limits {
+    Limits {
+        message_size: usize::try_from(config.limits.message_size).unwrap_or(usize::MAX),
+        ..Limits::default()
+    }
 }
 
 /// The wall clock: the one place that reads it.

@@ -14,6 +14,16 @@ use crate::config::{Config, ConfigError};
 use crate::metrics;
 use crate::snapshot::{Snapshot, State, revision};
 
+/// Why the files are not what is in force.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Of the last reload that was asked for. Only another one mends it: what a watcher takes over
+    /// leaves `kenin.toml` unread, and the next start would meet the same mistake.
+    asked: Option<String>,
+    /// Of the last change that was seen.
+    seen: Option<String>,
+}
+
 /// Builds snapshots and swaps them.
 #[derive(Debug)]
 pub struct Reloader {
@@ -23,6 +33,7 @@ pub struct Reloader {
     one_at_a_time: Mutex<()>,
     /// The state of files that was refused last, whoever asked.
     refused: std::sync::Mutex<Option<State>>,
+    trouble: std::sync::Mutex<Trouble>,
     interval: Duration,
 }
 
@@ -34,6 +45,7 @@ impl Reloader {
             store,
             one_at_a_time: Mutex::new(()),
             refused: std::sync::Mutex::default(),
+            trouble: std::sync::Mutex::default(),
             interval: INTERVAL,
         }
     }
@@ -67,6 +79,23 @@ impl Reloader {
         }
     }
 
+    /// Why the files are not what is in force, if so.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.asked.clone().or_else(|| trouble.seen.clone())
+    }
+
+    fn note(&self, settings_too: bool, why: Option<String>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if settings_too {
+            trouble.seen = None;
+            trouble.asked = why;
+        } else {
+            trouble.seen = why;
+        }
+        metrics::reloaded(trouble.asked.is_none() && trouble.seen.is_none());
+    }
+
     fn was_refused(&self, state: &State) -> bool {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.as_ref() == Some(state)
@@ -88,7 +117,7 @@ impl Reloader {
         let state = self.state().await;
         match self.build(settings_too).await {
             Ok(snapshot) => {
-                metrics::reloaded(true);
+                self.note(settings_too, None);
                 metrics::describe_snapshot(&snapshot);
                 info!(rev = snapshot.revision, "configuration taken over");
                 self.current.store(Arc::new(snapshot));
@@ -96,7 +125,7 @@ impl Reloader {
             }
             Err(why) => {
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
-                metrics::reloaded(false);
+                self.note(settings_too, Some(why.to_string()));
                 let rev = self.current.load().revision.clone();
                 error!(rev, error = %why, "configuration not taken over, the old one stays");
                 Err(why)
@@ -120,6 +149,11 @@ impl Reloader {
             config = Arc::new(new);
         }
         let mut snapshot = Snapshot::build(config, self.store.as_ref()).await?;
+        // Rules are taken back by an empty file, not by a file that somebody moved.
+        if snapshot.without_rules && !current.without_rules {
+            let gone = ConfigError::new(snapshot.config.mail_file(), "the file has gone");
+            return Err(gone.hint("an empty file says that there are no rules"));
+        }
         // A key that works is not given up for one that does not.
         if current.key.is_some()
             && let Some(trouble) = snapshot.key_trouble.take()

@@ -155,6 +155,7 @@ impl Gateway {
             let status = http::Status {
                 snapshots,
                 store: Some(store.clone()),
+                reloader: Arc::clone(&reloader),
                 stopping,
             };
             others.push(tokio::spawn(async move {

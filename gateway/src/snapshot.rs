@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub trust: TrustPolicy,
     /// `mail.toml`.
     pub mail: MailRules,
+    /// Whether there is no `mail.toml`, which says the same as an empty one.
+    pub without_rules: bool,
     /// Intermediates and revocation lists, from files and store.
     pub known: CertStore,
     /// The key of `X-Kenin-Verdict`; without it the field is not written.
@@ -62,6 +64,7 @@ pub struct Parts {
     config: Arc<Config>,
     trust: TrustPolicy,
     mail: MailRules,
+    without_rules: bool,
     key: Option<StampKey>,
     key_trouble: Option<ConfigError>,
     files: FileSet,
@@ -119,6 +122,29 @@ pub(crate) async fn revision(store: Option<&Store>) -> i64 {
     }
 }
 
+/// What the store remembers besides the files, read as it lies there, for commands that run beside
+/// the service. Nothing where there is no store yet.
+pub(crate) fn remembered(config: &Config) -> Result<(Vec<Certificate>, Vec<Crl>), StoreError> {
+    let path = &config.store;
+    if !path.exists() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StoreError::Read {
+            path: path.clone(),
+            error,
+        })?;
+    runtime.block_on(async {
+        let store = Store::open_to_read(path).await?;
+        let certificates = store.certificates(DEFAULT_TENANT).await;
+        let crls = store.crls(DEFAULT_TENANT).await;
+        store.close().await;
+        Ok((certificates?, crls?))
+    })
+}
+
 impl Parts {
     /// Reads the files that the configuration and `trust.toml` name.
     pub fn read(config: Arc<Config>) -> Result<Self, ConfigError> {
@@ -136,9 +162,11 @@ impl Parts {
         watch(&mail_file);
         let trust_text = text_of(&trust_file)?;
         // Without rules all mail is stamped; without trust nothing could be said of any.
-        let mail_text = match mail_file.try_exists() {
-            Ok(false) => String::new(),
-            _ => text_of(&mail_file)?,
+        let without_rules = matches!(mail_file.try_exists(), Ok(false));
+        let mail_text = if without_rules {
+            String::new()
+        } else {
+            text_of(&mail_file)?
         };
 
         // The policy names files as written; only here it is known where they begin.
@@ -182,6 +210,7 @@ impl Parts {
             config,
             trust,
             mail,
+            without_rules,
             key,
             key_trouble,
             files,
@@ -227,6 +256,7 @@ impl Parts {
             config: self.config,
             trust: self.trust,
             mail: self.mail,
+            without_rules: self.without_rules,
             known,
             key: self.key,
             key_trouble: self.key_trouble,

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use kenin_policy::header;
 use kenin_policy::trust::Disclosure;
-use kenin_policy::verdict::Verdict;
 use kenin_smtp_filter::{Finished, Mail};
 use tracing::info;
 
+use crate::act::Decided;
 use crate::config::LogAddresses;
 use crate::snapshot::Snapshot;
 
@@ -26,6 +26,7 @@ pub(crate) struct Summary {
     signer: String,
     issuer_cn: String,
     serial: String,
+    policy: String,
     action: &'static str,
     rev: String,
     started: Instant,
@@ -47,6 +48,7 @@ impl Summary {
             signer: String::new(),
             issuer_cn: String::new(),
             serial: String::new(),
+            policy: String::new(),
             action: "tempfail",
             rev: snapshot.revision.clone(),
             started: Instant::now(),
@@ -55,10 +57,15 @@ impl Summary {
     }
 
     /// With the verdict and what is done.
-    pub(crate) fn decide(&mut self, verdict: &Verdict, action: &'static str, snapshot: &Snapshot) {
+    pub(crate) fn decide(&mut self, decided: &Decided, snapshot: &Snapshot) {
+        let verdict = &decided.verdict;
         self.verdict = verdict.result.map_or("encrypted", |word| word.as_str());
         self.reason = verdict.reason_id();
-        self.action = action;
+        self.action = decided.action;
+        self.policy = decided
+            .rule
+            .map(|rule| format!("mail.toml#{rule}"))
+            .unwrap_or_default();
         let signature = verdict.root_signatures().next();
         let open = signature.filter(|signature| signature.disclosure == Disclosure::Full);
         if let Some(signer) = open.and_then(|signature| signature.signer.as_ref()) {
@@ -83,7 +90,7 @@ impl Summary {
         crate::metrics::judged(verdict, self.action, self.took);
     }
 
-    fn write(&self, finished: &Finished) {
+    fn write(&self, finished: &Finished, reply: &str) {
         // Before the queue there is no id yet; the MTA tells it when it takes the mail.
         let queued = finished.reply.text();
         let queue_id = match self.queue_id.as_str() {
@@ -102,9 +109,10 @@ impl Summary {
             signer = self.signer,
             issuer_cn = self.issuer_cn,
             serial = self.serial,
+            policy = self.policy,
             action = self.action,
             fate = finished.fate.as_str(),
-            reply = %finished.reply,
+            reply,
             ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
             rev = self.rev,
             "message"
@@ -127,7 +135,11 @@ impl Summaries {
     }
 
     /// The transaction is over: one line, also for mail that was refused before its verdict.
-    pub(crate) fn finish(&self, finished: &Finished) {
+    pub(crate) fn finish(&self, finished: &Finished, addresses: LogAddresses) {
+        let reply = match addresses {
+            LogAddresses::Full => finished.reply.to_string(),
+            LogAddresses::Domain => without_local_parts(&finished.reply.to_string()),
+        };
         crate::metrics::finished(finished.fate);
         let summary = self
             .0
@@ -135,12 +147,12 @@ impl Summaries {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&finished.id);
         match summary {
-            Some(summary) => summary.write(finished),
+            Some(summary) => summary.write(finished, &reply),
             None => info!(
                 id = finished.id,
                 size = finished.size,
                 fate = finished.fate.as_str(),
-                reply = %finished.reply,
+                reply,
                 "message refused before its verdict"
             ),
         }
@@ -167,6 +179,27 @@ fn shown(address: &str, snapshot: &Snapshot) -> String {
         (LogAddresses::Domain, Some((_, domain))) => format!("*@{domain}"),
         (LogAddresses::Domain, None) | (LogAddresses::Full, _) => address.to_owned(),
     }
+}
+
+/// A text of somebody else with the local part of every address in it left out.
+fn without_local_parts(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('@') {
+        let (before, after) = rest.split_at(at);
+        // A quoted local part may hold anything: it begins at the quote before this one.
+        let local = match before.strip_suffix('"') {
+            Some(quoted) => quoted.rfind('"'),
+            None => before
+                .rfind(|c: char| c.is_whitespace() || "<>()[],;:\"".contains(c))
+                .map(|end| end + before[end..].chars().next().map_or(1, char::len_utf8)),
+        };
+        out.push_str(before.get(..local.unwrap_or(0)).unwrap_or_default());
+        out.push_str("*@");
+        rest = after.get(1..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The first CN of a name in RFC 4514 form, still escaped; the whole name where it has none.
@@ -201,6 +234,24 @@ mod tests {
         assert_eq!(common_name("O=Kenin,CN=a\\,b\\\\,C=JP"), "a\\,b\\\\");
         assert_eq!(common_name("O=Only"), "O=Only");
         assert_eq!(common_name(""), "");
+    }
+
+    #[test]
+    fn replies_of_others_tell_no_local_part() {
+        for (text, wanted) in [
+            (
+                "550 5.2.2 <full@example.com>: mailbox full",
+                "550 5.2.2 <*@example.com>: mailbox full",
+            ),
+            ("a@b c@d,e@f", "*@b *@d,*@f"),
+            ("\"a b\"@c.example x", "*@c.example x"),
+            ("全@例え.jp", "*@例え.jp"),
+            ("「a@b", "*@b"),
+            ("@", "*@"),
+            ("250 2.0.0 Ok: queued as 4F1", "250 2.0.0 Ok: queued as 4F1"),
+        ] {
+            assert_eq!(without_local_parts(text), wanted);
+        }
     }
 
     #[test]

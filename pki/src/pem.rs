@@ -23,12 +23,14 @@ pub struct PemError {
     pub line: usize,
 }
 
-/// All blocks in order; text around them is ignored. Empty if there is no `-----BEGIN` line.
+/// All blocks in order; text around them is ignored, and so are private keys in the sealed form of
+/// RFC 1421. Empty if there is no `-----BEGIN` line.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Block>, PemError> {
     // Editors on Windows put a byte order mark before the first line.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut blocks = Vec::new();
     let mut open: Option<(usize, &[u8], Vec<u8>)> = None;
+    let mut sealed = false;
     for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
         let error = |what| PemError {
             what,
@@ -43,6 +45,10 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Block>, PemError> {
                 if *label != end {
                     return Err(error("the end has another label than the beginning"));
                 }
+                if std::mem::take(&mut sealed) {
+                    open = None;
+                    continue;
+                }
                 let bytes = BASE64.decode(&text).map_err(|_| PemError {
                     what: "not base64",
                     line: *begin,
@@ -53,9 +59,14 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Block>, PemError> {
                 });
                 open = None;
             }
-            // RFC 1421 header fields (`Proc-Type: 4,ENCRYPTED`) mean content that is not the bare object.
-            (Some(_), None) if line.contains(&b':') => {
-                return Err(error("header field inside a block"));
+            // RFC 1421 header fields (`Proc-Type: 4,ENCRYPTED`) mean content that is not the bare
+            // object. They are usual in private keys, which nobody here reads.
+            (Some((_, label, text)), None) if line.contains(&b':') => {
+                if !label.ends_with(b"PRIVATE KEY") {
+                    return Err(error("header field inside a block"));
+                }
+                sealed = true;
+                text.clear();
             }
             (Some((_, _, text)), None) => {
                 text.extend(line.iter().filter(|b| !b.is_ascii_whitespace()));

@@ -60,15 +60,19 @@ impl MailRules {
                 let message = "require_signature needs enforce = \"strict\"";
                 return Err(ConfigError::at(file, text, span, message));
             }
-            let domains = |written: Option<Domains>| {
-                let list = written.map(Domains::into_list).unwrap_or_default();
+            let domains = |written: Option<Spanned<Domains>>| {
+                let Some(written) = written else {
+                    return Ok(Vec::new());
+                };
+                let wrong = |message: String| ConfigError::at(file, text, written.span(), message);
+                let list = written.get_ref().list();
+                // A list that came out empty was meant for somebody, not for everybody.
+                if list.is_empty() {
+                    let message = "a list without a domain; leave the key out to mean all";
+                    return Err(wrong(message.to_owned()));
+                }
                 match list.iter().find(|domain| !is_pattern(domain)) {
-                    Some(odd) => Err(ConfigError::at(
-                        file,
-                        text,
-                        span.clone(),
-                        format!("`{odd}` is not a domain, `*.domain` or `*`"),
-                    )),
+                    Some(odd) => Err(wrong(format!("`{odd}` is not a domain, `*.domain` or `*`"))),
                     None => Ok(list.iter().map(|domain| pattern(domain)).collect()),
                 }
             };
@@ -223,22 +227,22 @@ struct RuleEntry {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct When {
-    domain: Option<Domains>,
-    sender_domain: Option<Domains>,
-    recipient_domain: Option<Domains>,
+    domain: Option<Spanned<Domains>>,
+    sender_domain: Option<Spanned<Domains>>,
+    recipient_domain: Option<Spanned<Domains>>,
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a domain or a list of domains")]
 enum Domains {
     One(String),
     Many(Vec<String>),
 }
 
 impl Domains {
-    fn into_list(self) -> Vec<String> {
+    fn list(&self) -> &[String] {
         match self {
-            Self::One(domain) => vec![domain],
+            Self::One(domain) => std::slice::from_ref(domain),
             Self::Many(domains) => domains,
         }
     }
@@ -425,8 +429,18 @@ then = { enforce = "strict", require_signature = true }
             ),
             (
                 "[[rule]]\nwhen = { domain = \"a b\" }\nthen = {}\n",
-                1,
+                2,
                 "is not a domain",
+            ),
+            (
+                "[[rule]]\nwhen = { recipient_domain = [] }\nthen = { enforce = \"strict\" }\n",
+                2,
+                "a list without a domain",
+            ),
+            (
+                "[[rule]]\nwhen = { sender_domain = 5 }\nthen = {}\n",
+                2,
+                "expected a domain or a list of domains",
             ),
             ("[[rule]]\nwhen = {}\n", 1, "missing field `then`"),
             ("[[rule]\n", 1, ""),

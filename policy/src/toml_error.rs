@@ -74,14 +74,20 @@ fn nearest(message: &str) -> Option<String> {
     }
     let mut quoted = message.split('`').skip(1).step_by(2);
     let written = quoted.next()?;
-    let known: Vec<&str> = quoted.collect();
+    suggestion(written, &quoted.collect::<Vec<&str>>())
+}
+
+/// What was probably meant by a word that is not known here; nothing where no word is known.
+pub fn suggestion(written: &str, known: &[&str]) -> Option<String> {
     let best = known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(written, name), *name))
         .min()?;
-    // A third of the letters wrong is still a slip; more is another word.
+    // A third of the letters wrong is still a slip; more is another word, unless one only goes on.
     Some(match best {
-        (wrong, name) if wrong <= (written.chars().count() / 3).max(1) => {
+        (wrong, name)
+            if wrong <= (written.chars().count() / 3).max(1) || written.starts_with(name) =>
+        {
             format!("did you mean \"{name}\"?")
         }
         _ => format!("known here: {}", known.join(", ")),

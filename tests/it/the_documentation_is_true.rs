@@ -51,8 +51,8 @@ fn page() -> String {
 
 const HEAD: &str = "# Reasons
 
-Every verdict has one reason. Its id is the same in the header, the SMTP reply, the log, the metrics and
-the JSON of `kenin verify`. The strict reply is what a sender gets where `mail.toml` says
+Every verdict has one reason. Its id is the same in the header, the SMTP reply, the log and the JSON of
+`kenin verify`. The strict reply is what a sender gets where `mail.toml` says
 `enforce = \"strict\"`; the two reasons of `none` are refused only where a signature is required.
 `kenin explain FILE` shows how a verdict came about.
 ";

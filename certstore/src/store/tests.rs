@@ -41,6 +41,33 @@ async fn what_is_put_is_found_after_opening_again() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_only_read_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kenin.sqlite");
+    assert!(Store::open_to_read(&path).await.is_err(), "it is not made");
+    assert!(!path.exists());
+    let store = open(&dir).await;
+    let ca = ca("A");
+    store
+        .put_crl("default", &ca.crl(Some(300), 1000))
+        .await
+        .unwrap();
+    // Also beside a service that has it open.
+    for _ in 0..2 {
+        let reader = Store::open_to_read(&path).await.unwrap();
+        assert_eq!(reader.crls("default").await.unwrap().len(), 1);
+        assert!(
+            reader
+                .put_crl("default", &ca.crl(Some(301), 2000))
+                .await
+                .is_err()
+        );
+        reader.close().await;
+        store.clone().close().await;
+    }
+}
+
+#[tokio::test]
 async fn an_older_list_is_not_kept() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).await;

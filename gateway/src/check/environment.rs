@@ -3,10 +3,10 @@
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use kenin_certstore::{Store, StoreError};
 use kenin_pki::name::Name;
 
 use super::{Finding, warning};
@@ -74,16 +74,28 @@ pub(super) fn machine(config: &Config, findings: &mut Vec<Finding>) {
             }
         }
     }
-    if let Err(error) = writable(&config.state_dir) {
+    if config.state_dir.exists() && !config.state_dir.is_dir() {
+        let text = format!("{} is no folder", config.state_dir.display());
+        findings.push(config.mistake("state_dir", text).into());
+    } else if let Err(error) = writable(&config.state_dir) {
         let text = format!(
             "{}: cannot write there: {error}",
             config.state_dir.display()
         );
         findings.push(config.mistake("state_dir", text).into());
-    } else if config.store.exists()
-        && let Some(error) = store(&config.store)
+    }
+    if let Some(key) = &config.stamp_key
+        && let (Ok(key_of), Ok(state_of)) = (key.metadata(), config.state_dir.metadata())
+        && state_of.uid() != 0
+        && key_of.uid() != state_of.uid()
     {
-        findings.push(config.mistake("store.path", error).into());
+        let text = format!(
+            "{} belongs to another user than {}: the service may not be able to read it",
+            key.display(),
+            config.state_dir.display()
+        );
+        let hint = format!("chown {} {}", state_of.uid(), key.display());
+        findings.push(warning(config.mistake("stamp.key", text).hint(hint)));
     }
     if !reachable(&config.next_hop.address) {
         let text = format!("nobody answers at {}", config.next_hop.address);
@@ -98,28 +110,6 @@ fn writable(folder: &Path) -> std::io::Result<()> {
         .find(|path| path.is_dir())
         .unwrap_or(folder);
     tempfile::tempfile_in(there).map(drop)
-}
-
-/// Opens the store as `run` would.
-fn store(path: &Path) -> Option<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return Some(error.to_string()),
-    };
-    runtime.block_on(async {
-        match Store::open(path).await {
-            Ok(store) => {
-                store.close().await;
-                None
-            }
-            // A store that is busy belongs to a service that runs.
-            Err(StoreError::Database { .. }) if path.with_extension("sqlite-wal").exists() => None,
-            Err(error) => Some(error.to_string()),
-        }
-    })
 }
 
 fn reachable(address: &str) -> bool {

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use kenin_pki::certificate::Certificate;
+use kenin_pki::name::Name;
 use kenin_pki::path::RevocationMode;
 
 use super::{Finding, warning};
@@ -94,6 +96,13 @@ pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             findings.push(warning(ConfigError::new(&file, text).hint(hint)));
         }
     }
+    if snapshot.without_rules {
+        let error = ConfigError::new(
+            snapshot.config.mail_file(),
+            "there is no such file: all mail is stamped, none is refused",
+        );
+        findings.push(warning(error.hint("an empty file says so on purpose")));
+    }
     for anchor in snapshot.trust.anchors() {
         let required = anchor.settings.revocation == RevocationMode::Required;
         if required && snapshot.known.crls(anchor.certificate.subject()).is_empty() {
@@ -101,8 +110,49 @@ pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
                 "anchor \"{}\": no revocation list of it is here, and its signatures need one",
                 anchor.name
             );
-            let hint = "without one they are \"temperror (revocation-unavailable)\"";
-            findings.push(warning(ConfigError::new(&file, text).hint(hint)));
+            findings.push(warning(ConfigError::new(&file, text).hint(NO_STATUS)));
+        }
+    }
+    for authority in below_required(snapshot) {
+        if snapshot.known.crls(authority.subject()).is_empty() {
+            let text = format!(
+                "no revocation list of {} is here, and signatures below it need one",
+                authority.subject()
+            );
+            findings.push(warning(ConfigError::new(&file, text).hint(NO_STATUS)));
         }
     }
 }
+
+/// Intermediate authorities on a way to an anchor that needs a status of everything below it. By
+/// name only: what a name promises wrongly costs a warning.
+fn below_required(snapshot: &Snapshot) -> Vec<&Certificate> {
+    let mut names: Vec<&Name> = snapshot
+        .trust
+        .anchors()
+        .iter()
+        .filter(|anchor| anchor.settings.revocation == RevocationMode::Required)
+        .map(|anchor| anchor.certificate.subject())
+        .collect();
+    let mut left: Vec<&Certificate> = snapshot
+        .known
+        .intermediates()
+        .iter()
+        .filter(|one| one.basic_constraints().ok().flatten().is_some_and(|b| b.ca))
+        .filter(|one| !names.contains(&one.subject()))
+        .collect();
+    let mut found = Vec::new();
+    loop {
+        let (below, others): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|one| names.contains(&one.issuer()));
+        if below.is_empty() {
+            return found;
+        }
+        names = below.iter().map(|one| one.subject()).collect();
+        found.extend(below);
+        left = others;
+    }
+}
+
+const NO_STATUS: &str = "without one they are \"temperror (revocation-unavailable)\"";

@@ -164,6 +164,59 @@ fn refusing_after_the_queue_is_a_warning_at_the_mode() {
 }
 
 #[test]
+fn an_authority_whose_list_is_missing_is_named() {
+    use crate::demo::authority::Authority;
+    use kenin_pki::crypto::KeyType;
+
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let etc = dir.path().join("etc");
+    let now = crate::pipeline::unix_time(crate::pipeline::now());
+    Authority::new("Test", KeyType::P256, now)
+        .unwrap()
+        .write(&etc)
+        .unwrap();
+    let list = etc.join("crls/intermediate.pem");
+    let aside = dir.path().join("list");
+    fs::rename(&list, &aside).unwrap();
+    let trust = etc.join("trust.toml");
+    let mut text = fs::read_to_string(&trust).unwrap();
+    text.push_str(
+        "\n[[anchor]]\nname = \"r\"\nfile = \"anchors/root.pem\"\nuse = [\"mail-signing\"]\n",
+    );
+    fs::write(&trust, text).unwrap();
+    let missing = |report: &Report| {
+        report
+            .findings
+            .iter()
+            .filter(|f| f.message.starts_with("no revocation list of "))
+            .count()
+    };
+    assert_eq!(
+        missing(&check(&options)),
+        1,
+        "{}",
+        check(&options).to_text()
+    );
+    fs::rename(&aside, &list).unwrap();
+    assert_eq!(
+        missing(&check(&options)),
+        0,
+        "{}",
+        check(&options).to_text()
+    );
+}
+
+#[test]
+fn a_missing_mail_toml_is_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    fs::remove_file(dir.path().join("etc/mail.toml")).unwrap();
+    let report = check(&options);
+    assert!(report.ok && report.to_text().contains("none is refused"));
+}
+
+#[test]
 fn a_missing_key_file_is_an_error_at_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let options = made(dir.path());

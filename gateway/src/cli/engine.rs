@@ -17,7 +17,9 @@ use kenin_policy::step::{self, Answer, Case, Question};
 use kenin_policy::trust::{Anchor, AnchorSettings, PathOptions, TrustPolicy};
 use kenin_smime::{Examined, Limits, examine_cms};
 
+use crate::config::Config;
 use crate::pipeline;
+use crate::snapshot::remembered;
 
 use super::arguments::{Revocation, TrustOptions};
 use super::input::{self, Kind};
@@ -52,8 +54,11 @@ impl Engine {
             })?,
         };
         let mut sources = Sources::default();
+        let mut limits = Limits::default();
         if !config.is_empty() {
-            sources.add_config(config)?;
+            let config = super::load_config(config)?;
+            limits = pipeline::limits(&config);
+            sources.add_config(&config)?;
         }
         sources.add_options(options)?;
         if sources.anchors.is_empty() {
@@ -61,7 +66,6 @@ impl Engine {
             eprintln!("kenin: nothing is trusted: {how}");
         }
         let path_options = path_options(options, &sources.path)?;
-        let limits = Limits::default();
         let content = match &options.content {
             None => None,
             Some(path) => {
@@ -169,8 +173,7 @@ impl Sources {
         CertStore::new(std::mem::take(&mut self.certificates), crls, &signers)
     }
 
-    fn add_config(&mut self, files: &[PathBuf]) -> Result<(), Failure> {
-        let config = super::load_config(files)?;
+    fn add_config(&mut self, config: &Config) -> Result<(), Failure> {
         let file = config.trust_file();
         let text = std::fs::read_to_string(&file).map_err(|error| {
             let what = format!(
@@ -190,6 +193,14 @@ impl Sources {
         }
         for path in policy.crls() {
             self.crls.extend(read_crls(&dir.join(path)).map_err(wrong)?);
+        }
+        // The service goes on with what it remembers, and so must what says the same as it.
+        match remembered(config) {
+            Ok((certificates, crls)) => {
+                self.certificates.extend(certificates);
+                self.crls.extend(crls);
+            }
+            Err(error) => eprintln!("kenin: the service's store is left out: {error}"),
         }
         self.anchors.extend(policy.anchors().iter().cloned());
         self.path = policy.options().clone();

@@ -81,7 +81,7 @@ pub(super) fn standard_input_once<'a>(
     Ok(())
 }
 
-/// Mail, unless the first bytes can only be CMS.
+/// Mail, unless the beginning can only be that of CMS.
 pub(super) fn kind(bytes: &[u8]) -> Kind {
     if is_pem_cms(bytes) || is_content_info(bytes) {
         Kind::Cms
@@ -90,16 +90,34 @@ pub(super) fn kind(bytes: &[u8]) -> Kind {
     }
 }
 
+/// Whether a PEM block of CMS begins before anything that could be a header field. Text may stand
+/// before it (RFC 7468 section 2).
 fn is_pem_cms(bytes: &[u8]) -> bool {
-    let text = bytes.trim_ascii_start();
-    [
-        "-----BEGIN CMS-----",
-        "-----BEGIN PKCS7-----",
-        "-----BEGIN PKCS #7 SIGNED DATA-----",
-    ]
-    .iter()
-    .any(|label| text.starts_with(label.as_bytes()))
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let field = |line: &[u8]| {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        let bare = name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+        name.len() < line.len() && bare
+    };
+    text.split(|&byte| byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .take(EXPLANATION)
+        .take_while(|line| !field(line))
+        .any(|line| {
+            PEM_CMS.iter().any(|label| {
+                line.strip_prefix(b"-----BEGIN ")
+                    .and_then(|rest| rest.strip_suffix(b"-----"))
+                    == Some(label.as_bytes())
+            })
+        })
 }
+
+/// Labels of CMS in PEM: RFC 7468 section 9 and what older programs write.
+const PEM_CMS: [&str; 3] = ["CMS", "PKCS7", "PKCS #7 SIGNED DATA"];
+/// Lines of text before a block: the names of some certificates, no book.
+const EXPLANATION: usize = 1000;
 
 /// A SEQUENCE, any form of length, whose first member is an OBJECT IDENTIFIER of PKCS #7 or
 /// PKCS #9 S/MIME.
@@ -232,6 +250,15 @@ mod tests {
             Kind::Cms
         );
         assert_eq!(kind(b"\n-----BEGIN CMS-----\nMII"), Kind::Cms);
+        assert_eq!(kind(b"\xef\xbb\xbf-----BEGIN PKCS7-----\r\nMII"), Kind::Cms);
+        assert_eq!(
+            kind(b"subject=CN = a:b\nissuer=/CN=c\n\n-----BEGIN CMS-----\nMII"),
+            Kind::Cms
+        );
+        assert_eq!(
+            kind(b"From: a@b.example\n\n-----BEGIN CMS-----\nMII"),
+            Kind::Mail
+        );
         assert_eq!(kind(b"0: x\r\n"), Kind::Mail);
         assert_eq!(kind(b"\x30"), Kind::Mail);
         assert_eq!(kind(b"\x30\xff"), Kind::Mail);

@@ -30,8 +30,10 @@ pub(super) fn command(config: &[PathBuf], options: &Verify, paint: Paint) -> Res
     let exit = all(&engine, &options.files, |name, answer| {
         out.write(name, answer)
     })?;
-    out.finish()?;
-    Ok(exit)
+    match out.finish() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(exit),
+    }
 }
 
 /// What became of one file.
@@ -55,7 +57,7 @@ fn all(
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(file) = files.get(at) else { return };
-                    // The receiver is gone when nobody reads our output any more.
+                    // The receiver is gone when the output cannot be written.
                     if sender.send((at, one(engine, file))).is_err() {
                         return;
                     }
@@ -66,6 +68,7 @@ fn all(
         let mut waiting = BTreeMap::new();
         let mut worst = Worst::default();
         let mut expected = 0;
+        let mut read = true;
         // The receiver must go with this block: a worker that still has an answer would wait for ever.
         for (at, answer) in receiver {
             waiting.insert(at, answer);
@@ -75,7 +78,13 @@ fn all(
                     .map(|f| f.to_string_lossy())
                     .unwrap_or_default();
                 worst.take(&answer);
-                each(&name, &answer)?;
+                // Who stops reading has seen enough of the answers; the exit code speaks of all files.
+                if read {
+                    match each(&name, &answer) {
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => read = false,
+                        written => written?,
+                    }
+                }
                 expected = expected.saturating_add(1);
             }
         }
@@ -223,15 +232,21 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_goes_away_ends_it() {
+    fn a_reader_that_goes_away_does_not_make_it_good() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.eml");
         std::fs::write(&file, "From: a@example.jp\n\nx\n").unwrap();
         let files = vec![file; 300];
+        let mut asked = 0;
         let exit = all(&engine(), &files, |_, _| {
+            asked += 1;
             Err(io::Error::from(io::ErrorKind::BrokenPipe))
         });
-        assert_eq!(exit.unwrap_err().exit, Exit::Ok);
+        assert_eq!((exit.unwrap(), asked), (Exit::Negative, 1));
+        let exit = all(&engine(), &files, |_, _| {
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        });
+        assert_eq!(exit.unwrap_err().exit, Exit::Io);
     }
 
     #[test]

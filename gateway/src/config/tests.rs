@@ -117,7 +117,32 @@ fn every_wrong_value_is_named_with_line_and_column() {
             ":9:9: ",
             "no log level",
         ),
+        (
+            format!("{GOOD}[log]\nlevel = \"warning\""),
+            ":9:9: ",
+            "did you mean \"warn\"?",
+        ),
+        (
+            format!("{GOOD}[log]\nlevel = \"kenin=debug,inof\""),
+            ":9:9: ",
+            "did you mean \"info\"?",
+        ),
         (GOOD.replace("10026", "10025"), ":4:11: ", "go round"),
+        (
+            GOOD.replace("127.0.0.1:10026", "localhost:10025"),
+            ":4:11: ",
+            "go round",
+        ),
+        (
+            GOOD.replace("127.0.0.1:10025", "0.0.0.0:10026"),
+            ":4:11: ",
+            "go round",
+        ),
+        (
+            format!("{GOOD}[http]\naddress = \"127.0.0.1:10025\""),
+            ":9:11: ",
+            "a listener for mail already",
+        ),
         ("hostname = \"a\nb\"".to_owned(), ":2:3: ", ""),
     ] {
         let error = wrong(&text);

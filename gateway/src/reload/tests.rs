@@ -83,14 +83,52 @@ async fn a_broken_certificate_file_keeps_the_old_snapshot_and_is_named() {
 }
 
 #[tokio::test]
-async fn rules_may_be_missing_but_trust_may_not() {
+async fn rules_and_trust_that_vanish_stay_in_force() {
     let dir = tempfile::tempdir().unwrap();
-    let (_current, reloader, _store) = world(dir.path()).await;
-    fs::remove_file(dir.path().join("etc/mail.toml")).unwrap();
+    let (current, reloader, _store) = world(dir.path()).await;
+    let rules = dir.path().join("etc/mail.toml");
+    fs::remove_file(&rules).unwrap();
+    for error in [
+        reloader.all().await.unwrap_err(),
+        reloader.policy().await.unwrap_err(),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains("etc/mail.toml: the file has gone"), "{text}");
+    }
+    assert!(!current.load().without_rules);
+    fs::write(&rules, "").unwrap();
     reloader.all().await.unwrap();
     fs::remove_file(dir.path().join("etc/trust.toml")).unwrap();
     let error = reloader.all().await.unwrap_err().to_string();
     assert!(error.contains("etc/trust.toml: No such file"), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_refused_when_asked_for_stays_said_until_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_current, reloader, _store) = world(dir.path()).await;
+    assert_eq!(reloader.trouble(), None);
+    let settings = dir.path().join("etc/kenin.toml");
+    let good = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("hostnam = \"x\"\n{good}")).unwrap();
+    reloader.all().await.unwrap_err();
+    assert!(reloader.trouble().unwrap().contains("kenin.toml:1:1"));
+    // The next start would meet the same mistake, whatever is taken over meanwhile.
+    append(&dir.path().join("etc/mail.toml"), "\n# a comment\n");
+    reloader.policy().await.unwrap();
+    assert!(reloader.trouble().unwrap().contains("kenin.toml:1:1"));
+    fs::write(&settings, good).unwrap();
+    reloader.all().await.unwrap();
+    assert_eq!(reloader.trouble(), None);
+    // What a watcher refused is mended by what it takes over.
+    let trust = dir.path().join("etc/trust.toml");
+    let good = fs::read_to_string(&trust).unwrap();
+    append(&trust, "\n[[ancor]]\n");
+    reloader.policy().await.unwrap_err();
+    assert!(reloader.trouble().unwrap().contains("trust.toml"));
+    fs::write(&trust, good).unwrap();
+    reloader.policy().await.unwrap();
+    assert_eq!(reloader.trouble(), None);
 }
 
 #[tokio::test]

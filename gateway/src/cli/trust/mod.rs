@@ -242,6 +242,9 @@ fn doubts(certificate: &Certificate, now: kenin_pki::time::UnixTime) -> Vec<&'st
     if certificate.not_after().is_ok_and(|end| end < now) {
         doubts.push("it has expired");
     }
+    if certificate.not_before().is_ok_and(|begin| begin > now) {
+        doubts.push("it is not valid yet");
+    }
     match certificate.public_key().kind() {
         KeyKind::Rsa { bits } if *bits < 2048 => doubts.push("its key is too short (RSA < 2048)"),
         KeyKind::Unsupported(_) => doubts.push("its key is of a kind that is not supported"),
