@@ -30,6 +30,11 @@ pub struct Envelope {
     pub client: SocketAddr,
     /// The TLS version and cipher suite, when the session is under TLS.
     pub tls: Option<String>,
+    /// Who the client proved to be (AUTH), where an MTA says so (milter macro `auth_authen`).
+    pub authenticated: Option<String>,
+    /// The MTA's name for the service that took the mail (milter macro `daemon_name`); by custom
+    /// `ORIGINATING` is submission.
+    pub daemon: Option<String>,
     /// What a trusted peer said of the real client.
     pub xforward: XForward,
 }

@@ -86,6 +86,8 @@ pub struct Finished {
 pub enum Fate {
     /// The next hop accepted it.
     Relayed,
+    /// The MTA that showed it has it, with the filter's edits.
+    Returned,
     /// The next hop refused it or could not be used; nothing was delivered.
     NextHopRefused,
     /// The next hop was lost after our dot: it may or may not have the mail.
@@ -104,6 +106,7 @@ impl Fate {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Relayed => "relayed",
+            Self::Returned => "returned",
             Self::NextHopRefused => "next-hop-refused",
             Self::InDoubt => "in-doubt",
             Self::Refused => "refused",

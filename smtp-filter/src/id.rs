@@ -3,8 +3,18 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// A new id for this moment.
+pub(crate) fn new_id(now: SystemTime) -> String {
+    let mut random = [0; 10];
+    let source = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+    if source.fill(&mut random).is_err() {
+        tracing::error!("no random bytes for a transaction id");
+    }
+    transaction_id(now, random)
+}
+
 /// The id for a moment and ten random bytes.
-pub(crate) fn transaction_id(now: SystemTime, random: [u8; 10]) -> String {
+fn transaction_id(now: SystemTime, random: [u8; 10]) -> String {
     let millis = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis()) & ((1 << 48) - 1);
     let chance = random
         .iter()

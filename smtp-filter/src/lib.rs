@@ -8,9 +8,12 @@
 //! This crate never looks at what a mail means: it knows nothing of S/MIME, trust or policy. It
 //! never re-encodes a body and never answers 250 for mail the next hop did not accept.
 //!
+//! Beside SMTP an MTA may show its own mail by milter, and keep it.
+//!
 //! SMTP: <https://www.rfc-editor.org/rfc/rfc5321>.
 
 pub mod client;
+pub mod milter;
 pub mod server;
 pub mod tls;
 
@@ -24,6 +27,7 @@ mod outgoing;
 mod path;
 mod received;
 mod reply;
+mod spool;
 mod watch;
 mod wire;
 mod xforward;

@@ -110,6 +110,8 @@ mod tests {
             esmtp: true,
             client: "[::1]:9".parse().unwrap(),
             tls: Some("TLS".to_owned()),
+            authenticated: None,
+            daemon: None,
             xforward: XForward::default(),
         };
         let field = received_field(&envelope, "gw.example", UNIX_EPOCH);

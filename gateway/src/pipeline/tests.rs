@@ -49,6 +49,8 @@ fn mail(to: &str, raw: &str) -> Mail {
         esmtp: true,
         client: SocketAddr::from(([127, 0, 0, 1], 1)),
         tls: None,
+        authenticated: None,
+        daemon: None,
         xforward: XForward::default(),
     };
     Mail {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
 
-use crate::Network;
+use crate::{Network, spool::Keeping};
 
 /// Gives the configuration for a new session; a reload swaps what it gives.
 pub type ConfigSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
@@ -38,6 +38,13 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
+    pub(crate) fn keeping(&self) -> Keeping {
+        Keeping {
+            folder: self.temp_dir.clone(),
+            memory: self.limits.memory,
+        }
+    }
+
     /// Safe defaults for a host and a next hop without TLS.
     #[must_use]
     pub fn new(hostname: &str, next_hop: &str) -> Self {

@@ -19,11 +19,14 @@ use super::{
     ServerConfig,
     hop::{Hop, LearntHop},
     session::{Answer, Completed, Session, SessionEvent},
-    spool::{Spool, room_for},
 };
 use crate::{
-    Event, Fate, Filter, Finished, Mail, Reply, Treatment, id::transaction_id, outgoing::Outgoing,
-    received::received_field, wire::Wire,
+    Event, Fate, Filter, Finished, Mail, Reply, Treatment,
+    id::new_id,
+    outgoing::Outgoing,
+    received::received_field,
+    spool::{Spool, room_for},
+    wire::Wire,
 };
 
 /// One client's connection.
@@ -114,7 +117,7 @@ impl Connection {
             }
             SessionEvent::Mail(sender, xforward) => {
                 self.flush().await?;
-                let reply = match room_for(&sender, &self.config) {
+                let reply = match room_for(sender.size, &self.config.keeping()) {
                     Ok(()) => self.hop.mail(&sender, &xforward).await,
                     Err(reply) => reply,
                 };
@@ -127,7 +130,7 @@ impl Connection {
                 self.session.answer(Answer::Reply(reply), Instant::now());
             }
             SessionEvent::Store(bytes) => {
-                if let Err(reply) = self.spool.append(&bytes, &self.config).await {
+                if let Err(reply) = self.spool.append(&bytes, &self.config.keeping()).await {
                     self.spool = Spool::default();
                     self.session.storage_failed(reply);
                 }
@@ -140,7 +143,7 @@ impl Connection {
             SessionEvent::Rejected(mut completed, reply) => {
                 self.spool = Spool::default();
                 self.hop.abort().await;
-                completed.envelope.id = self.new_id();
+                completed.envelope.id = new_id(self.filter.now());
                 self.finished(
                     &completed.envelope.id,
                     Fate::Rejected,
@@ -169,10 +172,10 @@ impl Connection {
             size,
             eight_bit,
         } = completed;
-        envelope.id = self.new_id();
+        envelope.id = new_id(self.filter.now());
         let id = envelope.id.clone();
         let spool = std::mem::take(&mut self.spool);
-        let (reply, fate) = match spool.finish(&self.config).await {
+        let (reply, fate) = match spool.finish(&self.config.keeping()).await {
             Err(reply) => (reply, Fate::Rejected),
             Ok(_) if eight_bit && !self.hop.takes_eight_bit() => {
                 let text = "Next hop does not support 8BITMIME, and signed mail is not re-encoded";
@@ -227,15 +230,6 @@ impl Connection {
             size,
         };
         self.filter.on_event(&Event::Finished(&finished));
-    }
-
-    fn new_id(&self) -> String {
-        let mut random = [0; 10];
-        let source = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-        if source.fill(&mut random).is_err() {
-            tracing::error!("no random bytes for a transaction id");
-        }
-        transaction_id(self.filter.now(), random)
     }
 
     async fn handshake(&mut self) -> Result<(), Over> {

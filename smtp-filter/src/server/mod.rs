@@ -5,7 +5,6 @@ mod config;
 mod connection;
 mod hop;
 pub mod session;
-mod spool;
 #[cfg(test)]
 mod tests;
 

@@ -198,6 +198,8 @@ impl Session {
             esmtp: self.hello.as_ref().is_some_and(|h| h.esmtp),
             client: self.client,
             tls: self.tls.clone(),
+            authenticated: None,
+            daemon: None,
             xforward: self.xforward.clone(),
         }
     }

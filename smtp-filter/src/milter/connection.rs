@@ -1,0 +1,233 @@
+//! The shell around a milter session: the socket, time, and the filter. All decisions of the protocol
+//! are the session's.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    MilterConfig,
+    listener::Stream,
+    session::{Answer, Completed, Session, SessionEvent},
+};
+use crate::{
+    Event, Fate, Filter, Finished, Mail, Reply, Treatment,
+    id::new_id,
+    spool::{Keeping, Spool},
+};
+
+/// One connection of an MTA.
+pub(super) struct Connection {
+    config: Arc<MilterConfig>,
+    filter: Arc<dyn Filter>,
+    session: Session,
+    stream: Stream,
+    spool: Spool,
+    /// Why the mail that is coming cannot be kept.
+    spool_trouble: Option<Reply>,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// The connection is over.
+struct Over;
+
+impl Connection {
+    pub(super) fn new(
+        stream: Stream,
+        peer: SocketAddr,
+        config: Arc<MilterConfig>,
+        filter: Arc<dyn Filter>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            session: Session::new(config.limits.clone(), peer),
+            stream,
+            spool: Spool::default(),
+            spool_trouble: None,
+            config,
+            filter,
+            shutdown,
+        }
+    }
+
+    /// Runs the session to its end.
+    pub(super) async fn run(mut self) {
+        while self.turn().await.is_ok() {}
+        if let Some(trouble) = self.session.trouble() {
+            tracing::warn!(%trouble, "milter session ended: the MTA does what it does without a milter");
+        }
+        let _ = self.flush().await;
+        let _ = timeout(LINGER, self.stream.shutdown()).await;
+    }
+
+    /// Does all that can be done, then waits for the MTA.
+    async fn turn(&mut self) -> Result<(), Over> {
+        while let Some(event) = self.session.poll() {
+            self.act(event).await?;
+        }
+        self.flush().await?;
+        // The one who started us cuts what takes longer than the drain.
+        if *self.shutdown.borrow() && !self.session.has_mail() {
+            return Err(Over);
+        }
+        let told = *self.shutdown.borrow() || self.shutdown.has_changed().is_err();
+        let mut buffer = vec![0; CHUNK];
+        self.stream.acknowledge_at_once();
+        tokio::select! {
+            read = self.stream.read(&mut buffer) => match read {
+                Ok(0) | Err(_) => return Err(Over),
+                Ok(n) => self.session.receive(buffer.get(..n).unwrap_or_default()),
+            },
+            () = sleep(self.config.idle) => {
+                tracing::warn!("milter session ended: the MTA was silent for too long");
+                return Err(Over);
+            }
+            // Once told, or when nobody is left to tell, only the MTA is waited for.
+            _ = self.shutdown.changed(), if !told => {}
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, event: SessionEvent) -> Result<(), Over> {
+        match event {
+            SessionEvent::Store(bytes) => {
+                if self.spool_trouble.is_none()
+                    && let Err(reply) = self.spool.append(&bytes, &self.keeping()).await
+                {
+                    self.spool = Spool::default();
+                    self.spool_trouble = Some(reply);
+                }
+            }
+            SessionEvent::EndOfMessage(completed) => return self.end_of_message(*completed).await,
+            SessionEvent::Rejected(mut completed, reply) => {
+                self.clear();
+                completed.envelope.id = new_id(self.filter.now());
+                self.finished(
+                    &completed.envelope.id,
+                    Fate::Rejected,
+                    reply,
+                    completed.size,
+                );
+            }
+            SessionEvent::Abort => self.clear(),
+            SessionEvent::Close => return Err(Over),
+        }
+        Ok(())
+    }
+
+    async fn end_of_message(&mut self, completed: Completed) -> Result<(), Over> {
+        let Completed { mut envelope, size } = completed;
+        envelope.id = new_id(self.filter.now());
+        let id = envelope.id.clone();
+        let spool = std::mem::take(&mut self.spool);
+        let kept = match self.spool_trouble.take() {
+            Some(reply) => Err(reply),
+            None => spool.finish(&self.keeping()).await,
+        };
+        let raw = match kept {
+            Ok(raw) => raw,
+            Err(reply) => {
+                self.session.answer(&Answer::Refuse(reply.clone()));
+                self.finished(&id, Fate::Rejected, reply, size);
+                return Ok(());
+            }
+        };
+        let mail = Mail {
+            envelope: Arc::new(envelope),
+            raw,
+        };
+        let (answer, fate, reply) = match self.treat(mail).await {
+            Some(Treatment::Relay(edits)) => {
+                let reply = Reply::new(250, "2.0.0", "Returned to the MTA");
+                (Answer::Edits(edits), Fate::Returned, reply)
+            }
+            Some(Treatment::Refuse(reply)) if reply.code() >= 400 => {
+                (Answer::Refuse(reply.clone()), Fate::Refused, reply)
+            }
+            Some(Treatment::Refuse(_)) | None => {
+                let reply = Reply::new(451, "4.3.0", "Processing aborted, try again later");
+                (Answer::Refuse(reply.clone()), Fate::Aborted, reply)
+            }
+        };
+        let (fate, reply) = if self.session.answer(&answer) {
+            (fate, reply)
+        } else {
+            tracing::error!(id, "an edit is no change of header fields");
+            let reply = Reply::new(451, "4.3.0", "Processing aborted, try again later");
+            (Fate::Aborted, reply)
+        };
+        let told = self.flush().await;
+        // Without an answer the MTA does what it does without a milter: it cannot be known here.
+        let fate = if told.is_ok() { fate } else { Fate::InDoubt };
+        self.finished(&id, fate, reply, size);
+        told
+    }
+
+    /// Asks the filter, telling the MTA now and then that it is still being asked; `None`: it failed.
+    async fn treat(&mut self, mail: Mail) -> Option<Treatment> {
+        let id = mail.envelope.id.clone();
+        let filter = Arc::clone(&self.filter);
+        // A task of its own, so that a panic fails this mail only.
+        let mut treating = tokio::spawn(async move { filter.treat(mail).await });
+        let mut next = Instant::now() + self.config.progress;
+        loop {
+            tokio::select! {
+                treated = &mut treating => {
+                    return treated
+                        .inspect_err(|error| tracing::error!(id, %error, "the filter failed"))
+                        .ok();
+                }
+                () = sleep_until(next) => {
+                    next += self.config.progress;
+                    self.session.progress();
+                    // That it has gone shows when it is answered.
+                    let _ = self.flush().await;
+                }
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.spool = Spool::default();
+        self.spool_trouble = None;
+    }
+
+    fn keeping(&self) -> Keeping {
+        Keeping {
+            folder: self.config.temp_dir.clone(),
+            memory: self.config.limits.memory,
+        }
+    }
+
+    fn finished(&self, id: &str, fate: Fate, reply: Reply, size: u64) {
+        let finished = Finished {
+            id: id.to_owned(),
+            fate,
+            reply,
+            size,
+        };
+        self.filter.on_event(&Event::Finished(&finished));
+    }
+
+    async fn flush(&mut self) -> Result<(), Over> {
+        while let Some(bytes) = self.session.transmit() {
+            let writing = async {
+                self.stream.write_all(&bytes).await?;
+                self.stream.flush().await
+            };
+            match timeout(WRITING, writing).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(Over),
+            }
+        }
+        Ok(())
+    }
+}
+
+const CHUNK: usize = 64 << 10;
+const WRITING: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_secs(1);

@@ -1,0 +1,132 @@
+//! The milter server: an MTA shows its mail to the [`Filter`] and is told what to change and whether
+//! to take it. The MTA owns the mail all the time; nothing is kept here and nothing is sent on.
+//!
+//! Protocol version 6, negotiated down to 2; no more is asked of the MTA than is used. It never answers
+//! for the filter: what went wrong on our side is a temporary failure.
+//!
+//! <https://www.postfix.org/MILTER_README.html>.
+
+mod connection;
+mod edits;
+mod frame;
+mod gathering;
+mod listener;
+mod session;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{Event, Filter, server::Limits};
+use connection::Connection;
+pub use listener::Listener;
+
+/// Gives the configuration for a new session; a reload swaps what it gives.
+pub type MilterSource = Arc<dyn Fn() -> Arc<MilterConfig> + Send + Sync>;
+
+/// The settings of one milter listener.
+#[derive(Clone, Debug)]
+pub struct MilterConfig {
+    /// Folder for the temporary files of large mail; they never have a name there for long.
+    pub temp_dir: PathBuf,
+    /// Bounds. Those of hops, errors and clients are the MTA's own business.
+    pub limits: Limits,
+    /// For an MTA to say its next word: longer than any SMTP client may be silent.
+    pub idle: Duration,
+    /// How often an MTA that waits for an answer is told to go on waiting.
+    pub progress: Duration,
+    /// For mail under way at shutdown.
+    pub drain: Duration,
+}
+
+impl Default for MilterConfig {
+    fn default() -> Self {
+        Self {
+            temp_dir: std::env::temp_dir(),
+            limits: Limits::default(),
+            idle: Duration::from_secs(1800),
+            progress: Duration::from_secs(5),
+            drain: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Serves milter sessions on `listener` until `shutdown` becomes true, then lets the mails under way
+/// come to their end.
+///
+/// # Errors
+///
+/// When the listener cannot be used at all.
+pub async fn serve(
+    listener: Listener,
+    config: MilterSource,
+    filter: Arc<dyn Filter>,
+    shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let mut sessions = JoinSet::new();
+    let mut told = shutdown.clone();
+    let mut ending = std::pin::pin!(async move {
+        // Without a sender nobody can end us: serve on.
+        if told.wait_for(|end| *end).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = sessions.join_next() => continue,
+            () = &mut ending => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let settings = config();
+        if sessions.len() >= settings.limits.connections {
+            // The MTA then does what its own configuration says for a milter that is not there.
+            filter.on_event(&Event::TurnedAway { client: peer });
+            continue;
+        }
+        let filter = Arc::clone(&filter);
+        let connection = Connection::new(
+            stream,
+            peer,
+            settings,
+            Arc::clone(&filter),
+            shutdown.clone(),
+        );
+        sessions.spawn(async move {
+            filter.on_event(&Event::Opened { client: peer });
+            let _closed = Closed(Arc::clone(&filter), peer);
+            connection.run().await;
+        });
+    }
+    drop(listener);
+    let all = async { while sessions.join_next().await.is_some() {} };
+    let patience = config().drain.saturating_add(ACCEPT_PAUSE);
+    if tokio::time::timeout(patience, all).await.is_err() {
+        tracing::warn!(
+            sessions = sessions.len(),
+            "milter sessions cut at the end of the drain"
+        );
+    }
+    Ok(())
+}
+
+/// Tells the filter of a session's end, also when it is cut.
+struct Closed(Arc<dyn Filter>, std::net::SocketAddr);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.on_event(&Event::Closed { client: self.1 });
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
