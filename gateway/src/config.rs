@@ -3,6 +3,7 @@
 //! Unknown keys are errors. What is trusted stands in `trust.toml`, what is done with mail in
 //! `mail.toml`, both beside the first file; this module only says where they are.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +18,7 @@ mod raw;
 mod source;
 mod value;
 
-use raw::{Raw, RawTls};
+use raw::{Raw, RawListener, RawTls};
 use source::Source;
 
 pub use error::{ConfigError, Place};
@@ -39,8 +40,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// `[[listener]]`: where mail comes in. At least one.
     pub listeners: Vec<Listener>,
-    /// `[next_hop]`: where mail goes on to. Required.
-    pub next_hop: NextHop,
+    /// `[next_hop]`: where mail goes on to. Required unless every listener is a milter.
+    pub next_hop: Option<NextHop>,
     /// `[http] address`: health, metrics and keys. Without it there is no such listener.
     pub http: Option<SocketAddr>,
     /// `[stamp] key`: the Ed25519 key of `X-Kenin-Verdict`. Without it that field is not written.
@@ -59,15 +60,45 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Listener {
     /// `address`: where to listen.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// `mode`: the place in the mail's way.
     pub mode: ListenerMode,
+    /// `socket_mode`: permissions of a UNIX socket. Default 0660.
+    pub socket_mode: u32,
     /// `trusted_peers`: who may send XFORWARD. Default: loopback.
     pub trusted_peers: Vec<Network>,
     /// `bare_newline`: what to do with a CR or LF alone. Default `reject`.
     pub bare_newline: BareNewline,
     /// `tls`: offers STARTTLS with this certificate.
     pub tls: Option<Tls>,
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// A TCP address and port.
+    Tcp(SocketAddr),
+    /// The path of a UNIX socket.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// The TCP address, if it is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// The certificate of a listener.
@@ -124,6 +155,8 @@ pub enum ListenerMode {
     BeforeQueue,
     /// `content_filter`: after the MTA's queue.
     AfterQueue,
+    /// `smtpd_milters`: beside the MTA, which keeps the mail.
+    Milter,
 }
 
 /// What happens to a message with a CR or LF that stands alone.
@@ -264,10 +297,15 @@ impl Config {
             .hostname
             .ok_or_else(|| missing("hostname", "hostname = \"gw.example.jp\""))?
             .0;
-        let address = raw
-            .next_hop
-            .address
-            .ok_or_else(|| missing("address in [next_hop]", "address = \"127.0.0.1:10026\""))?;
+        let relays = |one: &RawListener| one.mode != ListenerMode::Milter;
+        if raw.next_hop.address.is_none()
+            && (raw.listener.is_empty() || raw.listener.iter().any(relays))
+        {
+            return Err(missing(
+                "address in [next_hop]",
+                "address = \"127.0.0.1:10026\"",
+            ));
+        }
         if raw.listener.is_empty() {
             return Err(missing(
                 "[[listener]]",
@@ -278,9 +316,14 @@ impl Config {
             certificate: dir.join(tls.certificate),
             key: dir.join(tls.key),
         };
+        let unfit = raw.listener.iter().position(|one| {
+            !relays(one)
+                && (one.trusted_peers.is_some() || one.bare_newline.is_some() || one.tls.is_some())
+        });
         let listeners = raw.listener.into_iter().map(|one| Listener {
             address: one.address.0,
             mode: one.mode,
+            socket_mode: one.socket_mode.map_or(DEFAULT_SOCKET_MODE, |mode| mode.0),
             trusted_peers: one.trusted_peers.map_or_else(loopback, |peers| {
                 peers.into_iter().map(|peer| peer.0).collect()
             }),
@@ -297,12 +340,12 @@ impl Config {
             store: state_dir.join(raw.store.path.unwrap_or_else(|| "kenin.sqlite".to_owned())),
             state_dir,
             listeners: listeners.collect(),
-            next_hop: NextHop {
+            next_hop: raw.next_hop.address.map(|address| NextHop {
                 address: address.0,
                 tls: raw.next_hop.tls.unwrap_or(TlsLevel::None),
                 ca: raw.next_hop.ca.map(|ca| dir.join(ca)),
                 name: raw.next_hop.name,
-            },
+            }),
             http: raw.http.address.map(|endpoint| endpoint.0),
             stamp_key: raw.stamp.key.map(|key| dir.join(key)),
             limits: Limits {
@@ -326,42 +369,46 @@ impl Config {
             asked: Vec::new(),
             sources,
         };
+        if let Some(index) = unfit {
+            let text = "trusted_peers, bare_newline and tls are for SMTP, not for a milter";
+            return Err(config.mistake(&format!("listener.{index}.mode"), text));
+        }
         config.coherent().map(|()| config)
     }
 
     /// What no single value can get wrong.
     fn coherent(&self) -> Result<(), ConfigError> {
         for (index, one) in self.listeners.iter().enumerate() {
-            let before = self.listeners.iter().take(index);
+            let mut before = self.listeners.iter().take(index);
             let key = format!("listener.{index}.address");
-            if one.address.port() != 0 && before.into_iter().any(|b| b.address == one.address) {
+            let tcp = one.address.tcp();
+            if tcp.is_none_or(|tcp| tcp.port() != 0) && before.any(|b| b.address == one.address) {
                 return Err(self.mistake(&key, format!("{} is listened on twice", one.address)));
             }
-            if reaches(&self.next_hop.address, one.address) {
+            let Some(tcp) = tcp else {
+                if one.mode != ListenerMode::Milter {
+                    let text = "mail comes over a UNIX socket only with mode = \"milter\"";
+                    return Err(self.mistake(&key, text));
+                }
+                continue;
+            };
+            if self
+                .next_hop
+                .as_ref()
+                .is_some_and(|next| reaches(&next.address, tcp))
+            {
                 let text = "mail would go round: the next hop is this listener";
                 return Err(self.mistake(&key, text));
             }
-            let same_port = |http: &SocketAddr| http.port() == one.address.port();
-            if self
-                .http
-                .filter(same_port)
-                .is_some_and(|http| http.port() != 0 && overlap(http.ip(), one.address.ip()))
-            {
+            let taken = |http: SocketAddr| {
+                http.port() == tcp.port() && http.port() != 0 && overlap(http.ip(), tcp.ip())
+            };
+            if self.http.is_some_and(taken) {
                 let text = format!("{} is a listener for mail already", one.address);
                 return Err(self.mistake("http.address", text));
             }
         }
-        let next = &self.next_hop;
-        if next.tls == TlsLevel::Required && next.name.is_none() {
-            let text = "tls = \"required\" needs the name in the next hop's certificate";
-            return Err(self
-                .mistake("next_hop.tls", text)
-                .hint("add name = \"mx.example.jp\""));
-        }
-        if next.tls != TlsLevel::Required && next.ca.is_some() {
-            let text = "ca has no effect unless tls = \"required\"";
-            return Err(self.mistake("next_hop.ca", text));
-        }
+        self.next_hop.as_ref().map_or(Ok(()), |n| self.sound(n))?;
         let limits = &self.limits;
         let bounds = [
             (
@@ -397,6 +444,21 @@ impl Config {
             }
         }
         self.known_level()
+    }
+
+    /// What one setting of the next hop needs of another.
+    fn sound(&self, next: &NextHop) -> Result<(), ConfigError> {
+        if next.tls == TlsLevel::Required && next.name.is_none() {
+            let text = "tls = \"required\" needs the name in the next hop's certificate";
+            return Err(self
+                .mistake("next_hop.tls", text)
+                .hint("add name = \"mx.example.jp\""));
+        }
+        if next.tls != TlsLevel::Required && next.ca.is_some() {
+            let text = "ca has no effect unless tls = \"required\"";
+            return Err(self.mistake("next_hop.ca", text));
+        }
+        Ok(())
     }
 
     /// A bare word that is no level would be taken for a module's name, and silence everything.
@@ -465,6 +527,7 @@ fn loopback() -> Vec<Network> {
 }
 
 const DEFAULT_FILE: &str = "/etc/kenin/kenin.toml";
+const DEFAULT_SOCKET_MODE: u32 = 0o660;
 const DEFAULT_STATE: &str = "/var/lib/kenin";
 const DEFAULT_MESSAGE_SIZE: u64 = 50 << 20;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(20);

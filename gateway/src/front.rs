@@ -1,26 +1,77 @@
-//! The configuration as the SMTP front end wants it: one settings object a listener, TLS files
-//! read. Never opens a socket.
+//! The configuration as the front ends want it: one settings object a listener, TLS files read. Never
+//! opens a socket.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use kenin_certstore::FileSet;
+use kenin_smtp_filter::milter::MilterConfig;
 use kenin_smtp_filter::server::{BareNewline, HopTls, Limits, NextHop, ServerConfig, Timeouts};
 use kenin_smtp_filter::tls;
 use rustls::pki_types::ServerName;
 
-use crate::config::{self, Config, ConfigError, Listener, TlsLevel};
+use crate::config::{self, Config, ConfigError, Listener, ListenerMode, TlsLevel};
+
+/// The settings of one listener's front end.
+#[derive(Clone, Debug)]
+pub enum Front {
+    /// SMTP, before or after a queue.
+    Smtp(Arc<ServerConfig>),
+    /// Milter.
+    Milter(Arc<MilterConfig>),
+}
+
+impl Front {
+    /// Those of an SMTP listener.
+    pub(crate) fn smtp(&self) -> Option<&Arc<ServerConfig>> {
+        match self {
+            Self::Smtp(server) => Some(server),
+            Self::Milter(_) => None,
+        }
+    }
+
+    /// Those of a milter listener.
+    pub(crate) fn milter(&self) -> Option<&Arc<MilterConfig>> {
+        match self {
+            Self::Milter(milter) => Some(milter),
+            Self::Smtp(_) => None,
+        }
+    }
+}
 
 /// One a listener, in order; the TLS files are added to those watched.
-pub(crate) fn servers(
-    config: &Config,
-    files: &mut FileSet,
-) -> Result<Vec<Arc<ServerConfig>>, ConfigError> {
-    let next_hop = next_hop(config, files)?;
+pub(crate) fn fronts(config: &Config, files: &mut FileSet) -> Result<Vec<Front>, ConfigError> {
+    let next_hop = match &config.next_hop {
+        Some(next) => Some(next_hop(config, next, files)?),
+        None => None,
+    };
     let listeners = config.listeners.iter().enumerate();
     listeners
-        .map(|(index, one)| server(config, index, one, &next_hop, files))
+        .map(|(index, one)| match (one.mode, &next_hop) {
+            (ListenerMode::Milter, _) => Ok(Front::Milter(milter(config))),
+            (_, Some(next_hop)) => server(config, index, one, next_hop, files).map(Front::Smtp),
+            (_, None) => Err(config.mistake(
+                &format!("listener.{index}.mode"),
+                "this listener needs a [next_hop]",
+            )),
+        })
         .collect()
+}
+
+fn milter(config: &Config) -> Arc<MilterConfig> {
+    Arc::new(MilterConfig {
+        temp_dir: config.temp_dir(),
+        limits: limits(config),
+        ..MilterConfig::default()
+    })
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        message_size: config.limits.message_size,
+        connections: config.limits.connections,
+        ..Limits::default()
+    }
 }
 
 fn server(
@@ -50,17 +101,16 @@ fn server(
         tls,
         next_hop: next_hop.clone(),
         temp_dir: config.temp_dir(),
-        limits: Limits {
-            message_size: config.limits.message_size,
-            connections: config.limits.connections,
-            ..Limits::default()
-        },
+        limits: limits(config),
         timeouts: Timeouts::default(),
     }))
 }
 
-fn next_hop(config: &Config, files: &mut FileSet) -> Result<NextHop, ConfigError> {
-    let next = &config.next_hop;
+fn next_hop(
+    config: &Config,
+    next: &config::NextHop,
+    files: &mut FileSet,
+) -> Result<NextHop, ConfigError> {
     let unusable = |error: tls::TlsError| config.mistake("next_hop.tls", error.to_string());
     // Without a name of its own the certificate must hold the host that is connected to.
     let host = next

@@ -16,7 +16,7 @@ mod lines;
 /// What the command line says about `kenin init postfix`.
 #[derive(Debug, Clone)]
 pub struct InitOptions {
-    /// Before-queue proxy or after-queue filter.
+    /// Before-queue proxy, after-queue filter, or milter.
     pub mode: Mode,
     /// Folder of the configuration (`/etc/kenin`).
     pub dir: PathBuf,
@@ -191,6 +191,12 @@ fn fill(template: &str, options: &InitOptions) -> String {
     let mode = match options.mode {
         Mode::BeforeQueue => "before-queue",
         Mode::AfterQueue => "after-queue",
+        Mode::Milter => "milter",
+    };
+    let route = if options.mode == Mode::Milter {
+        MILTER
+    } else {
+        RELAY
     };
     // A folder's name may hold what TOML would take for an escape.
     let state_dir = std::path::absolute(&options.state_dir).unwrap_or(options.state_dir.clone());
@@ -200,6 +206,7 @@ fn fill(template: &str, options: &InitOptions) -> String {
         .replace('\\', "\\\\")
         .replace('"', "\\\"");
     template
+        .replace("{route}", route.trim_end())
         .replace("{hostname}", &options.hostname)
         .replace("{state_dir}", &state_dir)
         .replace("{listen}", &options.listen.to_string())
@@ -209,6 +216,8 @@ fn fill(template: &str, options: &InitOptions) -> String {
 }
 
 const KENIN: &str = include_str!("init/kenin.toml");
+const RELAY: &str = include_str!("init/relay.toml");
+const MILTER: &str = include_str!("init/milter.toml");
 const TRUST: &str = include_str!("init/trust.toml");
 const MAIL: &str = include_str!("init/mail.toml");
 

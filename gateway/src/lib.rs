@@ -11,7 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod exit;
-mod front;
+pub mod front;
 pub mod http;
 pub mod init;
 mod log;

@@ -170,7 +170,7 @@ fn unchangeable(old: &Config, new: &Config) -> Vec<&'static str> {
         config
             .listeners
             .iter()
-            .map(|listener| listener.address)
+            .map(|listener| listener.address.clone())
             .collect()
     };
     let changed = [

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kenin_certstore::{Store, StoreError};
-use kenin_smtp_filter::server::{self, ConfigSource, ServerConfig};
+use kenin_smtp_filter::milter::{self, MilterSource};
+use kenin_smtp_filter::server::{self, ConfigSource};
 use kenin_sys::Inherited;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -20,8 +21,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigError, LogFormat};
+use crate::config::{Config, ConfigError, ListenAddress, Listener, LogFormat};
 use crate::exit::Exit;
+use crate::front::Front;
 use crate::pipeline::Pipeline;
 use crate::reload::Reloader;
 use crate::snapshot::{Snapshot, make_folders};
@@ -85,13 +87,13 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Gateway {
     /// Addresses really bound, one a `[[listener]]`, in order (port 0 is resolved).
-    pub smtp: Vec<SocketAddr>,
+    pub mail: Vec<ListenAddress>,
     /// Address of the metrics and health listener, if any.
     pub http: Option<SocketAddr>,
     reloader: Arc<Reloader>,
     store: Store,
     stop: watch::Sender<bool>,
-    mail: JoinSet<std::io::Result<()>>,
+    listeners: JoinSet<std::io::Result<()>>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -115,33 +117,49 @@ impl Gateway {
         let mut inherited = kenin_sys::inherited();
         let mut listeners = Vec::new();
         for one in &config.listeners {
-            listeners.push(bind(one.address, &mut inherited)?);
+            listeners.push(open(one, &mut inherited)?);
         }
         let http_listener = match config.http {
             Some(address) => Some(bind(address, &mut inherited)?),
             None => None,
         };
-        let local = |listener: &TcpListener| {
-            listener
-                .local_addr()
-                .map_err(|error| StartError::Unavailable(error.to_string()))
-        };
-        let smtp = listeners.iter().map(local).collect::<Result<Vec<_>, _>>()?;
+        let mail = listeners
+            .iter()
+            .map(Opened::address)
+            .collect::<Result<Vec<_>, _>>()?;
         let http = http_listener.as_ref().map(local).transpose()?;
 
         let (stop, stopping) = watch::channel(false);
         let filter = Arc::new(Pipeline::new(Arc::clone(&snapshots), Some(store.clone())));
-        let mut mail = JoinSet::new();
-        let servers = snapshots.load().servers.clone();
-        for (index, (listener, first)) in listeners.into_iter().zip(servers).enumerate() {
-            let address = config.listeners.get(index).map(|one| one.address);
-            let source = source(Arc::clone(&snapshots), index, address, first);
-            mail.spawn(server::serve(
-                listener,
-                source,
-                filter.clone(),
-                stopping.clone(),
-            ));
+        let mut tasks = JoinSet::new();
+        let fronts = snapshots.load().fronts.clone();
+        for (index, (opened, first)) in listeners.into_iter().zip(fronts).enumerate() {
+            let address = config.listeners.get(index).map(|one| one.address.clone());
+            let place = Place {
+                snapshots: Arc::clone(&snapshots),
+                index,
+                address,
+            };
+            let (filter, stopping) = (filter.clone(), stopping.clone());
+            match (first, opened) {
+                (Front::Smtp(first), Opened::Tcp(listener)) => {
+                    let source: ConfigSource = place.source(Front::smtp, first);
+                    tasks.spawn(server::serve(listener, source, filter, stopping));
+                }
+                (Front::Milter(first), opened) => {
+                    let listener = match opened {
+                        Opened::Tcp(listener) => milter::Listener::from(listener),
+                        Opened::Unix(listener, _) => listener,
+                    };
+                    let source: MilterSource = place.source(Front::milter, first);
+                    tasks.spawn(milter::serve(listener, source, filter, stopping));
+                }
+                // Refused where the configuration is read.
+                (Front::Smtp(_), Opened::Unix(..)) => {
+                    let text = "SMTP does not come over a UNIX socket".to_owned();
+                    return Err(StartError::Unavailable(text));
+                }
+            }
         }
         let reloader = Arc::new(Reloader::new(Arc::clone(&snapshots), Some(store.clone())));
         let mut others = vec![
@@ -165,12 +183,12 @@ impl Gateway {
             }));
         }
         Ok(Self {
-            smtp,
+            mail,
             http,
             reloader,
             store,
             stop,
-            mail,
+            listeners: tasks,
             others,
         })
     }
@@ -182,7 +200,7 @@ impl Gateway {
 
     /// Resolves when a listener for mail failed for good.
     pub async fn failed(&mut self) -> StartError {
-        let why = match self.mail.join_next().await {
+        let why = match self.listeners.join_next().await {
             Some(Ok(Err(error))) => error.to_string(),
             Some(Err(error)) => error.to_string(),
             Some(Ok(Ok(()))) | None => "it ended".to_owned(),
@@ -194,7 +212,7 @@ impl Gateway {
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         // The front end keeps its own, shorter deadline; this one only guards against a bug.
-        let drained = async { while self.mail.join_next().await.is_some() {} };
+        let drained = async { while self.listeners.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             error!("sessions did not end in time");
         }
@@ -211,7 +229,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
     let mut gateway = Gateway::start(config).await?;
-    for address in &gateway.smtp {
+    for address in &gateway.mail {
         info!(%address, "listening for mail");
     }
     if let Some(address) = gateway.http {
@@ -276,6 +294,39 @@ async fn open_store(config: &Config) -> Result<Store, StartError> {
         })
 }
 
+/// A socket for mail.
+enum Opened {
+    Tcp(TcpListener),
+    Unix(milter::Listener, PathBuf),
+}
+
+impl Opened {
+    fn address(&self) -> Result<ListenAddress, StartError> {
+        match self {
+            Self::Tcp(listener) => local(listener).map(ListenAddress::Tcp),
+            Self::Unix(_, path) => Ok(ListenAddress::Unix(path.clone())),
+        }
+    }
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener
+        .local_addr()
+        .map_err(|error| StartError::Unavailable(error.to_string()))
+}
+
+fn open(listener: &Listener, inherited: &mut Vec<Inherited>) -> Result<Opened, StartError> {
+    match &listener.address {
+        ListenAddress::Tcp(address) => bind(*address, inherited).map(Opened::Tcp),
+        ListenAddress::Unix(path) => milter::Listener::unix(path, listener.socket_mode)
+            .map(|opened| Opened::Unix(opened, path.clone()))
+            .map_err(|error| {
+                let address = &listener.address;
+                StartError::Unavailable(format!("cannot listen on {address}: {error}"))
+            }),
+    }
+}
+
 /// Takes the socket that the service manager opened for this address, or opens one.
 fn bind(address: SocketAddr, inherited: &mut Vec<Inherited>) -> Result<TcpListener, StartError> {
     let ours = |one: &Inherited| {
@@ -295,24 +346,35 @@ fn bind(address: SocketAddr, inherited: &mut Vec<Inherited>) -> Result<TcpListen
         .map_err(|error| StartError::Unavailable(format!("cannot listen on {address}: {error}")))
 }
 
-/// New sessions get the settings that the snapshot of their time has for their listener: the one of
-/// its address, wherever a reload has put it in the file.
-fn source(
+/// A listener that was opened at the start, in whatever snapshot is in force.
+struct Place {
     snapshots: Arc<ArcSwap<Snapshot>>,
     index: usize,
-    address: Option<SocketAddr>,
-    first: Arc<ServerConfig>,
-) -> ConfigSource {
-    Arc::new(move || {
-        let snapshot = snapshots.load();
-        let listeners = &snapshot.config.listeners;
-        let is_it = |place: &usize| listeners.get(*place).map(|one| one.address) == address;
-        // Its own place first: several may leave their port open.
-        let mut places = std::iter::once(index).chain(0..listeners.len());
-        let server = places.find(is_it).and_then(|at| snapshot.servers.get(at));
-        // A listener that a reload took out of the file serves on as it was until the restart.
-        Arc::clone(server.unwrap_or(&first))
-    })
+    address: Option<ListenAddress>,
+}
+
+impl Place {
+    /// New sessions get the settings that the snapshot of their time has for their listener: the one
+    /// of its address, wherever a reload has put it in the file.
+    fn source<T: Send + Sync + 'static>(
+        self,
+        kind: fn(&Front) -> Option<&Arc<T>>,
+        first: Arc<T>,
+    ) -> Arc<dyn Fn() -> Arc<T> + Send + Sync> {
+        Arc::new(move || {
+            let snapshot = self.snapshots.load();
+            let listeners = &snapshot.config.listeners;
+            let is_it = |place: &usize| {
+                listeners.get(*place).map(|one| &one.address) == self.address.as_ref()
+            };
+            // Its own place first: several may leave their port open.
+            let mut places = std::iter::once(self.index).chain(0..listeners.len());
+            let front = places.find(is_it).and_then(|at| snapshot.fronts.get(at));
+            // A listener that a reload took out of the file, or gave another mode, serves on as it was
+            // until the restart.
+            Arc::clone(front.and_then(kind).unwrap_or(&first))
+        })
+    }
 }
 
 async fn housekeeping(mut stopping: watch::Receiver<bool>) {

@@ -15,11 +15,10 @@ use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy};
-use kenin_smtp_filter::server::ServerConfig;
 use tracing::warn;
 
 use crate::config::{Config, ConfigError, Place};
-use crate::front;
+use crate::front::{self, Front};
 
 /// Settings, trust, mail rules, what is known, and the key of the stamp.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ pub struct Snapshot {
     /// The state that files and store were in, or an earlier one.
     pub state: State,
     /// What the front end needs to know, one a listener.
-    pub servers: Vec<Arc<ServerConfig>>,
+    pub fronts: Vec<Front>,
 }
 
 /// The state of everything that is watched.
@@ -71,7 +70,7 @@ pub struct Parts {
     seen: Fingerprint,
     loaded: kenin_certstore::Loaded,
     revision: Digester,
-    servers: Vec<Arc<ServerConfig>>,
+    fronts: Vec<Front>,
 }
 
 impl Snapshot {
@@ -194,7 +193,7 @@ impl Parts {
             }
             None => (None, None),
         };
-        let servers = front::servers(&config, &mut files)?;
+        let fronts = front::fronts(&config, &mut files)?;
         let seen = files.first_fingerprint();
         let loaded = files.load().map_err(blame)?;
         for anchor in trust.anchors() {
@@ -217,7 +216,7 @@ impl Parts {
             seen,
             loaded,
             revision,
-            servers,
+            fronts,
         })
     }
 
@@ -272,7 +271,7 @@ impl Parts {
                 files: self.seen,
                 store: 0,
             },
-            servers: self.servers,
+            fronts: self.fronts,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! 200 signed mails of every kind that `openssl cms` makes through Postfix and Kenin, as proxy before
-//! the queue and as filter after it, set up by the very lines that `kenin init postfix` prints: no
+//! the queue, as filter after it and as milter, set up by the very lines that `kenin init postfix`
+//! prints: no
 //! signed byte changes, OpenSSL accepts what is delivered, and the DKIM signature that opendkim made
 //! before still holds.
 
@@ -101,6 +102,11 @@ fn before_the_queue() {
 #[test]
 fn after_the_queue() {
     through("after-queue");
+}
+
+#[test]
+fn shown_by_milter() {
+    through("milter");
 }
 
 #[test]

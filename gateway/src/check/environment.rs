@@ -10,7 +10,7 @@ use std::time::Duration;
 use kenin_pki::name::Name;
 
 use super::{Finding, warning};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, ListenAddress};
 use crate::pipeline::{now, unix_time};
 use crate::snapshot::Snapshot;
 
@@ -58,8 +58,22 @@ pub(super) fn machine(config: &Config, findings: &mut Vec<Finding>) {
     let mail = config
         .listeners
         .iter()
-        .map(|listener| listener.address)
-        .zip(keys);
+        .zip(keys)
+        .filter_map(|(listener, key)| Some((listener.address.tcp()?, key)));
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let ListenAddress::Unix(path) = &listener.address else {
+            continue;
+        };
+        let folder = path.parent().unwrap_or(path);
+        if !folder.is_dir() {
+            let text = format!(
+                "{} is no folder: the socket cannot be made there",
+                folder.display()
+            );
+            let key = format!("listener.{index}.address");
+            findings.push(config.mistake(&key, text).into());
+        }
+    }
     for (address, key) in mail.chain(config.http.map(|http| (http, "http.address".to_owned()))) {
         match TcpListener::bind(address) {
             Ok(_) => {}
@@ -97,8 +111,10 @@ pub(super) fn machine(config: &Config, findings: &mut Vec<Finding>) {
         let hint = format!("chown {} {}", state_of.uid(), key.display());
         findings.push(warning(config.mistake("stamp.key", text).hint(hint)));
     }
-    if !reachable(&config.next_hop.address) {
-        let text = format!("nobody answers at {}", config.next_hop.address);
+    if let Some(next) = &config.next_hop
+        && !reachable(&next.address)
+    {
+        let text = format!("nobody answers at {}", next.address);
         findings.push(warning(config.mistake("next_hop.address", text)));
     }
 }

@@ -32,7 +32,11 @@ pub(super) fn settings(config: &Config, findings: &mut Vec<Finding>) {
                     .any(|network| network.contains(address))
             })
         });
-        if everybody && !listener.address.ip().is_loopback() {
+        let outside = listener
+            .address
+            .tcp()
+            .is_some_and(|tcp| !tcp.ip().is_loopback());
+        if everybody && outside {
             let key = format!("listener.{index}.trusted_peers");
             let text = "strangers may say with XFORWARD that they are somebody else";
             findings.push(warning(config.mistake(&key, text)));

@@ -141,7 +141,7 @@ pub struct Init {
     /// Address the gateway listens on for mail
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10025")]
     pub listen: std::net::SocketAddr,
-    /// Address mail is handed on to
+    /// Address mail is handed on to; a milter hands nothing on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10026")]
     pub next_hop: std::net::SocketAddr,
     /// Address of the health and metrics listener
@@ -172,6 +172,8 @@ pub enum Mode {
     BeforeQueue,
     /// `content_filter`: after Postfix took it
     AfterQueue,
+    /// `smtpd_milters`: Postfix shows the mail and keeps it
+    Milter,
 }
 
 /// `kenin run`.

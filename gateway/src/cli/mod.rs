@@ -94,6 +94,7 @@ fn init(options: &arguments::Init) -> Result<Exit, Failure> {
     let mode = match options.mode {
         Mode::BeforeQueue => crate::init::Mode::BeforeQueue,
         Mode::AfterQueue => crate::init::Mode::AfterQueue,
+        Mode::Milter => crate::init::Mode::Milter,
     };
     let hostname = match &options.hostname {
         Some(name) => name.clone(),

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::value::{Endpoint, HostName, HostPort, Peers, Period, Size};
+use super::value::{Endpoint, FileMode, HostName, HostPort, Peers, Period, Size, Socket};
 use super::{BareNewline, ListenerMode, LogAddresses, LogFormat, TlsLevel};
 
 #[derive(Debug, Default, Deserialize)]
@@ -33,8 +33,9 @@ pub(super) struct Raw {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawListener {
-    pub(super) address: Endpoint,
+    pub(super) address: Socket,
     pub(super) mode: ListenerMode,
+    pub(super) socket_mode: Option<FileMode>,
     pub(super) trusted_peers: Option<Vec<Peers>>,
     pub(super) bare_newline: Option<BareNewline>,
     pub(super) tls: Option<RawTls>,

@@ -30,7 +30,7 @@ fn fills_in_the_defaults() {
     assert_eq!(config.trust_file(), Path::new("/etc/kenin/trust.toml"));
     assert_eq!(config.limits.message_size, 52_428_800);
     assert_eq!(config.limits.deadline, Duration::from_secs(20));
-    assert_eq!(config.next_hop.tls, TlsLevel::None);
+    assert_eq!(config.next_hop.as_ref().unwrap().tls, TlsLevel::None);
     let listener = &config.listeners[0];
     assert_eq!(listener.bare_newline, BareNewline::Reject);
     assert!(
@@ -198,7 +198,8 @@ fn a_mistake_in_a_listener_is_told_in_the_file_it_stands_in() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (dir.path().join("kenin.toml"), dir.path().join("more.toml"));
     std::fs::write(&one, GOOD).unwrap();
-    let first = Config::load(std::slice::from_ref(&one)).unwrap().listeners[0].address;
+    let config = Config::load(std::slice::from_ref(&one)).unwrap();
+    let first = &config.listeners[0].address;
     let text = format!("\n[[listener]]\naddress = \"{first}\"\nmode = \"before-queue\"\n");
     std::fs::write(&two, text).unwrap();
     let text = Config::load(&[one.clone(), two.clone()])
@@ -216,6 +217,52 @@ fn a_mistake_in_a_listener_is_told_in_the_file_it_stands_in() {
     assert!(told("listener.0.address").starts_with(&format!("{}:", one.display())));
     assert!(told("listener.1.mode").starts_with(&format!("{}:4:8: ", two.display())));
     assert!(told("listener.1.trusted_peers").starts_with(&format!("{}:2:1: ", two.display())));
+}
+
+#[test]
+fn a_milter_needs_no_next_hop_and_takes_no_smtp_settings() {
+    let milter = "hostname = \"a.b\"\n[[listener]]\naddress = \"unix:/run/kenin/milter\"\n\
+                  mode = \"milter\"\n";
+    let config = parse(milter).unwrap();
+    assert!(config.next_hop.is_none());
+    let listener = &config.listeners[0];
+    let path = ListenAddress::Unix("/run/kenin/milter".into());
+    assert_eq!((&listener.address, listener.socket_mode), (&path, 0o660));
+    let config = parse(&format!("{milter}socket_mode = \"0666\"\n")).unwrap();
+    assert_eq!(config.listeners[0].socket_mode, 0o666);
+    for (text, place, part) in [
+        (
+            milter.replace("\"milter\"", "\"after-queue\""),
+            ":",
+            "[next_hop] is missing",
+        ),
+        (
+            format!("{milter}bare_newline = \"reject\"\n"),
+            ":4:8: ",
+            "not for a milter",
+        ),
+        (
+            format!("{milter}socket_mode = \"rw\"\n"),
+            ":5:15: ",
+            "is no mode",
+        ),
+        (
+            format!(
+                "{milter}[[listener]]\naddress = \"local:/run/kenin/milter\"\nmode = \"milter\"\n"
+            ),
+            ":6:11: ",
+            "listened on twice",
+        ),
+        (
+            GOOD.replace("127.0.0.1:10025", "unix:/run/kenin/smtp"),
+            ":4:11: ",
+            "only with mode = \"milter\"",
+        ),
+    ] {
+        let error = wrong(&text);
+        assert!(error.contains(place), "{error} should be at {place}");
+        assert!(error.contains(part), "{error} should say {part}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::ListenAddress;
 use kenin_smtp_filter::Network;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
@@ -24,6 +25,15 @@ pub(super) struct Peers(pub(super) Network);
 /// An address and port: `127.0.0.1:10025`, `[::1]:25`, `localhost:10026`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Endpoint(pub(super) SocketAddr);
+
+/// Where a listener listens: an [`Endpoint`], or a socket as MTAs write it: `inet:127.0.0.1:8891`
+/// (Postfix), `inet:8891@127.0.0.1` (Sendmail, libmilter), `unix:/run/kenin/milter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Socket(pub(super) ListenAddress);
+
+/// Permissions of a socket's file, in octal as `chmod` takes them: `"0660"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileMode(pub(super) u32);
 
 /// A host (name or address) and port: `mx.example.jp:25`, `[::1]:25`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +102,45 @@ impl FromStr for Endpoint {
         literal.parse().map(Self).map_err(|_| {
             format!("\"{text}\" is no address with port; write for example \"127.0.0.1:10025\"")
         })
+    }
+}
+
+impl FromStr for Socket {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text
+            .strip_prefix("unix:")
+            .or_else(|| text.strip_prefix("local:"))
+        {
+            return if path.starts_with('/') {
+                Ok(Self(ListenAddress::Unix(path.into())))
+            } else {
+                Err(format!("\"{path}\" is no absolute path of a socket"))
+            };
+        }
+        let endpoint = match text.strip_prefix("inet:") {
+            Some(rest) => match rest.split_once('@') {
+                Some((port, host)) => format!("{host}:{port}"),
+                None => rest.to_owned(),
+            },
+            None => text.to_owned(),
+        };
+        let endpoint: Endpoint = endpoint.parse()?;
+        Ok(Self(ListenAddress::Tcp(endpoint.0)))
+    }
+}
+
+impl FromStr for FileMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mode = u32::from_str_radix(text, 8).ok();
+        // Everybody who may write to it may show mail to Kenin, which harms nobody; setuid and the
+        // like make no sense.
+        mode.filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600)
+            .map(Self)
+            .ok_or_else(|| format!("\"{text}\" is no mode; write for example \"0660\""))
     }
 }
 
@@ -166,6 +215,22 @@ impl<'de> Deserialize<'de> for Endpoint {
     }
 }
 
+impl<'de> Deserialize<'de> for Socket {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_str(Text("an address with port, or unix:/path", false))
+            .and_then(parsed)
+    }
+}
+
+impl<'de> Deserialize<'de> for FileMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_str(Text("a mode in quotes, for example \"0660\"", false))
+            .and_then(parsed)
+    }
+}
+
 impl<'de> Deserialize<'de> for HostPort {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer
@@ -230,6 +295,38 @@ fn split(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_sockets_in_both_spellings() {
+        let tcp = |text: &str| Ok(Socket(ListenAddress::Tcp(text.parse().unwrap())));
+        for text in [
+            "127.0.0.1:8891",
+            "inet:127.0.0.1:8891",
+            "inet:8891@127.0.0.1",
+            "inet:localhost:8891",
+            "inet:8891@localhost",
+        ] {
+            assert_eq!(text.parse(), tcp("127.0.0.1:8891"), "{text}");
+        }
+        assert_eq!("inet:8891@[::1]".parse(), tcp("[::1]:8891"));
+        for text in ["unix:/run/k/milter", "local:/run/k/milter"] {
+            let path = ListenAddress::Unix("/run/k/milter".into());
+            assert_eq!(text.parse(), Ok(Socket(path)), "{text}");
+        }
+        for wrong in [
+            "unix:milter",
+            "inet:8891",
+            "inet:8891@",
+            "/run/milter",
+            "unix:",
+        ] {
+            assert!(wrong.parse::<Socket>().is_err(), "{wrong}");
+        }
+        assert_eq!("0660".parse(), Ok(FileMode(0o660)));
+        for wrong in ["", "rw", "0999", "04755", "0444"] {
+            assert!(wrong.parse::<FileMode>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn reads_sizes_and_durations_in_words() {

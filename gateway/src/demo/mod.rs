@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Paint;
 use crate::cli::arguments::{Demo, Format};
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::exit::{Exit, Failure};
 use crate::run::Gateway;
 
@@ -141,9 +141,9 @@ impl World {
             .await
             .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
         let smtp = gateway
-            .smtp
+            .mail
             .first()
-            .copied()
+            .and_then(ListenAddress::tcp)
             .ok_or_else(|| broken("no listener"))?;
         Ok(Self {
             cast,

@@ -15,6 +15,7 @@ pub(super) fn postfix(options: &InitOptions) -> String {
     match options.mode {
         Mode::BeforeQueue => before_queue(options),
         Mode::AfterQueue => after_queue(options),
+        Mode::Milter => milter(options),
     }
 }
 
@@ -30,6 +31,10 @@ pub(super) fn notes(options: &InitOptions) -> String {
         Mode::AfterQueue => {
             "Milters stay with the first smtpd; the second one skips them. Let mail.toml refuse\n\
              nothing here: Postfix has accepted the mail already and would have to bounce it.\n"
+        }
+        Mode::Milter => {
+            "Milters are asked in the order of smtpd_milters. One that signs (OpenDKIM for mail that goes\n\
+             out) belongs behind Kenin; one that only verifies may stand before it.\n"
         }
     };
     format!(
@@ -62,6 +67,31 @@ fn before_queue(options: &InitOptions) -> String {
     options_of(&mut text, &format!("{again}/inet"), &own, options);
     text.push_str(TAIL);
     text
+}
+
+fn milter(options: &InitOptions) -> String {
+    let listen = options.listen;
+    let socket = format!("inet:{}:{}", bare(listen), listen.port());
+    let mut text = String::from(HEAD);
+    text.push_str(&format!(
+        "# Postfix shows each mail to Kenin before it takes it. While Kenin does not answer, mail waits\n\
+         # with its sender: let through unseen it would arrive with whatever stamps it came with.\n\
+         case \"$(postconf -h smtpd_milters)\" in\n\
+         *'{socket}'*) ;;\n\
+         *) postconf -e \"smtpd_milters=$(postconf -h smtpd_milters) {{ {socket}, default_action=tempfail }}\" ;;\n\
+         esac\n\
+         postconf -e 'milter_protocol=6'\n"
+    ));
+    text.push_str(TAIL);
+    text
+}
+
+/// A host as Postfix writes it in a socket.
+fn bare(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
 }
 
 fn after_queue(options: &InitOptions) -> String {

@@ -14,7 +14,7 @@ fn options(dir: &Path, mode: Mode) -> InitOptions {
 #[test]
 fn writes_a_configuration_that_the_program_takes() {
     let dir = tempfile::tempdir().unwrap();
-    for mode in [Mode::BeforeQueue, Mode::AfterQueue] {
+    for mode in [Mode::BeforeQueue, Mode::AfterQueue, Mode::Milter] {
         let options = InitOptions {
             force: true,
             ..options(dir.path(), mode)
@@ -24,8 +24,10 @@ fn writes_a_configuration_that_the_program_takes() {
         let config = Config::load(&[options.dir.join("kenin.toml")]).unwrap();
         assert_eq!(config.authserv_id, "smime.gw.example.jp");
         assert_eq!(config.listeners[0].mode, mode);
-        assert_eq!(config.listeners[0].address, options.listen);
-        assert_eq!(config.next_hop.address, options.reinject.to_string());
+        assert_eq!(config.listeners[0].address.tcp(), Some(options.listen));
+        let next_hop = config.next_hop.map(|next| next.address);
+        let wanted = (mode != Mode::Milter).then(|| options.reinject.to_string());
+        assert_eq!(next_hop, wanted);
         assert_eq!(config.state_dir, dir.path().join("state"));
         for name in ["anchors", "intermediates", "crls"] {
             assert!(options.dir.join(name).is_dir());
@@ -99,10 +101,21 @@ fn before_queue_lines_name_the_proxy_and_its_time_out() {
 /// Whatever is printed is a comment, or a command whose arguments no shell changes.
 #[test]
 fn every_line_is_safe_for_a_shell() {
-    for mode in [Mode::BeforeQueue, Mode::AfterQueue] {
+    for mode in [Mode::BeforeQueue, Mode::AfterQueue, Mode::Milter] {
         let mut options = InitOptions::new(mode, "gw.example.jp");
         options.reinject = "[::1]:10026".parse().unwrap();
-        for line in lines::postfix(&options).lines().filter(|l| !l.is_empty()) {
+        let text = lines::postfix(&options);
+        // One command asks Postfix what it has, so that nothing of it is lost.
+        let asks = text.find("case ").zip(text.find("esac\n"));
+        let (asking, text) = match asks {
+            Some((from, to)) => {
+                let (before, after) = (&text[..from], &text[to + 5..]);
+                (text[from..to].to_owned(), format!("{before}{after}"))
+            }
+            None => (String::new(), text),
+        };
+        assert_eq!(mode == Mode::Milter, !asking.is_empty());
+        for line in text.lines().filter(|l| !l.is_empty()) {
             let plain = line.starts_with("# ") || line == "postfix reload";
             let quoted = line.starts_with("postconf -")
                 && line.matches('\'').count() == 2
@@ -110,4 +123,16 @@ fn every_line_is_safe_for_a_shell() {
             assert!(plain || quoted, "{line}");
         }
     }
+}
+
+#[test]
+fn milters_that_are_there_stay() {
+    let mut options = InitOptions::new(Mode::Milter, "gw.example.jp");
+    options.listen = "[::1]:10025".parse().unwrap();
+    let text = lines::postfix(&options);
+    let asking = "case \"$(postconf -h smtpd_milters)\" in\n\
+                  *'inet:[::1]:10025'*) ;;\n\
+                  *) postconf -e \"smtpd_milters=$(postconf -h smtpd_milters) \
+                  { inet:[::1]:10025, default_action=tempfail }\" ;;\nesac\n";
+    assert!(text.contains(asking), "{text}");
 }

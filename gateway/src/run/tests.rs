@@ -33,7 +33,7 @@ async fn a_started_gateway_answers_and_stops() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(config(dir.path())).await.unwrap();
     let http = gateway.http.unwrap();
-    assert_ne!(gateway.smtp[0].port(), 0);
+    assert_ne!(gateway.mail[0].tcp().unwrap().port(), 0);
 
     let (head, body) = get(http, "/livez").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -75,7 +75,7 @@ async fn a_port_in_use_and_a_bad_policy_stop_the_start() {
     let good = config(dir.path());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut busy = good.clone();
-    busy.listeners[0].address = taken.local_addr().unwrap();
+    busy.listeners[0].address = ListenAddress::Tcp(taken.local_addr().unwrap());
     let error = Gateway::start(busy).await.err().unwrap();
     assert!(matches!(error, StartError::Unavailable(_)), "{error}");
     assert!(
@@ -95,19 +95,23 @@ async fn a_listener_keeps_its_own_settings_when_a_reload_reorders_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = config(dir.path());
     let mut inner = settings.listeners[0].clone();
-    inner.address = SocketAddr::from(([127, 0, 0, 2], 0));
+    inner.address = ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 2], 0)));
     inner.trusted_peers = vec!["192.0.2.0/24".parse().unwrap()];
     settings.listeners.push(inner);
-    let addresses: Vec<_> = settings.listeners.iter().map(|one| one.address).collect();
+    let addresses: Vec<_> = settings
+        .listeners
+        .iter()
+        .map(|one| one.address.clone())
+        .collect();
     let build = async |config: &Config| {
         Snapshot::build(Arc::new(config.clone()), None)
             .await
             .unwrap()
     };
     let snapshots = Arc::new(ArcSwap::from_pointee(build(&settings).await));
-    let first = snapshots.load().servers.clone();
+    let first = snapshots.load().fronts.clone();
     let stranger = "192.0.2.1".parse().unwrap();
-    let trusts = |server: &ServerConfig| {
+    let trusts = |server: &server::ServerConfig| {
         server
             .trusted_peers
             .iter()
@@ -115,12 +119,12 @@ async fn a_listener_keeps_its_own_settings_when_a_reload_reorders_them() {
     };
     let sources: Vec<ConfigSource> = (0..2)
         .map(|at| {
-            source(
-                Arc::clone(&snapshots),
-                at,
-                Some(addresses[at]),
-                first[at].clone(),
-            )
+            Place {
+                snapshots: Arc::clone(&snapshots),
+                index: at,
+                address: Some(addresses[at].clone()),
+            }
+            .source(Front::smtp, first[at].smtp().unwrap().clone())
         })
         .collect();
     let trusted = || [trusts(&sources[0]()), trusts(&sources[1]())];
