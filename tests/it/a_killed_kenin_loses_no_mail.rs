@@ -25,6 +25,11 @@ fn after_the_queue() {
 }
 
 #[test]
+fn beside_the_queue() {
+    balanced("milter", 0x6b65_6e6b);
+}
+
+#[test]
 fn before_the_queue() {
     balanced("before-queue", 0x6b65_6e6a);
 }

@@ -94,8 +94,8 @@ pub fn run_plan(plan: &Plan) -> Account {
     run_plan_in(plan, "after-queue")
 }
 
-/// The same in a mode of `kenin init postfix`. Before the queue it is another Postfix, outside,
-/// that keeps the mails and tries again.
+/// The same in a mode of `kenin init postfix`. Before the queue, and beside it, it is another Postfix,
+/// outside, that keeps the mails and tries again.
 pub fn run_plan_in(plan: &Plan, mode: &str) -> Account {
     let town = Town::get();
     // The sink takes its time now and then, so that kills meet every moment of a delivery.
@@ -108,7 +108,7 @@ pub fn run_plan_in(plan: &Plan, mode: &str) -> Account {
     });
     let sink = Sink::with(slow);
     let (inside, mut gateway) = behind_postfix(&sink, mode, "");
-    let outside = (mode == "before-queue").then(|| Postfix::start(inside.front, ""));
+    let outside = (mode != "after-queue").then(|| Postfix::start(inside.front, ""));
     let postfix = outside.as_ref().unwrap_or(&inside);
     let ids: Vec<String> = (0..plan.mails)
         .map(|n| format!("<ledger-{n}@example.jp>"))
