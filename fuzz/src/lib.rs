@@ -4,10 +4,12 @@
 //! A target asserts a property of its parser, not only that it does not panic.
 
 mod mail;
+mod milter;
 mod pki;
 mod smtp;
 
 pub use mail::{entity, mailbox, scrub, signed_data, stamp_writer, trust_toml};
+pub use milter::milter;
 pub use pki::{ber, certificate, crl, path};
 pub use smtp::{smtp_client, smtp_server};
 
@@ -21,6 +23,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("crl", crl),
     ("entity", entity),
     ("mailbox", mailbox),
+    ("milter", milter),
     ("path", path),
     ("scrub", scrub),
     ("signed_data", signed_data),

@@ -15,9 +15,11 @@ pub(super) struct Packet {
 
 /// Why the bytes are no packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PacketError {
+pub enum PacketError {
+    /// A length of zero.
     #[error("a packet without a command")]
     Empty,
+    /// A length beyond what any MTA needs.
     #[error("a packet of {0} bytes")]
     TooLong(u32),
 }

@@ -11,7 +11,7 @@ mod edits;
 mod frame;
 mod gathering;
 mod listener;
-mod session;
+pub mod session;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -11,9 +11,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
+pub use super::frame::PacketError;
 use super::{
     edits::{Change, changes},
-    frame::{Packet, PacketError, Packets, strings, write},
+    frame::{Packet, Packets, strings, write},
     gathering::{Client, Gathering, recipient, sender, text},
     words::{NEWEST, OLDEST, WANTED_ACTIONS, command, protocol, reply},
 };
@@ -21,7 +22,7 @@ use crate::{Edit, Envelope, Recipient, Reply, XForward, client::Sender, server::
 
 /// What a session asks of its shell, or tells it.
 #[derive(Debug)]
-pub(super) enum SessionEvent {
+pub enum SessionEvent {
     /// Bytes of the mail, to be kept by the shell in their order.
     Store(Vec<u8>),
     /// The mail is complete: asks for [`Session::answer`]. Nothing more happens until then.
@@ -36,16 +37,16 @@ pub(super) enum SessionEvent {
 
 /// A mail at its end.
 #[derive(Debug)]
-pub(super) struct Completed {
+pub struct Completed {
     /// Its envelope; the id is for the shell to fill in.
-    pub(super) envelope: Envelope,
+    pub envelope: Envelope,
     /// Its bytes, as far as the MTA told them.
-    pub(super) size: u64,
+    pub size: u64,
 }
 
 /// What is to become of a mail.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub enum Answer {
     /// The MTA takes it with these edits.
     Edits(Vec<Edit>),
     /// The MTA refuses it with this reply.
@@ -54,22 +55,27 @@ pub(super) enum Answer {
 
 /// Why a session ended early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ProtocolError {
+pub enum ProtocolError {
+    /// The bytes are no packets.
     #[error(transparent)]
     Packet(#[from] PacketError),
+    /// A command that may not come now, or that is not known.
     #[error("command {0:?} where it does not belong")]
     OutOfPlace(char),
+    /// A command whose data does not have its form.
     #[error("command {0:?} with data that cannot be read")]
     Malformed(char),
+    /// A version that is not spoken.
     #[error("milter protocol version {0}; 2 to 6 are spoken here")]
     Version(u32),
+    /// The MTA does not let a filter change what has to be changed.
     #[error("the MTA does not allow header fields to be added and changed")]
     NoHeaderChanges,
 }
 
 /// One connection of an MTA.
 #[derive(Debug)]
-pub(super) struct Session {
+pub struct Session {
     limits: Limits,
     packets: Packets,
     output: Vec<u8>,
@@ -102,7 +108,7 @@ struct Terms {
 
 impl Session {
     /// A session with the MTA at `peer`.
-    pub(super) fn new(limits: Limits, peer: SocketAddr) -> Self {
+    pub fn new(limits: Limits, peer: SocketAddr) -> Self {
         Self {
             limits,
             packets: Packets::default(),
@@ -119,33 +125,33 @@ impl Session {
     }
 
     /// Takes in what the MTA sent.
-    pub(super) fn receive(&mut self, bytes: &[u8]) {
+    pub fn receive(&mut self, bytes: &[u8]) {
         self.packets.push(bytes);
         self.advance();
     }
 
     /// The next thing for the shell to do.
-    pub(super) fn poll(&mut self) -> Option<SessionEvent> {
+    pub fn poll(&mut self) -> Option<SessionEvent> {
         self.events.pop_front()
     }
 
     /// Bytes to send.
-    pub(super) fn transmit(&mut self) -> Option<Vec<u8>> {
+    pub fn transmit(&mut self) -> Option<Vec<u8>> {
         (!self.output.is_empty()).then(|| std::mem::take(&mut self.output))
     }
 
     /// Why the session ended early, once.
-    pub(super) fn trouble(&mut self) -> Option<ProtocolError> {
+    pub fn trouble(&mut self) -> Option<ProtocolError> {
         self.trouble.take()
     }
 
     /// Whether a mail is under way: a service that ends waits for it.
-    pub(super) fn has_mail(&self) -> bool {
+    pub fn has_mail(&self) -> bool {
         self.mail.is_some() || self.phase == Phase::Asked
     }
 
     /// The MTA waits for the answer to the end of a message: asks it to go on waiting.
-    pub(super) fn progress(&mut self) {
+    pub fn progress(&mut self) {
         if self.phase == Phase::Asked {
             write(&mut self.output, reply::PROGRESS, &[]);
         }
@@ -153,7 +159,7 @@ impl Session {
 
     /// Answers [`SessionEvent::EndOfMessage`]. False when the edits cannot be told to an MTA: it was
     /// told to try again later.
-    pub(super) fn answer(&mut self, answer: &Answer) -> bool {
+    pub fn answer(&mut self, answer: &Answer) -> bool {
         if self.phase != Phase::Asked {
             return true;
         }
@@ -481,7 +487,7 @@ fn aborted() -> Reply {
 }
 
 /// Where nobody says who the client is: one that came over a UNIX socket.
-pub(super) const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+pub const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Stages whose macros count, the latest first.
 const STAGES: [u8; 7] = [
