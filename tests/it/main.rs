@@ -9,6 +9,7 @@
 mod a_changed_byte_never_passes_unnoticed;
 mod a_killed_kenin_loses_no_mail;
 mod a_milter_answers_at_the_end_of_a_mail;
+mod another_milter_client_understands_the_answers;
 mod bad_configuration_is_told_with_its_place;
 mod caps_hold_at_their_edges;
 mod certificate_text_cannot_add_header_lines;
