@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{Act, HeaderEdits, Parties, StampContext, stamp};
-use kenin_smtp_filter::{Edit, Mail, Treatment};
+use kenin_smtp_filter::{Edit, Mail, Reply, Treatment};
 
 use crate::pipeline::unix_time;
 use crate::reply;
@@ -30,27 +30,36 @@ pub(crate) fn act(
 ) -> Decided {
     verdict.revision.clone_from(&snapshot.revision);
     let envelope = &mail.envelope;
+    // One without a domain is the postmaster's, whom no rule names.
     let recipients: Vec<&str> = envelope
         .rcpt_to
         .iter()
-        .filter_map(|to| domain(&to.address))
+        .map(|to| domain(&to.address).unwrap_or_default())
         .collect();
     let parties = Parties {
         sender: domain(&envelope.mail_from),
         recipients: &recipients,
     };
-    if let Act::Refuse {
-        reason,
-        reply: strict,
-        rule,
-    } = snapshot.mail.decide(parties, &verdict)
-    {
-        let treatment = Treatment::Refuse(reply::refused(reason, &strict, &envelope.id));
+    let each = snapshot.mail.decide_each(parties, &verdict);
+    let rule = each.iter().find_map(|act| match act {
+        Act::Refuse { rule, .. } => Some(*rule),
+        Act::Stamp => None,
+    });
+    let refused: Vec<Option<Reply>> = each
+        .iter()
+        .map(|act| match act {
+            Act::Refuse { reason, reply, .. } => Some(reply::refused(*reason, reply, &envelope.id)),
+            Act::Stamp => None,
+        })
+        .collect();
+    // Where there is one answer to the mail, one recipient's rule refuses it for all.
+    let divided = envelope.each_answered && refused.iter().any(Option::is_none);
+    if let (Some(reply), false) = (refused.iter().flatten().next(), divided) {
         return Decided {
             verdict,
-            treatment,
+            treatment: Treatment::Refuse(reply.clone()),
             action: "refuse",
-            rule: Some(rule),
+            rule,
         };
     }
     let context = StampContext {
@@ -65,11 +74,16 @@ pub(crate) fn act(
     let edits = removed
         .chain(std::iter::once(Edit::Prepend(prepend)))
         .collect();
+    let (treatment, action) = if rule.is_some() {
+        (Treatment::Divide { edits, refused }, "divide")
+    } else {
+        (Treatment::Relay(edits), "stamp")
+    };
     Decided {
         verdict,
-        treatment: Treatment::Relay(edits),
-        action: "stamp",
-        rule: None,
+        treatment,
+        action,
+        rule,
     }
 }
 

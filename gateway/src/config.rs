@@ -157,6 +157,8 @@ pub enum ListenerMode {
     AfterQueue,
     /// `smtpd_milters`: beside the MTA, which keeps the mail.
     Milter,
+    /// LMTP, after a queue: each recipient is answered.
+    Lmtp,
 }
 
 /// What happens to a message with a CR or LF that stands alone.

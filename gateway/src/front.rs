@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use kenin_certstore::FileSet;
 use kenin_smtp_filter::milter::MilterConfig;
-use kenin_smtp_filter::server::{BareNewline, HopTls, Limits, NextHop, ServerConfig, Timeouts};
+use kenin_smtp_filter::server::{
+    BareNewline, HopTls, Limits, NextHop, Protocol, ServerConfig, Timeouts,
+};
 use kenin_smtp_filter::tls;
 use rustls::pki_types::ServerName;
 
@@ -93,6 +95,10 @@ fn server(
     };
     Ok(Arc::new(ServerConfig {
         hostname: config.hostname.clone(),
+        protocol: match listener.mode {
+            ListenerMode::Lmtp => Protocol::Lmtp,
+            _ => Protocol::Smtp,
+        },
         trusted_peers: listener.trusted_peers.clone(),
         bare_newline: match listener.bare_newline {
             config::BareNewline::Reject => BareNewline::Reject,

@@ -192,6 +192,7 @@ fn fill(template: &str, options: &InitOptions) -> String {
         Mode::BeforeQueue => "before-queue",
         Mode::AfterQueue => "after-queue",
         Mode::Milter => "milter",
+        Mode::Lmtp => "lmtp",
     };
     let route = if options.mode == Mode::Milter {
         MILTER

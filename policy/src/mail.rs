@@ -102,13 +102,20 @@ impl MailRules {
         self.rules.iter().any(|rule| rule.strict)
     }
 
-    /// What to do with a message of these parties and this verdict.
-    ///
-    /// A message has one answer: it is refused as soon as the rule of one recipient refuses it.
+    /// What to do with a message of these parties and this verdict, where it has one answer: it is
+    /// refused as soon as the rule of one recipient refuses it.
     pub fn decide(&self, parties: Parties<'_>, verdict: &Verdict) -> Act {
+        let each = self.decide_each(parties, verdict);
+        let refused = each.into_iter().find(|act| *act != Act::Stamp);
+        refused.unwrap_or(Act::Stamp)
+    }
+
+    /// What to do for each recipient, in their order; without any, for the message.
+    pub fn decide_each(&self, parties: Parties<'_>, verdict: &Verdict) -> Vec<Act> {
+        let count = parties.recipients.len().max(1);
         // Mail that stayed encrypted has no result, and so none to refuse it for.
         let Some((result, reason)) = stamp::outward(verdict) else {
-            return Act::Stamp;
+            return vec![Act::Stamp; count];
         };
         let mut senders: Vec<String> = parties.sender.map(idna::to_ascii).into_iter().collect();
         // The address people see counts as well as the one of the envelope.
@@ -128,22 +135,22 @@ impl MailRules {
                 .map(|domain| Some(domain.as_str()))
                 .collect(),
         };
-        for recipient in each {
+        let act = |recipient: Option<&str>| {
             let rule = self
                 .rules
                 .iter()
                 .enumerate()
                 .find(|(_, rule)| rule.matches(&senders, recipient));
-            let Some((place, rule)) = rule else { continue };
-            if let (true, Some(reply)) = (rule.refuses(result), reason.strict_reply()) {
-                return Act::Refuse {
+            match (rule, reason.strict_reply()) {
+                (Some((place, rule)), Some(reply)) if rule.refuses(result) => Act::Refuse {
                     reason,
                     reply,
                     rule: place + 1,
-                };
+                },
+                _ => Act::Stamp,
             }
-        }
-        Act::Stamp
+        };
+        each.into_iter().map(act).collect()
     }
 }
 

@@ -24,8 +24,10 @@ pub struct Envelope {
     pub rcpt_to: Vec<Recipient>,
     /// What the client said in EHLO or HELO.
     pub helo: String,
-    /// Whether it was EHLO.
+    /// Whether it was EHLO or LHLO.
     pub esmtp: bool,
+    /// Whether each recipient gets an answer of its own (LMTP).
+    pub each_answered: bool,
     /// The client's address, as the socket gives it.
     pub client: SocketAddr,
     /// The TLS version and cipher suite, when the session is under TLS.

@@ -32,6 +32,14 @@ pub enum Treatment {
     /// Abort the next hop's transaction and answer this. A reply that is not 4xx or 5xx becomes
     /// `451 4.3.0`, because mail that was not relayed must stay the sender's.
     Refuse(Reply),
+    /// Recipients are treated differently. Only where each of them is answered
+    /// ([`crate::Envelope::each_answered`]); elsewhere all are refused as the first that is.
+    Divide {
+        /// For the recipients that get the mail.
+        edits: Vec<Edit>,
+        /// One for each recipient of the envelope, in their order; none: it gets the mail.
+        refused: Vec<Option<Reply>>,
+    },
 }
 
 /// One change to a mail on its way.
@@ -94,6 +102,8 @@ pub enum Fate {
     InDoubt,
     /// The filter refused it.
     Refused,
+    /// Some recipients have it, some do not.
+    Divided,
     /// The session refused it before the filter saw it: size, line ends, loops, storage.
     Rejected,
     /// The filter panicked.
@@ -110,6 +120,7 @@ impl Fate {
             Self::NextHopRefused => "next-hop-refused",
             Self::InDoubt => "in-doubt",
             Self::Refused => "refused",
+            Self::Divided => "divided",
             Self::Rejected => "rejected",
             Self::Aborted => "aborted",
         }

@@ -9,11 +9,13 @@ use crate::Envelope;
 /// The field with its CRLF.
 pub(crate) fn received_field(envelope: &Envelope, hostname: &str, now: SystemTime) -> Vec<u8> {
     let secure = if envelope.tls.is_some() { "S" } else { "" };
-    // RFC 6531 §4.3 registers UTF8SMTP for SMTPUTF8 transactions.
-    let protocol = match (envelope.smtputf8, envelope.esmtp) {
-        (true, _) => "UTF8SMTP",
-        (false, true) => "ESMTP",
-        (false, false) => "SMTP",
+    // RFC 3848, and RFC 6531 §4.3 for SMTPUTF8 transactions.
+    let protocol = match (envelope.smtputf8, envelope.each_answered, envelope.esmtp) {
+        (true, true, _) => "UTF8LMTP",
+        (true, false, _) => "UTF8SMTP",
+        (false, true, _) => "LMTP",
+        (false, false, true) => "ESMTP",
+        (false, false, false) => "SMTP",
     };
     let address = match envelope.client.ip().to_canonical() {
         std::net::IpAddr::V4(ip) => format!("[{ip}]"),
@@ -108,6 +110,7 @@ mod tests {
             rcpt_to: Vec::new(),
             helo: "a\r\nX: (".to_owned(),
             esmtp: true,
+            each_answered: false,
             client: "[::1]:9".parse().unwrap(),
             tls: Some("TLS".to_owned()),
             authenticated: None,

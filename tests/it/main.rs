@@ -19,6 +19,7 @@ mod every_command_in_every_state_has_its_reply;
 mod forged_signatures_get_their_rows_verdict;
 mod forged_stamps_are_removed_and_one_true_set_is_added;
 mod limits_and_rules_of_a_site_are_kept;
+mod lmtp_answers_each_recipient;
 mod only_crlf_dot_crlf_ends_a_message;
 mod resource_bombs_cost_little;
 mod signed_mail_through_postfix_arrives_unchanged;

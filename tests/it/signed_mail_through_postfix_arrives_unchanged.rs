@@ -105,6 +105,11 @@ fn after_the_queue() {
 }
 
 #[test]
+fn after_the_queue_by_lmtp() {
+    through("lmtp");
+}
+
+#[test]
 fn shown_by_milter() {
     through("milter");
 }

@@ -108,7 +108,8 @@ pub fn run_plan_in(plan: &Plan, mode: &str) -> Account {
     });
     let sink = Sink::with(slow);
     let (inside, mut gateway) = behind_postfix(&sink, mode, "");
-    let outside = (mode != "after-queue").then(|| Postfix::start(inside.front, ""));
+    let outside =
+        matches!(mode, "before-queue" | "milter").then(|| Postfix::start(inside.front, ""));
     let postfix = outside.as_ref().unwrap_or(&inside);
     let ids: Vec<String> = (0..plan.mails)
         .map(|n| format!("<ledger-{n}@example.jp>"))

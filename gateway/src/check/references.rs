@@ -67,11 +67,12 @@ pub(super) fn settings(config: &Config, findings: &mut Vec<Finding>) {
 pub(super) fn mail(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     let config = &snapshot.config;
     for (index, listener) in config.listeners.iter().enumerate() {
-        if listener.mode == ListenerMode::AfterQueue && snapshot.mail.may_refuse() {
+        let after = matches!(listener.mode, ListenerMode::AfterQueue | ListenerMode::Lmtp);
+        if after && snapshot.mail.may_refuse() {
             let key = format!("listener.{index}.mode");
             let text = "mail.toml refuses mail that the MTA has accepted: it will bounce it, to \
                         senders that may be forged";
-            let hint = "use \"before-queue\", or leave enforce = \"strict\" out of mail.toml";
+            let hint = "use \"milter\" or \"before-queue\", or leave enforce = \"strict\" out of mail.toml";
             findings.push(warning(config.mistake(&key, text).hint(hint)));
         }
     }

@@ -174,6 +174,8 @@ pub enum Mode {
     AfterQueue,
     /// `smtpd_milters`: Postfix shows the mail and keeps it
     Milter,
+    /// `content_filter` by LMTP: after Postfix took it, each recipient answered by itself
+    Lmtp,
 }
 
 /// `kenin run`.

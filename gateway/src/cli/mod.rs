@@ -95,6 +95,7 @@ fn init(options: &arguments::Init) -> Result<Exit, Failure> {
         Mode::BeforeQueue => crate::init::Mode::BeforeQueue,
         Mode::AfterQueue => crate::init::Mode::AfterQueue,
         Mode::Milter => crate::init::Mode::Milter,
+        Mode::Lmtp => crate::init::Mode::Lmtp,
     };
     let hostname = match &options.hostname {
         Some(name) => name.clone(),

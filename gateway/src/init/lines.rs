@@ -14,7 +14,7 @@ use super::{InitOptions, Mode};
 pub(super) fn postfix(options: &InitOptions) -> String {
     match options.mode {
         Mode::BeforeQueue => before_queue(options),
-        Mode::AfterQueue => after_queue(options),
+        Mode::AfterQueue | Mode::Lmtp => after_queue(options),
         Mode::Milter => milter(options),
     }
 }
@@ -31,6 +31,10 @@ pub(super) fn notes(options: &InitOptions) -> String {
         Mode::AfterQueue => {
             "Milters stay with the first smtpd; the second one skips them. Let mail.toml refuse\n\
              nothing here: Postfix has accepted the mail already and would have to bounce it.\n"
+        }
+        Mode::Lmtp => {
+            "Milters stay with the first smtpd; the second one skips them. What mail.toml refuses is\n\
+             refused to its recipient only, and Postfix, which has accepted it, returns it to the sender.\n"
         }
         Mode::Milter => {
             "Milters are asked in the order of smtpd_milters. One that signs (OpenDKIM for mail that goes\n\
@@ -97,10 +101,17 @@ fn bare(address: SocketAddr) -> String {
 fn after_queue(options: &InitOptions) -> String {
     let again = address(options.reinject);
     let listen = options.listen;
+    let client = if options.mode == Mode::Lmtp {
+        "lmtp"
+    } else {
+        "smtp"
+    };
     let mut text = String::from(HEAD);
     text.push_str(
         "# The way from the queue to Kenin: no byte of a message may change on it.\n\
-         postconf -M -e 'kenin/unix=kenin unix - - n - 10 smtp'\n",
+         postconf -M -e 'kenin/unix=kenin unix - - n - 10 PROGRAM'\n"
+            .replace("PROGRAM", client)
+            .as_str(),
     );
     for (key, value) in [
         ("smtp_send_xforward_command", "yes"),

@@ -14,7 +14,12 @@ fn options(dir: &Path, mode: Mode) -> InitOptions {
 #[test]
 fn writes_a_configuration_that_the_program_takes() {
     let dir = tempfile::tempdir().unwrap();
-    for mode in [Mode::BeforeQueue, Mode::AfterQueue, Mode::Milter] {
+    for mode in [
+        Mode::BeforeQueue,
+        Mode::AfterQueue,
+        Mode::Milter,
+        Mode::Lmtp,
+    ] {
         let options = InitOptions {
             force: true,
             ..options(dir.path(), mode)
@@ -101,7 +106,12 @@ fn before_queue_lines_name_the_proxy_and_its_time_out() {
 /// Whatever is printed is a comment, or a command whose arguments no shell changes.
 #[test]
 fn every_line_is_safe_for_a_shell() {
-    for mode in [Mode::BeforeQueue, Mode::AfterQueue, Mode::Milter] {
+    for mode in [
+        Mode::BeforeQueue,
+        Mode::AfterQueue,
+        Mode::Milter,
+        Mode::Lmtp,
+    ] {
         let mut options = InitOptions::new(mode, "gw.example.jp");
         options.reinject = "[::1]:10026".parse().unwrap();
         let text = lines::postfix(&options);

@@ -47,6 +47,7 @@ fn mail(to: &str, raw: &str) -> Mail {
         }],
         helo: "client".to_owned(),
         esmtp: true,
+        each_answered: false,
         client: SocketAddr::from(([127, 0, 0, 1], 1)),
         tls: None,
         authenticated: None,

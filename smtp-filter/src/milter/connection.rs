@@ -148,8 +148,13 @@ impl Connection {
             Some(Treatment::Refuse(reply)) if reply.code() >= 400 => {
                 (Answer::Refuse(reply.clone()), Fate::Refused, reply)
             }
-            Some(Treatment::Refuse(_)) | None => {
-                let reply = Reply::new(451, "4.3.0", "Processing aborted, try again later");
+            // One body and one answer for all.
+            Some(Treatment::Divide { refused, .. }) if refused.iter().any(Option::is_some) => {
+                let reply = refused.into_iter().flatten().next().unwrap_or_else(aborted);
+                (Answer::Refuse(reply.clone()), Fate::Refused, reply)
+            }
+            Some(Treatment::Refuse(_) | Treatment::Divide { .. }) | None => {
+                let reply = aborted();
                 (Answer::Refuse(reply.clone()), Fate::Aborted, reply)
             }
         };
@@ -157,8 +162,7 @@ impl Connection {
             (fate, reply)
         } else {
             tracing::error!(id, "an edit is no change of header fields");
-            let reply = Reply::new(451, "4.3.0", "Processing aborted, try again later");
-            (Fate::Aborted, reply)
+            (Fate::Aborted, aborted())
         };
         let told = self.flush().await;
         // Without an answer the MTA does what it does without a milter: it cannot be known here.
@@ -226,6 +230,10 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn aborted() -> Reply {
+    Reply::new(451, "4.3.0", "Processing aborted, try again later")
 }
 
 const CHUNK: usize = 64 << 10;

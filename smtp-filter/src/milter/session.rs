@@ -468,6 +468,7 @@ impl Session {
             rcpt_to,
             helo: self.client.helo.clone(),
             esmtp: true,
+            each_answered: false,
             client,
             tls,
             authenticated: known("auth_authen"),

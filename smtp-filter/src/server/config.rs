@@ -21,6 +21,8 @@ pub fn fixed(config: ServerConfig) -> ConfigSource {
 pub struct ServerConfig {
     /// Our name in the banner, in EHLO and in Received.
     pub hostname: String,
+    /// What is spoken with clients.
+    pub protocol: Protocol,
     /// Peers that may send XFORWARD.
     pub trusted_peers: Vec<Network>,
     /// What to do with a CR or LF that stands alone.
@@ -50,6 +52,7 @@ impl ServerConfig {
     pub fn new(hostname: &str, next_hop: &str) -> Self {
         Self {
             hostname: hostname.to_owned(),
+            protocol: Protocol::Smtp,
             trusted_peers: Vec::new(),
             bare_newline: BareNewline::Reject,
             tls: None,
@@ -62,6 +65,16 @@ impl ServerConfig {
             timeouts: Timeouts::default(),
         }
     }
+}
+
+/// What is spoken with clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// SMTP: one answer to a mail.
+    #[default]
+    Smtp,
+    /// LMTP (RFC 2033): one answer a recipient.
+    Lmtp,
 }
 
 /// What to do with a CR or LF that is not part of a CRLF, in the data of a mail. Neither ever ends

@@ -21,7 +21,7 @@ use super::{
     session::{Answer, Completed, Session, SessionEvent},
 };
 use crate::{
-    Event, Fate, Filter, Finished, Mail, Reply, Treatment,
+    Envelope, Event, Fate, Filter, Finished, Mail, Reply, Treatment,
     id::new_id,
     outgoing::Outgoing,
     received::received_field,
@@ -137,8 +137,9 @@ impl Connection {
             }
             SessionEvent::EndOfData(completed) => {
                 self.flush().await?;
-                let reply = self.end_of_data(*completed).await;
-                self.session.answer(Answer::Reply(reply), Instant::now());
+                let replies = self.end_of_data(*completed).await;
+                self.session
+                    .answer(Answer::Replies(replies), Instant::now());
             }
             SessionEvent::Rejected(mut completed, reply) => {
                 self.spool = Spool::default();
@@ -165,8 +166,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Shows the mail to the filter, relays it or not, and makes the answer to the dot.
-    async fn end_of_data(&mut self, completed: Completed) -> Reply {
+    /// Shows the mail to the filter, relays it or not, and makes the answer to the dot for each
+    /// recipient.
+    async fn end_of_data(&mut self, completed: Completed) -> Vec<Reply> {
         let Completed {
             mut envelope,
             size,
@@ -174,12 +176,14 @@ impl Connection {
         } = completed;
         envelope.id = new_id(self.filter.now());
         let id = envelope.id.clone();
+        let recipients = envelope.rcpt_to.len();
         let spool = std::mem::take(&mut self.spool);
-        let (reply, fate) = match spool.finish(&self.config.keeping()).await {
-            Err(reply) => (reply, Fate::Rejected),
+        let all = |(reply, fate): (Reply, Fate)| (vec![reply; recipients], fate);
+        let (replies, fate) = match spool.finish(&self.config.keeping()).await {
+            Err(reply) => all((reply, Fate::Rejected)),
             Ok(_) if eight_bit && !self.hop.takes_eight_bit() => {
                 let text = "Next hop does not support 8BITMIME, and signed mail is not re-encoded";
-                (Reply::new(550, "5.6.1", text), Fate::Rejected)
+                all((Reply::new(550, "5.6.1", text), Fate::Rejected))
             }
             Ok(raw) => {
                 let mail = Mail {
@@ -192,34 +196,52 @@ impl Connection {
         if fate != Fate::Relayed {
             self.hop.abort().await;
         }
-        self.finished(&id, fate, &reply, size);
-        reply
+        // What is worth a look in the log is what went wrong.
+        let worst = replies.iter().find(|reply| !reply.is_positive());
+        let told = worst.or(replies.first()).cloned().unwrap_or_else(aborted);
+        self.finished(&id, fate, &told, size);
+        replies
     }
 
-    async fn treat(&mut self, mail: Mail, eight_bit: bool) -> (Reply, Fate) {
+    async fn treat(&mut self, mail: Mail, eight_bit: bool) -> (Vec<Reply>, Fate) {
         let (envelope, raw) = (Arc::clone(&mail.envelope), mail.raw.clone());
         let filter = Arc::clone(&self.filter);
         // A task of its own, so that a panic fails this mail only.
         let treating = tokio::spawn(async move { filter.treat(mail).await });
-        let aborted = || Reply::new(451, "4.3.0", "Processing aborted, try again later");
-        match treating.await {
-            Ok(Treatment::Relay(edits)) => {
-                let received = received_field(&envelope, &self.config.hostname, self.filter.now());
-                match Outgoing::new(raw, &received, &edits) {
-                    Some(outgoing) => self.hop.relay(&outgoing, &envelope, eight_bit).await,
-                    None => {
-                        tracing::error!(id = %envelope.id, "an edit would break a line");
-                        (aborted(), Fate::Aborted)
-                    }
-                }
+        let all = |(reply, fate): (Reply, Fate)| (vec![reply; envelope.rcpt_to.len()], fate);
+        let (edits, refused) = match treating.await {
+            Ok(Treatment::Relay(edits)) => (edits, Vec::new()),
+            Ok(Treatment::Divide { edits, refused }) if fits(&refused, &envelope) => {
+                (edits, refused)
             }
-            Ok(Treatment::Refuse(reply)) if reply.code() >= 400 => (reply, Fate::Refused),
-            Ok(Treatment::Refuse(_)) => (aborted(), Fate::Aborted),
+            Ok(Treatment::Refuse(reply)) if reply.code() >= 400 => {
+                return all((reply, Fate::Refused));
+            }
+            Ok(Treatment::Refuse(_) | Treatment::Divide { .. }) => {
+                return all((aborted(), Fate::Aborted));
+            }
             Err(error) => {
                 tracing::error!(id = %envelope.id, %error, "the filter failed");
-                (aborted(), Fate::Aborted)
+                return all((aborted(), Fate::Aborted));
             }
+        };
+        let first = refused.iter().flatten().next();
+        if let (Some(reply), false) = (first, envelope.each_answered) {
+            return all((reply.clone(), Fate::Refused));
         }
+        let received = received_field(&envelope, &self.config.hostname, self.filter.now());
+        let Some(outgoing) = Outgoing::new(raw, &received, &edits) else {
+            tracing::error!(id = %envelope.id, "an edit would break a line");
+            return all((aborted(), Fate::Aborted));
+        };
+        if refused.iter().all(Option::is_none) {
+            return all(self.hop.relay(&outgoing, &envelope, eight_bit).await);
+        }
+        let replies = self
+            .hop
+            .relay_to_some(&outgoing, &envelope, &refused, eight_bit)
+            .await;
+        (replies, Fate::Divided)
     }
 
     fn finished(&self, id: &str, fate: Fate, reply: &Reply, size: u64) {
@@ -298,6 +320,16 @@ impl Connection {
             }
         }
     }
+}
+
+/// One entry a recipient, and every refusal a refusal.
+fn fits(refused: &[Option<Reply>], envelope: &Envelope) -> bool {
+    refused.len() == envelope.rcpt_to.len()
+        && refused.iter().flatten().all(|reply| reply.code() >= 400)
+}
+
+fn aborted() -> Reply {
+    Reply::new(451, "4.3.0", "Processing aborted, try again later")
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -141,16 +141,52 @@ impl Hop {
         })
     }
 
+    /// Sends the mail to those recipients that are not refused, in a transaction of its own: the one
+    /// under way has all of them. Gives a reply for each recipient of the envelope.
+    pub(super) async fn relay_to_some(
+        &mut self,
+        outgoing: &Outgoing,
+        envelope: &Envelope,
+        refused: &[Option<Reply>],
+        eight_bit: bool,
+    ) -> Vec<Reply> {
+        let mut replies = refused.to_vec();
+        let rest = |mut replies: Vec<Option<Reply>>, reply: Reply| {
+            for one in &mut replies {
+                one.get_or_insert_with(|| reply.clone());
+            }
+            replies.into_iter().flatten().collect()
+        };
+        if replies.iter().all(Option::is_some) {
+            return replies.into_iter().flatten().collect();
+        }
+        let reply = self.mail(&sender_of(envelope), &envelope.xforward).await;
+        if !reply.is_positive() {
+            return rest(replies, reply);
+        }
+        if eight_bit && !self.takes_eight_bit() {
+            return rest(replies, connection_lost());
+        }
+        for (recipient, known) in envelope.rcpt_to.iter().zip(&mut replies) {
+            if known.is_none() {
+                let reply = self.rcpt(recipient).await;
+                *known = (!reply.is_positive()).then_some(reply);
+            }
+        }
+        if replies.iter().all(Option::is_some) {
+            return replies.into_iter().flatten().collect();
+        }
+        let answered = self.hand_over(outgoing).await;
+        let (reply, _) = answered.unwrap_or_else(|| {
+            self.forget();
+            (connection_lost(), Fate::NextHopRefused)
+        });
+        rest(replies, reply)
+    }
+
     /// Says MAIL and RCPT over a new connection; false unless all is accepted as before.
     async fn resume(&mut self, envelope: &Envelope, eight_bit: bool) -> bool {
-        let sender = Sender {
-            address: envelope.mail_from.clone(),
-            size: envelope.size,
-            body: envelope.body,
-            smtputf8: envelope.smtputf8,
-            ret: envelope.ret.clone(),
-            envid: envelope.envid.clone(),
-        };
+        let sender = sender_of(envelope);
         let accepted = |reply: Result<Reply, Trouble>| reply.is_ok_and(|r| r.is_positive());
         if self.connect().await.is_err() || (eight_bit && !self.takes_eight_bit()) {
             return false;
@@ -281,6 +317,17 @@ impl Hop {
     fn forget(&mut self) {
         self.connection = None;
         self.in_transaction = false;
+    }
+}
+
+fn sender_of(envelope: &Envelope) -> Sender {
+    Sender {
+        address: envelope.mail_from.clone(),
+        size: envelope.size,
+        body: envelope.body,
+        smtputf8: envelope.smtputf8,
+        ret: envelope.ret.clone(),
+        envid: envelope.envid.clone(),
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{Event, Filter, Reply};
 pub use config::{
-    BareNewline, ConfigSource, HopTls, Limits, NextHop, ServerConfig, Timeouts, fixed,
+    BareNewline, ConfigSource, HopTls, Limits, NextHop, Protocol, ServerConfig, Timeouts, fixed,
 };
 use connection::Connection;
 use hop::LearntHop;

@@ -119,6 +119,10 @@ impl Session {
         }
         match &self.transaction {
             None => self.no_transaction(),
+            // RFC 2033 §4.2.
+            Some(t) if t.recipients.is_empty() && t.tried > 0 && self.is_lmtp() => {
+                self.say(&Reply::new(503, "5.5.1", "No valid recipients"));
+            }
             Some(t) if t.recipients.is_empty() && t.tried > 0 => {
                 // Pipelined before it could know: no error of the client's.
                 self.say(&Reply::new(554, "5.5.1", "No valid recipients"));
@@ -164,14 +168,15 @@ impl Session {
         });
         // What the client did wrong comes before what we could not do: retrying will not help it.
         let refusal = content.verdict().or(content.refusal);
+        let recipients = completed.envelope.rcpt_to.len();
         if let Some(refusal) = refusal {
-            self.say(&refusal);
+            self.say_to_each(&vec![refusal.clone(); recipients]);
             self.events
                 .push_back(SessionEvent::Rejected(completed, refusal));
             self.end_transaction();
         } else {
             self.idle_commands = 0;
-            self.ask(Asked::Dot, SessionEvent::EndOfData(completed));
+            self.ask(Asked::Dot(recipients), SessionEvent::EndOfData(completed));
         }
         self.transaction_deadline = None;
         self.restart_line_clock();
@@ -196,6 +201,7 @@ impl Session {
                 .map(|h| h.name.clone())
                 .unwrap_or_default(),
             esmtp: self.hello.as_ref().is_some_and(|h| h.esmtp),
+            each_answered: self.is_lmtp(),
             client: self.client,
             tls: self.tls.clone(),
             authenticated: None,

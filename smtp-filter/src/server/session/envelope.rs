@@ -7,7 +7,7 @@ use crate::{Recipient, Reply, client::Sender};
 impl Session {
     pub(super) fn mail(&mut self, arguments: &str) {
         if self.hello.is_none() {
-            self.bad_sequence("Send EHLO first");
+            self.no_greeting();
             return;
         }
         if self.transaction.is_some() {

@@ -80,7 +80,7 @@ impl Session {
         if !self.trusted {
             self.wrong(&Reply::new(550, "5.7.0", "XFORWARD not authorized"));
         } else if self.hello.is_none() {
-            self.bad_sequence("Send EHLO first");
+            self.no_greeting();
         } else if self.transaction.is_some() {
             self.bad_sequence("XFORWARD within a transaction");
         } else {

@@ -1,6 +1,9 @@
 //! The server's side of SMTP as a pure state machine: bytes in, events and bytes out. No sockets,
 //! no files, no clock. It asks its shell what the next hop says and goes on with the answer.
 //!
+//! The same machine speaks LMTP (<https://www.rfc-editor.org/rfc/rfc2033>): another greeting, and an
+//! answer for each recipient.
+//!
 //! Verbs: receive, poll, transmit, deadline, expire; and `answer` for what it asked. Sequencing:
 //! <https://www.rfc-editor.org/rfc/rfc5321#section-4.1.4>.
 
@@ -24,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ServerConfig;
+use super::{Protocol, ServerConfig};
 use crate::{
     Envelope, Recipient, Reply, XForward,
     client::{Capabilities, Sender},
@@ -44,7 +47,8 @@ pub enum SessionEvent {
     Rcpt(Recipient),
     /// Bytes of the mail, to be kept by the shell in their order.
     Store(Vec<u8>),
-    /// The mail is complete: asks what to answer to the dot.
+    /// The mail is complete: asks what to answer to the dot, by [`Answer::Reply`] for all recipients
+    /// or by [`Answer::Replies`] for each.
     EndOfData(Box<Completed>),
     /// The mail was refused here at its end of data; forget what was stored, and abort the next
     /// hop's transaction.
@@ -65,6 +69,9 @@ pub enum Answer {
     Capabilities(Option<Capabilities>),
     /// The reply for the client.
     Reply(Reply),
+    /// The replies for the recipients of a mail, in their order; where the client gets one answer to a
+    /// mail, it is the first.
+    Replies(Vec<Reply>),
 }
 
 /// A mail at its end of data.
@@ -119,7 +126,8 @@ enum Asked {
     Ehlo,
     Mail(Box<Sender>),
     Rcpt(Recipient),
-    Dot,
+    /// With the number of recipients.
+    Dot(usize),
     Handshake,
 }
 
@@ -176,9 +184,10 @@ impl Session {
     pub fn open(&mut self) {
         self.opened = true;
         if self.lines.is_empty() {
+            let protocol = if self.is_lmtp() { "LMTP" } else { "ESMTP" };
             self.say(&Reply::plain(
                 220,
-                &format!("{} ESMTP Kenin", self.config.hostname),
+                &format!("{} {protocol} Kenin", self.config.hostname),
             ));
         } else {
             self.close_with(&Reply::new(
@@ -280,15 +289,10 @@ impl Session {
             (Some(Asked::Rcpt(recipient)), Answer::Reply(reply)) => {
                 self.rcpt_answered(recipient, &reply);
             }
-            (Some(Asked::Dot), Answer::Reply(reply)) => {
-                self.end_transaction();
-                // Only our own side says 421: the next hop's concerns its own connection.
-                if reply.code() == 421 {
-                    self.close_with(&reply);
-                } else {
-                    self.say(&reply);
-                }
+            (Some(Asked::Dot(recipients)), Answer::Reply(reply)) => {
+                self.dot_answered(&vec![reply; recipients]);
             }
+            (Some(Asked::Dot(_)), Answer::Replies(replies)) => self.dot_answered(&replies),
             // A shell that answers what was not asked is broken; the session keeps its state.
             (asked, _) => self.asked = asked,
         }
@@ -331,7 +335,7 @@ impl Session {
     pub fn storage_failed(&mut self, reply: Reply) {
         if let Phase::Data(content) = &mut self.phase {
             content.refuse(reply);
-        } else if matches!(self.asked, Some(Asked::Dot)) {
+        } else if let Some(Asked::Dot(recipients)) = self.asked {
             // The last bytes and the end of data came together.
             let event = match self.events.pop_back() {
                 Some(SessionEvent::EndOfData(completed)) => {
@@ -341,7 +345,7 @@ impl Session {
             };
             self.events.clear();
             self.asked = None;
-            self.say(&reply);
+            self.say_to_each(&vec![reply; recipients]);
             self.events.push_back(event);
             self.end_transaction();
         }
@@ -383,7 +387,7 @@ impl Session {
         };
         let verb = verb.to_ascii_uppercase();
         match verb.as_str() {
-            "EHLO" | "HELO" | "RSET" | "NOOP" | "VRFY" | "HELP" | "XFORWARD" => {
+            "EHLO" | "HELO" | "LHLO" | "RSET" | "NOOP" | "VRFY" | "HELP" | "XFORWARD" => {
                 self.idle_commands = self.idle_commands.saturating_add(1);
             }
             _ => {}
@@ -397,6 +401,11 @@ impl Session {
             return;
         }
         match verb.as_str() {
+            "LHLO" if self.is_lmtp() => self.hello(arguments, true),
+            // RFC 2033 §4.1: who takes this for SMTP must not get on.
+            "EHLO" | "HELO" if self.is_lmtp() => {
+                self.wrong(&Reply::new(500, "5.5.1", "This is LMTP, send LHLO"));
+            }
             "EHLO" => self.hello(arguments, true),
             "HELO" => self.hello(arguments, false),
             "MAIL" => self.mail(arguments),
@@ -422,6 +431,33 @@ impl Session {
                 ));
             }
             _ => self.wrong(&Reply::new(500, "5.5.2", "Command not recognized")),
+        }
+    }
+
+    fn is_lmtp(&self) -> bool {
+        self.config.protocol == Protocol::Lmtp
+    }
+
+    /// A greeting that comes first.
+    fn no_greeting(&mut self) {
+        let verb = if self.is_lmtp() { "LHLO" } else { "EHLO" };
+        self.bad_sequence(&format!("Send {verb} first"));
+    }
+
+    fn dot_answered(&mut self, replies: &[Reply]) {
+        self.end_transaction();
+        // Only our own side says 421: the next hop's concerns its own connection.
+        match replies.iter().find(|reply| reply.code() == 421) {
+            Some(reply) => self.close_with(reply),
+            None => self.say_to_each(replies),
+        }
+    }
+
+    /// The answer to a mail: one, or one a recipient.
+    fn say_to_each(&mut self, replies: &[Reply]) {
+        let count = if self.is_lmtp() { replies.len() } else { 1 };
+        for reply in replies.iter().take(count) {
+            self.say(reply);
         }
     }
 
