@@ -5,7 +5,7 @@
 use std::time::SystemTime;
 
 use kenin_policy::verdict::Verdict;
-use kenin_policy::{Act, HeaderEdits, Parties, StampContext, stamp};
+use kenin_policy::{Act, HeaderEdits, Parties, Shown, StampContext, header, stamp};
 use kenin_smtp_filter::{Edit, Mail, Reply, Treatment};
 
 use crate::pipeline::unix_time;
@@ -36,8 +36,15 @@ pub(crate) fn act(
         .iter()
         .map(|to| domain(&to.address).unwrap_or_default())
         .collect();
+    // Without a rule that refuses nobody asks who is shown.
+    let shown = if snapshot.mail.may_refuse() {
+        Shown::read(&mail.raw, &header::scan(&mail.raw))
+    } else {
+        Shown::default()
+    };
     let parties = Parties {
         sender: domain(&envelope.mail_from),
+        shown: &shown,
         recipients: &recipients,
     };
     let each = snapshot.mail.decide_each(parties, &verdict);

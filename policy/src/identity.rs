@@ -18,11 +18,12 @@ pub(crate) fn addresses(
     certificate: &Certificate,
     settings: &AnchorSettings,
 ) -> Option<Vec<Address>> {
-    let mut found = certificate.addresses().ok()?;
-    if found.is_empty() && settings.dn_email {
-        found = certificate.subject_addresses();
+    // An address in subjectAltName that cannot be read is one all the same: the subject's name counts
+    // only where the authority wrote none beside it.
+    if settings.dn_email && !certificate.has_mail_names().ok()? {
+        return Some(certificate.subject_addresses());
     }
-    Some(found)
+    certificate.addresses().ok()
 }
 
 /// The outcome of the comparison, and the address that speaks for the certificate.

@@ -10,10 +10,16 @@ pub(crate) fn to_ascii(domain: &str) -> String {
     domain_to_ascii(narrow).unwrap_or_else(|_| narrow.to_lowercase())
 }
 
+/// The name as a reader sees it that maps look-alikes and drops what is invisible (UTS 46); empty where
+/// it comes to no name.
+pub(crate) fn mapped(domain: &str) -> String {
+    ::idna::domain_to_ascii(domain.trim().trim_end_matches('.')).unwrap_or_default()
+}
+
 /// Full-width forms and the ideographic full stops, as UTS 46 maps them.
 fn narrow(c: char) -> char {
     match c {
-        '\u{3002}' | '\u{ff0e}' | '\u{ff61}' => '.',
+        '\u{2024}' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}' => '.',
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
         other => other,
     }

@@ -271,6 +271,10 @@ fn together(signers: &mut [JudgedSigner], notes: &mut HashSet<NoteId>) -> (Reaso
     if persons.len() > 1 || trusts.len() > 1 {
         return (Reason::MultipleSigners, worst_place);
     }
+    // One of the same person that could not be checked may be revoked: unknown is not pass.
+    if worst_reason.result() == ResultWord::TempError {
+        return (worst_reason, worst_place);
+    }
     match signers
         .iter()
         .position(|signer| signer.reason == Reason::Ok)

@@ -130,7 +130,7 @@ pub(crate) fn payload(raw: &[u8], header: &Header, claims: &Claims<'_>) -> Strin
     let text = |value: &str| Value::from(value).to_string();
     format!(
         "{{\"v\":1,\"id\":{},\"iss\":{},\"iat\":{},\"result\":{},\"reason\":{},\"signer\":{},\"rev\":{},\
-         \"h\":{},\"hh\":{},\"bh\":{}}}",
+         \"h\":{},\"hn\":{},\"hh\":{},\"bh\":{}}}",
         text(claims.id),
         text(claims.issuer),
         claims.time.0,
@@ -139,6 +139,7 @@ pub(crate) fn payload(raw: &[u8], header: &Header, claims: &Claims<'_>) -> Strin
         Value::from(claims.signers.clone()),
         text(claims.revision),
         Value::Object(shown),
+        Value::Object(uncovered(raw, header)),
         text(&digest),
         text(&body_digest(body)),
     )
@@ -201,7 +202,8 @@ pub fn verify_statement(
     let (signed, signature) = jws.rsplit_once('.').ok_or(StatementError::Malformed)?;
     let (head, payload) = signed.split_once('.').ok_or(StatementError::Malformed)?;
     let head: Value = decode(head)?;
-    if head.get("alg") != Some(&Value::from("EdDSA")) {
+    // An extension that must be understood is not (RFC 7515 section 4.1.11).
+    if head.get("alg") != Some(&Value::from("EdDSA")) || head.get("crit").is_some() {
         return Err(StatementError::Malformed);
     }
     if head.get("kid").and_then(Value::as_str) != Some(&thumbprint(key.bits())) {
@@ -218,7 +220,10 @@ pub fn verify_statement(
         return Err(StatementError::Issuer);
     }
     let (shown, digest) = covered(raw, &header);
-    if says("hh") != Some(&digest) || payload.get("h") != Some(&Value::Object(shown)) {
+    if says("hh") != Some(&digest)
+        || payload.get("h") != Some(&Value::Object(shown))
+        || payload.get("hn") != Some(&Value::Object(uncovered(raw, &header)))
+    {
         return Err(StatementError::Header);
     }
     if says("bh") != Some(&body_digest(raw.get(header.body..).unwrap_or_default())) {
@@ -262,6 +267,25 @@ fn covered(raw: &[u8], header: &Header) -> (Map<String, Value>, String) {
         relaxed.extend_from_slice(b"\r\n");
     }
     (shown, sha256(&[&relaxed]))
+}
+
+/// How often each of the fields stands that is not covered, in any spelling: one that is not there must
+/// not come in later, not even twice.
+fn uncovered(raw: &[u8], header: &Header) -> Map<String, Value> {
+    let mut out = Map::new();
+    for name in COVERED {
+        let fields = header
+            .fields
+            .iter()
+            .filter(|field| field.may_be(raw, |own| own == name));
+        let (count, plain) = fields.fold((0_u64, true), |(count, plain), field| {
+            (count.saturating_add(1), plain && field.plain)
+        });
+        if count != 1 || !plain {
+            out.insert(name.to_owned(), count.into());
+        }
+    }
+    out
 }
 
 fn relaxed_value(value: &[u8]) -> Vec<u8> {

@@ -29,6 +29,7 @@ mod writer;
 mod testing;
 
 pub use mail::{Act, MailRules, Parties};
+pub use mailbox::Shown;
 pub use note::NoteId;
 pub use reason::{Actor, Reason, ResultWord, StrictReply};
 pub use stamp::{HeaderEdits, StampContext, StampKey, stamp};

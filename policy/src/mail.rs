@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::idna;
+use crate::mailbox::Shown;
 use crate::reason::{Reason, ResultWord, StrictReply};
 use crate::stamp;
 use crate::toml_error::ConfigError;
@@ -19,10 +20,12 @@ pub struct MailRules {
 }
 
 /// The domains of one transaction.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Parties<'a> {
     /// Domain of the envelope sender; none for the null sender.
     pub sender: Option<&'a str>,
+    /// What the From fields show.
+    pub shown: &'a Shown,
     /// Domains of the recipients, in order; repeated ones do no harm.
     pub recipients: &'a [&'a str],
 }
@@ -118,11 +121,15 @@ impl MailRules {
             return vec![Act::Stamp; count];
         };
         let mut senders: Vec<String> = parties.sender.map(idna::to_ascii).into_iter().collect();
-        // The address people see counts as well as the one of the envelope.
-        senders.extend(verdict.from.iter().filter_map(|from| {
-            from.rsplit_once('@')
-                .map(|(_, domain)| idna::to_ascii(domain))
-        }));
+        // The addresses people see count as well as the one of the envelope.
+        senders.extend(
+            parties
+                .shown
+                .domains
+                .iter()
+                .map(|domain| idna::to_ascii(domain)),
+        );
+        let crowded = parties.shown.crowded;
         let recipients: Vec<String> = parties
             .recipients
             .iter()
@@ -140,7 +147,7 @@ impl MailRules {
                 .rules
                 .iter()
                 .enumerate()
-                .find(|(_, rule)| rule.matches(&senders, recipient));
+                .find(|(_, rule)| rule.matches(&senders, crowded, recipient));
             match (rule, reason.strict_reply()) {
                 (Some((place, rule)), Some(reply)) if rule.refuses(result) => Act::Refuse {
                     reason,
@@ -165,11 +172,16 @@ struct Rule {
 }
 
 impl Rule {
-    fn matches(&self, senders: &[String], recipient: Option<&str>) -> bool {
+    /// A rule that refuses is for mail that shows any of its senders; one that only stamps is an
+    /// exemption, and that is not to be had by naming an exempt sender beside another one.
+    fn matches(&self, senders: &[String], crowded: bool, recipient: Option<&str>) -> bool {
         let sender = |patterns: &[String]| {
-            senders
-                .iter()
-                .any(|sender| patterns.iter().any(|pattern| covers(pattern, sender)))
+            let covered = |sender: &String| patterns.iter().any(|pattern| covers(pattern, sender));
+            if self.strict {
+                crowded || senders.iter().any(covered)
+            } else {
+                !crowded && !senders.is_empty() && senders.iter().all(covered)
+            }
         };
         let recipient = |patterns: &[String]| {
             recipient.is_some_and(|own| patterns.iter().any(|pattern| covers(pattern, own)))
@@ -276,12 +288,18 @@ enum Enforce {
 mod tests {
     use super::*;
 
-    fn verdict(reason: Option<Reason>, from: &str) -> Verdict {
+    fn verdict(reason: Option<Reason>) -> Verdict {
         Verdict {
             result: reason.map(Reason::result),
             reason,
-            from: vec![from.to_owned()],
             ..crate::testing::unsigned()
+        }
+    }
+
+    fn shows(domains: &[&str]) -> Shown {
+        Shown {
+            domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
+            crowded: false,
         }
     }
 
@@ -291,11 +309,13 @@ mod tests {
         to: &[&str],
         reason: Option<Reason>,
     ) -> Option<(u16, &'static str, usize)> {
+        let shown = shows(&["from.example"]);
         let parties = Parties {
             sender: Some(sender),
+            shown: &shown,
             recipients: to,
         };
-        match rules.decide(parties, &verdict(reason, "a@from.example")) {
+        match rules.decide(parties, &verdict(reason)) {
             Act::Stamp => None,
             Act::Refuse { reply, rule, .. } => Some((reply.code, reply.enhanced, rule)),
         }
@@ -331,8 +351,13 @@ then = { enforce = "strict", require_signature = true }
             None
         );
         assert_eq!(
-            decide(&rules, "relaxed.example", &["strict.example"], fail),
+            decide(&rules, "x.example", &["relaxed.example"], fail),
             None
+        );
+        // From shows another domain: no exemption.
+        assert_eq!(
+            decide(&rules, "relaxed.example", &["strict.example"], fail),
+            Some((550, "5.7.7", 2))
         );
         assert_eq!(
             decide(&rules, "x.example", &["y.example", "strict.example"], fail),
@@ -398,16 +423,49 @@ then = { enforce = "strict", require_signature = true }
     #[test]
     fn the_from_domain_is_a_sender_domain() {
         let rules = MailRules::from_toml(RULES, "mail.toml").unwrap();
+        let shown = shows(&["Bank.Example"]);
         let parties = Parties {
             sender: Some("elsewhere.example"),
+            shown: &shown,
             recipients: &["y.example"],
         };
-        let spoofed = verdict(Some(Reason::NotSigned), "ceo@Bank.Example");
+        let spoofed = verdict(Some(Reason::NotSigned));
         assert!(matches!(
             rules.decide(parties, &spoofed),
             Act::Refuse { rule: 3, .. }
         ));
         assert_eq!(MailRules::default().decide(parties, &spoofed), Act::Stamp);
+    }
+
+    #[test]
+    fn an_exempt_sender_exempts_nobody_else() {
+        let text = "[[rule]]\nwhen = { sender_domain = \"partner.example\" }\nthen = {}\n\
+                    [[rule]]\nwhen = { sender_domain = \"bank.example\" }\n\
+                    then = { enforce = \"strict\", require_signature = true }\n";
+        let rules = MailRules::from_toml(text, "mail.toml").unwrap();
+        let refused = |sender: Option<&str>, shown: &Shown| {
+            let parties = Parties {
+                sender,
+                shown,
+                recipients: &["y.example"],
+            };
+            rules.decide(parties, &verdict(Some(Reason::NotSigned))) != Act::Stamp
+        };
+        let partner = Some("partner.example");
+        assert!(!refused(partner, &shows(&["partner.example"])));
+        assert!(!refused(None, &shows(&["partner.example"])));
+        assert!(refused(partner, &shows(&["bank.example"])));
+        assert!(refused(
+            partner,
+            &shows(&["bank.example", "partner.example"])
+        ));
+        assert!(refused(Some("bank.example"), &shows(&["partner.example"])));
+        assert!(!refused(Some("x.example"), &shows(&["y.example"])));
+        let crowded = Shown {
+            crowded: true,
+            ..shows(&["partner.example"])
+        };
+        assert!(refused(partner, &crowded));
     }
 
     #[test]

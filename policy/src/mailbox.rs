@@ -6,6 +6,8 @@
 //! people read the display name. Never guesses. The decoded text is only looked at, never compared
 //! as an identity.
 
+use std::collections::HashSet;
+
 use kenin_pki::address::Address;
 
 use crate::header::{Header, unfold};
@@ -22,6 +24,9 @@ const MAX_SPACES: usize = 64;
 
 /// How many addresses are collected for reports.
 const MAX_ADDRESSES: usize = 8;
+
+/// How many domains a From may show.
+const MAX_SHOWN: usize = 100;
 
 /// What the From field says.
 #[derive(Clone, Debug)]
@@ -68,6 +73,39 @@ pub fn from_field(raw: &[u8], header: &Header) -> FromField {
         addresses = vec![mailbox.written.clone()];
     }
     FromField { addresses, mailbox }
+}
+
+/// The domains that some reader may find in the From fields: as wide as possible, because a rule that
+/// asks for signatures of a domain must not be evaded by a spelling.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// As written or decoded.
+    pub domains: Vec<String>,
+    /// There are more than anybody would read.
+    pub crowded: bool,
+}
+
+impl Shown {
+    /// Reads all From fields, whole.
+    pub fn read(raw: &[u8], header: &Header) -> Self {
+        let mut found = HashSet::new();
+        let fields = header
+            .fields
+            .iter()
+            .filter(|field| field.may_be(raw, |name| name == "from"));
+        for field in fields {
+            let value = unfold(field.value(raw));
+            words::domains(&String::from_utf8_lossy(&value), &mut found);
+            if found.len() > MAX_SHOWN {
+                break;
+            }
+        }
+        let crowded = found.len() > MAX_SHOWN;
+        let mut domains: Vec<String> = found.into_iter().collect();
+        domains.sort();
+        domains.truncate(MAX_SHOWN);
+        Self { domains, crowded }
+    }
 }
 
 /// One line of text, or the reason why it is none.
@@ -118,14 +156,10 @@ fn reorders(c: char) -> bool {
 /// Why it is not exactly one.
 pub fn parse(value: &str) -> Result<Mailbox, Ambiguity> {
     let tokens = tokens(value)?;
-    let mut shown: Vec<&str> = Vec::new();
-    let mut plain: Vec<&Token<'_>> = Vec::new();
-    for token in &tokens {
-        match token {
-            Token::Comment(text) => shown.push(text),
-            other => plain.push(other),
-        }
-    }
+    let plain: Vec<&Token<'_>> = tokens
+        .iter()
+        .filter(|token| !matches!(token, Token::Comment(_)))
+        .collect();
     let angle = plain
         .iter()
         .position(|token| matches!(token, Token::Angle(_)));
@@ -137,12 +171,10 @@ pub fn parse(value: &str) -> Result<Mailbox, Ambiguity> {
             };
             for token in all.get(..place).unwrap_or_default() {
                 match token {
-                    Token::Quoted(text) => shown.push(text),
-                    Token::Bare(text) => {
-                        check_phrase(text)?;
-                        shown.push(text);
-                    }
-                    Token::Comment(_) | Token::Angle(_) => {}
+                    // No phrase, but some programs write the address twice, and that says nothing false.
+                    Token::Bare(text) if is_again(text, all) => {}
+                    Token::Bare(text) => check_phrase(text)?,
+                    _ => {}
                 }
             }
             check_comment_places(&tokens)?;
@@ -153,9 +185,22 @@ pub fn parse(value: &str) -> Result<Mailbox, Ambiguity> {
         (None, _) => return Err(Ambiguity("From is not one plain address")),
     };
     let address = check_address(written)?;
-    // People read words, comments and the address as one line: look at them one by one and joined.
-    let joined = shown.join(" ");
-    for text in shown.iter().copied().chain([joined.as_str()]) {
+    // People read words, comments and the address as one line: look at them one by one and joined, as
+    // they stand, with space between them and without.
+    let shown: Vec<&str> = tokens
+        .iter()
+        .filter_map(|token| match token {
+            Token::Comment(text) | Token::Quoted(text) => Some(*text),
+            Token::Bare(text) if angle.is_some() => Some(*text),
+            Token::Bare(_) | Token::Angle(_) => None,
+        })
+        .collect();
+    let (spaced, close) = (shown.join(" "), shown.concat());
+    for text in shown
+        .iter()
+        .copied()
+        .chain([spaced.as_str(), close.as_str()])
+    {
         if words::shows_other_address(text, written) {
             return Err(Ambiguity(
                 "the display name shows another address or hides something",
@@ -240,6 +285,12 @@ fn closing(text: &str, open: char, close: char) -> Option<&str> {
         }
     }
     None
+}
+
+/// Whether the text is the address that stands behind it, perhaps between apostrophes.
+fn is_again(text: &str, tokens: &[&Token<'_>]) -> bool {
+    let bare = text.trim().trim_matches(['\'', '`']);
+    matches!(tokens.last(), Some(Token::Angle(address)) if bare.eq_ignore_ascii_case(address))
 }
 
 /// Words of a display name: atoms, and dots as in obs-phrase ("J. Doe").

@@ -16,14 +16,18 @@ use crate::mailbox::decoded;
 #[derive(Clone, Debug)]
 pub struct Scrubber {
     own: String,
+    /// Our id with a result of ours behind it, squeezed.
+    claim: String,
     site: Vec<String>,
 }
 
 impl Scrubber {
     /// For a gateway with this authserv-id on a site with these others.
     pub fn new(authserv_id: &str, site_authserv_ids: &[String]) -> Self {
+        let own = idna::to_ascii(authserv_id);
         Self {
-            own: idna::to_ascii(authserv_id),
+            claim: format!("{own};smime"),
+            own,
             site: site_authserv_ids
                 .iter()
                 .map(|id| idna::to_ascii(id))
@@ -59,6 +63,11 @@ impl Scrubber {
         }
         let value = unfold(field.value(raw));
         let text = String::from_utf8_lossy(&value);
+        // Filters that people write look for these words, wherever they stand: behind a longer id, in a
+        // comment, in quotes.
+        if squeeze(&text).contains(&self.claim) {
+            return true;
+        }
         self.claims_value(&text) || decoded(&text).is_some_and(|text| self.claims_value(&text))
     }
 
@@ -74,7 +83,13 @@ impl Scrubber {
         };
         // Without an id, or with one that is a result already, nobody is named as the author.
         let anonymous = id.is_empty() || rest.trim_start().starts_with(['=', '/']);
-        let ids = [idna::to_ascii(&id), id_without_syntax(&value)];
+        let bare = id_without_syntax(&value);
+        let ids = [
+            idna::to_ascii(&id),
+            idna::mapped(&id),
+            idna::mapped(&bare),
+            bare,
+        ];
         ids.contains(&self.own)
             || ((anonymous || ids.iter().any(|id| self.site.contains(id))) && holds_smime(&value))
     }
@@ -346,6 +361,16 @@ mod tests {
             "Authentication-Results: (open smime.gw.example.jp; smime=pass",
             "Authentication-Results: \"smime.gw.example.jp; smime=pass",
             "Authentication-Results: smime=pass",
+            "Authentication-Results: xsmime.gw.example.jp; smime=pass",
+            "Authentication-Results: x.smime.gw.example.jp ; smime=pass",
+            "Authentication-Results: -smime.gw.example.jp; smime=pass",
+            "Authentication-Results: x smime.gw.example.jp; smime=pass",
+            "Authentication-Results: other.example (smime.gw.example.jp; smime=pass); dkim=pass",
+            "Authentication-Results: other.example; dkim=pass reason=\"smime.gw.example.jp; SMIME=pass\"",
+            "Authentication-Results: \u{17f}mime.gw.example.jp; smime=pass",
+            "Authentication-Results: \u{24e2}mime.gw.example.jp; smime=pass",
+            "Authentication-Results: smi\u{34f}me.gw.example.jp; smime=pass",
+            "Authentication-Results: smime\u{2024}gw.example.jp; smime=pass",
             "Authentication-Results: ; smime=pass",
             "Authentication-Results\u{a0}: other.example; smime=pass",
             "Authentication_Results: smime.gw.example.jp; smime=pass",
@@ -388,7 +413,7 @@ mod tests {
             "Authentication-Results: gw.example.jp; dkim=pass header.d=smime.gw.example.jp",
             "Authentication-Results: gw.example.jp; dkim=pass reason=\"smime=pass\"",
             "Authentication-Results: mx.other.example; smime=pass",
-            "Authentication-Results: xsmime.gw.example.jp; smime=pass",
+            "Authentication-Results: xsmime.gw.example.jp; dkim=pass",
             "Authentication-Results: smime.gw.example.jp2; smime=pass",
             "Authentication-Results: other.example (smime.gw.example.jp; x); smime=pass",
             "Authentication-Results: gw.example.jp; dkim=pass (smime) header.d=a.example",

@@ -128,7 +128,7 @@ fn results(verdict: &Verdict, whole: (ResultWord, Reason), authserv_id: &str) ->
 
 fn properties(signature: &SignatureVerdict) -> Vec<(&'static str, String)> {
     let mut out = Vec::new();
-    if let Some(identifier) = signature.identifier() {
+    if let Some(identifier) = signature.identifier().filter(|text| writer::fits(text)) {
         out.push(("smime-identifier", writer::address(identifier)));
     }
     out.push(("smime-part", writer::value(&signature.section)));

@@ -167,10 +167,12 @@ impl TrustPolicy {
         for anchor in written.anchor {
             let at = |message: String| ConfigError::at(file, text, anchor.file.span(), message);
             let path: &Path = anchor.file.get_ref();
-            if anchors
-                .iter()
-                .any(|other| other.name == *anchor.name.get_ref())
-            {
+            // Several certificates of one file are `name#1`, `name#2`.
+            let taken = |other: &Anchor| {
+                let rest = other.name.strip_prefix(anchor.name.get_ref().as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+            };
+            if anchors.iter().any(taken) {
                 let message = format!("two anchors are named `{}`", anchor.name.get_ref());
                 return Err(ConfigError::at(file, text, anchor.name.span(), message));
             }
@@ -181,6 +183,10 @@ impl TrustPolicy {
                     anchor.name.span(),
                     "an anchor needs a name",
                 ));
+            }
+            if anchor.uses.get_ref().is_empty() {
+                let message = "an anchor for nothing; write use = [\"mail-signing\"]";
+                return Err(ConfigError::at(file, text, anchor.uses.span(), message));
             }
             let certificates = load(path).map_err(&at)?;
             if certificates.is_empty() {
@@ -193,7 +199,7 @@ impl TrustPolicy {
                     true => format!("{}#{}", anchor.name.get_ref(), place + 1),
                     false => anchor.name.get_ref().clone(),
                 };
-                if anchor.uses.contains(&Use::MailSigning) {
+                if anchor.uses.get_ref().contains(&Use::MailSigning) {
                     anchors.push(Anchor {
                         name,
                         certificate,
@@ -395,6 +401,11 @@ file = "two.pem"
                 "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nuse = [\"mail\"]\n",
                 4,
                 "mail-signing",
+            ),
+            (
+                "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nuse = []\n",
+                4,
+                "an anchor for nothing",
             ),
             ("[[anchor]]\nname = \"a\"\n", 1, "missing field `file`"),
             (

@@ -97,16 +97,26 @@ pub(crate) fn value(text: &str) -> String {
     quoted(text)
 }
 
+/// Whether a text can be written whole: half an address is another address.
+pub(crate) fn fits(text: &str) -> bool {
+    let octets = text.bytes().map(width).sum::<usize>();
+    octets <= MAX_VALUE
+}
+
+/// Octets that one takes in a quoted string, without backslashes.
+fn width(byte: u8) -> usize {
+    if matches!(byte, b' '..=b'~') { 1 } else { 3 }
+}
+
 /// A quoted string of printable ASCII; everything else in it percent-encoded, bounded.
 fn quoted(text: &str) -> String {
     let mut inside = String::new();
     let mut octets = 0;
     for byte in text.bytes() {
-        let length = if matches!(byte, b' '..=b'~') { 1 } else { 3 };
-        if octets + length > MAX_VALUE {
+        octets += width(byte);
+        if octets > MAX_VALUE {
             break;
         }
-        octets += length;
         match byte {
             b'"' | b'\\' => {
                 inside.push('\\');
@@ -209,6 +219,7 @@ mod tests {
         assert_eq!(address("o'brien@example.jp"), "o'brien@example.jp");
         assert_eq!(address("\"a b\"@example.jp"), "\"a b\"@example.jp");
         assert_eq!(address("甲@例え.jp"), "\"%E7%94%B2\"@xn--r8jz45g.jp");
+        assert!(fits(&"甲".repeat(28)) && !fits(&"甲".repeat(29)));
         assert_eq!(distinguished_name("CN=田"), "\"CN=\\\\E7\\\\94\\\\B0\"");
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kenin_tests::forge::keys::{Hash, Key};
 use kenin_tests::forge::{Town, mime};
 use kenin_tests::kenin::{AUTHSERV_ID, Gateway, Setup, envelope};
-use kenin_tests::sink::{Received, Sink, split};
+use kenin_tests::sink::{Received, Sink, fields, split};
 use kenin_tests::world::write_secret;
 use openssl::pkey::{Id, PKey};
 use openssl::sign::Verifier;
@@ -30,7 +30,7 @@ fn encoded(bytes: &[u8]) -> String {
 
 /// RFC 6376 §3.4.2, relaxed: the last field of this name, or nothing.
 fn relaxed(raw: &[u8], name: &str) -> Option<String> {
-    let values = kenin_tests::sink::fields(raw, name);
+    let values = fields(raw, name);
     let [value] = values.as_slice() else {
         return None;
     };
@@ -40,7 +40,7 @@ fn relaxed(raw: &[u8], name: &str) -> Option<String> {
 
 /// The statement of a delivered mail, if it holds.
 fn read(raw: &[u8], keys: &Value) -> Result<Value, String> {
-    let all = kenin_tests::sink::fields(raw, "X-Kenin-Verdict");
+    let all = fields(raw, "X-Kenin-Verdict");
     let [field] = all.as_slice() else {
         return Err(format!("{} statements", all.len()));
     };
@@ -76,6 +76,16 @@ fn read(raw: &[u8], keys: &Value) -> Result<Value, String> {
         .filter_map(|n| relaxed(raw, n))
         .collect();
     if claims["hh"] != encoded(&Hash::Sha256.of(covered.as_bytes())) {
+        return Err("header".to_owned());
+    }
+    let names = ["from", "date", "message-id", "subject"];
+    let absent: serde_json::Map<String, Value> = names
+        .iter()
+        .map(|name| ((*name).to_owned(), fields(raw, name).len()))
+        .filter(|(_, count)| *count != 1)
+        .map(|(name, count)| (name, count.into()))
+        .collect();
+    if claims["hn"] != Value::Object(absent) {
         return Err("header".to_owned());
     }
     // RFC 6376 §3.4.3, simple: empty lines at the end do not count.
@@ -200,6 +210,18 @@ fn changed_or_moved_it_does_not_hold() {
         held(&text.replace("\r\none\r\n", "\r\nOne\r\n")),
         Err("body".to_owned())
     );
+    // What was not there cannot come in later, not even in a form that is not covered.
+    let bare = town.clear_signed(&town.bob, "bob@example.jp", "bare");
+    let bare = String::from_utf8(bare)
+        .unwrap()
+        .replace("Subject: Forged\r\n", "");
+    let bare = delivered(&gateway, &sink, bare.as_bytes());
+    let bare = String::from_utf8(bare.raw).unwrap();
+    held(&bare).unwrap();
+    for subject in ["Subject: Pay now\r\n", "Subject: Pay\r\nSubject: now\r\n"] {
+        let with = bare.replacen("From: bob@", &format!("{subject}From: bob@"), 1);
+        assert_eq!(held(&with), Err("header".to_owned()), "{subject}");
+    }
     let moved = String::from_utf8(two.raw.clone()).unwrap();
     let field = |text: &str| {
         let at = text.find("X-Kenin-Verdict:").unwrap();

@@ -221,6 +221,19 @@ impl Certificate {
         Ok(names.iter().filter_map(address).collect())
     }
 
+    /// Whether subjectAltName holds a mail address in either form, also one that cannot be read.
+    ///
+    /// # Errors
+    /// As [`Certificate::addresses`].
+    pub fn has_mail_names(&self) -> Result<bool, FieldError> {
+        let names = self.subject_alt_names()?.unwrap_or_default();
+        Ok(names.iter().any(|name| match name {
+            GeneralName::Rfc822(_) => true,
+            GeneralName::Other { oid: form, .. } => *form == oid::SMTP_UTF8_MAILBOX,
+            _ => false,
+        }))
+    }
+
     /// Mail addresses of the subject's emailAddress attributes.
     #[must_use]
     pub fn subject_addresses(&self) -> Vec<Address> {

@@ -60,6 +60,21 @@ impl Judged {
     }
 }
 
+/// The settings for a certificate that leads to no anchor. It may be one of an authority whose
+/// certificates must not be shown, with a link left out on purpose.
+fn unknown_issuer(case: &Case<'_>) -> AnchorSettings {
+    let mut anchors = case.trust.anchors().iter();
+    let closed = anchors.any(|anchor| anchor.settings.disclosure == Disclosure::VerdictOnly);
+    AnchorSettings {
+        disclosure: if closed {
+            Disclosure::VerdictOnly
+        } else {
+            Disclosure::Full
+        },
+        ..AnchorSettings::default()
+    }
+}
+
 /// Judges a certificate as the signer's of `facts`.
 pub(super) fn judge(
     case: &Case<'_>,
@@ -88,9 +103,7 @@ pub(super) fn judge(
         let seen = seen.filter_map(|place| case.trust.anchors().get(*place));
         seen.max_by_key(|anchor| anchor.settings.disclosure == Disclosure::VerdictOnly)
     });
-    let settings = in_sight
-        .map(|anchor| anchor.settings.clone())
-        .unwrap_or_default();
+    let settings = in_sight.map_or_else(|| unknown_issuer(case), |anchor| anchor.settings.clone());
 
     let addresses = identity::addresses(certificate, &settings);
     let Identity {

@@ -1,7 +1,7 @@
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::RevocationReason;
 use kenin_pki::crypto::{DigestAlgorithm, KeyType, SignatureAlgorithm, SigningKey, SoftKey};
-use kenin_pki::extension::KeyUsage;
+use kenin_pki::extension::{GeneralName, KeyUsage};
 use kenin_pki::issue::{CertificateBuilder, CrlBuilder};
 use kenin_pki::name::NameBuilder;
 use kenin_pki::oid;

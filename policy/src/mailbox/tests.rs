@@ -42,6 +42,15 @@ fn honest_shapes_are_one_mailbox() {
         "\"ALICE@example.JP\" <alice@example.jp>",
         "=?utf-8?B?YWxpY2VAZXhhbXBsZS5qcA==?= <alice@example.jp>",
         "alice@example.jp (alice@example.jp)",
+        // As Outlook and others write it.
+        "\"'alice@example.jp'\" <alice@example.jp>",
+        "'alice@example.jp' <alice@example.jp>",
+        "alice@example.jp <alice@example.jp>",
+        "Alice@Example.JP <alice@example.jp>",
+        "\"担当alice@example.jp\" <alice@example.jp>",
+        "\"alice@example.jp経由\" <alice@example.jp>",
+        "=?cp65001?Q?Alice?= <alice@example.jp>",
+        "\"Zo\u{eb} Alice\" <alice@example.jp>",
         "   alice@example.jp   ",
         "\r\n alice@example.jp",
     ] {
@@ -56,6 +65,12 @@ fn honest_shapes_are_one_mailbox() {
         "a.b@example.jp"
     );
     assert_eq!(one("甲@例え.jp").unwrap(), "甲@例え.jp");
+    for shown in ["alice@例え.jp", "alice@xn--r8jz45g.jp"] {
+        assert!(
+            one(&format!("\"{shown}\" <alice@xn--r8jz45g.jp>")).is_ok(),
+            "{shown}"
+        );
+    }
 }
 
 /// SIG-16: the shapes of one From value that must name nobody.
@@ -87,6 +102,25 @@ fn sig_16_shapes_name_nobody() {
         "Alice <alice@example.jp> (victim@bank.jp)",
         "alice@example.jp (=?utf-8?B?dmljdGltQGJhbmsuanA=?=)",
         "\"\u{202e}pj.knab@mitciv\" <alice@example.jp>",
+        // What some programs decode, and we must not pass over.
+        "=?iso-2022-kr?Q?victim=40bank.jp?= <alice@example.jp>",
+        "=?iso-2022-cn?Q?victim=40bank.jp?= <alice@example.jp>",
+        "=?ISO-2022-JP?B?GyRC?= =?ISO-2022-JP?Q?victim=40bank.jp?= <alice@example.jp>",
+        "=?utf-8?B?dmlj!dGltQGJhbmsuanA=?= <alice@example.jp>",
+        "=?utf-8?B?dmljdGltQGJhbmsuanAgA?= <alice@example.jp>",
+        "=?utf-8?B?dmlj=dGltQGJhbmsuanA=?= <alice@example.jp>",
+        "\"victim@ba\"\"nk.jp\" <alice@example.jp>",
+        "\"victim@\u{206a}bank.jp\" <alice@example.jp>",
+        "\"victim@bank\u{206a}.jp\" <alice@example.jp>",
+        "\"victim@bank\u{e0100}.jp\" <alice@example.jp>",
+        "\"victim@bank\u{180b}.jp\" <alice@example.jp>",
+        "\"victim@bank\u{17b4}.jp\" <alice@example.jp>",
+        "\"victim@bank\u{200a}.jp\" <alice@example.jp>",
+        "\"victim@ban\u{323}k.jp\" <alice@example.jp>",
+        "\"victim@bank\u{2027}.jp\" <alice@example.jp>",
+        "alice@ <alice@example.jp>",
+        "victim@bank <alice@example.jp>",
+        "'victim@bank.jp' <alice@example.jp>",
         "=?utf-8?Q?Alice=00?= <alice@example.jp>",
         "=?utf-8?Q?Alice=0Avictim?= <alice@example.jp>",
         // Values that are not one mailbox.
@@ -294,4 +328,46 @@ proptest! {
     fn encoded_words_of_any_shape(text in "(=\\?(utf-8|iso-2022-jp|x)\\?[BbQq]\\?[ -~]{0,20}\\?= ?){1,4}") {
         let _ = one(&format!("{text} <alice@example.jp>"));
     }
+}
+
+/// A rule for a domain is not evaded by the spelling of From.
+#[test]
+fn every_domain_that_somebody_may_see_is_shown() {
+    let shown = |lines: &str| {
+        let raw = format!("{lines}\r\n\r\nbody\r\n");
+        Shown::read(raw.as_bytes(), &header::scan(raw.as_bytes()))
+    };
+    let long = format!("From: \"{}\" <ceo@bank.example>", "x".repeat(2000));
+    for lines in [
+        "From: ceo@bank.example",
+        "From: \"ceo\"@bank.example",
+        "From: CEO <\"ceo\"@bank.example>",
+        "From: ceo @ bank.example",
+        "From: ceo@(x)bank.example",
+        "From: ceo@\"bank.example\"",
+        "From: <ceo@\r\n bank.example>",
+        "From: =?utf-8?Q?ceo=40bank.example?=",
+        "From: =?utf-8?B?!?= =?utf-8?Q?ceo=40bank.example?=",
+        "From: a@x.example\r\nFrom: b@y.example\r\nFrom: ceo@bank.example",
+        "From: a@a.example,b@b.example,c@c.example,d@d.example,e@e.example,f@f.example,\
+         g@g.example,h@h.example,ceo@bank.example",
+        "From: ceo＠ＢＡＮＫ．example",
+        "From : ceo@bank.example",
+        "From: ceo@ba\u{ad}nk.example",
+        &long,
+    ] {
+        let found = shown(lines);
+        assert!(!found.crowded);
+        assert!(
+            found.domains.iter().any(|d| d == "bank.example"),
+            "{lines}: {found:?}"
+        );
+    }
+    assert_eq!(
+        shown("From: Alice <alice@example.jp>").domains,
+        ["example.jp"]
+    );
+    assert_eq!(shown("Subject: x"), Shown::default());
+    let crowd: Vec<String> = (0..200).map(|n| format!("a@d{n}.example")).collect();
+    assert!(shown(&format!("From: {}", crowd.join(","))).crowded);
 }

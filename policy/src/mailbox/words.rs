@@ -2,10 +2,13 @@
 //! the addresses in it found. Only for saying "ambiguous"; nothing here becomes an identity. RFC
 //! 2047 (encoded words), read as leniently as mail programs do.
 
+use std::collections::HashSet;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use encoding_rs::{Encoding, ISO_2022_JP, WINDOWS_1252};
+use encoding_rs::{Encoding, ISO_2022_JP, REPLACEMENT, WINDOWS_1252};
+use kenin_pki::address::{Address, AddressCase};
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -19,6 +22,12 @@ const MAX_WORD: usize = 1024;
 
 /// Whether text beside an address shows another address, or cannot be shown safely.
 pub(super) fn shows_other_address(text: &str, own: &str) -> bool {
+    [Words::Joined, Words::OneByOne]
+        .into_iter()
+        .any(|words| shows_other(text, own, words))
+}
+
+fn shows_other(text: &str, own: &str, words: Words) -> bool {
     let mut seen = unescape(text);
     // Some programs decode what decoding has laid bare; nobody decodes three times.
     for _ in 0..3 {
@@ -31,7 +40,7 @@ pub(super) fn shows_other_address(text: &str, own: &str) -> bool {
         if holds_other(&seen, own) {
             return true;
         }
-        match decode(&seen) {
+        match decode(&seen, words) {
             Decoded::Same => return false,
             Decoded::Unreadable => return true,
             Decoded::Text(text) => seen = text,
@@ -40,9 +49,60 @@ pub(super) fn shows_other_address(text: &str, own: &str) -> bool {
     true
 }
 
+/// Adds every domain that stands behind an `@` for some reader: as written and decoded, with comments,
+/// quotes and white space and without.
+pub(super) fn domains(text: &str, found: &mut HashSet<String>) {
+    for words in [Words::WhatCanBe, Words::OneByOne] {
+        let mut seen = text.to_owned();
+        for _ in 0..3 {
+            let narrow: String = seen
+                .chars()
+                .filter(|c| !invisible(*c))
+                .map(narrow)
+                .collect();
+            let bare = without_syntax(&narrow);
+            let close: String = bare.chars().filter(|c| !c.is_whitespace()).collect();
+            for reading in [&narrow, &bare, &close] {
+                for (place, _) in reading.match_indices('@') {
+                    let after = reading.get(place + 1..).unwrap_or_default();
+                    let domain = domain_after(after.trim_start());
+                    if !domain.is_empty() && found.len() <= super::MAX_SHOWN {
+                        found.insert(domain.to_lowercase());
+                    }
+                }
+            }
+            match decode(&seen, words) {
+                Decoded::Text(text) => seen = text,
+                Decoded::Same | Decoded::Unreadable => break,
+            }
+        }
+    }
+}
+
+/// Without comments, quotes and backslashes.
+fn without_syntax(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut depth, mut escaped) = (0_usize, false);
+    for c in text.chars() {
+        match c {
+            '(' if !escaped => depth += 1,
+            ')' if !escaped && depth > 0 => depth -= 1,
+            '\\' if !escaped => {
+                escaped = true;
+                continue;
+            }
+            '"' => {}
+            _ if depth > 0 => {}
+            other => out.push(other),
+        }
+        escaped = false;
+    }
+    out
+}
+
 /// The text with its encoded words decoded, if it has any that can be.
 pub(crate) fn decoded(text: &str) -> Option<String> {
-    match decode(text) {
+    match decode(text, Words::WhatCanBe) {
         Decoded::Text(text) => Some(text),
         Decoded::Same | Decoded::Unreadable => None,
     }
@@ -67,14 +127,53 @@ fn holds_other(text: &str, own: &str) -> bool {
         .filter(|c| !invisible(*c))
         .map(narrow)
         .collect();
-    narrow.match_indices('@').any(|(place, _)| {
-        let before = narrow.get(..place).unwrap_or_default().trim_end();
-        let after = narrow.get(place + 1..).unwrap_or_default().trim_start();
-        let (local, domain) = (local_before(before), domain_after(after));
-        // "Tanaka @ Sales" is a name; what has a dotted domain is an address.
-        let dotted = domain.split('.').filter(|label| !label.is_empty()).count() > 1;
-        !local.is_empty() && dotted && !own.eq_ignore_ascii_case(&format!("{local}@{domain}"))
+    // Thin spaces and the like part words for one reader and are nothing to another.
+    let close: String = narrow.chars().filter(|c| !is_thin(*c)).collect();
+    [narrow, close].iter().any(|seen| {
+        seen.match_indices('@').any(|(place, _)| {
+            let before = seen.get(..place).unwrap_or_default().trim_end();
+            let after = seen.get(place + 1..).unwrap_or_default().trim_start();
+            let (local, domain) = (local_before(before), domain_after(after));
+            // "Tanaka @ Sales" is a name; what has a dotted domain is an address.
+            let dotted = domain.split('.').filter(|label| !label.is_empty()).count() > 1;
+            !local.is_empty() && dotted && !is_own(local, domain, own)
+        })
     })
+}
+
+/// Whether what is shown is the address itself, perhaps between apostrophes, or among words of a script
+/// that leaves no space between words.
+fn is_own(local: &str, domain: &str, own: &str) -> bool {
+    let same = |local: &str, domain: &str| {
+        let shown = format!("{local}@{domain}");
+        own.eq_ignore_ascii_case(&shown)
+            || matches!(
+                (Address::parse(own), Address::parse(&shown)),
+                (Ok(own), Ok(shown)) if own.matches(&shown, AddressCase::Insensitive)
+            )
+    };
+    let local = local.trim_start_matches(['\'', '`', '\u{b4}']);
+    if same(local, domain) {
+        return true;
+    }
+    if !own.is_ascii() {
+        return false;
+    }
+    let begin = local
+        .char_indices()
+        .rev()
+        .find(|(_, c)| !c.is_ascii())
+        .map_or(0, |(place, c)| place + c.len_utf8());
+    let end = domain.find(|c: char| !c.is_ascii()).unwrap_or(domain.len());
+    same(
+        local.get(begin..).unwrap_or_default(),
+        domain.get(..end).unwrap_or_default(),
+    )
+}
+
+/// White space beyond ASCII, and a point that parts syllables.
+fn is_thin(c: char) -> bool {
+    (c.is_whitespace() && !c.is_ascii()) || c == '\u{2027}'
 }
 
 fn local_before(before: &str) -> &str {
@@ -144,10 +243,16 @@ fn narrow(c: char) -> char {
 }
 
 fn invisible(c: char) -> bool {
+    // Default_Ignorable_Code_Point of Unicode, and marks that stand on another character.
     matches!(
         c,
-        '\u{ad}' | '\u{34f}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}'
+        | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0080}'..='\u{e0fff}'
+        | '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}'
+        | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}'
     )
 }
 
@@ -174,9 +279,19 @@ enum Decoded {
     Unreadable,
 }
 
-/// Decodes every encoded word, wherever it stands; neighbours of one charset are decoded as one
-/// text too, because some programs join the bytes first.
-fn decode(text: &str) -> Decoded {
+/// How neighbouring words of one charset are decoded: programs differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// As one text: their bytes are joined first.
+    Joined,
+    /// Each from the beginning, as RFC 2047 section 6.2 has it.
+    OneByOne,
+    /// Joined, and what cannot be read does not keep the rest from being read.
+    WhatCanBe,
+}
+
+/// Decodes every encoded word, wherever it stands.
+fn decode(text: &str, words: Words) -> Decoded {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut found = false;
@@ -194,7 +309,9 @@ fn decode(text: &str) -> Decoded {
         // White space between encoded words is not shown.
         let adjacent = before.chars().all(char::is_whitespace);
         match &mut pending {
-            Some((charset, bytes)) if adjacent && *charset == word.charset => {
+            Some((charset, bytes))
+                if words != Words::OneByOne && adjacent && *charset == word.charset =>
+            {
                 bytes.extend_from_slice(&word.bytes);
             }
             _ => {
@@ -203,7 +320,7 @@ fn decode(text: &str) -> Decoded {
                 if !(had && adjacent) {
                     out.push_str(before);
                 }
-                if hides_ascii(&word.charset) {
+                if words != Words::WhatCanBe && (word.broken || hides_ascii(&word.charset)) {
                     return Decoded::Unreadable;
                 }
                 pending = Some((word.charset, word.bytes));
@@ -230,6 +347,9 @@ fn flush(pending: &mut Option<(String, Vec<u8>)>, out: &mut String) {
 struct EncodedWord {
     charset: String,
     bytes: Vec<u8>,
+    /// Its text is not what its encoding allows: some programs show it as it stands, others what they
+    /// make of it.
+    broken: bool,
 }
 
 impl EncodedWord {
@@ -247,16 +367,18 @@ impl EncodedWord {
         if charset.is_empty() || !charset.is_ascii() || charset.contains(char::is_whitespace) {
             return None;
         }
-        let bytes = match scheme {
+        let (bytes, broken) = match scheme {
             "B" | "b" => {
                 let clean: Vec<u8> = text
                     .bytes()
                     .filter(|byte| !byte.is_ascii_whitespace())
                     .collect();
-                // What is not base64 is shown as it stands.
-                LENIENT.decode(&clean).ok()?
+                match LENIENT.decode(&clean) {
+                    Ok(bytes) => (bytes, false),
+                    Err(_) => (Vec::new(), true),
+                }
             }
-            "Q" | "q" => quoted_printable(text),
+            "Q" | "q" => (quoted_printable(text), false),
             _ => return None,
         };
         let charset = charset
@@ -264,7 +386,12 @@ impl EncodedWord {
             .next()
             .unwrap_or_default()
             .to_ascii_lowercase();
-        Some((Self { charset, bytes }, after))
+        let word = Self {
+            charset,
+            bytes,
+            broken,
+        };
+        Some((word, after))
     }
 }
 
@@ -297,11 +424,8 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 /// Encodings in which `@` need not be the byte 0x40 to us, but is to somebody.
-fn hides_ascii(charset: &str) -> bool {
-    let charset: String = charset
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
+fn hides_ascii(label: &str) -> bool {
+    let charset: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
     [
         "utf7",
         "utf16",
@@ -310,7 +434,7 @@ fn hides_ascii(charset: &str) -> bool {
         "iso10646",
         "unicode11utf7",
         "xunicode",
-        "cp6500",
+        "cp65000",
         "hz",
         "imap",
         "ebcdic",
@@ -322,6 +446,8 @@ fn hides_ascii(charset: &str) -> bool {
     ]
     .iter()
     .any(|odd| charset.starts_with(odd) || charset.ends_with(odd))
+        // What browsers will not decode at all: ISO-2022-KR and -CN among them.
+        || Encoding::for_label(label.as_bytes()) == Some(REPLACEMENT)
 }
 
 fn encoding(charset: &str) -> &'static Encoding {

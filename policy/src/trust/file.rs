@@ -52,7 +52,7 @@ pub(super) struct AnchorEntry {
     pub(super) name: Spanned<String>,
     pub(super) file: Spanned<PathBuf>,
     #[serde(rename = "use", default = "mail_signing")]
-    pub(super) uses: Vec<Use>,
+    pub(super) uses: Spanned<Vec<Use>>,
     #[serde(default)]
     revocation: Revocation,
     #[serde(default)]
@@ -81,8 +81,8 @@ impl AnchorEntry {
     }
 }
 
-fn mail_signing() -> Vec<Use> {
-    vec![Use::MailSigning]
+fn mail_signing() -> Spanned<Vec<Use>> {
+    Spanned::new(0..0, vec![Use::MailSigning])
 }
 
 #[derive(Deserialize, PartialEq, Eq)]

@@ -151,6 +151,26 @@ fn settings_of_the_anchor_decide_about_addresses() {
     world.settings.dn_email = true;
     assert_eq!(reason(&world.verdict(&mail)), Reason::Ok);
 
+    // One that is there and cannot be read is one all the same.
+    for names in [
+        vec![GeneralName::Rfc822("Dave <dave@example.jp>".into())],
+        vec![GeneralName::smtp_utf8_mailbox("evil@example.jp")],
+    ] {
+        let key = SoftKey::generate(KeyType::P256).unwrap();
+        let subject = NameBuilder::default()
+            .with(oid::EMAIL_ADDRESS, ALICE)
+            .build()
+            .unwrap();
+        let certificate = CertificateBuilder::new(subject, key.public_key())
+            .validity(days(-1), days(1))
+            .subject_alt_names(&names)
+            .issued_by(&world.middle.certificate, &world.middle.key)
+            .unwrap();
+        let both = Party { key, certificate };
+        let verdict = world.verdict(&both.sign(ALICE, Form::Clear));
+        assert_ne!(reason(&verdict), Reason::Ok, "{names:?}");
+    }
+
     let alice = world.person("Alice@example.jp");
     assert_eq!(
         reason(&world.verdict(&alice.sign(ALICE, Form::Clear))),
@@ -321,4 +341,20 @@ fn a_path_out_of_the_cache_serves_one_signature_only() {
     let verdict = step::run(&case, |question| world.answer(question)).verdict;
     let reasons: Vec<Reason> = verdict.signatures.iter().map(|one| one.reason).collect();
     assert_eq!(reasons, [Reason::Ok, Reason::Revoked]);
+}
+
+/// An issuer that is left out on purpose does not open what its anchor keeps closed.
+#[test]
+fn without_a_way_to_an_anchor_the_closed_one_decides_what_is_shown() {
+    let mut world = World::new();
+    world.settings.disclosure = Disclosure::VerdictOnly;
+    let alice = world.person(ALICE);
+    let mail = alice.sign(ALICE, Form::Clear);
+    world.known.clear();
+    let verdict = world.verdict(&mail);
+    assert_eq!(reason(&verdict), Reason::IssuerNotTrusted);
+    assert_eq!(verdict.signatures[0].disclosure, Disclosure::VerdictOnly);
+    world.settings.disclosure = Disclosure::Full;
+    let verdict = world.verdict(&mail);
+    assert_eq!(verdict.signatures[0].disclosure, Disclosure::Full);
 }

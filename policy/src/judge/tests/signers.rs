@@ -155,6 +155,48 @@ fn signers_without_addresses_are_told_apart_by_their_subjects() {
     assert_eq!(together(&other), Reason::MultipleSigners);
 }
 
+/// One of a person's signatures that cannot be checked now may be that of a revoked certificate.
+#[test]
+fn a_signer_that_could_not_be_checked_keeps_the_other_from_passing() {
+    let mut world = World::new();
+    let known = world.person(ALICE);
+    // The same address under an authority of which there is no list.
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let quiet = builder("Quiet", &key)
+        .authority(None)
+        .issued_by(&world.root.certificate, &world.root.key)
+        .unwrap();
+    world.known.push(quiet.clone());
+    let own = SoftKey::generate(KeyType::P256).unwrap();
+    let certificate = builder("Somebody", &own)
+        .mail_signer(&[ALICE])
+        .issued_by(&quiet, &key)
+        .unwrap();
+    let unlisted = Party {
+        key: own,
+        certificate,
+    };
+    let trust = world.trust();
+    let examine = |party: &Party| {
+        kenin_smime::examine(
+            &party.sign(ALICE, Form::Clear),
+            &Limits::default(),
+            &world.known,
+        )
+    };
+    let alone = Case::bare(examine(&unlisted), &trust, &world.known, NOW);
+    let verdict = step::run(&alone, |question| world.answer(question)).verdict;
+    assert_eq!(reason(&verdict), Reason::RevocationUnavailable);
+    for order in [[&known, &unlisted], [&unlisted, &known]] {
+        let mut examined = examine(order[0]);
+        let more = examine(order[1]).signatures.swap_remove(0).signers;
+        examined.signatures[0].signers.extend(more);
+        let case = Case::bare(examined, &trust, &world.known, NOW);
+        let verdict = step::run(&case, |question| world.answer(question)).verdict;
+        assert_eq!(reason(&verdict), Reason::RevocationUnavailable);
+    }
+}
+
 /// Certificates that only have the name of the signer cost nothing.
 #[test]
 fn nothing_is_asked_about_candidates_that_did_not_sign() {
