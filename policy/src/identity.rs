@@ -6,6 +6,7 @@
 use kenin_pki::address::{Address, AddressCase};
 use kenin_pki::certificate::Certificate;
 
+use crate::protection::Agreement;
 use crate::reason::Reason;
 use crate::step::Sender;
 use crate::trust::AnchorSettings;
@@ -43,6 +44,7 @@ pub(crate) fn compare(
     sender: &Sender,
     addresses: Option<&[Address]>,
     settings: &AnchorSettings,
+    header: Agreement,
 ) -> Identity {
     let failed = |reason| Identity {
         check: CheckResult::Failed(reason),
@@ -75,6 +77,7 @@ pub(crate) fn compare(
         .iter()
         .find(|address| address.matches(&mailbox.address, case))
     {
+        Some(_) if header == Agreement::Differs => failed(Reason::HeaderMismatch),
         Some(address) => Identity {
             check: CheckResult::Ok,
             identifier: Some(address.to_string()),

@@ -11,6 +11,7 @@ use kenin_pki::time::UnixTime;
 use kenin_smime::{Check, Defect, EncryptionFacts, LayerKind, Note, SignatureFacts};
 
 use crate::note::NoteId;
+use crate::protection::Agreement;
 use crate::reason::{Reason, ResultWord};
 use crate::step::{AtHand, Case};
 use crate::trust::Disclosure;
@@ -162,6 +163,9 @@ fn judge_signature(
         .is_some_and(|signer| signer.checks.content == CheckResult::Failed(Reason::DigestMismatch));
     if content_lost && signature.content_type_iso2022jp_7bit {
         notes.insert(NoteId::EscLossSuspected);
+    }
+    if signature.root && case.header == Agreement::NotCovered {
+        notes.insert(NoteId::NotCoveredHeaders);
     }
     if reason == Reason::FromMismatch && case.listed {
         notes.insert(NoteId::ListRewroteFrom);

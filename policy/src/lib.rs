@@ -15,6 +15,7 @@ pub mod jws;
 pub mod mail;
 pub mod mailbox;
 pub mod note;
+mod protection;
 pub mod reason;
 pub mod scrub;
 pub mod stamp;

@@ -18,6 +18,7 @@ use kenin_smime::{Examined, Limits, SignatureFacts};
 use crate::header;
 use crate::judge;
 use crate::mailbox::{self, FromField};
+use crate::protection::{self, Agreement};
 use crate::trust::TrustPolicy;
 pub use crate::trustpath::PathCache;
 use crate::trustpath::{self, Trusted};
@@ -44,6 +45,8 @@ pub struct Case<'a> {
     pub(crate) time: UnixTime,
     /// Whether the message went through a mailing list, by its own account.
     pub(crate) listed: bool,
+    /// How its header stands to the one that the root's signature protects.
+    pub(crate) header: Agreement,
 }
 
 /// Who the message says it is from.
@@ -72,6 +75,9 @@ impl<'a> Case<'a> {
                 .iter()
                 .any(|name| field.is_plainly(raw, name))
         });
+        let root = examined.root_signature();
+        let protected = root.and_then(|signature| signature.protected.as_ref());
+        let agreement = protection::compare(raw, &header, protected);
         Self {
             examined,
             sender,
@@ -80,6 +86,7 @@ impl<'a> Case<'a> {
             cache: None,
             time,
             listed,
+            header: agreement,
         }
     }
 
@@ -99,6 +106,7 @@ impl<'a> Case<'a> {
             cache: None,
             time,
             listed: false,
+            header: Agreement::Agrees,
         }
     }
 

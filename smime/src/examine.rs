@@ -11,10 +11,10 @@ use kenin_pki::pem;
 
 use crate::cms::Budget;
 use crate::defect::{Check, Defect};
-use crate::facts::{Examined, LayerKind, Note};
+use crate::facts::{Examined, LayerKind, Note, ProtectedHeader};
 use crate::layer;
 use crate::limits::Limits;
-use crate::mime::{PartKind, Tree};
+use crate::mime::{self, PartKind, Tree};
 
 /// Reads a message (RFC 5322 with MIME) and checks digests and signatures of every signed layer.
 ///
@@ -212,6 +212,7 @@ impl<'a> Walk<'a> {
                 Some((layers, inside)) => (*layers, inside.clone()),
                 None => (job.layers, job.inside.clone()),
             };
+            self.protected(job, tree, index, &inside);
             if part.is_iso2022jp_7bit() {
                 for signature in &inside {
                     if let Some(signature) = self.out.signatures.get_mut(*signature) {
@@ -245,6 +246,44 @@ impl<'a> Walk<'a> {
             // They are taken from the end.
             added.reverse();
         }
+    }
+
+    /// Keeps the header of a part that is the very content of the root's signature and says that it
+    /// stands for the message's.
+    fn protected(&mut self, job: &Job<'a>, tree: &Tree, index: usize, inside: &[usize]) {
+        let (Some(part), Some(signature)) = (tree.parts.get(index), inside.last()) else {
+            return;
+        };
+        let is_content = match part.parent {
+            // The first part of the message's own multipart/signed.
+            Some(0) => {
+                let root = tree.parts.first();
+                job.root
+                    && root.is_some_and(|root| {
+                        root.kind == PartKind::Signed && root.children.first() == Some(&index)
+                    })
+            }
+            Some(_) => false,
+            // What an opaque object holds.
+            None => !job.root,
+        };
+        let Some(facts) = self.out.signatures.get_mut(*signature) else {
+            return;
+        };
+        if !is_content || !facts.root || part.content_type.parameter("hp").is_none() {
+            return;
+        }
+        let header = mime::slice(job.source.bytes(), part.header.range.clone());
+        let mut found = ProtectedHeader::default();
+        for field in mime::fields(header) {
+            let name = ProtectedHeader::NAMES
+                .into_iter()
+                .find(|name| field.is(header, name));
+            if let Some(name) = name {
+                found.fields.push((name, field.value(header).to_vec()));
+            }
+        }
+        facts.protected = Some(found);
     }
 
     fn finish(mut self) -> Examined {

@@ -170,8 +170,24 @@ pub struct SignatureFacts {
     pub content: Option<Range<usize>>,
     /// Some part of the content is ISO-2022-JP sent as 7bit, so that a relay may have lost its ESC bytes.
     pub content_type_iso2022jp_7bit: bool,
+    /// What its content says in the message's stead (RFC 9788), where the signature is the root's.
+    pub protected: Option<ProtectedHeader>,
     /// Remarks.
     pub notes: Vec<Note>,
+}
+
+/// Header fields of a signed content that says it protects the message's header: `hp=` in its
+/// Content-Type. <https://www.rfc-editor.org/rfc/rfc9788#section-2.1>.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtectedHeader {
+    /// Names in lower case and values as they came, of the fields that people read
+    /// ([`ProtectedHeader::NAMES`]), in their order.
+    pub fields: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl ProtectedHeader {
+    /// The fields that are kept: who writes to whom, when, and of what.
+    pub const NAMES: [&'static str; 6] = ["from", "to", "cc", "date", "subject", "reply-to"];
 }
 
 /// How a signer names its certificate.

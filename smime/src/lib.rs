@@ -22,6 +22,6 @@ pub use defect::{Check, Defect};
 pub use examine::{examine, examine_cms};
 pub use facts::{
     Candidate, EncryptionFacts, Ess, Examined, FieldSpan, LayerFacts, LayerKind, Note,
-    SignatureFacts, SignerFacts, SignerId,
+    ProtectedHeader, SignatureFacts, SignerFacts, SignerId,
 };
 pub use limits::Limits;

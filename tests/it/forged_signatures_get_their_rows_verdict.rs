@@ -51,6 +51,7 @@ rows! {
     ambiguous_from: "SIG-16", 38;
     not_one_from: "SIG-17", 26;
     addresses_in_certificates: "SIG-18", 30;
+    protected_headers: "SIG-19", 30;
     absurd_signing_times: "SIG-20", 15;
     canonical_form: "SIG-21", 35;
     absurd_lengths: "SIG-22", 20;

@@ -12,6 +12,7 @@ use kenin_pki::time::UnixTime;
 use kenin_smime::{SignatureFacts, SignerFacts};
 
 use crate::identity::{self, Identified, Identity};
+use crate::protection::Agreement;
 use crate::reason::Reason;
 use crate::step::{AtHand, Case};
 use crate::trust::{AnchorSettings, Disclosure, hex};
@@ -106,11 +107,17 @@ pub(super) fn judge(
     let settings = in_sight.map_or_else(|| unknown_issuer(case), |anchor| anchor.settings.clone());
 
     let addresses = identity::addresses(certificate, &settings);
+    // What a signature below the root protects is not this message's header.
+    let header = if signature.root {
+        case.header
+    } else {
+        Agreement::Agrees
+    };
     let Identity {
         check: identity,
         identifier,
         proof: identified,
-    } = identity::compare(&case.sender, addresses.as_deref(), &settings);
+    } = identity::compare(&case.sender, addresses.as_deref(), &settings, header);
     let (path_check, revocation, detail) = match &found {
         Ok(trusted) => (CheckResult::Ok, status_check(trusted), None),
         Err(None) => (

@@ -158,6 +158,7 @@ fn blank(section: String, kind: LayerKind, root: bool) -> SignatureFacts {
         signers: Vec::new(),
         content: None,
         content_type_iso2022jp_7bit: false,
+        protected: None,
         notes: Vec::new(),
     }
 }

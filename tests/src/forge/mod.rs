@@ -13,7 +13,7 @@ pub mod town;
 pub use town::Town;
 
 /// What a verdict may be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub enum Expect {
     /// Exactly this result with this reason.

@@ -7,6 +7,7 @@ mod claims;
 mod contents;
 mod identity;
 mod mathematics;
+mod protection;
 mod signers;
 mod structure;
 mod trust;
@@ -21,6 +22,7 @@ pub use claims::{sig11, sig12, sig20};
 pub use contents::{sig01, sig05, sig06, sig21, sig22};
 pub use identity::{sig15, sig16, sig17};
 pub use mathematics::sig10;
+pub use protection::sig19;
 pub use signers::sig04;
 pub use structure::{sig13, sig14};
 pub use trust::sig23;
@@ -45,6 +47,7 @@ pub const ROWS: &[(&str, fn(&Town) -> Vec<Shape>)] = &[
     ("SIG-16", sig16),
     ("SIG-17", sig17),
     ("SIG-18", sig18),
+    ("SIG-19", sig19),
     ("SIG-20", sig20),
     ("SIG-21", sig21),
     ("SIG-22", sig22),
