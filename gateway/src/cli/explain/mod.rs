@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use kenin_pki::certificate::Certificate;
+use kenin_policy::ResultWord;
 use kenin_policy::stamp::{StampContext, stamp};
 use kenin_policy::verdict::{CheckResult, SignatureVerdict};
 use kenin_smime::{Candidate, Check, Ess, SignatureFacts, SignerFacts, SignerId};
@@ -272,7 +273,12 @@ impl Explanation<'_> {
                     || "delivered".to_owned(),
                     |reply| format!("{} {} {}", reply.code, reply.enhanced, reply.text),
                 );
-                tree.line(format!("in strict mode: {strict}"));
+                // Mail without a signature is refused only where a rule asks for one.
+                let mode = match reason.result() {
+                    ResultWord::None => "where a signature is required",
+                    _ => "in strict mode",
+                };
+                tree.line(format!("{mode}: {strict}"));
             }
             tree.line(format!("RFC 9219: {}", verdict.rfc9219().unwrap_or("none")));
             if let Some((main, sub)) = verdict.indication() {
