@@ -39,12 +39,12 @@ pub fn sig09(town: &Town) -> Vec<Shape> {
         out.push(shape(
             &format!("good: rsa {n}"),
             by(alice, ALICE, Alg::Pkcs1(hash)),
-            pass.clone(),
+            pass,
         ));
         out.push(shape(
             &format!("good: pss {n}"),
             by(alice, ALICE, Alg::pss(hash)),
-            pass.clone(),
+            pass,
         ));
         for (person, from) in [
             (&town.bob, "bob@example.jp"),
@@ -52,13 +52,13 @@ pub fn sig09(town: &Town) -> Vec<Shape> {
             (&town.dave, "dave@example.jp"),
         ] {
             let raw = by(person, from, Alg::Ecdsa(hash));
-            out.push(shape(&format!("good: ecdsa {n} {from}"), raw, pass.clone()));
+            out.push(shape(&format!("good: ecdsa {n} {from}"), raw, pass));
         }
     }
     out.push(shape(
         "good: ed25519",
         by(&town.erin, "erin@example.jp", Alg::Ed25519),
-        pass.clone(),
+        pass,
     ));
     out.push(shape(
         "MD5",
@@ -68,23 +68,23 @@ pub fn sig09(town: &Town) -> Vec<Shape> {
     out.push(shape(
         "SHA-1, RSA",
         by(alice, ALICE, Alg::Pkcs1(Hash::Sha1)),
-        weak.clone(),
+        weak,
     ));
     out.push(shape(
         "SHA-1, PSS",
         by(alice, ALICE, Alg::pss(Hash::Sha1)),
-        weak.clone(),
+        weak,
     ));
     out.push(shape(
         "SHA-1, ECDSA",
         by(&town.bob, "bob@example.jp", Alg::Ecdsa(Hash::Sha1)),
-        weak.clone(),
+        weak,
     ));
     let small = Is("neutral", "unsupported-algorithm");
     out.push(shape(
         "SHA-224, RSA",
         by(alice, ALICE, Alg::Pkcs1(Hash::Sha224)),
-        small.clone(),
+        small,
     ));
     out.push(shape(
         "SHA-224, ECDSA",
@@ -92,7 +92,7 @@ pub fn sig09(town: &Town) -> Vec<Shape> {
         small,
     ));
     let raw = by(&town.weak, "weak@example.jp", Alg::Pkcs1(Hash::Sha256));
-    out.push(shape("RSA-1024", raw, weak.clone()));
+    out.push(shape("RSA-1024", raw, weak));
     let tampered = SignerForm::with(alice, Alg::Pkcs1(Hash::Sha1), b"other");
     out.push(shape(
         "SHA-1 and a wrong digest",
@@ -128,7 +128,7 @@ pub fn sig09(town: &Town) -> Vec<Shape> {
     out.push(shape(
         "good: rsaEncryption with SHA-256",
         mail(town, &plain, &part),
-        pass.clone(),
+        pass,
     ));
     let lie = SignerForm {
         signature_identifier: Some(Alg::Pkcs1(Hash::Sha512).identifier()),
@@ -172,7 +172,7 @@ pub fn sig09(town: &Town) -> Vec<Shape> {
     out.push(shape(
         "algorithm protection, other digest",
         protected(sha1, rsa256.clone()),
-        attack.clone(),
+        attack,
     ));
     out.push(shape(
         "algorithm protection, other signature",
@@ -202,7 +202,7 @@ pub fn sig09(town: &Town) -> Vec<Shape> {
     out.push(shape(
         "unknown signature algorithm",
         mail(town, &form, &part),
-        unsupported.clone(),
+        unsupported,
     ));
     let form = SignerForm {
         digest_identifier: Some(unknown()),
@@ -211,7 +211,7 @@ pub fn sig09(town: &Town) -> Vec<Shape> {
     out.push(shape(
         "unknown digest algorithm",
         mail(town, &form, &part),
-        unsupported.clone(),
+        unsupported,
     ));
     let koblitz = town
         .issuer

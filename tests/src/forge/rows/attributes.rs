@@ -45,23 +45,13 @@ pub fn sig02(town: &Town) -> Vec<Shape> {
             ..SignerForm::new(person, &part)
         };
         let raw = mail_by(town, person, from, &form, &part);
-        out.push(Shape::new(
-            "SIG-02",
-            format!("detached, {name}"),
-            raw,
-            bare.clone(),
-        ));
+        out.push(Shape::new("SIG-02", format!("detached, {name}"), raw, bare));
         let certificates = [&person.certificate[..], &town.issuer.certificate];
         let cms = SignedForm::detached(&form, &part, &certificates)
             .attached(&part)
             .encode();
         let raw = mime::opaque(&headers(from), "signed-data", &cms);
-        out.push(Shape::new(
-            "SIG-02",
-            format!("opaque, {name}"),
-            raw,
-            bare.clone(),
-        ));
+        out.push(Shape::new("SIG-02", format!("opaque, {name}"), raw, bare));
     }
     // The attack: an honest signature's attributes become the content of a signature without any.
     let honest = SignerForm::new(&town.alice, &part);
@@ -82,7 +72,7 @@ pub fn sig02(town: &Town) -> Vec<Shape> {
         "SIG-02",
         "attributes as content, opaque",
         raw,
-        bare.clone(),
+        bare,
     ));
     let raw = clear_signed(&headers(ALICE), &content, &form.encode());
     out.push(Shape::new(
@@ -140,18 +130,18 @@ pub fn sig07(town: &Town) -> Vec<Shape> {
         (
             "no message-digest",
             vec![kind.clone(), time.clone()],
-            missing.clone(),
+            missing,
         ),
         (
             "no content-type",
             vec![time.clone(), digest.clone()],
-            missing.clone(),
+            missing,
         ),
         ("only signing-time", vec![time.clone()], missing),
         (
             "message-digest twice, equal",
             vec![kind.clone(), digest.clone(), digest.clone()],
-            duplicate.clone(),
+            duplicate,
         ),
         (
             "message-digest twice, wrong first",
@@ -160,12 +150,12 @@ pub fn sig07(town: &Town) -> Vec<Shape> {
                 attribute(MESSAGE_DIGEST, std::slice::from_ref(&wrong)),
                 digest.clone(),
             ],
-            duplicate.clone(),
+            duplicate,
         ),
         (
             "content-type twice, equal",
             vec![kind.clone(), kind.clone(), digest.clone()],
-            duplicate.clone(),
+            duplicate,
         ),
         (
             "content-type twice, different",
@@ -179,7 +169,7 @@ pub fn sig07(town: &Town) -> Vec<Shape> {
         (
             "message-digest with two values",
             vec![kind.clone(), two_digests],
-            odd.clone(),
+            odd,
         ),
         (
             "message-digest with two equal values",
@@ -190,7 +180,7 @@ pub fn sig07(town: &Town) -> Vec<Shape> {
                     tlv(0x31, &[value.clone(), value.clone()].concat()),
                 ]),
             ],
-            odd.clone(),
+            odd,
         ),
         (
             "content-type with two values",
@@ -198,17 +188,17 @@ pub fn sig07(town: &Town) -> Vec<Shape> {
                 attribute(CONTENT_TYPE, &[oid(DATA), oid(SIGNED_DATA)]),
                 digest.clone(),
             ],
-            odd.clone(),
+            odd,
         ),
         (
             "message-digest without value",
             vec![kind.clone(), attribute(MESSAGE_DIGEST, &[])],
-            odd.clone(),
+            odd,
         ),
         (
             "content-type without value",
             vec![attribute(CONTENT_TYPE, &[]), digest.clone()],
-            odd.clone(),
+            odd,
         ),
         (
             "message-digest of another type",
@@ -218,7 +208,7 @@ pub fn sig07(town: &Town) -> Vec<Shape> {
         (
             "content-type is not the content's",
             vec![content_type_attribute(SIGNED_DATA), digest.clone()],
-            mismatch.clone(),
+            mismatch,
         ),
         (
             "content-type unknown",

@@ -167,7 +167,7 @@ pub fn sig12(town: &Town) -> Vec<Shape> {
                 ess(&[b]),
                 &[b, ca],
             ),
-            pass.clone(),
+            pass,
         ),
         (
             "good: ESS with the chain",
@@ -177,7 +177,7 @@ pub fn sig12(town: &Town) -> Vec<Shape> {
                 ess(&[b, ca]),
                 &[b, ca],
             ),
-            pass.clone(),
+            pass,
         ),
         (
             "good: ESS with SHA-512",
@@ -187,7 +187,7 @@ pub fn sig12(town: &Town) -> Vec<Shape> {
                 with(signing_certificate_v2_with(Hash::Sha512, b)),
                 &[b, ca],
             ),
-            pass.clone(),
+            pass,
         ),
         (
             "good: ESS version 1",
@@ -197,17 +197,17 @@ pub fn sig12(town: &Town) -> Vec<Shape> {
                 with(sha1_of(b)),
                 &[b, ca],
             ),
-            pass.clone(),
+            pass,
         ),
         (
             "good: key identifier",
             send("bob@example.jp", bob.by_key_id(), usual(), &[b, ca]),
-            pass.clone(),
+            pass,
         ),
         (
             "substituted by key identifier",
             send("boss@example.jp", bob.by_key_id(), ess(&[b]), &[o, ca]),
-            ess_fail.clone(),
+            ess_fail,
         ),
         (
             "substituted by issuer and serial",
@@ -217,7 +217,7 @@ pub fn sig12(town: &Town) -> Vec<Shape> {
                 ess(&[b]),
                 &[o, ca],
             ),
-            ess_fail.clone(),
+            ess_fail,
         ),
         (
             "substituted, ESS version 1",
@@ -227,7 +227,7 @@ pub fn sig12(town: &Town) -> Vec<Shape> {
                 with(sha1_of(b)),
                 &[o, ca],
             ),
-            ess_fail.clone(),
+            ess_fail,
         ),
         (
             "substituted, ESS with SHA-512",
@@ -237,7 +237,7 @@ pub fn sig12(town: &Town) -> Vec<Shape> {
                 with(signing_certificate_v2_with(Hash::Sha512, b)),
                 &[o, ca],
             ),
-            ess_fail.clone(),
+            ess_fail,
         ),
         (
             "substituted, both certificates sent",
@@ -247,7 +247,7 @@ pub fn sig12(town: &Town) -> Vec<Shape> {
                 ess(&[b]),
                 &[o, b, ca],
             ),
-            ess_fail.clone(),
+            ess_fail,
         ),
         (
             "ESS names the issuer first",
@@ -257,7 +257,7 @@ pub fn sig12(town: &Town) -> Vec<Shape> {
                 wrong_order,
                 &[b, ca],
             ),
-            ess_fail.clone(),
+            ess_fail,
         ),
         (
             "ESS names garbage",

@@ -18,7 +18,7 @@ pub fn sig01(town: &Town) -> Vec<Shape> {
     let honest_old = || honest(&town.alice, &town.chain(), &old);
     let shape = |name: &str, part: &[u8], form: SignedForm| {
         let raw = clear_signed(&headers(ALICE), part, &form.encode());
-        Shape::new("SIG-01", name, raw, two.clone())
+        Shape::new("SIG-01", name, raw, two)
     };
     vec![
         shape(
@@ -90,20 +90,10 @@ pub fn sig05(town: &Town) -> Vec<Shape> {
             };
             let cms = form.encode();
             let raw = clear_signed(&headers(ALICE), &part, &cms);
-            out.push(Shape::new(
-                "SIG-05",
-                format!("detached, {name}"),
-                raw,
-                none.clone(),
-            ));
+            out.push(Shape::new("SIG-05", format!("detached, {name}"), raw, none));
             let cms = form.clone().attached(&part).encode();
             let raw = mime::opaque(&headers(ALICE), "signed-data", &cms);
-            out.push(Shape::new(
-                "SIG-05",
-                format!("opaque, {name}"),
-                raw,
-                none.clone(),
-            ));
+            out.push(Shape::new("SIG-05", format!("opaque, {name}"), raw, none));
         }
     }
     let no_digests = SignedForm {
@@ -318,19 +308,14 @@ pub fn sig22(town: &Town) -> Vec<Shape> {
         ]);
         let cms = seq([oid("1.2.840.113549.1.7.2"), explicit(0, &body)]);
         let raw = mime::opaque(&headers(ALICE), "signed-data", &cms);
-        out.push(Shape::new(
-            "SIG-22",
-            format!("content of {name}"),
-            raw,
-            bad.clone(),
-        ));
+        out.push(Shape::new("SIG-22", format!("content of {name}"), raw, bad));
         let cms = cat([&[0x30][..], claim, &cms]);
         let raw = clear_signed(&headers(ALICE), &part, &cms);
         out.push(Shape::new(
             "SIG-22",
             format!("ContentInfo of {name}"),
             raw,
-            bad.clone(),
+            bad,
         ));
         let raw = clear_signed(
             &headers(ALICE),

@@ -55,7 +55,7 @@ pub fn sig15(town: &Town) -> Vec<Shape> {
     .into_iter()
     .map(|(name, fields)| {
         let raw = from_fields(town, &town.mallory, fields.as_bytes());
-        Shape::new("SIG-15", name, raw, mismatch.clone()).shows(MALLORY)
+        Shape::new("SIG-15", name, raw, mismatch).shows(MALLORY)
     })
     .chain([
         Shape::new(
@@ -306,8 +306,8 @@ pub fn sig16(town: &Town) -> Vec<Shape> {
         .into_iter()
         .map(|(name, field)| {
             let expect = match name {
-                "empty and folded" | "bare CR in the field" => torn.clone(),
-                _ => unsure.clone(),
+                "empty and folded" | "bare CR in the field" => torn,
+                _ => unsure,
             };
             Shape::new(
                 "SIG-16",

@@ -92,7 +92,7 @@ fn pkcs1(town: &Town, part: &[u8]) -> Vec<Shape> {
                 ..form.clone()
             };
             let raw = mail(town, alice, "alice@example.jp", &form, part);
-            Shape::new("SIG-10", format!("PKCS#1: {name}"), raw, invalid.clone())
+            Shape::new("SIG-10", format!("PKCS#1: {name}"), raw, invalid)
         })
         .collect();
     let good = alice.key.sign(form.algorithm, &form.to_be_signed(part));

@@ -78,7 +78,7 @@ pub fn sig04(town: &Town) -> Vec<Shape> {
                         "SIG-04",
                         format!("{name}, {order}, {form}"),
                         raw,
-                        expect.clone(),
+                        *expect,
                     ));
                 }
             }
@@ -190,7 +190,7 @@ pub fn sig04(town: &Town) -> Vec<Shape> {
                 "SIG-04",
                 format!("one person, unknown algorithm {order}"),
                 raw,
-                pass.clone(),
+                pass,
             )
             .noted(&["unsupported-signer"]),
         );

@@ -40,7 +40,7 @@ pub fn sig13(town: &Town) -> Vec<Shape> {
     let none = Is("none", "signature-not-at-root");
     let mut out = Vec::new();
     let mut add = |name: &str, raw: Vec<u8>| {
-        out.push(Shape::new("SIG-13", name, raw, none.clone()));
+        out.push(Shape::new("SIG-13", name, raw, none));
     };
     for (form, inner) in [("clear-signed", &clear), ("opaque", &opaque)] {
         add(
@@ -134,12 +134,7 @@ pub fn sig14(town: &Town) -> Vec<Shape> {
     // Harmless: these pass, some with a note.
     let pass = Is("pass", "ok");
     let mut good = |name: &str, raw: Vec<u8>| {
-        out.push(Shape::new(
-            "SIG-14",
-            format!("good: {name}"),
-            raw,
-            pass.clone(),
-        ));
+        out.push(Shape::new("SIG-14", format!("good: {name}"), raw, pass));
     };
     good("plain", normal(&body));
     good(
