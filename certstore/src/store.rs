@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
+use kenin_pki::crypto::PublicKey;
 use kenin_pki::name::Name;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
@@ -149,9 +150,15 @@ impl Store {
 
     /// Keeps a list unless one of the same scope is there that is as new; says whether it was
     /// kept. An older list never replaces a newer one.
-    pub async fn put_crl(&self, tenant: &str, crl: &Crl) -> Result<bool, StoreError> {
-        let (issuer, scope, number) =
-            (crl.issuer().canonical(), scope::of(crl), scope::number(crl));
+    /// `by` is the key that verified it.
+    pub async fn put_crl(
+        &self,
+        tenant: &str,
+        crl: &Crl,
+        by: &PublicKey,
+    ) -> Result<bool, StoreError> {
+        let scope = scope::of(crl, Some(by));
+        let (issuer, number) = (crl.issuer().canonical(), scope::number(crl));
         // Taken at once: two writers that both read first would deadlock.
         let mut change = self
             .pool

@@ -47,6 +47,15 @@ impl Ca {
         builder.issued_by(&self.certificate, &self.key).unwrap()
     }
 
+    /// A list by this authority's key that names another's as its own.
+    pub(crate) fn crl_naming(&self, other: &Self, number: u64, this_update: i64) -> Crl {
+        let next = UnixTime(this_update + 1000);
+        CrlBuilder::new(UnixTime(this_update), Some(next))
+            .number(number)
+            .issued_by(&other.certificate, &self.key)
+            .unwrap()
+    }
+
     pub(crate) fn leaf(&self, common_name: &str, address: &str) -> Certificate {
         CertificateBuilder::new(name(common_name), self.key.public_key())
             .serial(&[2])

@@ -21,7 +21,8 @@ pub struct CertStore {
     certificates: Vec<Certificate>,
     by_subject: HashMap<Vec<u8>, Vec<usize>>,
     crls: Vec<Crl>,
-    signed: Vec<bool>,
+    /// The key that signed each, where it is known.
+    signed: Vec<Option<PublicKey>>,
     crls_by_issuer: HashMap<Vec<u8>, Vec<usize>>,
 }
 
@@ -47,11 +48,10 @@ impl CertStore {
             let name = one.subject().canonical();
             signer_keys.entry(name).or_default().push(one.public_key());
         }
-        let signed = |crl: &Crl| {
+        let signed = |crl: &Crl| -> Option<PublicKey> {
             let keys = signer_keys.get(crl.issuer().canonical());
-            keys.into_iter()
-                .flatten()
-                .any(|key| crl.verify_signature(key).is_ok())
+            let mut keys = keys.into_iter().flatten().copied();
+            keys.find(|key| crl.verify_signature(key).is_ok()).cloned()
         };
         let marked = crls.into_iter().map(|crl| (signed(&crl), crl)).collect();
         for (signed, crl) in newest(marked) {
@@ -100,12 +100,12 @@ impl CertStore {
         &self.crls
     }
 
-    /// Those current lists that a certificate known here signed.
-    pub fn signed_crls(&self) -> impl Iterator<Item = &Crl> {
+    /// Those current lists that a certificate known here signed, with its key.
+    pub fn signed_crls(&self) -> impl Iterator<Item = (&Crl, &PublicKey)> {
         self.crls
             .iter()
             .zip(&self.signed)
-            .filter_map(|(crl, signed)| signed.then_some(crl))
+            .filter_map(|(crl, by)| Some((crl, by.as_ref()?)))
     }
 
     /// The earliest end of a list's time: from then on a status is stale.
@@ -127,19 +127,16 @@ impl std::fmt::Debug for CertStore {
     }
 }
 
-/// Of each scope the newest list, signed ones first, in the order of first appearance.
-fn newest(crls: Vec<(bool, Crl)>) -> Vec<(bool, Crl)> {
-    let mut kept: Vec<(bool, Crl)> = Vec::new();
+/// Of each scope the newest list, in the order of first appearance.
+fn newest(crls: Vec<(Option<PublicKey>, Crl)>) -> Vec<(Option<PublicKey>, Crl)> {
+    let mut kept: Vec<(Option<PublicKey>, Crl)> = Vec::new();
     let mut places: HashMap<[u8; 32], usize> = HashMap::new();
     for one in crls {
-        let place = *places.entry(scope::of(&one.1)).or_insert(kept.len());
+        let scope = scope::of(&one.1, one.0.as_ref());
+        let place = *places.entry(scope).or_insert(kept.len());
         match kept.get_mut(place) {
             Some(held) => {
-                let order = one
-                    .0
-                    .cmp(&held.0)
-                    .then_with(|| scope::compare(&one.1, &held.1));
-                if order == Ordering::Greater {
+                if scope::compare(&one.1, &held.1) == Ordering::Greater {
                     *held = one;
                 }
             }

@@ -62,10 +62,15 @@ pub fn run(options: &RunOptions) -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => match runtime.block_on(serve(config)) {
-            Ok(()) => Exit::Ok.into(),
-            Err(error) => failed(&error),
-        },
+        Ok(runtime) => {
+            let ended = runtime.block_on(serve(config));
+            // A thread that hangs on a disk or a name must not keep the process.
+            runtime.shutdown_timeout(LEFTOVERS);
+            match ended {
+                Ok(()) => Exit::Ok.into(),
+                Err(error) => failed(&error),
+            }
+        }
         Err(error) => failed(&StartError::Unavailable(format!(
             "cannot start threads: {error}"
         ))),
@@ -237,9 +242,14 @@ async fn serve(config: Config) -> Result<(), StartError> {
     }
     tell(&[NotifyState::Ready]);
     let mut watchdog = watchdog();
+    let mut reloading = JoinSet::new();
     let end = loop {
         tokio::select! {
-            _ = hangup.recv() => reload(&gateway).await,
+            // Beside everything else: reading may take its time, or hang.
+            _ = hangup.recv() => {
+                reloading.spawn(reload(Arc::clone(&gateway.reloader)));
+            }
+            Some(_) = reloading.join_next() => {}
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = watchdog.tick() => tell(&[NotifyState::Watchdog]),
@@ -253,11 +263,11 @@ async fn serve(config: Config) -> Result<(), StartError> {
     end
 }
 
-async fn reload(gateway: &Gateway) {
+async fn reload(reloader: Arc<Reloader>) {
     if let Ok(time) = NotifyState::monotonic_usec_now() {
         tell(&[NotifyState::Reloading, time]);
     }
-    let status = match gateway.reload().await {
+    let status = match reloader.all().await {
         Ok(()) => "configuration taken over".to_owned(),
         Err(error) => format!("configuration not taken over: {error}"),
     };
@@ -395,6 +405,7 @@ fn failed(error: &StartError) -> ExitCode {
     code.into()
 }
 
+const LEFTOVERS: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(28);
 const UPKEEP: Duration = Duration::from_secs(5);
 const NEARLY_NEVER: Duration = Duration::from_secs(86_400);

@@ -92,8 +92,11 @@ impl Snapshot {
         let mut snapshot = parts.with(certificates, crls);
         // Remembered, so that putting an older list in the file's place takes nothing back.
         let mut kept = 0;
-        for crl in snapshot.known.signed_crls() {
-            let new = store.put_crl(DEFAULT_TENANT, crl).await.map_err(blame)?;
+        for (crl, by) in snapshot.known.signed_crls() {
+            let new = store
+                .put_crl(DEFAULT_TENANT, crl, by)
+                .await
+                .map_err(blame)?;
             kept += i64::from(new);
         }
         snapshot.state.store = before.saturating_add(kept);

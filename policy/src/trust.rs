@@ -134,6 +134,12 @@ impl TrustPolicy {
                 }),
             }
         }
+        // The strictest first: what it knows to be revoked is not asked of the others.
+        groups.sort_by_key(|group| match group.mode {
+            RevocationMode::Required => 0,
+            RevocationMode::IfAvailable => 1,
+            RevocationMode::Off => 2,
+        });
         let revision = revision(&anchors, &options);
         Self {
             anchors,

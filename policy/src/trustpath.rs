@@ -271,6 +271,8 @@ pub(crate) fn find(
                 }
                 return Ok(trusted);
             }
+            // Revoked is revoked, under whatever anchor; a laxer one does not forgive it.
+            Err(error) if error.is_final() => return Err(Some(error)),
             Err(error) => {
                 if worst
                     .as_ref()

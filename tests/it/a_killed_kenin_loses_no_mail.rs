@@ -10,7 +10,7 @@ fn balanced(mode: &str, seed: u64) {
         mails: 200,
         kills: 12,
         seed,
-        deadline: Duration::from_secs(180),
+        deadline: Duration::from_secs(300),
     };
     let account = run_plan_in(&plan, mode);
     println!("{mode}: {account:?}");

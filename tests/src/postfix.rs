@@ -39,7 +39,8 @@ impl Postfix {
              alias_maps =\nalias_database =\nlocal_recipient_maps =\n\
              disable_dns_lookups = yes\nsmtp_host_lookup = native\nsmtp_tls_security_level = none\n\
              maillog_file = {dir}/mail.log\nmaillog_file_prefixes = {dir}\n\
-             queue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s\n\
+             queue_run_delay = 1s\nminimal_backoff_time = 3s\nmaximal_backoff_time = 3s\n\
+             transport_retry_time = 1s\n\
              default_destination_concurrency_failed_cohort_limit = 100\n\
              default_transport = smtp:[127.0.0.1]:{}\nrelay_transport = $default_transport\n\
              smtpd_relay_restrictions = permit_mynetworks, reject\n\
@@ -53,7 +54,8 @@ impl Postfix {
             "pickup unix n - n 60 1 pickup",
             "cleanup unix n - n - 0 cleanup",
             // Woken every second, not every 300: a mail whose next try finds it locked by the last one
-            // goes back to the incoming queue, which is looked at when new mail comes or at a wake-up.
+            // goes to the incoming queue for 60 s, which is looked at when new mail comes or at a wake-up.
+            // (A back-off of 1 s is none to the queue manager, and makes such a meeting likely.)
             "qmgr unix n - n 1 1 qmgr",
             "tlsmgr unix - - n 1000? 1 tlsmgr",
             "rewrite unix - - n - - trivial-rewrite",

@@ -49,7 +49,11 @@ async fn a_store_that_is_only_read_stays_as_it_is() {
     let store = open(&dir).await;
     let ca = ca("A");
     store
-        .put_crl("default", &ca.crl(Some(300), 1000))
+        .put_crl(
+            "default",
+            &ca.crl(Some(300), 1000),
+            ca.certificate.public_key(),
+        )
         .await
         .unwrap();
     // Also beside a service that has it open.
@@ -58,7 +62,11 @@ async fn a_store_that_is_only_read_stays_as_it_is() {
         assert_eq!(reader.crls("default").await.unwrap().len(), 1);
         assert!(
             reader
-                .put_crl("default", &ca.crl(Some(301), 2000))
+                .put_crl(
+                    "default",
+                    &ca.crl(Some(301), 2000),
+                    ca.certificate.public_key()
+                )
                 .await
                 .is_err()
         );
@@ -73,19 +81,38 @@ async fn an_older_list_is_not_kept() {
     let store = open(&dir).await;
     let ca = ca("A");
     let new = ca.crl(Some(300), 1000);
-    assert!(store.put_crl("default", &new).await.unwrap());
-    assert!(!store.put_crl("default", &new).await.unwrap());
     assert!(
-        !store
-            .put_crl("default", &ca.crl(Some(299), 2000))
+        store
+            .put_crl("default", &new, ca.certificate.public_key())
             .await
             .unwrap()
+    );
+    assert!(
+        !store
+            .put_crl("default", &new, ca.certificate.public_key())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .put_crl(
+                "default",
+                &ca.crl(Some(301), 900),
+                ca.certificate.public_key()
+            )
+            .await
+            .unwrap(),
+        "a higher number of an earlier day"
     );
     let held = store.crls_by_issuer("default", &name("A")).await.unwrap();
     assert_eq!(held[0].sha256(), new.sha256());
     assert!(
         store
-            .put_crl("default", &ca.crl(Some(301), 900))
+            .put_crl(
+                "default",
+                &ca.crl(Some(299), 2000),
+                ca.certificate.public_key()
+            )
             .await
             .unwrap()
     );
@@ -99,7 +126,10 @@ async fn tenants_do_not_see_each_other() {
     let store = open(&dir).await;
     let ca = ca("A");
     store.put_certificate("one", &ca.certificate).await.unwrap();
-    store.put_crl("one", &ca.crl(Some(1), 1000)).await.unwrap();
+    store
+        .put_crl("one", &ca.crl(Some(1), 1000), ca.certificate.public_key())
+        .await
+        .unwrap();
     assert!(store.certificates("two").await.unwrap().is_empty());
     assert!(
         store

@@ -89,7 +89,7 @@ pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     let signed: Vec<_> = snapshot
         .known
         .signed_crls()
-        .map(|crl| crl.sha256())
+        .map(|(crl, _)| crl.sha256())
         .collect();
     for crl in snapshot.known.all_crls() {
         if !signed.contains(&crl.sha256()) {

@@ -16,6 +16,8 @@ pub struct PathError {
     kind: PathErrorKind,
     detail: String,
     certificate: Option<Certificate>,
+    /// The certificate is the one that a path was looked for.
+    of_target: bool,
 }
 
 /// The kinds of failure, as the words of a verdict need them.
@@ -61,7 +63,19 @@ impl PathError {
             kind,
             detail: detail.into(),
             certificate: certificate.cloned(),
+            of_target: false,
         }
+    }
+
+    /// Whether it is the target itself that failed.
+    pub(super) fn seen_from(mut self, target: Option<&Certificate>) -> Self {
+        self.of_target = self.certificate.is_some() && self.certificate.as_ref() == target;
+        self
+    }
+
+    /// Whether the target itself is revoked, on whatever path.
+    pub fn is_final(&self) -> bool {
+        self.of_target && matches!(self.kind, PathErrorKind::Revoked { .. })
     }
 
     pub(super) fn invalid(detail: impl Into<String>, certificate: &Certificate) -> Self {
@@ -95,8 +109,21 @@ impl PathError {
         )
     }
 
-    /// How much this failure tells: of two, the higher is reported.
+    /// How much this failure tells: of two, the higher is reported. What is wrong with the target is
+    /// wrong on every path; what is wrong with an authority on one of several ways says less than a way
+    /// on which only a status was missing.
     pub fn rank(&self) -> u8 {
+        let severity = self.severity();
+        if self.of_target || severity <= ON_EVERY_WAY {
+            severity
+        } else {
+            // Below RevocationUnavailable, above Invalid, in their own order.
+            50 + severity / 12
+        }
+    }
+
+    /// How bad this is for the path that it was found on.
+    fn severity(&self) -> u8 {
         match self.kind {
             PathErrorKind::Revoked { .. } => 100,
             PathErrorKind::Expired => 90,
@@ -117,6 +144,17 @@ impl PathError {
             Some(certificate) => format!("{} ({})", self.detail, certificate.subject()),
             None => self.detail.clone(),
         }
+    }
+}
+
+/// From here on a failure is one of a certificate, not of the search.
+const ON_EVERY_WAY: u8 = 70;
+
+/// Keeps the worse of two failures of one path: nothing mends what is known to be revoked.
+pub(super) fn keep_worst(worst: &mut Option<PathError>, now: PathError) {
+    let severity = worst.as_ref().map_or(0, PathError::severity);
+    if now.severity() > severity {
+        *worst = Some(now);
     }
 }
 

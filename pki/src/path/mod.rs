@@ -98,7 +98,12 @@ pub fn find_path(
         .iter()
         .filter_map(|at| search.certificates.get(*at).map(|c| (*c).clone()))
         .collect();
-    let ends = certificates.iter().filter_map(|c| c.not_after().ok());
+    // The anchor's own end counts where it is looked at.
+    let anchor = anchors.get(found.anchor).and_then(TrustAnchor::certificate);
+    let ends = certificates
+        .iter()
+        .chain(anchor.filter(|_| rules.check_anchor_validity));
+    let ends = ends.filter_map(|c| c.not_after().ok());
     let valid_until = status::fresh_until(
         &found.status.facts,
         ends.fold(UnixTime(i64::MAX), UnixTime::min),

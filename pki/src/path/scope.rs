@@ -9,6 +9,7 @@ use crate::extension::{
     DistributionPoint, DistributionPointName, FieldError, GeneralName, ReasonFlags,
 };
 use crate::name::Name;
+use crate::oid;
 
 /// A set of reasons for revocation: bits 1 to 8 of ReasonFlags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,18 @@ pub(super) struct Point<'a> {
 /// The distribution points of a certificate, and at the end the one that every certificate has:
 /// a list of its issuer without further scope.
 pub(super) fn points(certificate: &Certificate) -> Result<Vec<Point<'_>>, FieldError> {
-    let given = certificate.crl_distribution_points()?.unwrap_or_default();
+    let given = match certificate.crl_distribution_points() {
+        Ok(given) => given.unwrap_or_default(),
+        // What need not be understood may be passed over: a list that says which part it covers will
+        // not match then.
+        Err(error) => {
+            let mut all = certificate.extensions().iter();
+            if all.any(|one| one.critical && one.oid.as_oid() == oid::CRL_DISTRIBUTION_POINTS) {
+                return Err(error);
+            }
+            &[]
+        }
+    };
     let mut points: Vec<Point<'_>> = given
         .iter()
         .filter_map(|point| Point::of(point, certificate.issuer()))
@@ -81,7 +93,8 @@ pub(super) fn covers(point: &Point<'_>, crl: &Crl, certificate: &Certificate) ->
         } else {
             &point.names[..]
         };
-        if !own.iter().any(|name| wanted.contains(name)) {
+        let same = |name: &GeneralName| wanted.iter().any(|other| is_same(name, other));
+        if !own.iter().any(same) {
             return None;
         }
     }
@@ -135,6 +148,24 @@ impl<'a> Point<'a> {
             issuers: &point.crl_issuer,
             reasons: Reasons::of(point.reasons),
         })
+    }
+}
+
+/// Scheme and host of a URI compare without case, the rest octet by octet (RFC 5280 §7.4).
+fn is_same(one: &GeneralName, other: &GeneralName) -> bool {
+    match (one, other) {
+        (GeneralName::Uri(one), GeneralName::Uri(other)) => {
+            let split = |uri: &str| {
+                let authority = uri.find("://").map_or(0, |at| at.saturating_add(3));
+                let rest = uri.get(authority..).unwrap_or_default();
+                let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+                authority.saturating_add(host)
+            };
+            let (a, b) = (split(one), split(other));
+            let head = |uri: &str, at: usize| uri.get(..at).map(str::to_ascii_lowercase);
+            head(one, a) == head(other, b) && one.get(a..) == other.get(b..)
+        }
+        _ => one == other,
     }
 }
 

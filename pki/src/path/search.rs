@@ -124,6 +124,7 @@ impl<'a> Search<'a> {
         budget: &mut Budget,
         best: &mut Option<PathError>,
     ) -> Result<Option<Found>, PathError> {
+        let own = self.certificates.get(target).copied();
         let leading = self.leading(target, only, budget)?;
         let mut frames = vec![self.frame(target, only, &leading, rules)];
         loop {
@@ -143,18 +144,25 @@ impl<'a> Search<'a> {
                         continue;
                     };
                     if let Err(error) = self.signed_by(below, ids, by.key(), rules, budget)? {
-                        keep(best, error);
+                        keep(best, error.seen_from(own));
                         continue;
                     }
                     let chain: Vec<usize> = frames.iter().map(|f| f.certificate).collect();
                     match self.complete(chain, anchor, rules, budget) {
                         Ok(found) => return Ok(Some(found)),
                         Err(error) if error.kind() == PathErrorKind::Budget => return Err(error),
-                        Err(error) => keep(best, error),
+                        Err(error) => {
+                            let error = error.seen_from(own);
+                            // Its issuer has revoked it, whatever other way leads to that issuer.
+                            if error.is_final() {
+                                return Err(error);
+                            }
+                            keep(best, error);
+                        }
                     }
                     // An anchor was reached, and the target itself is not fit: nothing helps.
-                    if let Some(target) = self.certificates.get(target) {
-                        validate::target(target, rules)?;
+                    if let Some(target) = own {
+                        validate::target(target, rules).map_err(|error| error.seen_from(own))?;
                     }
                 }
                 Link::Certificate(issuer) => {
@@ -172,11 +180,11 @@ impl<'a> Search<'a> {
                     if let Err(error) =
                         self.signed_by(below, ids, by.public_key(), rules, budget)?
                     {
-                        keep(best, error);
+                        keep(best, error.seen_from(own));
                         continue;
                     }
                     if let Err(error) = validate::intermediate(by, rules) {
-                        keep(best, error);
+                        keep(best, error.seen_from(own));
                         continue;
                     }
                     frames.push(self.frame(issuer, only, &leading, rules));

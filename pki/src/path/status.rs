@@ -15,7 +15,7 @@ use crate::time::UnixTime;
 use super::StatusFact;
 use super::budget::Budget;
 use super::delta;
-use super::error::{PathError, PathErrorKind, keep};
+use super::error::{PathError, PathErrorKind, keep_worst};
 use super::rules::{PathRules, Purpose, RevocationMode};
 use super::scope::{self, Point, Reasons};
 use super::search::Search;
@@ -97,14 +97,14 @@ impl<'a> Search<'a> {
                 }
                 Status::Revoked(RevokedEntry { date: time, reason }) => {
                     let kind = PathErrorKind::Revoked { time, reason };
-                    keep(
+                    keep_worst(
                         &mut worst,
                         PathError::new(kind, "certificate is revoked by CRL", certificate),
                     );
                 }
                 Status::Unknown(cause) if rules.revocation == RevocationMode::Required => {
                     let kind = PathErrorKind::RevocationUnavailable;
-                    keep(&mut worst, PathError::new(kind, cause.text(), certificate));
+                    keep_worst(&mut worst, PathError::new(kind, cause.text(), certificate));
                 }
                 Status::Unknown(cause) => {
                     let subject = certificate
@@ -141,6 +141,7 @@ impl<'a> Search<'a> {
         let mut reasons = Reasons::NONE;
         let mut cause = Cause::NoList;
         let mut used: Vec<(usize, &PublicKey)> = Vec::new();
+        let mut unused: Vec<(usize, &PublicKey)> = Vec::new();
         let mut revoked = None;
         for point in &points {
             for at in 0..self.signers.crls.len() {
@@ -160,38 +161,50 @@ impl<'a> Search<'a> {
                     reasons = reasons.or(covered);
                     continue;
                 }
-                // A newer list of the same scope by the same key was used already. One by another key
-                // is looked at too: authorities that changed their key often go on with two lists.
-                let replaced = |(used, _): &(usize, &PublicKey)| {
-                    let used = self.signers.crls.get(*used);
-                    used.is_some_and(|used| scope::same(used, crl) && same_key_id(used, crl))
-                };
-                if used.iter().any(replaced) {
+                let fault = self.unusable(crl, rules);
+                cause = cause.max(fault.unwrap_or(cause));
+                if rules.time < crl.this_update() {
                     continue;
                 }
-                let fault = self.unusable(crl, rules);
-                if let Some(fault) = fault {
-                    cause = cause.max(fault);
-                    if fault != Cause::NotFresh || rules.time < crl.this_update() {
-                        continue;
-                    }
+                let mut may_sign = true;
+                let mut key = self.signer(at, chain, position, anchor, rules, budget)?;
+                if key.is_none() {
+                    // The very key that issued the certificate may not sign lists on this way; what it
+                    // says is revoked, it knows all the same.
+                    may_sign = false;
+                    key = self.issuing_key(at, chain, position, anchor, rules, budget)?;
                 }
-                let Some(key) = self.signer(at, chain, position, anchor, rules, budget)? else {
+                let Some(key) = key else {
                     cause = cause.max(Cause::BadSignature);
                     continue;
                 };
-                let replaced = |(used, by): &(usize, &PublicKey)| {
-                    let used = self.signers.crls.get(*used);
-                    by.id() == key.id() && used.is_some_and(|used| scope::same(used, crl))
+                // A newer list of the same scope by the same key was seen already: by the key that verified
+                // it, since what a list says of its key is only a claim. One by another key is looked at
+                // too: authorities that changed their key often go on with two lists.
+                let replaced = |(newer, by): &(usize, &PublicKey)| {
+                    let newer = self.signers.crls.get(*newer);
+                    by.id() == key.id() && newer.is_some_and(|newer| scope::same(newer, crl))
                 };
                 if used.iter().any(replaced) {
+                    continue;
+                }
+                // Where the newer one was of no use, an older one cannot say "good" in its stead.
+                let outdated = unused.iter().any(replaced);
+                if fault.is_some_and(|fault| fault != Cause::NotFresh) {
+                    unused.push((at, key));
                     continue;
                 }
                 let Ok(entry) = self.entry(at, key, chain, position, rules, budget)? else {
                     cause = cause.max(Cause::NotUnderstood);
+                    unused.push((at, key));
                     continue;
                 };
-                if fault.is_some() {
+                if fault.is_some() || outdated || !may_sign {
+                    if may_sign {
+                        unused.push((at, key));
+                    } else {
+                        cause = cause.max(Cause::BadSignature);
+                    }
                     // A list of yesterday cannot say "good", but what it says is revoked stays so;
                     // only a hold is ever lifted (RFC 5280 §5.3.1).
                     let lasting = |e: &RevokedEntry| e.reason != RevocationReason::CertificateHold;
@@ -298,12 +311,21 @@ impl<'a> Search<'a> {
                 return Ok(Some(by.key()));
             }
         }
-        let others = self
+        let mut others = self
             .by_subject
             .get(crl.issuer())
             .cloned()
             .unwrap_or_default();
-        for other in others.into_iter().filter(|other| !above.contains(other)) {
+        others.retain(|other| !above.contains(other));
+        // The one that the list names first; a crowd of strangers must not use up the budget.
+        let wanted = crl.authority_key_id().ok().flatten();
+        let wanted = wanted.and_then(|id| id.key_id.as_deref());
+        others.sort_by_key(|other| {
+            let own = self.certificates.get(*other);
+            let own = own.and_then(|c| c.subject_key_id().ok().flatten());
+            own.is_none() || own != wanted
+        });
+        for other in others.into_iter().take(MAX_STRANGERS) {
             let Some(by) = self.certificates.get(other).copied() else {
                 continue;
             };
@@ -319,6 +341,32 @@ impl<'a> Search<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// The key that issued a certificate, if it made the signature of a list in its own name.
+    fn issuing_key(
+        &mut self,
+        at: usize,
+        chain: &[usize],
+        position: usize,
+        anchor: usize,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<Option<&'a PublicKey>, PathError> {
+        let above = chain.get(position.saturating_add(1));
+        let (name, key) = match above.and_then(|at| self.certificates.get(*at)) {
+            Some(issuer) => (issuer.subject(), issuer.public_key()),
+            None => match self.anchors.get(anchor) {
+                Some(anchor) => (anchor.name(), anchor.key()),
+                None => return Ok(None),
+            },
+        };
+        let own = self
+            .signers
+            .crls
+            .get(at)
+            .is_some_and(|crl| crl.issuer() == name);
+        Ok((own && self.signed(at, key, rules, budget)?).then_some(key))
     }
 
     /// Whether a signer of lists has a valid path of its own to the anchor, by none but authorities
@@ -354,14 +402,23 @@ impl<'a> Search<'a> {
         self.signers.in_progress.pop();
         let above = chain.get(position.saturating_add(1)..).unwrap_or_default();
         match found {
-            Ok(found) => Ok(found
-                .chain
-                .iter()
-                .skip(1)
-                .all(|issuer| above.contains(issuer))),
+            Ok(found) => Ok(found.chain.iter().skip(1).all(|issuer| {
+                above
+                    .iter()
+                    .any(|own| self.is_same_authority(*own, *issuer))
+            })),
             Err(error) if error.kind() == PathErrorKind::Budget => Err(error),
             Err(_) => Ok(false),
         }
+    }
+
+    /// Whether two certificates are of one name and key, as after a renewal.
+    fn is_same_authority(&self, one: usize, other: usize) -> bool {
+        let at = |place: usize| self.certificates.get(place).copied();
+        one == other
+            || at(one).zip(at(other)).is_some_and(|(one, other)| {
+                one.subject() == other.subject() && one.public_key().id() == other.public_key().id()
+            })
     }
 
     /// Whether the key signed the list, verified once.
@@ -453,17 +510,6 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether both lists name the same key as theirs.
-fn same_key_id(one: &Crl, other: &Crl) -> bool {
-    let id = |crl: &Crl| {
-        crl.authority_key_id()
-            .ok()
-            .flatten()
-            .and_then(|id| id.key_id.clone())
-    };
-    id(one).is_some() && id(one) == id(other)
-}
-
 fn earlier(known: Option<RevokedEntry>, entry: RevokedEntry) -> Option<RevokedEntry> {
     match known {
         Some(known) if known.date <= entry.date => Some(known),
@@ -495,3 +541,6 @@ pub(super) fn fresh_until(facts: &[StatusFact], until: UnixTime) -> UnixTime {
 
 /// A signer of lists whose own status comes from a list of another such signer, and so on: this deep.
 const MAX_NESTED: usize = 3;
+
+/// Certificates of a list's issuer from outside the chain that are tried for its signature.
+const MAX_STRANGERS: usize = 8;

@@ -41,6 +41,18 @@ pub(super) fn chain(
             names.add(constraints);
         }
         left = path_length(certificate)?.unwrap_or(left);
+        let limits = certificate
+            .policy_constraints()
+            .map_err(field)?
+            .copied()
+            .unwrap_or_default();
+        // RFC 5937 §3: they begin to hold as if the anchor were the first certificate of the path.
+        policies.count(
+            true,
+            limits.require_explicit_policy,
+            limits.inhibit_policy_mapping,
+            certificate.inhibit_any_policy().map_err(field)?,
+        );
     }
     let last = certificates.len().saturating_sub(1);
     for (at, certificate) in certificates.iter().rev().enumerate() {

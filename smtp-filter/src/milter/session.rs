@@ -242,8 +242,15 @@ impl Session {
 
     fn forget(&mut self) {
         if self.mail.take().is_some() {
+            self.forget_macros();
             self.events.push_back(SessionEvent::Abort);
         }
+    }
+
+    /// What was said of one mail is not true of the next.
+    fn forget_macros(&mut self) {
+        self.macros
+            .retain(|stage, _| matches!(*stage, command::CONNECT | command::HELO));
     }
 
     fn take(&mut self, packet: &Packet) -> Result<(), ProtocolError> {
@@ -432,6 +439,7 @@ impl Session {
         let (sender, size) = (std::mem::take(&mut mail.sender), mail.size);
         let recipients = std::mem::take(&mut mail.recipients);
         let envelope = self.envelope(sender, recipients);
+        self.forget_macros();
         let completed = Box::new(Completed { envelope, size });
         match refusal {
             Some(reply) => {

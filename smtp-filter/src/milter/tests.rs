@@ -382,6 +382,11 @@ fn macros_of_the_last_mail_are_not_those_of_this_one() {
     bench.say(b'M', b"<a@b>\0");
     bench.say(b'E', b"");
     assert_eq!(bench.completed[1].envelope.authenticated, None);
+    bench.answer(&Answer::Edits(Vec::new()));
+    // Not even where nothing is said in its stead.
+    bench.say(b'M', b"<a@b>\0");
+    bench.say(b'E', b"");
+    assert_eq!(bench.completed[2].envelope.xforward.ident, None);
 }
 
 proptest::proptest! {

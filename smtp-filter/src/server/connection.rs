@@ -143,6 +143,8 @@ impl Connection {
             }
             SessionEvent::Rejected(mut completed, reply) => {
                 self.spool = Spool::default();
+                // A silent next hop must not keep back our answer.
+                self.flush().await?;
                 self.hop.abort().await;
                 completed.envelope.id = new_id(self.filter.now());
                 self.finished(
@@ -154,6 +156,7 @@ impl Connection {
             }
             SessionEvent::Abort => {
                 self.spool = Spool::default();
+                self.flush().await?;
                 self.hop.abort().await;
             }
             SessionEvent::Handshake => self.handshake().await?,

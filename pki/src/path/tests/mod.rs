@@ -418,11 +418,52 @@ fn ranks_follow_what_a_reader_learns() {
         PathErrorKind::Expired,
         revoked,
     ];
-    let ranks: Vec<u8> = order
-        .iter()
-        .map(|kind| PathError::new(*kind, "", None).rank())
-        .collect();
+    let (_, ca, leaf) = three(same, person);
+    let of = |kind, at: &Party| {
+        let error = PathError::new(kind, "", Some(&at.certificate));
+        error.seen_from(Some(&leaf.certificate)).rank()
+    };
+    let ranks: Vec<u8> = order.iter().map(|kind| of(*kind, &leaf)).collect();
     assert!(ranks.is_sorted_by(|a, b| a < b), "{ranks:?}");
+    // On one of several ways an authority is unfit; on another only a status is missing.
+    let missing = PathErrorKind::RevocationUnavailable;
+    for kind in [PathErrorKind::Expired, PathErrorKind::KeyUsage, revoked] {
+        assert!(of(kind, &ca) < of(missing, &leaf), "{kind:?}");
+        assert!(
+            of(kind, &ca) > of(PathErrorKind::Invalid, &leaf),
+            "{kind:?}"
+        );
+    }
+}
+
+/// Two certificates of one authority, as at a renewal: the one that has run out says nothing about a
+/// way on which only a list is missing.
+#[test]
+fn an_unfit_second_certificate_does_not_hide_what_is_missing() {
+    let (root, ca, leaf) = three(same, person);
+    let again = |change: Change| Party {
+        certificate: change(authority(CertificateBuilder::new(
+            name("Intermediate"),
+            ca.key.public_key(),
+        )))
+        .issued_by(&root.certificate, &root.key)
+        .unwrap(),
+        key: copy(&ca.key),
+    };
+    let expired = again(|b| {
+        b.serial(&[9])
+            .validity(now().plus(-9 * DAY), now().plus(-DAY))
+    });
+    let server = again(|b| b.serial(&[8]).ext_key_usage(&[oid::SERVER_AUTH]));
+    let crls = [root.crl(|c| c.revoke(&[7], now().plus(-DAY), RevocationReason::Superseded))];
+    let revoked = again(|b| b.serial(&[7]));
+    for other in [&expired, &server, &revoked] {
+        for order in [[&ca, other], [other, &ca]] {
+            let rules = PathRules::new(now());
+            let end = find_with(&leaf, &order, &[root.anchor()], &crls, &rules);
+            fails(end, PathErrorKind::RevocationUnavailable, "no CRL");
+        }
+    }
 }
 
 /// Every bit of a signed structure counts: no copy with one bit changed makes a valid path.

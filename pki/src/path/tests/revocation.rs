@@ -334,3 +334,163 @@ fn an_authority_cannot_vouch_for_itself() {
     let crls = [deputy.crl(|c| c), ca.crl(|c| c)];
     find_with(&leaf, &[&ca, &deputy], &[root.anchor()], &crls, &rules).unwrap();
 }
+
+/// A signer of lists in its issuer's name, revoked with the leaf, says that its list is by its issuer's
+/// key: the issuer's own list still counts.
+#[test]
+fn a_claimed_key_id_hides_no_list() {
+    let (root, ca, leaf) = three(same, person);
+    let lister = ca.issue("Intermediate", |b| b.key_usage(KeyUsage::CRL_SIGN));
+    let date = now().plus(-DAY);
+    let own = ca.crl(|c| {
+        let c = c.revoke(
+            leaf.certificate.serial(),
+            date,
+            RevocationReason::Superseded,
+        );
+        c.revoke(
+            lister.certificate.serial(),
+            date,
+            RevocationReason::KeyCompromise,
+        )
+    });
+    let newer = || CrlBuilder::new(now().plus(-60), Some(now().plus(DAY))).number(9);
+    let lying = newer().issued_by(&ca.certificate, &lister.key).unwrap();
+    let honest = newer().issued_by(&lister.certificate, &lister.key).unwrap();
+    for list in [lying, honest] {
+        let crls = [root.crl(|c| c), own.clone(), list];
+        let rules = PathRules::new(now());
+        let end = find_with(&leaf, &[&ca, &lister], &[root.anchor()], &crls, &rules);
+        let kind = end.unwrap_err().kind();
+        assert!(matches!(kind, PathErrorKind::Revoked { .. }), "{kind:?}");
+    }
+}
+
+/// What its issuer has revoked is revoked on every way to that issuer.
+#[test]
+fn another_way_does_not_forgive_a_revoked_target() {
+    let (root, ca, leaf) = three(same, person);
+    let date = now().plus(-DAY);
+    let revoked = ca.crl(|c| {
+        c.revoke(
+            leaf.certificate.serial(),
+            date,
+            RevocationReason::Superseded,
+        )
+    });
+    let second = Party::root("Second");
+    // The same authority under another root, and not as a signer of lists.
+    let cross = Party {
+        certificate: CertificateBuilder::new(name("Intermediate"), ca.key.public_key())
+            .serial(&[9])
+            .basic_constraints(BasicConstraints {
+                ca: true,
+                path_len: None,
+            })
+            .key_usage(KeyUsage::KEY_CERT_SIGN)
+            .issued_by(&second.certificate, &second.key)
+            .unwrap(),
+        key: copy(&ca.key),
+    };
+    let crls = [root.crl(|c| c), second.crl(|c| c), revoked];
+    for revocation in [RevocationMode::Required, RevocationMode::IfAvailable] {
+        let rules = PathRules {
+            revocation,
+            ..PathRules::new(now())
+        };
+        let anchors = [root.anchor(), second.anchor()];
+        for order in [[&ca, &cross], [&cross, &ca]] {
+            let end = find_with(&leaf, &order, &anchors, &crls, &rules);
+            let end = end.map(|path| path.anchor());
+            let kind = end.unwrap_err().kind();
+            assert!(matches!(kind, PathErrorKind::Revoked { .. }), "{kind:?}");
+        }
+    }
+}
+
+/// A newer list that is of no use is a reason to doubt the older one.
+#[test]
+fn an_older_list_does_not_speak_for_a_newer_one() {
+    let (root, ca, leaf) = three(same, person);
+    let list = |from: i64, until: i64| {
+        CrlBuilder::new(now().plus(from * DAY), Some(now().plus(until * DAY)))
+    };
+    let sign = |c: CrlBuilder| c.issued_by(&ca.certificate, &ca.key).unwrap();
+    let old = sign(list(-60, 60).number(1));
+    let rules = PathRules::new(now());
+    let run = |newer: Crl| {
+        let crls = [root.crl(|c| c), old.clone(), newer];
+        find_with(&leaf, &[&ca], &[root.anchor()], &crls, &rules)
+    };
+    let serial = leaf.certificate.serial();
+    let held = list(-30, -10).number(2);
+    let hold = RevocationReason::CertificateHold;
+    for newer in [
+        held.clone().revoke(serial, now().plus(-20 * DAY), hold),
+        held,
+        list(-30, 10)
+            .number(2)
+            .extension(oid::AUTHORITY_INFO_ACCESS, true, &[5, 0]),
+    ] {
+        fails(run(sign(newer)), PathErrorKind::RevocationUnavailable, "");
+    }
+    run(sign(list(-1, 1).number(2))).unwrap();
+}
+
+/// The issuer of a list may have two certificates, as after a renewal.
+#[test]
+fn a_signer_of_lists_below_a_renewed_authority_is_sound() {
+    let (root, ca, leaf) = three(same, person);
+    let renewed = Party {
+        certificate: authority(CertificateBuilder::new(
+            name("Intermediate"),
+            ca.key.public_key(),
+        ))
+        .serial(&[9])
+        .validity(now().plus(-DAY), now().plus(DAY))
+        .issued_by(&root.certificate, &root.key)
+        .unwrap(),
+        key: copy(&ca.key),
+    };
+    let lister = ca.issue("Intermediate", |b| b.key_usage(KeyUsage::CRL_SIGN));
+    let crls = [root.crl(|c| c), lister.crl(|c| c)];
+    let rules = PathRules::new(now());
+    for order in [[&ca, &renewed, &lister], [&renewed, &ca, &lister]] {
+        find_with(&leaf, &order, &[root.anchor()], &crls, &rules).unwrap();
+    }
+}
+
+/// RFC 5280 §7.4: the host of a distribution point is one in any case; one that cannot be read and need
+/// not be leaves the list of everything.
+#[test]
+fn distribution_points_are_compared_as_uris() {
+    let point = |uri: &str| DistributionPointName::Full(vec![GeneralName::Uri(uri.into())]);
+    let root = Party::root("Root");
+    let ca = root.ca("CA", same);
+    let leaf = ca.leaf("Alice", |b| {
+        person(b).crl_distribution_points(&[DistributionPoint {
+            name: Some(point("HTTP://CRL.example.jp/One")),
+            ..Default::default()
+        }])
+    });
+    let run = |leaf: &Party, uri: Option<&str>| {
+        let scope = IssuingDistributionPoint {
+            name: uri.map(point),
+            only_user_certs: true,
+            ..Default::default()
+        };
+        let crls = [
+            root.crl(|c| c),
+            ca.crl(|c| c.issuing_distribution_point(&scope)),
+        ];
+        let rules = PathRules::new(now());
+        find_with(leaf, &[&ca], &[root.anchor()], &crls, &rules)
+    };
+    run(&leaf, Some("http://crl.EXAMPLE.jp/One")).unwrap();
+    assert!(run(&leaf, Some("http://crl.example.jp/one")).is_err());
+    let odd = ca.leaf("Alice", |b| {
+        person(b).extension(oid::CRL_DISTRIBUTION_POINTS, false, &[0x30, 2, 0x30, 0x81])
+    });
+    run(&odd, None).unwrap();
+    assert!(run(&odd, Some("http://crl.example.jp/One")).is_err());
+}
