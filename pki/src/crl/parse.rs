@@ -61,6 +61,17 @@ pub(super) fn crl(bytes: &[u8]) -> Result<Inner, DerError> {
         issuers: Vec::new(),
     };
     index.read(list, list_end, &mut unknown_critical)?;
+    let issuing_distribution_point = extensions.field(
+        oid::ISSUING_DISTRIBUTION_POINT,
+        "issuingDistributionPoint",
+        read::issuing_distribution_point,
+    );
+    // RFC 5280 §5.3.3: entries of others stand in an indirect list only. In another list nobody can know
+    // whose certificate is meant.
+    let indirect = matches!(&issuing_distribution_point, Ok(Some(point)) if point.indirect);
+    if !index.issuers.is_empty() && !indirect {
+        unknown_critical.push(oid::CERTIFICATE_ISSUER.to_buf());
+    }
     Ok(Inner {
         signed,
         inner_algorithm,
@@ -75,11 +86,7 @@ pub(super) fn crl(bytes: &[u8]) -> Result<Inner, DerError> {
             "authorityKeyIdentifier",
             read::authority_key_id,
         ),
-        issuing_distribution_point: extensions.field(
-            oid::ISSUING_DISTRIBUTION_POINT,
-            "issuingDistributionPoint",
-            read::issuing_distribution_point,
-        ),
+        issuing_distribution_point,
         extensions,
         entries: index.entries,
         issuers: index.issuers,

@@ -494,3 +494,21 @@ fn distribution_points_are_compared_as_uris() {
     run(&odd, None).unwrap();
     assert!(run(&odd, Some("http://crl.example.jp/One")).is_err());
 }
+
+/// RFC 5280 §5.3.3: an entry of another issuer makes a list that is not indirect one that nobody
+/// understands.
+#[test]
+fn an_entry_of_another_issuer_in_a_direct_list_is_not_understood() {
+    let (root, ca, leaf) = three(same, person);
+    let serial = leaf.certificate.serial();
+    let date = now().plus(-DAY);
+    let why = RevocationReason::Superseded;
+    let list = ca.crl(|c| {
+        c.revoke_of(&name("Else"), &[9], date, why)
+            .revoke(serial, date, why)
+    });
+    let rules = PathRules::new(now());
+    let crls = [root.crl(|c| c), list];
+    let end = find_with(&leaf, &[&ca], &[root.anchor()], &crls, &rules);
+    fails(end, PathErrorKind::RevocationUnavailable, "not understood");
+}
