@@ -26,6 +26,8 @@ pub struct Connection {
     wire: Wire,
     session: Session,
     patience: Patience,
+    /// When the next dot's answer is of no more use.
+    until: Option<Instant>,
 }
 
 /// Data that was not answered.
@@ -74,6 +76,7 @@ impl Connection {
             wire: Wire::Plain(stream),
             session,
             patience,
+            until: None,
         };
         loop {
             match connection.event().await? {
@@ -149,6 +152,12 @@ impl Connection {
         self.command(&line).await
     }
 
+    /// The answer to the next mail is waited for until then, and its dot is not sent in the last half of
+    /// the patience for it: whoever waits behind us would have given up, and try again what was accepted.
+    pub fn answer_by(&mut self, until: Instant) {
+        self.until = Some(until);
+    }
+
     /// DATA, the mail in pieces (its lines end in CRLF; dots are stuffed here), the dot, and the
     /// answer to it. When DATA itself is refused, the answer is that refusal.
     ///
@@ -172,11 +181,19 @@ impl Connection {
                 Err(early(Trouble::Garbage))
             };
         }
+        let until = self.until.take();
+        let half = self.patience.dot / 2;
+        let last = until.and_then(|until| until.checked_sub(half));
+        let too_late = || last.is_some_and(|last| Instant::now() >= last);
         let mut stuffer = Stuffer::new();
         let mut buffer = Vec::with_capacity(CHUNK + CHUNK / 2);
         for chunk in pieces.into_iter().flat_map(|piece| piece.chunks(CHUNK)) {
             stuffer.push(chunk, &mut buffer);
             if buffer.len() >= CHUNK {
+                if too_late() {
+                    self.session.give_up();
+                    return Err(early(Trouble::TimedOut));
+                }
                 if let Err(trouble) = self.write(&buffer).await {
                     return self.last_words(trouble).await.map_err(early);
                 }
@@ -192,12 +209,20 @@ impl Connection {
         if let Err(trouble) = self.overhear().await {
             return self.last_words(trouble).await.map_err(early);
         }
+        if too_late() {
+            self.session.give_up();
+            return Err(early(Trouble::TimedOut));
+        }
         let late = |trouble| DataTrouble::new(trouble, true, true);
         // From here on the server may have the whole mail.
         if let Err(trouble) = self.write(&buffer).await {
             return self.last_words(trouble).await.map_err(late);
         }
-        self.session.data_sent(self.patience.dot, Instant::now());
+        let now = Instant::now();
+        let patience = until.map_or(self.patience.dot, |until| {
+            until.saturating_duration_since(now)
+        });
+        self.session.data_sent(patience, now);
         self.reply().await.map_err(late)
     }
 

@@ -177,6 +177,7 @@ impl Connection {
             size,
             eight_bit,
         } = completed;
+        self.hop.start_clock();
         envelope.id = new_id(self.filter.now());
         let id = envelope.id.clone();
         let recipients = envelope.rcpt_to.len();

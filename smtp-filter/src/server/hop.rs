@@ -3,6 +3,7 @@
 //! here, and nowhere else is "250" said for a mail.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::ServerConfig;
 use crate::{
@@ -36,6 +37,8 @@ pub(super) struct Hop {
     learnt: LearntHop,
     connection: Option<Connection>,
     in_transaction: bool,
+    /// When the client's dot has to be answered.
+    answer_by: Option<Instant>,
 }
 
 impl Hop {
@@ -45,7 +48,14 @@ impl Hop {
             learnt,
             connection: None,
             in_transaction: false,
+            answer_by: None,
         }
+    }
+
+    /// The client has sent its dot and waits: for our own work, for the data to reach the next hop and
+    /// for the answer to it together.
+    pub(super) fn start_clock(&mut self) {
+        self.answer_by = Instant::now().checked_add(self.config.timeouts.dot);
     }
 
     /// What the next hop offers, as last learnt; asked now when nobody has yet. `None` when it
@@ -210,6 +220,9 @@ impl Hop {
     /// Sends the mail; `None` when the next hop is gone and was not yet told to take data.
     async fn hand_over(&mut self, outgoing: &Outgoing) -> Option<(Reply, Fate)> {
         let connection = self.connection.as_mut()?;
+        if let Some(until) = self.answer_by {
+            connection.answer_by(until);
+        }
         Some(match connection.data(outgoing.pieces()).await {
             Ok(reply) if reply.is_positive() => {
                 self.in_transaction = false;

@@ -302,3 +302,24 @@ async fn eight_bit_mail_is_never_re_encoded() {
         "550 5.6.7 Next hop does not support SMTPUTF8"
     );
 }
+
+/// Whoever waits behind a dot gives up some time and tries again: what is accepted then is accepted twice.
+#[tokio::test]
+async fn a_dot_that_would_come_too_late_is_not_sent() {
+    let world = World::with(
+        Misdeed::None,
+        |c| c.timeouts.dot = Duration::from_millis(100),
+        |_| {
+            std::thread::sleep(Duration::from_millis(60));
+            Treatment::Relay(Vec::new())
+        },
+    )
+    .await;
+    let reply = world.send(b"x: y\r\n").await;
+    assert_eq!(
+        reply.to_string(),
+        "451 4.4.2 Connection to the next hop lost, try again later"
+    );
+    assert!(world.hop.mails().is_empty());
+    assert_eq!(world.fates(), [Fate::NextHopRefused]);
+}
