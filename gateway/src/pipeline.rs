@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use kenin_certstore::Store;
 use kenin_pki::time::UnixTime;
+use kenin_policy::scrub::Scrubber;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{Answer, Case, Question, Reason, step};
 use kenin_smime::Limits;
@@ -162,7 +163,10 @@ fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
     let known = &snapshot.known;
     let limits = limits(&snapshot.config);
     let time = unix_time(now);
+    let config = &snapshot.config;
+    let scrubber = Scrubber::new(&config.authserv_id, &config.site_authserv_ids);
     let case = Case::new(raw, &snapshot.trust, known.intermediates(), time, &limits)
+        .scrubbed_by(raw, &scrubber)
         .with_cache(&snapshot.paths);
     let outcome = step::run(&case, |question| match question {
         Question::Issuers { name, key_id } => {

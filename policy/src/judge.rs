@@ -40,6 +40,10 @@ fn pass(_proof: Proof) -> Reason {
     Reason::Ok
 }
 
+/// What to look for in a message whose header holds such a field.
+const DOUBTFUL_FIELD: &str =
+    "a header field has a name or a length that other programs end, break or cut the header at";
+
 /// Judges a case with everything that is at hand.
 pub(crate) fn judge(case: &Case<'_>, at_hand: &AtHand<'_>) -> Verdict {
     let examined = &case.examined;
@@ -158,6 +162,11 @@ fn judge_signature(
     if let Some(defect) = signature.defect {
         reason = defect_reason(defect);
     }
+    // Whatever else is wrong says more to the person who reads it.
+    let split_differently = signature.root && case.doubtful && reason == Reason::Ok;
+    if split_differently {
+        reason = Reason::AmbiguousMime;
+    }
     let content_lost = chosen
         .as_ref()
         .is_some_and(|signer| signer.checks.content == CheckResult::Failed(Reason::DigestMismatch));
@@ -220,6 +229,7 @@ fn judge_signature(
         detail: signature
             .detail
             .or_else(|| signature.defect.map(Defect::detail))
+            .or(split_differently.then_some(DOUBTFUL_FIELD))
             .map(str::to_owned)
             .or_else(|| chosen.as_ref().and_then(|signer| signer.detail.clone())),
         notes,

@@ -11,7 +11,7 @@ use crate::header::{Header, unfold};
 use crate::mailbox;
 
 /// How the message's header stands to the protected one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Agreement {
     /// Nothing is protected, or every protected field stands outside too.
     Agrees,
@@ -21,15 +21,16 @@ pub(crate) enum Agreement {
     Differs,
 }
 
-/// Compares the two.
-pub(crate) fn compare(
-    raw: &[u8],
-    header: &Header,
-    protected: Option<&ProtectedHeader>,
-) -> Agreement {
-    let Some(protected) = protected else {
-        return Agreement::Agrees;
-    };
+/// Compares the message's header with each that is protected; the worst counts.
+pub(crate) fn compare(raw: &[u8], header: &Header, protected: &[ProtectedHeader]) -> Agreement {
+    protected
+        .iter()
+        .map(|protected| compare_one(raw, header, protected))
+        .max()
+        .unwrap_or(Agreement::Agrees)
+}
+
+fn compare_one(raw: &[u8], header: &Header, protected: &ProtectedHeader) -> Agreement {
     let mut agreement = Agreement::Agrees;
     for name in ProtectedHeader::NAMES {
         let inner: Vec<&[u8]> = protected
@@ -88,7 +89,7 @@ mod tests {
             .map(|(name, value)| (*name, value.as_bytes().to_vec()))
             .collect();
         let protected = ProtectedHeader { fields };
-        compare(raw.as_bytes(), &scan(raw.as_bytes()), Some(&protected))
+        compare(raw.as_bytes(), &scan(raw.as_bytes()), &[protected])
     }
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
             assert_eq!(against(outer, &inner), Agreement::Agrees, "{outer}");
         }
         assert_eq!(
-            compare(b"From: x\r\n\r\n", &scan(b"From: x\r\n\r\n"), None),
+            compare(b"From: x\r\n\r\n", &scan(b"From: x\r\n\r\n"), &[]),
             Agreement::Agrees
         );
     }

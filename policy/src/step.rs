@@ -19,6 +19,7 @@ use crate::header;
 use crate::judge;
 use crate::mailbox::{self, FromField};
 use crate::protection::{self, Agreement};
+use crate::scrub::Scrubber;
 use crate::trust::TrustPolicy;
 pub use crate::trustpath::PathCache;
 use crate::trustpath::{self, Trusted};
@@ -47,6 +48,8 @@ pub struct Case<'a> {
     pub(crate) listed: bool,
     /// How its header stands to the one that the root's signature protects.
     pub(crate) header: Agreement,
+    /// Whether a field stays in the header that other programs take differently.
+    pub(crate) doubtful: bool,
 }
 
 /// Who the message says it is from.
@@ -76,9 +79,10 @@ impl<'a> Case<'a> {
                 .any(|name| field.is_plainly(raw, name))
         });
         let root = examined.root_signature();
-        let protected = root.and_then(|signature| signature.protected.as_ref());
+        let protected = root.map_or(&[][..], |signature| &signature.protected);
         let agreement = protection::compare(raw, &header, protected);
         Self {
+            doubtful: !examined.doubtful_fields.is_empty(),
             examined,
             sender,
             trust,
@@ -107,7 +111,24 @@ impl<'a> Case<'a> {
             time,
             listed: false,
             header: Agreement::Agrees,
+            doubtful: false,
         }
+    }
+
+    /// Judges the message as it is without what `scrubber` takes out of it: a forged stamp in an odd
+    /// spelling does not count against the mail that it is removed from. `raw` is the same message.
+    #[must_use]
+    pub fn scrubbed_by(mut self, raw: &[u8], scrubber: &Scrubber) -> Self {
+        if self.doubtful {
+            let gone = scrubber.ranges(raw, &header::scan(raw));
+            let gone: HashSet<usize> = gone.iter().map(|range| range.start).collect();
+            self.doubtful = self
+                .examined
+                .doubtful_fields
+                .iter()
+                .any(|field| !gone.contains(&field.whole.start));
+        }
+        self
     }
 
     /// Uses and fills a cache of valid paths. The cache must be replaced by an empty one whenever

@@ -33,6 +33,7 @@ pub fn examine(raw: &[u8], limits: &Limits, known: &[Certificate]) -> Examined {
         prefix: String::new(),
         layers: 0,
         root: true,
+        payload: true,
         inside: Vec::new(),
     });
     // Last in, first out: an outer layer is finished before what it holds, and the root comes first.
@@ -108,6 +109,8 @@ pub(crate) struct Job<'a> {
     /// How many layers are around it.
     pub(crate) layers: usize,
     pub(crate) root: bool,
+    /// Whether it is all that is left of the message behind layers around the whole.
+    pub(crate) payload: bool,
     /// The signatures that cover it, as indices.
     pub(crate) inside: Vec<usize>,
 }
@@ -198,6 +201,7 @@ impl<'a> Walk<'a> {
             && let Some(root) = tree.parts.first()
         {
             self.out.body = root.body();
+            self.out.doubtful_fields.clone_from(&root.header.doubtful);
         }
         self.layers(job, &tree);
     }
@@ -248,29 +252,31 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Keeps the header of a part that is the very content of the root's signature and says that it
-    /// stands for the message's.
+    /// Keeps the header of what the root's signature covers as a whole, if it says that it stands for
+    /// the message's.
     fn protected(&mut self, job: &Job<'a>, tree: &Tree, index: usize, inside: &[usize]) {
-        let (Some(part), Some(signature)) = (tree.parts.get(index), inside.last()) else {
+        let (Some(part), Some(outermost)) = (tree.parts.get(index), inside.first()) else {
             return;
         };
-        let is_content = match part.parent {
-            // The first part of the message's own multipart/signed.
-            Some(0) => {
-                let root = tree.parts.first();
-                job.root
-                    && root.is_some_and(|root| {
-                        root.kind == PartKind::Signed && root.children.first() == Some(&index)
-                    })
-            }
-            Some(_) => false,
-            // What an opaque object holds.
-            None => !job.root,
-        };
-        let Some(facts) = self.out.signatures.get_mut(*signature) else {
+        if !job.payload || !tree.is_payload(index) {
+            return;
+        }
+        let Some(facts) = self.out.signatures.get_mut(*outermost) else {
             return;
         };
-        if !is_content || !facts.root || part.content_type.parameter("hp").is_none() {
+        let wrapped = part
+            .parent
+            .and_then(|parent| tree.parts.get(parent))
+            .is_some_and(|parent| parent.kind == PartKind::Message);
+        // RFC 2231 spellings of the word count; where readers disagree about the field, some may see it.
+        let said = wrapped || part.content_type.names("hp");
+        // `protected-headers` is what came before RFC 9788; not all who wrote it put From inside.
+        let unsure = part.header.odd
+            || part.header.content_type_odd
+            || part.content_type.odd
+            || !part.header.doubtful.is_empty()
+            || part.content_type.names("protected-headers");
+        if !facts.root || !(said || unsure) {
             return;
         }
         let header = mime::slice(job.source.bytes(), part.header.range.clone());
@@ -283,7 +289,9 @@ impl<'a> Walk<'a> {
                 found.fields.push((name, field.value(header).to_vec()));
             }
         }
-        facts.protected = Some(found);
+        if said || found.fields.iter().any(|(name, _)| *name == "from") {
+            facts.protected.push(found);
+        }
     }
 
     fn finish(mut self) -> Examined {

@@ -15,6 +15,10 @@ pub struct Examined {
     /// The header fields of the message, in order, as byte ranges of the input. At most
     /// `Limits::header_fields` of them; [`crate::mime::fields`] lists any number.
     pub fields: Vec<FieldSpan>,
+    /// Header fields at which some reader ends the header, or which relays break or cut behind us: names
+    /// that are not RFC 5322's, white space before the colon, lines over 998 octets, very long fields.
+    /// While one of them stays in the message, two readers may split it differently.
+    pub doubtful_fields: Vec<FieldSpan>,
     /// The body: what follows the empty line after the header.
     pub body: Range<usize>,
     /// The protection layers, outermost first.
@@ -170,14 +174,16 @@ pub struct SignatureFacts {
     pub content: Option<Range<usize>>,
     /// Some part of the content is ISO-2022-JP sent as 7bit, so that a relay may have lost its ESC bytes.
     pub content_type_iso2022jp_7bit: bool,
-    /// What its content says in the message's stead (RFC 9788), where the signature is the root's.
-    pub protected: Option<ProtectedHeader>,
+    /// What its content says in the message's stead (RFC 9788), where the signature is the root's. More
+    /// than one where layers that follow each other say it.
+    pub protected: Vec<ProtectedHeader>,
     /// Remarks.
     pub notes: Vec<Note>,
 }
 
-/// Header fields of a signed content that says it protects the message's header: `hp=` in its
-/// Content-Type. <https://www.rfc-editor.org/rfc/rfc9788#section-2.1>.
+/// Header fields of a signed content that says it protects the message's header: by `hp=` in its
+/// Content-Type, or as `message/rfc822; forwarded=no` (RFC 8551 §3.1).
+/// <https://www.rfc-editor.org/rfc/rfc9788#section-2.1>.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProtectedHeader {
     /// Names in lower case and values as they came, of the fields that people read

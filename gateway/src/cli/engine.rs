@@ -13,6 +13,7 @@ use kenin_pki::oid::OidBuf;
 use kenin_pki::path::RevocationMode;
 use kenin_pki::time::UnixTime;
 use kenin_policy::Verdict;
+use kenin_policy::scrub::Scrubber;
 use kenin_policy::step::{self, Answer, Case, Question};
 use kenin_policy::trust::{Anchor, AnchorSettings, PathOptions, TrustPolicy};
 use kenin_smime::{Examined, Limits, examine_cms};
@@ -25,11 +26,18 @@ use super::arguments::{Revocation, TrustOptions};
 use super::input::{self, Kind};
 use crate::exit::{Exit, Failure};
 
+/// The name that is shown where no configuration says another.
+const EXAMPLE_AUTHSERV_ID: &str = "smime.gw.example";
+
 /// Everything needed to judge a file.
 pub(super) struct Engine {
     pub(super) trust: TrustPolicy,
     pub(super) store: CertStore,
     pub(super) time: UnixTime,
+    /// Under which name the service would stamp.
+    pub(super) authserv_id: String,
+    /// The other names of the site.
+    pub(super) site_authserv_ids: Vec<String>,
     limits: Limits,
     content: Option<Vec<u8>>,
 }
@@ -55,10 +63,14 @@ impl Engine {
         };
         let mut sources = Sources::default();
         let mut limits = Limits::default();
+        let mut authserv_id = EXAMPLE_AUTHSERV_ID.to_owned();
+        let mut site_authserv_ids = Vec::new();
         if !config.is_empty() {
             let config = super::load_config(config)?;
             limits = pipeline::limits(&config);
             sources.add_config(&config)?;
+            authserv_id = config.authserv_id;
+            site_authserv_ids = config.site_authserv_ids;
         }
         sources.add_options(options)?;
         if sources.anchors.is_empty() {
@@ -78,6 +90,8 @@ impl Engine {
             trust: TrustPolicy::from_parts(sources.anchors, path_options),
             store,
             time,
+            authserv_id,
+            site_authserv_ids,
             limits,
             content,
         })
@@ -108,7 +122,10 @@ impl Engine {
         };
         let mail = converted.unwrap_or(bytes);
         let known = self.store.intermediates();
-        let case = Case::new(&mail, &self.trust, known, self.time, &self.limits);
+        // What the service says is about the mail without the forged stamps that it takes out.
+        let scrubber = Scrubber::new(&self.authserv_id, &self.site_authserv_ids);
+        let case = Case::new(&mail, &self.trust, known, self.time, &self.limits)
+            .scrubbed_by(&mail, &scrubber);
         let outcome = step::run(&case, |question| self.answer(question));
         let examined = case.examined().clone();
         Judged {

@@ -10,6 +10,7 @@ use kenin_smime::sign::Form;
 use kenin_smime::{EncryptionFacts, Limits, SignerFacts};
 
 use super::*;
+use crate::scrub::Scrubber;
 use crate::step::{self, Answer, PathCache, Question, Step};
 use crate::testing::{ENTITY, NOW, Party, World, builder, days, name, off};
 use crate::trust::{AnchorSettings, PathOptions, TrustPolicy};
@@ -93,6 +94,52 @@ fn a_changed_body_fails_and_the_rest_is_still_answered() {
         ["digest-mismatch", "ok", "ok", "ok", "ok", "ok"]
     );
     assert_eq!(verdict.rfc9219(), Some("signed/failed"));
+}
+
+#[test]
+fn a_field_that_readers_take_differently_counts_while_it_stays() {
+    let world = World::new();
+    let alice = world.person(ALICE);
+    let scrubber = Scrubber::new("smime.gw.example", &[]);
+    let judged = |mail: &[u8]| {
+        let (trust, limits) = (world.trust(), Limits::default());
+        let case = Case::new(mail, &trust, &[], NOW, &limits).scrubbed_by(mail, &scrubber);
+        step::run(&case, |question| world.answer(question)).verdict
+    };
+    let other = "Authentication-Results : mx.example; none";
+    for (field, kept) in [
+        ("X-Kenin-Verdict : forged", false),
+        (
+            "Authentication-Results : smime.gw.example; smime=pass",
+            false,
+        ),
+        (other, true),
+        ("N\u{e4}me: words", true),
+        ("X-Kenin-Verdict : forged\r\nNote : words", true),
+    ] {
+        let mail = alice.sign(&format!("{ALICE}\r\n{field}"), Form::Clear);
+        assert_eq!(
+            reason(&world.verdict(&mail)),
+            Reason::AmbiguousMime,
+            "{field}"
+        );
+        let wanted = if kept {
+            Reason::AmbiguousMime
+        } else {
+            Reason::Ok
+        };
+        let verdict = judged(&mail);
+        assert_eq!(reason(&verdict), wanted, "{field}");
+        assert_eq!(
+            verdict.root_signatures().next().unwrap().detail.is_some(),
+            kept
+        );
+    }
+    let changed = alice.sign(&format!("{ALICE}\r\n{other}"), Form::Clear);
+    let changed = String::from_utf8(changed)
+        .unwrap()
+        .replace("Hello, ", "Hullo, ");
+    assert_eq!(reason(&judged(changed.as_bytes())), Reason::DigestMismatch);
 }
 
 #[test]

@@ -74,6 +74,27 @@ pub(crate) fn content_info<'t, 'a>(
     Ok((kind_of(oid), content))
 }
 
+/// What an object that cannot be read to its end is, if its first octets are those of a ContentInfo with
+/// an encrypted type.
+pub(crate) fn begins_encrypted(bytes: &[u8]) -> Option<LayerKind> {
+    let (&tag, rest) = bytes.split_first()?;
+    let (&length, rest) = rest.split_first()?;
+    // X.690 §8.1.3: the long form says how many octets of length follow.
+    let more = usize::from(length).saturating_sub(0x80);
+    let oid = rest.get(more..)?.strip_prefix(&[0x06])?;
+    let (&length, rest) = oid.split_first()?;
+    let oid = rest.get(..usize::from(length))?;
+    let kind = [
+        (oids::ENVELOPED_DATA, LayerKind::Enveloped),
+        (oids::AUTH_ENVELOPED_DATA, LayerKind::AuthEnveloped),
+        (oids::SIGNED_AND_ENVELOPED_DATA, LayerKind::Enveloped),
+        (oids::ENCRYPTED_DATA, LayerKind::Encrypted),
+    ]
+    .into_iter()
+    .find_map(|(known, kind)| (known.content() == oid).then_some(kind))?;
+    (tag == 0x30).then_some(kind)
+}
+
 /// Which kind of layer a content type is. For SignedData that is [`LayerKind::Opaque`] for now.
 fn kind_of(oid: Oid<'_>) -> LayerKind {
     [

@@ -90,6 +90,9 @@ fn split<'t>(
         return Err("a boundary is part of another, or is used twice");
     }
     check_header(&signature.header)?;
+    if !signature.header.doubtful.is_empty() {
+        return Err("the header of the signature part has a field that readers take differently");
+    }
     if signature.content_type.type_odd {
         return Err("the type of the signature part is oddly spelled");
     }

@@ -35,6 +35,11 @@ impl Place<'_, '_> {
         self.job.root && self.index == 0
     }
 
+    /// Whether the part is the message, or all that is left of it behind layers around the whole.
+    fn is_payload(&self) -> bool {
+        self.job.payload && self.tree.is_payload(self.index)
+    }
+
     /// The section of the part itself.
     fn section(&self) -> String {
         let own = self.part().map_or("", |part| part.section.as_str());
@@ -158,7 +163,7 @@ fn blank(section: String, kind: LayerKind, root: bool) -> SignatureFacts {
         signers: Vec::new(),
         content: None,
         content_type_iso2022jp_7bit: false,
-        protected: None,
+        protected: Vec::new(),
         notes: Vec::new(),
     }
 }

@@ -42,11 +42,12 @@ pub(crate) fn opaque(walk: &mut Walk<'_>, place: &Place<'_, '_>) -> Option<usize
     let source: Source<'_> = match decoded {
         Ok(bytes) => Source::Decoded(Rc::new(bytes.into_owned())),
         Err(_) if by_name && !place.is_root() => return None,
-        Err(refusal) => return unreadable(walk, place, &label, refusal),
+        Err(refusal) => return unreadable(walk, place, &label, None, refusal),
     };
     let here = Here {
         section: place.section(),
         root: place.is_root(),
+        payload: place.is_payload(),
         layers: place.layers,
         inside: place.inside,
         label,
@@ -56,7 +57,10 @@ pub(crate) fn opaque(walk: &mut Walk<'_>, place: &Place<'_, '_>) -> Option<usize
     match object(walk, &here, &source) {
         Ok(index) => index,
         Err(_) if by_name && !place.is_root() => None,
-        Err(refusal) => unreadable(walk, place, &here.label, refusal),
+        Err(refusal) => {
+            let encrypted = cms::begins_encrypted(source.bytes());
+            unreadable(walk, place, &here.label, encrypted, refusal)
+        }
     }
 }
 
@@ -65,6 +69,7 @@ pub(crate) fn bare(walk: &mut Walk<'_>, bytes: &Rc<Vec<u8>>, content: Option<&[u
     let here = Here {
         section: "1".to_owned(),
         root: true,
+        payload: true,
         layers: 0,
         inside: &[],
         label: Label {
@@ -93,6 +98,7 @@ fn is_signature_part(place: &Place<'_, '_>, part: &Part) -> bool {
 struct Here<'h> {
     section: String,
     root: bool,
+    payload: bool,
     layers: usize,
     inside: &'h [usize],
     label: Label,
@@ -300,6 +306,7 @@ fn inner<'a>(
         prefix,
         layers: here.layers + 1,
         root: false,
+        payload: here.payload,
         inside,
     })
 }
@@ -325,18 +332,19 @@ fn text_head(octets: &Octets<'_, '_>) -> Option<Vec<u8>> {
     (plain && header.body < head.len()).then_some(head)
 }
 
-/// An object that cannot be read: what it would have been decides where that is said.
+/// An object that cannot be read. Only its own first octets can say that it is encrypted: a label on
+/// what somebody else may read as signed, or as text, would take a bad signature out of the policy's sight.
 fn unreadable(
     walk: &mut Walk<'_>,
     place: &Place<'_, '_>,
     label: &Label,
+    encrypted: Option<LayerKind>,
     refusal: Refusal,
 ) -> Option<usize> {
-    let kind = match label.smime_type.as_deref() {
-        Some("enveloped-data") => LayerKind::Enveloped,
-        Some("authenveloped-data") => LayerKind::AuthEnveloped,
-        Some("compressed-data") => LayerKind::Compressed,
-        _ => LayerKind::Opaque,
+    let kind = match (encrypted, label.smime_type.as_deref()) {
+        (Some(kind), _) => kind,
+        (None, Some("compressed-data")) => LayerKind::Compressed,
+        (None, _) => LayerKind::Opaque,
     };
     walk.out.layers.push(LayerFacts {
         section: place.section(),

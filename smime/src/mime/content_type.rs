@@ -28,6 +28,13 @@ pub struct Parameter {
     pub odd: bool,
 }
 
+impl Parameter {
+    /// The name without what RFC 2231 puts behind it.
+    fn base(&self) -> &str {
+        self.name.split('*').next().unwrap_or_default().trim()
+    }
+}
+
 impl ContentType {
     /// Reads a field value: what follows the colon, folds included.
     #[must_use]
@@ -78,16 +85,29 @@ impl ContentType {
             .find(|parameter| parameter.name == name)
     }
 
+    /// Whether there is a parameter of this name, in RFC 2231 form or not.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        self.parameters
+            .iter()
+            .any(|parameter| parameter.base() == name)
+    }
+
+    /// Whether a message/rfc822 of this type stands for the message around it instead of being a forwarded
+    /// one (RFC 8551 §3.1: `forwarded=no`).
+    pub(crate) fn wraps_message(&self) -> bool {
+        let forwarded = self.only("forwarded");
+        self.names("forwarded")
+            && !forwarded.is_some_and(|parameter| parameter.value.eq_ignore_ascii_case(b"yes"))
+    }
+
     /// The only parameter of this name, if it is written once, plainly and not in RFC 2231 form.
     #[must_use]
     pub fn only(&self, name: &str) -> Option<&Parameter> {
-        let mut found = self.parameters.iter().filter(|parameter| {
-            parameter
-                .name
-                .split('*')
-                .next()
-                .is_some_and(|base| base.trim() == name)
-        });
+        let mut found = self
+            .parameters
+            .iter()
+            .filter(|parameter| parameter.base() == name);
         let first = found.next()?;
         (found.next().is_none() && first.name == name && !first.odd).then_some(first)
     }
@@ -186,6 +206,11 @@ impl<'a> Reader<'a> {
         } else {
             let value = self.until(|byte| matches!(byte, b';' | b'(') || is_space(byte));
             parameter.odd |= !is_token(value);
+            // A reader that counts quotes goes on behind such a value, and may miss the boundary there.
+            // The characters excepted stand unquoted in honest mail.
+            self.odd |= !value
+                .iter()
+                .all(|&byte| is_token(&[byte]) || b"/=?:".contains(&byte));
             parameter.value = value.to_vec();
         }
         self.skip_space();

@@ -109,6 +109,9 @@ pub(crate) struct Header {
     pub(crate) disposition: Option<Range<usize>>,
     /// Readers may end this header at different places, or see different fields in it.
     pub(crate) odd: bool,
+    /// Fields that make it so as long as they stay in it: by their name, or by a length that relays
+    /// do not pass on.
+    pub(crate) doubtful: Vec<FieldSpan>,
 }
 
 impl Header {
@@ -141,13 +144,31 @@ impl Header {
 
     fn note(&mut self, raw: &[u8], field: &FieldSpan) {
         let name = slice(raw, field.name.clone());
-        if !(name
+        let spaced = raw.get(field.name.end) != Some(&b':');
+        let content = name
             .get(..8)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"content-")))
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"content-"));
+        let longest = if content {
+            MAX_CONTENT_FIELD
+        } else {
+            MAX_FIELD
+        };
+        // Postfix, and readers after it, end the header at a name that is not RFC 5322's (§2.2; RFC
+        // 6532 adds nothing to names), and some at white space before the colon.
+        if spaced
+            || !name.iter().all(u8::is_ascii_graphic)
+            || field.whole.len() > longest
+            || has_long_line(slice(raw, field.whole.clone()))
         {
+            if self.doubtful.len() < MAX_DOUBTFUL {
+                self.doubtful.push(field.clone());
+            } else {
+                self.odd = true;
+            }
+        }
+        if !content {
             return;
         }
-        let spaced = raw.get(field.name.end) != Some(&b':');
         let value = value_range(raw, field);
         // A reader written in C sees only what stands before a NUL. Elsewhere it changes no
         // structure: a From with one is the business of whoever reads addresses.
@@ -176,7 +197,8 @@ fn value_range(raw: &[u8], field: &FieldSpan) -> Range<usize> {
 
 /// Length of the field name at the start of a line, if it is a field.
 ///
-/// White space before the colon is obsolete syntax and tolerated; anything else is no field.
+/// White space before the colon and octets outside ASCII make a field doubtful, but it is one: a
+/// scrubber has to see it. Anything else is no field.
 fn field_name(line: &[u8]) -> Option<usize> {
     let colon = memchr::memchr(b':', line)?;
     let before = line.get(..colon)?;
@@ -190,6 +212,31 @@ fn is_blank(line: &[u8]) -> bool {
         .all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
+/// Whether a line is longer than RFC 5322 §2.1.1 allows. Relays break or cut such lines, each at its own
+/// place, and so change what the header says after the verdict.
+fn has_long_line(field: &[u8]) -> bool {
+    if field.len() <= MAX_LINE {
+        return false;
+    }
+    field.split(|&byte| byte == b'\n').any(|line| {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        text.len() > MAX_LINE
+    })
+}
+
 fn has_bare_cr(header: &[u8]) -> bool {
     memchr::memchr_iter(b'\r', header).any(|at| header.get(at + 1) != Some(&b'\n'))
 }
+
+/// Octets of a line without its line end (RFC 5322 §2.1.1).
+const MAX_LINE: usize = 998;
+
+/// Octets of a field that every relay passes on whole: Postfix cuts a header field off at 102,400.
+const MAX_FIELD: usize = 64 * 1024;
+
+/// Octets of a `Content-*` field. Some relays cut these at much less than other fields, and what
+/// matters may stand last in it.
+const MAX_CONTENT_FIELD: usize = 4096;
+
+/// So many doubtful fields are kept; more of them make the whole header odd.
+const MAX_DOUBTFUL: usize = 100;

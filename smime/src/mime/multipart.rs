@@ -105,6 +105,11 @@ pub(crate) fn check_boundary(content_type: &ContentType) -> Result<(&[u8], bool)
     if boundary.ends_with(b"--") {
         return Err("the boundary ends like a closing delimiter");
     }
+    // What RFC 2046 does not list but everybody accepts is only noted, except where a reader that knows
+    // no quotes, or decodes, ends the boundary at it or makes another of it.
+    if boundary.iter().any(|byte| b";*%".contains(byte)) {
+        return Err("the boundary holds a character at which some readers cut it");
+    }
     let odd = !boundary
         .iter()
         .all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte));

@@ -164,6 +164,30 @@ struct Walker<'a> {
 }
 
 impl Tree {
+    /// Whether nothing but layers around the whole stands between the entity and this part: each time it
+    /// is what a multipart/signed signs, or the message in its wrapper.
+    pub(crate) fn is_payload(&self, index: usize) -> bool {
+        let mut at = index;
+        while let Some(part) = self.parts.get(at) {
+            let Some(parent) = part.parent else {
+                return true;
+            };
+            let holds = self
+                .parts
+                .get(parent)
+                .is_some_and(|outer| match outer.kind {
+                    PartKind::Signed => outer.children.first() == Some(&at),
+                    PartKind::Message => outer.content_type.wraps_message(),
+                    PartKind::Multipart | PartKind::Leaf => false,
+                });
+            if !holds {
+                return false;
+            }
+            at = parent;
+        }
+        false
+    }
+
     /// Reads the entity in `range` of `raw`; `each` sees the header fields of the entity itself.
     pub(crate) fn read(
         raw: &[u8],

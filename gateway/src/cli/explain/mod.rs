@@ -30,10 +30,6 @@ pub(super) fn command(
 ) -> Result<Exit, Failure> {
     input::standard_input_once([&options.file].into_iter().chain(&options.trust.content))?;
     let engine = Engine::new(config, &options.trust)?;
-    let authserv_id = match config {
-        [] => "smime.gw.example".to_owned(),
-        files => super::load_config(files)?.authserv_id,
-    };
     let bytes = input::read(&options.file, engine.message_limit()).map_err(|error| {
         let mut failure = Failure::file(&options.file, &error);
         failure.exit = Exit::NoInput;
@@ -45,7 +41,6 @@ pub(super) fn command(
     let explanation = Explanation {
         judged: &judged,
         engine: &engine,
-        authserv_id: &authserv_id,
         paint,
     };
     let mut out = io::stdout().lock();
@@ -66,7 +61,6 @@ pub(super) fn command(
 struct Explanation<'a> {
     judged: &'a Judged,
     engine: &'a Engine,
-    authserv_id: &'a str,
     paint: Paint,
 }
 
@@ -297,8 +291,8 @@ impl Explanation<'_> {
             return Vec::new();
         }
         let context = StampContext {
-            authserv_id: self.authserv_id,
-            site_authserv_ids: &[],
+            authserv_id: &self.engine.authserv_id,
+            site_authserv_ids: &self.engine.site_authserv_ids,
             key: None,
             id: "explain",
             now: self.engine.time,

@@ -35,7 +35,6 @@ fn every_mail_of_the_demo_is_explained() {
         let explanation = Explanation {
             judged: &judged,
             engine: &engine,
-            authserv_id: "smime.gw.example",
             paint: Paint::PLAIN,
         };
         let text = explanation.tree("a.eml", read).draw();
@@ -84,7 +83,6 @@ fn a_nested_signature_is_told_what_it_would_be_worth() {
     let explanation = Explanation {
         judged: &judged,
         engine: &engine,
-        authserv_id: "x",
         paint: Paint::PLAIN,
     };
     let text = explanation.tree("a.eml", 0).draw();

@@ -75,6 +75,50 @@ fn headers_that_readers_end_differently_are_odd() {
 }
 
 #[test]
+fn fields_that_relays_change_or_readers_stop_at_are_doubtful() {
+    let long = |name: &str, lines: usize, octets: usize| {
+        let line = format!("{}\r\n ", "x".repeat(octets));
+        let value = line.repeat(lines);
+        format!(
+            "{name}: {}\r\nContent-Type: text/plain\r\n\r\n",
+            value.trim_end()
+        )
+        .into_bytes()
+    };
+    let doubtful = |raw: &[u8]| {
+        let header = Header::read(raw, 0..raw.len(), &mut |_| false, |_| ());
+        assert!(!header.odd && header.content_type.is_some());
+        header.doubtful.len()
+    };
+    for raw in [
+        "N\u{e4}me: x",
+        "Subject\u{c}: x",
+        "Subject : x",
+        "Subject\t: x",
+    ] {
+        let raw = format!("{raw}\r\nContent-Type: text/plain\r\n\r\n");
+        assert_eq!(doubtful(raw.as_bytes()), 1, "{raw:?}");
+    }
+    for (name, lines, octets, expected) in [
+        ("X-Long", 1, 998 - "X-Long: ".len(), 0),
+        ("X-Long", 1, 999 - "X-Long: ".len(), 1),
+        ("X-Long", 60, 900, 0),
+        ("X-Long", 75, 900, 1),
+        ("Content-Disposition", 4, 900, 0),
+        ("Content-Disposition", 5, 900, 1),
+    ] {
+        assert_eq!(
+            doubtful(&long(name, lines, octets)),
+            expected,
+            "{name} {lines} × {octets}"
+        );
+    }
+    let many = "a : x\r\n".repeat(101);
+    let header = Header::read(many.as_bytes(), 0..many.len(), &mut |_| false, |_| ());
+    assert!(header.odd && header.doubtful.len() == 100);
+}
+
+#[test]
 fn content_types_are_read_as_written() {
     let parsed = ContentType::parse(
         b" Multipart/Signed; Protocol=\"application/pkcs7-signature\";\r\n\tmicalg=sha-256;boundary=\"a b\" ; \r\n",
@@ -106,6 +150,8 @@ fn odd_content_types_are_marked() {
         b"multipart/signed (; boundary=b); boundary=a",
         b"multipart/signed (open; boundary=a",
         b"multipart/signed; boundary=\"a\"b",
+        b"multipart/signed; x=a\"; boundary=\"a\"",
+        b"multipart/signed; x=\xe4; boundary=\"a\"",
     ] {
         assert!(
             ContentType::parse(value).odd,

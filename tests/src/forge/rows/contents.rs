@@ -153,6 +153,15 @@ pub fn sig06(town: &Town) -> Vec<Shape> {
             mail("certs-only", &zero),
             OneOf(nothing),
         ),
+        // Readers pass over what is no base64, and find signed data; the label does not encrypt it.
+        Shape::new(
+            "SIG-06",
+            "unreadable, labelled enveloped-data",
+            String::from_utf8_lossy(&mail("enveloped-data", &signed))
+                .replacen("\r\n\r\nMI", "\r\n\r\n!MI", 1)
+                .into_bytes(),
+            Is("permerror", "malformed"),
+        ),
         // Well signed, but a program that believes the label shows nothing of it.
         Shape::new(
             "SIG-06",

@@ -79,10 +79,72 @@ pub fn sig19(town: &Town) -> Vec<Shape> {
         ("cipher", "; hp=\"cipher\""),
         ("a word that nobody knows", "; hp=what"),
         ("no value", "; hp"),
+        ("in an encoding", "; hp*=us-ascii''clear"),
+        ("in pieces", "; hp*0=\"cl\"; hp*1=\"ear\""),
+        ("behind a missing semicolon", "; x=1 hp=\"clear\""),
+        (
+            "in a second Content-Type",
+            "\r\nContent-Type: text/plain; hp=\"clear\"",
+        ),
     ] {
         let part = protecting(&inner("ceo@bank.example"), hp);
         add(name, &same, &part, DIFFERS);
     }
+    // What stands for the message behind all layers around it counts, however deep it is.
+    let lying = protecting(&inner("ceo@bank.example"), "; hp=\"clear\"");
+    for (name, part, expect) in [("lying", &lying, DIFFERS), ("honest", &honest, good)] {
+        let cms = cms::detached(&town.bob, &town.chain(), part);
+        let clear = mime::signed_entity("inner-boundary", part, &cms);
+        add(&format!("{name} in clear-signed"), &same, &clear, expect);
+        let cms = cms::opaque(&town.bob, &town.chain(), part);
+        let opaque = mime::opaque_entity("signed-data", &cms);
+        add(&format!("{name} in opaque"), &same, &opaque, expect);
+        let mixed = mime::mixed(b"", "mixed", &[part, &mime::text("and more")]);
+        add(
+            &format!("{name} in a part beside another"),
+            &same,
+            &mixed,
+            good,
+        );
+    }
+    // RFC 8551 §3.1: a wrapper is no forwarded message.
+    for (name, from, parameter, expect) in [
+        (
+            "a wrapper of another",
+            "ceo@bank.example",
+            "; forwarded=no",
+            DIFFERS,
+        ),
+        (
+            "a wrapper in an encoding",
+            "ceo@bank.example",
+            "; forwarded*=us-ascii''no",
+            DIFFERS,
+        ),
+        ("a wrapper", BOB, "; forwarded=no", good),
+        ("a forwarded message", "ceo@bank.example", "", good),
+        (
+            "a message said to be forwarded",
+            "ceo@bank.example",
+            "; forwarded=yes",
+            good,
+        ),
+    ] {
+        let kind = format!("Content-Type: message/rfc822{parameter}\r\n\r\n");
+        let part = join(&[kind.as_bytes(), &protecting(&inner(from), "")]);
+        add(name, &same, &part, expect);
+    }
+    // What programs wrote before RFC 9788; some of them protect the subject only.
+    let old = "; protected-headers=\"v1\"";
+    let part = protecting(&inner("ceo@bank.example"), old);
+    add(
+        "somebody else inside, in the old form",
+        &same,
+        &part,
+        DIFFERS,
+    );
+    let part = protecting(b"Subject: Another\r\n", old);
+    add("only a subject, in the old form", &same, &part, good);
     let nobody = protecting(b"Subject: Forged\r\n", "; hp=\"clear\"");
     add("nobody inside", &same, &nobody, DIFFERS);
     // Without the word they are header fields of a part, which mean nothing and nobody shows.

@@ -234,6 +234,46 @@ pub fn sig14(town: &Town) -> Vec<Shape> {
         out.push(Shape::new("SIG-14", name, raw, expect));
     };
     let ambiguous = || Is("permerror", "ambiguous-mime");
+    // What relays repair, break or cut behind the verdict, and what ends the header for some readers.
+    for (name, field) in [
+        ("a field name outside ASCII", "N\u{e4}me: words"),
+        ("a form feed in a field name", "Note\u{c}: words"),
+        ("a space before a colon", "Note : words"),
+    ] {
+        let raw = join(&[
+            &from,
+            field.as_bytes(),
+            b"\r\n",
+            &signed_type(BOUNDARY),
+            b"\r\n",
+            &body,
+        ]);
+        bad(name, raw, ambiguous());
+    }
+    let padded = format!(
+        "Content-Type: {signed}; x=\"{}\"; boundary={BOUNDARY}",
+        "A".repeat(900)
+    );
+    bad("a line over 998 octets", typed(&padded, &body), ambiguous());
+    let fold = format!("\r\n {}", "A".repeat(900)).repeat(120);
+    let cut = format!("Content-Type: {signed}; x=\"{fold}\"; boundary={BOUNDARY}");
+    bad("a field that relays cut", typed(&cut, &body), ambiguous());
+    for cut in [';', '*', '%'] {
+        let boundary = format!("cut{cut}{BOUNDARY}");
+        let raw = join(&[
+            &from,
+            &signed_type(&boundary),
+            b"\r\n",
+            &multipart(&boundary, &[&part, &sig]),
+        ]);
+        bad(&format!("{cut} in the boundary"), raw, ambiguous());
+    }
+    let quote = format!("Content-Type: {signed}; x=a\"; boundary=\"{BOUNDARY}\"");
+    bad(
+        "a stray quote in another parameter",
+        typed(&quote, &body),
+        ambiguous(),
+    );
     let lost = || {
         OneOf(&[
             ("permerror", "ambiguous-mime"),
