@@ -47,18 +47,7 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(TIME_LIMIT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(TIME_LIMIT)
-            .connect_with(options)
-            .await;
-        let store = match pool {
-            Ok(pool) => Self {
-                path: path.to_owned(),
-                pool,
-            },
-            Err(error) => return Err(database(path, &error)),
-        };
+        let store = Self::connect(path, options, 4).await?;
         let migrator = Migrator::with_migrations(migrations());
         match migrator.run(&store.pool).await {
             Ok(()) => Ok(store),
@@ -71,6 +60,23 @@ impl Store {
         }
     }
 
+    async fn connect(
+        path: &Path,
+        options: SqliteConnectOptions,
+        connections: u32,
+    ) -> Result<Self, StoreError> {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(TIME_LIMIT)
+            .connect_with(options)
+            .await
+            .map_err(|error| database(path, &error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            pool,
+        })
+    }
+
     /// Opens a store that is there to look into it: nothing in it is changed, nor its schema. A
     /// schema of another version than this program's is refused.
     pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
@@ -78,18 +84,7 @@ impl Store {
             .filename(path)
             .read_only(true)
             .busy_timeout(TIME_LIMIT);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(TIME_LIMIT)
-            .connect_with(options)
-            .await;
-        let store = match pool {
-            Ok(pool) => Self {
-                path: path.to_owned(),
-                pool,
-            },
-            Err(error) => return Err(database(path, &error)),
-        };
+        let store = Self::connect(path, options, 1).await?;
         let found: i64 = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
             .fetch_one(&store.pool)
             .await

@@ -18,7 +18,7 @@ use kenin_policy::scrub::Scrubber;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{Answer, Case, Question, Reason, step};
 use kenin_smime::Limits;
-use kenin_smtp_filter::{Event, Filter, Mail, Treating, Treatment};
+use kenin_smtp_filter::{Event, Filter, Mail, Reply, Treating, Treatment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, spawn_blocking};
 use tracing::{error, warn};
@@ -74,11 +74,7 @@ impl Pipeline {
         treatment
     }
 
-    async fn decide(
-        &self,
-        mail: Mail,
-        snapshot: &Arc<Snapshot>,
-    ) -> Result<Decided, kenin_smtp_filter::Reply> {
+    async fn decide(&self, mail: Mail, snapshot: &Arc<Snapshot>) -> Result<Decided, Reply> {
         let (start, budget) = (tokio::time::Instant::now(), snapshot.config.limits.deadline);
         let permits = async {
             let message = Arc::clone(&self.messages).acquire_owned().await.ok()?;
@@ -99,7 +95,7 @@ impl Pipeline {
             Ok(Err(_)) => {
                 error!(id = mail.envelope.id, "judging a message panicked");
                 if !poison::is_poison(self.store.as_ref(), &mail, unix_time(now)).await {
-                    return Err(reply::aborted());
+                    return Err(Reply::aborted());
                 }
                 Reason::LimitPoison
             }
@@ -114,7 +110,7 @@ impl Pipeline {
             let verdict = substitute::unexamined(reason, &mail.raw);
             act(&mail, &snapshot, verdict, now)
         });
-        stamped.await.map_err(|_| reply::aborted())
+        stamped.await.map_err(|_| Reply::aborted())
     }
 }
 

@@ -18,11 +18,6 @@ pub(crate) fn refused(reason: Reason, reply: &StrictReply, id: &str) -> Reply {
     Reply::new(reply.code, reply.enhanced, &(text + &tail))
 }
 
-/// Processing a message failed in a way that it should not; the next try may do better.
-pub(crate) fn aborted() -> Reply {
-    Reply::new(451, "4.3.0", "Processing aborted, try again later")
-}
-
 /// No place among the messages being judged became free in time.
 pub(crate) fn busy() -> Reply {
     Reply::new(451, "4.3.2", "System busy, try again later")
@@ -65,7 +60,7 @@ mod tests {
     #[test]
     fn our_own_failures_are_temporary() {
         assert_eq!(
-            aborted().to_string(),
+            Reply::aborted().to_string(),
             "451 4.3.0 Processing aborted, try again later"
         );
         assert_eq!(busy().to_string(), "451 4.3.2 System busy, try again later");

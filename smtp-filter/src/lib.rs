@@ -27,6 +27,7 @@ mod outgoing;
 mod path;
 mod received;
 mod reply;
+mod sessions;
 mod spool;
 mod watch;
 mod wire;

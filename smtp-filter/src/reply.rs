@@ -27,6 +27,12 @@ impl Reply {
         reply
     }
 
+    /// What is said of a mail that could not be treated: it stays the sender's, for another try.
+    #[must_use]
+    pub fn aborted() -> Self {
+        Self::new(451, "4.3.0", "Processing aborted, try again later")
+    }
+
     /// A reply without an enhanced status code (the banner, the EHLO answer, 354).
     #[must_use]
     pub fn plain(code: u16, text: &str) -> Self {

@@ -1,15 +1,8 @@
 //! A TCP connection that may come under TLS half way. It never goes back.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{io, task::Poll};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
 
 /// The stream of a session.
@@ -35,41 +28,61 @@ impl Wire {
     }
 }
 
-macro_rules! forward {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Wire::Plain($stream) => $call,
-            Wire::Client($stream) => $call,
-            Wire::Server($stream) => $call,
-            Wire::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+/// Makes an enum of streams a stream: reads and writes are those of the one that is there, and without
+/// one there is no connection.
+macro_rules! stream_by_variant {
+    ($name:ident { $($variant:ident),+ } $(without $gone:ident)?) => {
+        impl tokio::io::AsyncRead for $name {
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buf: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant(stream) => std::pin::Pin::new(stream).poll_read(cx, buf),)+
+                    $(Self::$gone => $crate::wire::not_connected(),)?
+                }
+            }
+        }
+
+        impl tokio::io::AsyncWrite for $name {
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buf: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                match self.get_mut() {
+                    $(Self::$variant(stream) => std::pin::Pin::new(stream).poll_write(cx, buf),)+
+                    $(Self::$gone => $crate::wire::not_connected(),)?
+                }
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant(stream) => std::pin::Pin::new(stream).poll_flush(cx),)+
+                    $(Self::$gone => $crate::wire::not_connected(),)?
+                }
+            }
+
+            fn poll_shutdown(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant(stream) => std::pin::Pin::new(stream).poll_shutdown(cx),)+
+                    $(Self::$gone => $crate::wire::not_connected(),)?
+                }
+            }
         }
     };
 }
+pub(crate) use stream_by_variant;
 
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        forward!(self, stream => Pin::new(stream).poll_read(cx, buf))
-    }
-}
+stream_by_variant!(Wire { Plain, Client, Server } without Gone);
 
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        forward!(self, stream => Pin::new(stream).poll_write(cx, buf))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => Pin::new(stream).poll_shutdown(cx))
-    }
+fn not_connected<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
 }

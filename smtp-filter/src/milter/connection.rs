@@ -150,11 +150,15 @@ impl Connection {
             }
             // One body and one answer for all.
             Some(Treatment::Divide { refused, .. }) if refused.iter().any(Option::is_some) => {
-                let reply = refused.into_iter().flatten().next().unwrap_or_else(aborted);
+                let reply = refused
+                    .into_iter()
+                    .flatten()
+                    .next()
+                    .unwrap_or_else(Reply::aborted);
                 (Answer::Refuse(reply.clone()), Fate::Refused, reply)
             }
             Some(Treatment::Refuse(_) | Treatment::Divide { .. }) | None => {
-                let reply = aborted();
+                let reply = Reply::aborted();
                 (Answer::Refuse(reply.clone()), Fate::Aborted, reply)
             }
         };
@@ -162,7 +166,7 @@ impl Connection {
             (fate, reply)
         } else {
             tracing::error!(id, "an edit is no change of header fields");
-            (Fate::Aborted, aborted())
+            (Fate::Aborted, Reply::aborted())
         };
         let told = self.flush().await;
         // Without an answer the MTA does what it does without a milter: it cannot be known here.
@@ -230,10 +234,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-fn aborted() -> Reply {
-    Reply::new(451, "4.3.0", "Processing aborted, try again later")
 }
 
 const CHUNK: usize = 64 << 10;

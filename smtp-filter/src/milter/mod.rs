@@ -18,9 +18,9 @@ mod words;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 
-use crate::{Event, Filter, server::Limits};
+use crate::{Event, Filter, server::Limits, sessions::Sessions};
 use connection::Connection;
 pub use listener::Listener;
 
@@ -66,28 +66,8 @@ pub async fn serve(
     filter: Arc<dyn Filter>,
     shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let mut sessions = JoinSet::new();
-    let mut told = shutdown.clone();
-    let mut ending = std::pin::pin!(async move {
-        // Without a sender nobody can end us: serve on.
-        if told.wait_for(|end| *end).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    });
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = sessions.join_next() => continue,
-            () = &mut ending => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+    let mut sessions = Sessions::new(shutdown.clone());
+    while let Some((stream, peer)) = sessions.accept(|| listener.accept()).await {
         let settings = config();
         if sessions.len() >= settings.limits.connections {
             // The MTA then does what its own configuration says for a milter that is not there.
@@ -109,14 +89,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    let all = async { while sessions.join_next().await.is_some() {} };
-    let patience = config().drain.saturating_add(ACCEPT_PAUSE);
-    if tokio::time::timeout(patience, all).await.is_err() {
-        tracing::warn!(
-            sessions = sessions.len(),
-            "milter sessions cut at the end of the drain"
-        );
-    }
+    sessions.drain(config().drain).await;
     Ok(())
 }
 
@@ -128,5 +101,3 @@ impl Drop for Closed {
         self.0.on_event(&Event::Closed { client: self.1 });
     }
 }
-
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

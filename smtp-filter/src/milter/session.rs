@@ -177,7 +177,7 @@ impl Session {
                     true
                 }
                 None => {
-                    self.refuse(&aborted());
+                    self.refuse(&Reply::aborted());
                     false
                 }
             },
@@ -399,7 +399,9 @@ impl Session {
             let name = name.trim_start_matches('{').trim_end_matches('}');
             known.insert(name.to_owned(), text(value));
         }
-        self.macros.insert(*command, known);
+        if STAGES.contains(command) {
+            self.macros.insert(*command, known);
+        }
         Ok(())
     }
 
@@ -489,10 +491,6 @@ impl Session {
             },
         }
     }
-}
-
-fn aborted() -> Reply {
-    Reply::new(451, "4.3.0", "Processing aborted, try again later")
 }
 
 /// Where nobody says who the client is: one that came over a UNIX socket.

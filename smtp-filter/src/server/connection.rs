@@ -202,7 +202,10 @@ impl Connection {
         }
         // What is worth a look in the log is what went wrong.
         let worst = replies.iter().find(|reply| !reply.is_positive());
-        let told = worst.or(replies.first()).cloned().unwrap_or_else(aborted);
+        let told = worst
+            .or(replies.first())
+            .cloned()
+            .unwrap_or_else(Reply::aborted);
         self.finished(&id, fate, &told, size);
         replies
     }
@@ -222,11 +225,11 @@ impl Connection {
                 return all((reply, Fate::Refused));
             }
             Ok(Treatment::Refuse(_) | Treatment::Divide { .. }) => {
-                return all((aborted(), Fate::Aborted));
+                return all((Reply::aborted(), Fate::Aborted));
             }
             Err(error) => {
                 tracing::error!(id = %envelope.id, %error, "the filter failed");
-                return all((aborted(), Fate::Aborted));
+                return all((Reply::aborted(), Fate::Aborted));
             }
         };
         let first = refused.iter().flatten().next();
@@ -236,7 +239,7 @@ impl Connection {
         let received = received_field(&envelope, &self.config.hostname, self.filter.now());
         let Some(outgoing) = Outgoing::new(raw, &received, &edits) else {
             tracing::error!(id = %envelope.id, "an edit would break a line");
-            return all((aborted(), Fate::Aborted));
+            return all((Reply::aborted(), Fate::Aborted));
         };
         if refused.iter().all(Option::is_none) {
             return all(self.hop.relay(&outgoing, &envelope, eight_bit).await);
@@ -330,10 +333,6 @@ impl Connection {
 fn fits(refused: &[Option<Reply>], envelope: &Envelope) -> bool {
     refused.len() == envelope.rcpt_to.len()
         && refused.iter().flatten().all(|reply| reply.code() >= 400)
-}
-
-fn aborted() -> Reply {
-    Reply::new(451, "4.3.0", "Processing aborted, try again later")
 }
 
 async fn until(deadline: Option<Instant>) {

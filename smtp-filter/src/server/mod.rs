@@ -13,16 +13,14 @@ use std::{
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::JoinSet,
 };
 
-use crate::{Event, Filter, Reply};
+use crate::{Event, Filter, Reply, sessions::Sessions};
 pub use config::{
     BareNewline, ConfigSource, HopTls, Limits, NextHop, Protocol, ServerConfig, Timeouts, fixed,
 };
@@ -47,29 +45,8 @@ pub async fn serve(
     listener.local_addr()?;
     let learnt = LearntHop::default();
     let census = Arc::new(Census::default());
-    let mut sessions = JoinSet::new();
-    let mut told = shutdown.clone();
-    let mut ending = std::pin::pin!(async move {
-        // Without a sender nobody can end us: serve on.
-        if told.wait_for(|end| *end).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    });
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = sessions.join_next() => continue,
-            () = &mut ending => break,
-        };
-        let (stream, client) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, or the client has gone: neither is a reason to stop.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+    let mut sessions = Sessions::new(shutdown.clone());
+    while let Some((stream, client)) = sessions.accept(|| listener.accept()).await {
         let settings = config();
         let Some(place) = census.enter(client.ip(), &settings) else {
             filter.on_event(&Event::TurnedAway { client });
@@ -91,14 +68,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    let all = async { while sessions.join_next().await.is_some() {} };
-    let patience = config().timeouts.drain.saturating_add(ACCEPT_PAUSE);
-    if tokio::time::timeout(patience, all).await.is_err() {
-        tracing::warn!(
-            sessions = sessions.len(),
-            "sessions cut at the end of the drain"
-        );
-    }
+    sessions.drain(config().timeouts.drain).await;
     Ok(())
 }
 
@@ -185,5 +155,3 @@ impl Drop for Presence {
         });
     }
 }
-
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
