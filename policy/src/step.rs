@@ -71,7 +71,8 @@ impl<'a> Case<'a> {
         limits: &Limits,
     ) -> Self {
         let examined = kenin_smime::examine(raw, limits, known);
-        let header = header::scan(raw);
+        // A larger one was refused by the engine.
+        let header = header::scan(raw.get(..limits.header_size).unwrap_or(raw));
         let sender = Sender::Mail(mailbox::from_field(raw, &header));
         let listed = header.fields.iter().any(|field| {
             ["list-id", "list-post"]

@@ -27,6 +27,10 @@ pub fn examine(raw: &[u8], limits: &Limits, known: &[Certificate]) -> Examined {
         walk.refuse(Defect::LimitSize, "the message is too large");
         return walk.finish();
     }
+    if !header_fits(raw, limits.header_size) {
+        walk.refuse(Defect::LimitMime, "the header is too large");
+        return walk.finish();
+    }
     walk.jobs.push(Job {
         source: Source::Message(raw),
         range: 0..raw.len(),
@@ -41,6 +45,16 @@ pub fn examine(raw: &[u8], limits: &Limits, known: &[Certificate]) -> Examined {
         walk.entity(&job);
     }
     walk.finish()
+}
+
+/// Whether the header ends within so many bytes, or the message does.
+fn header_fits(raw: &[u8], limit: usize) -> bool {
+    let Some(head) = raw.get(..limit).filter(|head| head.len() < raw.len()) else {
+        return true;
+    };
+    let mut ends = memchr::memchr_iter(b'\n', head).map(|at| head.get(at + 1..));
+    matches!(head, [b'\n', ..] | [b'\r', b'\n', ..])
+        || ends.any(|rest| matches!(rest, Some([b'\n', ..] | [b'\r', b'\n', ..])))
 }
 
 /// Reads a bare CMS object (DER, BER or PEM), with its content beside it if that is detached.

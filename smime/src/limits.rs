@@ -10,6 +10,8 @@ pub struct Limits {
     pub mime_depth: usize,
     /// Body parts in one MIME tree, and over all layers.
     pub mime_parts: usize,
+    /// Bytes of the message's header, with the empty line.
+    pub header_size: usize,
     /// Header fields of one entity.
     pub header_fields: usize,
     /// CMS layers inside each other.
@@ -38,6 +40,7 @@ impl Default for Limits {
             message_size: 50 * 1024 * 1024,
             mime_depth: 50,
             mime_parts: 2000,
+            header_size: 1024 * 1024,
             header_fields: 10_000,
             layers: 6,
             ber_depth: 32,

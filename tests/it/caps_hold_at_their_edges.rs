@@ -49,6 +49,39 @@ fn certificates() {
 }
 
 #[test]
+fn header_size() {
+    let town = Town::get();
+    let part = mime::text("Header");
+    let detached = cms::detached(&town.alice, &town.chain(), &part);
+    let mail = |fields: &[u8]| {
+        let headers = mime::join(&[fields, &mime::headers(ALICE)]);
+        mime::clear_signed(&headers, &part, &detached)
+    };
+    let size = |mail: &[u8]| mail.windows(4).position(|at| at == b"\r\n\r\n").unwrap() + 4;
+    let bare = size(&mail(b""));
+    let limit = 1024 * 1024;
+    let shapes: Vec<Shape> = [
+        (limit - 1, pass()),
+        (limit, pass()),
+        (limit + 1, Is("permerror", "limit-mime")),
+    ]
+    .into_iter()
+    .map(|(wanted, expect)| {
+        let line = |octets: usize| format!("X: {}\r\n", "y".repeat(octets - 5));
+        let missing = wanted - bare;
+        let mut fields = line(900).repeat(missing / 900 - 1);
+        let rest = 900 + missing % 900;
+        fields.push_str(&line(rest / 2));
+        fields.push_str(&line(rest - rest / 2));
+        let raw = mail(fields.as_bytes());
+        assert_eq!(size(&raw), wanted);
+        Shape::new("cap", format!("header of {wanted} bytes"), raw, expect)
+    })
+    .collect();
+    judged(&shapes);
+}
+
+#[test]
 fn depth_of_octet_strings() {
     let town = Town::get();
     let part = mime::text("Deep content");

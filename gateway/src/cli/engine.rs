@@ -38,7 +38,7 @@ pub(super) struct Engine {
     pub(super) authserv_id: String,
     /// The other names of the site.
     pub(super) site_authserv_ids: Vec<String>,
-    limits: Limits,
+    pub(super) limits: Limits,
     content: Option<Vec<u8>>,
 }
 

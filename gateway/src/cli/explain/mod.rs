@@ -297,7 +297,10 @@ impl Explanation<'_> {
             id: "explain",
             now: self.engine.time,
         };
-        let edits = stamp(&self.judged.bytes, &self.judged.verdict, &context);
+        // The service takes no mail with a larger header.
+        let bytes = &self.judged.bytes;
+        let head = bytes.get(..self.engine.limits.header_size).unwrap_or(bytes);
+        let edits = stamp(head, &self.judged.verdict, &context);
         let text = String::from_utf8_lossy(&edits.prepend).into_owned();
         text.lines().map(harmless).collect()
     }
