@@ -2,6 +2,7 @@
 //! SQLite store. It never sees mail, never holds a private key, never decides what is trusted,
 //! and never fetches from a network.
 
+mod delivered;
 mod error;
 mod files;
 mod scope;

@@ -27,7 +27,7 @@ pub const DEFAULT_TENANT: &str = "default";
 #[derive(Debug, Clone)]
 pub struct Store {
     path: PathBuf,
-    pool: SqlitePool,
+    pub(crate) pool: SqlitePool,
 }
 
 impl Store {
@@ -316,7 +316,7 @@ impl Store {
         Crl::from_der(&der).map_err(|e| database(&self.path, &e))
     }
 
-    fn failed(&self, error: &sqlx::Error) -> StoreError {
+    pub(crate) fn failed(&self, error: &sqlx::Error) -> StoreError {
         database(&self.path, error)
     }
 }
@@ -330,14 +330,20 @@ fn database(path: &Path, error: &dyn std::error::Error) -> StoreError {
 
 /// Forward only: a number is never given twice, and a text that was released never changes.
 fn migrations() -> Vec<Migration> {
-    let start = include_str!("../migrations/0001_start.sql").into_sql_str();
-    vec![Migration::new(
-        1,
-        "start".into(),
-        MigrationType::Simple,
-        start,
-        false,
-    )]
+    [
+        ("start", include_str!("../migrations/0001_start.sql")),
+        (
+            "delivered",
+            include_str!("../migrations/0002_delivered.sql"),
+        ),
+    ]
+    .into_iter()
+    .zip(1..)
+    .map(|((name, text), number)| {
+        let text = text.into_sql_str();
+        Migration::new(number, name.into(), MigrationType::Simple, text, false)
+    })
+    .collect()
 }
 
 /// The store's part of our budget for one message.

@@ -4,7 +4,10 @@ use kenin_pki::UnixTime;
 use kenin_policy::scrub::Scrubber;
 use kenin_policy::step::{Answer, Case, run};
 use kenin_policy::trust::PathOptions;
-use kenin_policy::{HeaderEdits, MailRules, ResultWord, StampContext, TrustPolicy, header, stamp};
+use kenin_policy::{
+    HeaderEdits, Language, MailRules, ResultWord, StampContext, StampMode, TrustPolicy, header,
+    stamp,
+};
 use kenin_smime::{Examined, Limits, examine, examine_cms};
 
 const NOW: UnixTime = UnixTime(1_790_000_000);
@@ -59,7 +62,7 @@ pub fn scrub(data: &[u8]) {
     }
     let left = HeaderEdits {
         remove,
-        prepend: Vec::new(),
+        ..HeaderEdits::default()
     }
     .apply(data);
     let header = header::scan(&left);
@@ -81,6 +84,8 @@ pub fn stamp_writer(data: &[u8]) {
         key: None,
         id: "01",
         now: NOW,
+        mode: StampMode::Subject(Language::Ja),
+        tags: true,
     };
     let edits = stamp(data, &verdict, &context);
     let mut before = 0;

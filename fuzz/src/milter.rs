@@ -25,12 +25,14 @@ fn serve<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Vec<u8>>) 
                 SessionEvent::EndOfMessage(_) => {
                     // The header is stored in one piece, with the empty line behind it.
                     let header = stored.first().map_or(0, |first: &Vec<u8>| first.len() - 2);
+                    let mail = stored.concat();
                     let edits = vec![Edit::Remove(0..header), Edit::Prepend(b"A: b\r\n".to_vec())];
                     assert!(
-                        session.answer(&Answer::Edits(edits)),
+                        session.answer(&Answer::Edits(mail.clone().into(), edits)),
                         "a header can be removed"
                     );
-                    mails.push(std::mem::take(&mut stored).concat());
+                    stored.clear();
+                    mails.push(mail);
                 }
                 SessionEvent::Rejected(..) | SessionEvent::Abort => stored.clear(),
                 SessionEvent::Close => {

@@ -1,14 +1,15 @@
-//! From a verdict to what is done with the message: the mail rules, then the stamp.
+//! From a verdict to what is done with the message: the mail rules, then the stamp, for each group of
+//! recipients that is treated alike.
 //!
 //! Never looks at a certificate, and never changes a byte below the header.
 
 use std::time::SystemTime;
 
 use kenin_policy::verdict::Verdict;
-use kenin_policy::{Act, HeaderEdits, Parties, Shown, StampContext, header, stamp};
-use kenin_smtp_filter::{Edit, Mail, Reply, Treatment};
+use kenin_policy::{Act, HeaderEdits, Parties, Shown, StampContext, StampMode, header, stamp};
+use kenin_smtp_filter::{Division, Edit, Group, Mail, Reply, Share, Treatment};
 
-use crate::pipeline::unix_time;
+use crate::clock::unix_time;
 use crate::reply;
 use crate::snapshot::Snapshot;
 
@@ -21,70 +22,89 @@ pub(crate) struct Decided {
     pub(crate) rule: Option<usize>,
 }
 
-/// The mail rules, then the stamp.
+/// The mail rules, then the stamp. `had` are the recipients, by their place, that have the message since
+/// an earlier try.
 pub(crate) fn act(
     mail: &Mail,
     snapshot: &Snapshot,
     mut verdict: Verdict,
     now: SystemTime,
+    had: &[usize],
 ) -> Decided {
     verdict.revision.clone_from(&snapshot.revision);
     let envelope = &mail.envelope;
-    // One without a domain is the postmaster's, whom no rule names.
-    let recipients: Vec<&str> = envelope
-        .rcpt_to
-        .iter()
-        .map(|to| domain(&to.address).unwrap_or_default())
-        .collect();
-    // Without a rule that refuses nobody asks who is shown.
-    let shown = if snapshot.mail.may_refuse() {
-        Shown::read(&mail.raw, &header::scan(&mail.raw))
-    } else {
-        Shown::default()
-    };
-    let parties = Parties {
-        sender: domain(&envelope.mail_from),
-        shown: &shown,
-        recipients: &recipients,
-    };
-    let each = snapshot.mail.decide_each(parties, &verdict);
+    let each = by_the_rules(mail, snapshot, &verdict);
     let rule = each.iter().find_map(|act| match act {
         Act::Refuse { rule, .. } => Some(*rule),
-        Act::Stamp => None,
+        Act::Stamp(_) => None,
     });
-    let refused: Vec<Option<Reply>> = each
-        .iter()
-        .map(|act| match act {
-            Act::Refuse { reason, reply, .. } => Some(reply::refused(*reason, reply, &envelope.id)),
-            Act::Stamp => None,
-        })
-        .collect();
-    // Where there is one answer to the mail, one recipient's rule refuses it for all.
-    let divided = envelope.each_answered && refused.iter().any(Option::is_none);
-    if let (Some(reply), false) = (refused.iter().flatten().next(), divided) {
+    let refuse = |act: &Act| match act {
+        Act::Refuse { reason, reply, .. } => Some(reply::refused(*reason, reply, &envelope.id)),
+        Act::Stamp(_) => None,
+    };
+    let all_refused = each.iter().all(|act| matches!(act, Act::Refuse { .. })) && had.is_empty();
+    let refused = match envelope.division {
+        // One recipient's rule refuses it for all.
+        Division::Never => true,
+        Division::Copies => all_refused,
+        Division::Answers => all_refused && alike(&each),
+    };
+    if let (Some(reply), true) = (each.iter().find_map(refuse), refused) {
         return Decided {
             verdict,
-            treatment: Treatment::Refuse(reply.clone()),
+            treatment: Treatment::Refuse(reply),
             action: "refuse",
             rule,
         };
     }
-    let context = StampContext {
+    let mut context = StampContext {
         authserv_id: &snapshot.config.authserv_id,
         site_authserv_ids: &snapshot.config.site_authserv_ids,
         key: snapshot.key.as_ref(),
         id: &envelope.id,
         now: unix_time(now),
+        mode: StampMode::Headers,
+        tags: snapshot.mail.may_tag(),
     };
-    let HeaderEdits { remove, prepend } = stamp(&mail.raw, &verdict, &context);
-    let removed = remove.into_iter().map(Edit::Remove);
-    let edits = removed
-        .chain(std::iter::once(Edit::Prepend(prepend)))
-        .collect();
-    let (treatment, action) = if rule.is_some() {
-        (Treatment::Divide { edits, refused }, "divide")
-    } else {
-        (Treatment::Relay(edits), "stamp")
+    let mut edits = |mode: StampMode| {
+        // What a mail store does with the fields changes nothing here.
+        context.mode = mode;
+        let HeaderEdits {
+            remove,
+            insert,
+            prepend,
+        } = stamp(&mail.raw, &verdict, &context);
+        let removed = remove.into_iter().map(Edit::Remove);
+        let inserted = insert.into_iter().map(|(at, text)| Edit::Insert(at, text));
+        removed
+            .chain(inserted)
+            .chain(std::iter::once(Edit::Prepend(prepend)))
+            .collect::<Vec<_>>()
+    };
+    let groups = groups(&each, had, envelope.division);
+    let treatment = match groups.as_slice() {
+        [(Course::Stamp(mode), _)] => Treatment::Relay(edits(*mode)),
+        groups => {
+            let share = |course: &Course| match course {
+                Course::Stamp(mode) => Share::Relay(edits(*mode)),
+                Course::Refuse(place) => Share::Refuse(
+                    each.get(*place)
+                        .and_then(refuse)
+                        .unwrap_or_else(Reply::aborted),
+                ),
+                Course::Had => Share::Had,
+            };
+            let mut share = share;
+            let groups = groups.iter().map(|(course, recipients)| Group {
+                recipients: recipients.clone(),
+                share: share(course),
+            });
+            Treatment::Divide(groups.collect())
+        }
+    };
+    let action = match &treatment {
+        Treatment::Divide(_) => "divide",
+        Treatment::Relay(_) | Treatment::Refuse(_) => "stamp",
     };
     Decided {
         verdict,
@@ -92,6 +112,67 @@ pub(crate) fn act(
         action,
         rule,
     }
+}
+
+/// What the rules say for each recipient.
+fn by_the_rules(mail: &Mail, snapshot: &Snapshot, verdict: &Verdict) -> Vec<Act> {
+    // One without a domain is the postmaster's, whom no rule names.
+    let recipients: Vec<&str> = mail
+        .envelope
+        .rcpt_to
+        .iter()
+        .map(|to| domain(&to.address).unwrap_or_default())
+        .collect();
+    // Without a rule nobody asks who is shown.
+    let shown = if snapshot.mail.is_empty() {
+        Shown::default()
+    } else {
+        Shown::read(&mail.raw, &header::scan(&mail.raw))
+    };
+    let parties = Parties {
+        sender: domain(&mail.envelope.mail_from),
+        shown: &shown,
+        recipients: &recipients,
+    };
+    snapshot.mail.decide_each(parties, verdict)
+}
+
+/// What becomes of the message for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Stamp(StampMode),
+    /// As the recipient in this place.
+    Refuse(usize),
+    Had,
+}
+
+/// Recipients that are treated alike, by their places. Where there is one body for all, it is stamped
+/// as all want it or else in the header only.
+fn groups(each: &[Act], had: &[usize], division: Division) -> Vec<(Course, Vec<usize>)> {
+    let mut groups: Vec<(Course, Vec<usize>)> = Vec::new();
+    for (place, act) in each.iter().enumerate() {
+        let course = match act {
+            _ if had.contains(&place) => Course::Had,
+            Act::Stamp(StampMode::Folder) => Course::Stamp(StampMode::Headers),
+            Act::Stamp(mode) => Course::Stamp(*mode),
+            Act::Refuse { .. } => {
+                let first = each.iter().position(|other| other == act);
+                Course::Refuse(first.unwrap_or(place))
+            }
+        };
+        match groups.iter_mut().find(|(own, _)| *own == course) {
+            Some((_, places)) => places.push(place),
+            None => groups.push((course, vec![place])),
+        }
+    }
+    if division == Division::Never && groups.len() > 1 {
+        groups = vec![(Course::Stamp(StampMode::Headers), (0..each.len()).collect())];
+    }
+    groups
+}
+
+fn alike(each: &[Act]) -> bool {
+    each.windows(2).all(|pair| pair.first() == pair.last())
 }
 
 fn domain(address: &str) -> Option<&str> {

@@ -17,8 +17,8 @@ use kenin_certstore::{DEFAULT_TENANT, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::clock::{now, unix_time};
 use crate::metrics;
-use crate::pipeline::{now, unix_time};
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
 

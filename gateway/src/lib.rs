@@ -8,7 +8,9 @@
 mod act;
 pub mod check;
 pub mod cli;
+mod clock;
 pub mod config;
+mod delivered;
 pub mod demo;
 pub mod exit;
 pub mod front;

@@ -69,7 +69,7 @@ where
         }
         let now = self
             .stamp
-            .then(|| crate::pipeline::unix_time(crate::pipeline::now()));
+            .then(|| crate::clock::unix_time(crate::clock::now()));
         writeln!(
             writer,
             "{}",

@@ -5,26 +5,25 @@
 //! present [`Snapshot`] on a thread of its own kind, one a core, never on those that do I/O:
 //! ask/answer until there is a verdict, then the mail rules, then the stamp. Whatever goes wrong
 //! on our side is 451: the message stays the sender's. Nothing here changes a signed byte.
-//!
-//! The program reads the clock here and nowhere else.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use kenin_certstore::Store;
-use kenin_pki::time::UnixTime;
 use kenin_policy::scrub::Scrubber;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{Answer, Case, Question, Reason, step};
 use kenin_smime::Limits;
-use kenin_smtp_filter::{Event, Filter, Mail, Reply, Treating, Treatment};
+use kenin_smtp_filter::{Event, Filter, Mail, Recording, Reply, Treating, Treatment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, spawn_blocking};
 use tracing::{error, warn};
 
 use crate::act::{Decided, act};
+use crate::clock::{now, unix_time};
 use crate::config::Config;
+use crate::delivered::Delivered;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
 use crate::{metrics, poison, reply, substitute};
@@ -34,6 +33,7 @@ use crate::{metrics, poison, reply, substitute};
 pub struct Pipeline {
     snapshots: Arc<ArcSwap<Snapshot>>,
     store: Option<Store>,
+    delivered: Delivered,
     messages: Arc<Semaphore>,
     cores: Arc<Semaphore>,
     summaries: Summaries,
@@ -51,6 +51,7 @@ impl Pipeline {
         let cores = Arc::new(Semaphore::new(cores));
         Self {
             snapshots,
+            delivered: Delivered::new(store.clone()),
             store,
             messages,
             cores,
@@ -87,7 +88,16 @@ impl Pipeline {
             return Err(reply::busy());
         };
         let now = now();
-        let job = judge_apart(self.judge, mail.clone(), Arc::clone(snapshot), now, permits);
+        let had = self.delivered.of(&mail, unix_time(now)).await;
+        let (judge, snapshot_then) = (self.judge, Arc::clone(snapshot));
+        let job = judge_apart(
+            judge,
+            mail.clone(),
+            snapshot_then,
+            now,
+            had.clone(),
+            permits,
+        );
         let reason = match tokio::time::timeout_at(start + budget, job).await {
             Ok(Ok(decided)) => return Ok(decided),
             // The thread goes on with its permits until it is through; the mail does not wait.
@@ -108,7 +118,7 @@ impl Pipeline {
         let snapshot = Arc::clone(snapshot);
         let stamped = spawn_blocking(move || {
             let verdict = substitute::unexamined(reason, &mail.raw);
-            act(&mail, &snapshot, verdict, now)
+            act(&mail, &snapshot, verdict, now, &had)
         });
         stamped.await.map_err(|_| Reply::aborted())
     }
@@ -117,6 +127,13 @@ impl Pipeline {
 impl Filter for Pipeline {
     fn treat(&self, mail: Mail) -> Treating<'_> {
         Box::pin(self.handle(mail))
+    }
+
+    fn delivered(&self, mail: Mail, recipients: Vec<usize>) -> Recording<'_> {
+        Box::pin(async move {
+            let now = unix_time(now());
+            self.delivered.keep(&mail, &recipients, now).await;
+        })
     }
 
     fn now(&self) -> SystemTime {
@@ -145,11 +162,13 @@ async fn judge_apart(
     mail: Mail,
     snapshot: Arc<Snapshot>,
     now: SystemTime,
+    had: Vec<usize>,
     permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 ) -> Result<Decided, JoinError> {
     spawn_blocking(move || {
         let _permits = permits;
-        act(&mail, &snapshot, judge(&mail.raw, &snapshot, now), now)
+        let verdict = judge(&mail.raw, &snapshot, now);
+        act(&mail, &snapshot, verdict, now, &had)
     })
     .await
 }
@@ -182,20 +201,5 @@ pub(crate) fn limits(config: &Config) -> Limits {
     }
 }
 
-/// The wall clock: the one place that reads it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "everything else gets the time from here"
-)]
-pub(crate) fn now() -> SystemTime {
-    SystemTime::now()
-}
-
-/// Seconds since 1970; before that it is 1970.
-pub(crate) fn unix_time(time: SystemTime) -> UnixTime {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    UnixTime(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

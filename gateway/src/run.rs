@@ -27,7 +27,7 @@ use crate::front::Front;
 use crate::pipeline::Pipeline;
 use crate::reload::Reloader;
 use crate::snapshot::{Snapshot, make_folders};
-use crate::{http, log, metrics, pipeline};
+use crate::{clock, http, log, metrics};
 
 /// What the command line says about `kenin run`.
 #[derive(Debug, Clone, Default)]
@@ -107,7 +107,7 @@ impl Gateway {
     /// Does not touch logging, signals or systemd: the caller does.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         metrics::install();
-        metrics::describe_start(pipeline::now());
+        metrics::describe_start(clock::now());
         let config = Arc::new(config);
         let store = open_store(&config).await?;
         let snapshot = Snapshot::build(Arc::clone(&config), Some(&store)).await?;

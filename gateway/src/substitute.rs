@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{Reason, header, mailbox};
 
-use crate::pipeline::unix_time;
+use crate::clock::unix_time;
 
 /// The verdict on a message that was not examined. Who it says it is from is read all the same, for
 /// the mail rules.

@@ -122,10 +122,9 @@ pub(crate) struct Claims<'a> {
     pub(crate) revision: &'a str,
 }
 
-/// The payload for a message as it will be delivered.
-pub(crate) fn payload(raw: &[u8], header: &Header, claims: &Claims<'_>) -> String {
+/// The payload for a message as it will be delivered; `raw` holds at least its header.
+pub(crate) fn payload(raw: &[u8], header: &Header, body: &[u8], claims: &Claims<'_>) -> String {
     let (shown, digest) = covered(raw, header);
-    let body = raw.get(header.body..).unwrap_or_default();
     // Written by hand for its order; every value goes through the JSON writer.
     let text = |value: &str| Value::from(value).to_string();
     format!(

@@ -20,6 +20,7 @@ pub mod reason;
 pub mod scrub;
 pub mod stamp;
 pub mod step;
+pub mod subject;
 pub mod toml_error;
 pub mod trust;
 mod trustpath;
@@ -29,12 +30,13 @@ mod writer;
 #[cfg(test)]
 mod testing;
 
-pub use mail::{Act, MailRules, Parties};
+pub use mail::{Act, MailRules, Parties, StampMode};
 pub use mailbox::Shown;
 pub use note::NoteId;
 pub use reason::{Actor, Reason, ResultWord, StrictReply};
 pub use stamp::{HeaderEdits, StampContext, StampKey, stamp};
 pub use step::{Answer, Answered, Case, Outcome, PathCache, Question, Step, step};
+pub use subject::Language;
 pub use toml_error::ConfigError;
 pub use trust::{Anchor, AnchorSettings, Disclosure, TrustPolicy};
 pub use verdict::Verdict;

@@ -10,6 +10,7 @@ use crate::idna;
 use crate::mailbox::Shown;
 use crate::reason::{Reason, ResultWord, StrictReply};
 use crate::stamp;
+use crate::subject::Language;
 use crate::toml_error::ConfigError;
 use crate::verdict::Verdict;
 
@@ -34,7 +35,7 @@ pub struct Parties<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Relay it with the stamp.
-    Stamp,
+    Stamp(StampMode),
     /// Refuse it at the end of data.
     Refuse {
         /// Why, as it may be said outside.
@@ -44,6 +45,18 @@ pub enum Act {
         /// Which rule said so, counted from 1.
         rule: usize,
     },
+}
+
+/// How the verdict is shown beside the header fields that every stamp has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StampMode {
+    /// Not at all: they are for programs.
+    #[default]
+    Headers,
+    /// By the mail store, which files the mail by those fields (a Sieve rule).
+    Folder,
+    /// By a tag in front of the Subject.
+    Subject(Language),
 }
 
 impl MailRules {
@@ -59,6 +72,15 @@ impl MailRules {
             let span = entry.span();
             let entry = entry.into_inner();
             let strict = entry.then.enforce == Enforce::Strict;
+            let mode = match (entry.then.stamp, entry.then.language) {
+                (Stamp::Subject, language) => StampMode::Subject(language.unwrap_or_default()),
+                (_, Some(_)) => {
+                    let message = "language needs stamp = \"subject\"";
+                    return Err(ConfigError::at(file, text, span, message));
+                }
+                (Stamp::Folder, None) => StampMode::Folder,
+                (Stamp::Headers, None) => StampMode::Headers,
+            };
             if entry.then.require_signature && !strict {
                 let message = "require_signature needs enforce = \"strict\"";
                 return Err(ConfigError::at(file, text, span, message));
@@ -85,6 +107,7 @@ impl MailRules {
                 recipient_domain: domains(entry.when.recipient_domain)?,
                 strict,
                 require_signature: entry.then.require_signature,
+                mode,
             });
         }
         Ok(Self { rules })
@@ -105,12 +128,10 @@ impl MailRules {
         self.rules.iter().any(|rule| rule.strict)
     }
 
-    /// What to do with a message of these parties and this verdict, where it has one answer: it is
-    /// refused as soon as the rule of one recipient refuses it.
-    pub fn decide(&self, parties: Parties<'_>, verdict: &Verdict) -> Act {
-        let each = self.decide_each(parties, verdict);
-        let refused = each.into_iter().find(|act| *act != Act::Stamp);
-        refused.unwrap_or(Act::Stamp)
+    /// Whether any rule has a tag put into subjects: then no other may stand there.
+    pub fn may_tag(&self) -> bool {
+        let tags = |rule: &Rule| matches!(rule.mode, StampMode::Subject(_));
+        self.rules.iter().any(tags)
     }
 
     /// What to do for each recipient, in their order; without any, for the message.
@@ -118,7 +139,7 @@ impl MailRules {
         let count = parties.recipients.len().max(1);
         // Mail that stayed encrypted has no result, and so none to refuse it for.
         let Some((result, reason)) = stamp::outward(verdict) else {
-            return vec![Act::Stamp; count];
+            return vec![Act::Stamp(StampMode::Headers); count];
         };
         let mut senders: Vec<String> = parties.sender.map(idna::to_ascii).into_iter().collect();
         // The addresses people see count as well as the one of the envelope.
@@ -154,7 +175,7 @@ impl MailRules {
                     reply,
                     rule: place + 1,
                 },
-                _ => Act::Stamp,
+                (rule, _) => Act::Stamp(rule.map_or(StampMode::Headers, |(_, rule)| rule.mode)),
             }
         };
         each.into_iter().map(act).collect()
@@ -169,6 +190,7 @@ struct Rule {
     recipient_domain: Vec<String>,
     strict: bool,
     require_signature: bool,
+    mode: StampMode,
 }
 
 impl Rule {
@@ -274,6 +296,9 @@ struct Then {
     enforce: Enforce,
     #[serde(default)]
     require_signature: bool,
+    #[serde(default)]
+    stamp: Stamp,
+    language: Option<Language>,
 }
 
 #[derive(Deserialize, Default, PartialEq, Eq)]
@@ -284,243 +309,14 @@ enum Enforce {
     Strict,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn verdict(reason: Option<Reason>) -> Verdict {
-        Verdict {
-            result: reason.map(Reason::result),
-            reason,
-            ..crate::testing::unsigned()
-        }
-    }
-
-    fn shows(domains: &[&str]) -> Shown {
-        Shown {
-            domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
-            crowded: false,
-        }
-    }
-
-    fn decide(
-        rules: &MailRules,
-        sender: &str,
-        to: &[&str],
-        reason: Option<Reason>,
-    ) -> Option<(u16, &'static str, usize)> {
-        let shown = shows(&["from.example"]);
-        let parties = Parties {
-            sender: Some(sender),
-            shown: &shown,
-            recipients: to,
-        };
-        match rules.decide(parties, &verdict(reason)) {
-            Act::Stamp => None,
-            Act::Refuse { reply, rule, .. } => Some((reply.code, reply.enhanced, rule)),
-        }
-    }
-
-    const RULES: &str = r#"
-[[rule]]
-when = { domain = "relaxed.example" }
-then = { enforce = "stamp" }
-[[rule]]
-when = { recipient_domain = ["strict.example", "*.strict.example"] }
-then = { enforce = "strict" }
-[[rule]]
-when = { sender_domain = "bank.example" }
-then = { enforce = "strict", require_signature = true }
-"#;
-
-    #[test]
-    fn the_first_rule_that_matches_counts() {
-        let rules = MailRules::from_toml(RULES, "mail.toml").unwrap();
-        let fail = Some(Reason::DigestMismatch);
-        assert_eq!(decide(&rules, "x.example", &["y.example"], fail), None);
-        assert_eq!(
-            decide(&rules, "x.example", &["STRICT.example"], fail),
-            Some((550, "5.7.7", 2))
-        );
-        assert_eq!(
-            decide(&rules, "x.example", &["a.strict.example"], fail),
-            Some((550, "5.7.7", 2))
-        );
-        assert_eq!(
-            decide(&rules, "x.example", &["xstrict.example"], fail),
-            None
-        );
-        assert_eq!(
-            decide(&rules, "x.example", &["relaxed.example"], fail),
-            None
-        );
-        // From shows another domain: no exemption.
-        assert_eq!(
-            decide(&rules, "relaxed.example", &["strict.example"], fail),
-            Some((550, "5.7.7", 2))
-        );
-        assert_eq!(
-            decide(&rules, "x.example", &["y.example", "strict.example"], fail),
-            Some((550, "5.7.7", 2))
-        );
-        assert_eq!(
-            decide(&rules, "bank.example", &[], fail),
-            Some((550, "5.7.7", 3))
-        );
-    }
-
-    #[test]
-    fn the_table_of_strict_replies() {
-        let rules = MailRules::from_toml(RULES, "mail.toml").unwrap();
-        let strict = |reason| decide(&rules, "x.example", &["strict.example"], Some(reason));
-        assert_eq!(strict(Reason::Ok), None);
-        assert_eq!(strict(Reason::NotSigned), None);
-        assert_eq!(strict(Reason::SignatureNotAtRoot), None);
-        assert_eq!(
-            strict(Reason::RevocationUnavailable),
-            Some((451, "4.7.5", 2))
-        );
-        assert_eq!(strict(Reason::FromMismatch), Some((550, "5.7.1", 2)));
-        assert_eq!(strict(Reason::WeakAlgorithm), Some((550, "5.7.6", 2)));
-        assert_eq!(strict(Reason::LimitMime), Some((550, "5.6.0", 2)));
-        assert_eq!(strict(Reason::TwoContents), Some((550, "5.7.5", 2)));
-        assert_eq!(
-            strict(Reason::UnsupportedAlgorithm),
-            Some((550, "5.7.6", 2))
-        );
-        let bank = |reason| decide(&rules, "bank.example", &["y.example"], reason);
-        assert_eq!(bank(Some(Reason::NotSigned)), Some((550, "5.7.1", 3)));
-        assert_eq!(
-            bank(Some(Reason::SignatureNotAtRoot)),
-            Some((550, "5.7.1", 3))
-        );
-        assert_eq!(bank(None), None);
-    }
-
-    #[test]
-    fn patterns_hold_for_either_spelling_of_a_domain() {
-        for pattern in [
-            "*.例え.jp",
-            "*.xn--r8jz45g.jp",
-            "*.例え.JP",
-            "Mail.例え.jp",
-            "*",
-        ] {
-            let text = format!(
-                "[[rule]]\nwhen = {{ recipient_domain = \"{pattern}\" }}\nthen = {{ enforce = \"strict\" }}\n"
-            );
-            let rules = MailRules::from_toml(&text, "mail.toml").unwrap();
-            let failed = Some(Reason::DigestMismatch);
-            for domain in ["mail.例え.jp", "mail.xn--r8jz45g.jp", "MAIL.XN--R8JZ45G.jp"] {
-                assert!(
-                    decide(&rules, "a.example", &[domain], failed).is_some(),
-                    "{pattern} {domain}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_from_domain_is_a_sender_domain() {
-        let rules = MailRules::from_toml(RULES, "mail.toml").unwrap();
-        let shown = shows(&["Bank.Example"]);
-        let parties = Parties {
-            sender: Some("elsewhere.example"),
-            shown: &shown,
-            recipients: &["y.example"],
-        };
-        let spoofed = verdict(Some(Reason::NotSigned));
-        assert!(matches!(
-            rules.decide(parties, &spoofed),
-            Act::Refuse { rule: 3, .. }
-        ));
-        assert_eq!(MailRules::default().decide(parties, &spoofed), Act::Stamp);
-    }
-
-    #[test]
-    fn an_exempt_sender_exempts_nobody_else() {
-        let text = "[[rule]]\nwhen = { sender_domain = \"partner.example\" }\nthen = {}\n\
-                    [[rule]]\nwhen = { sender_domain = \"bank.example\" }\n\
-                    then = { enforce = \"strict\", require_signature = true }\n";
-        let rules = MailRules::from_toml(text, "mail.toml").unwrap();
-        let refused = |sender: Option<&str>, shown: &Shown| {
-            let parties = Parties {
-                sender,
-                shown,
-                recipients: &["y.example"],
-            };
-            rules.decide(parties, &verdict(Some(Reason::NotSigned))) != Act::Stamp
-        };
-        let partner = Some("partner.example");
-        assert!(!refused(partner, &shows(&["partner.example"])));
-        assert!(!refused(None, &shows(&["partner.example"])));
-        assert!(refused(partner, &shows(&["bank.example"])));
-        assert!(refused(
-            partner,
-            &shows(&["bank.example", "partner.example"])
-        ));
-        assert!(refused(Some("bank.example"), &shows(&["partner.example"])));
-        assert!(!refused(Some("x.example"), &shows(&["y.example"])));
-        let crowded = Shown {
-            crowded: true,
-            ..shows(&["partner.example"])
-        };
-        assert!(refused(partner, &crowded));
-    }
-
-    #[test]
-    fn mistakes_have_a_place_and_a_suggestion() {
-        for (text, line, words) in [
-            (
-                "[[rule]]\nthen = { enforc = \"strict\" }\n",
-                2,
-                "did you mean \"enforce\"",
-            ),
-            (
-                "[[rule]]\nthen = { enforce = \"stric\" }\n",
-                2,
-                "did you mean \"strict\"",
-            ),
-            ("\n[[rules]]\nthen = {}\n", 2, "did you mean \"rule\""),
-            (
-                "[[rule]]\nwhen = { domian = \"a.example\" }\nthen = {}\n",
-                2,
-                "did you mean \"domain\"",
-            ),
-            (
-                "[[rule]]\nthen = { require_signature = true }\n",
-                1,
-                "needs enforce",
-            ),
-            (
-                "[[rule]]\nwhen = { domain = \"a b\" }\nthen = {}\n",
-                2,
-                "is not a domain",
-            ),
-            (
-                "[[rule]]\nwhen = { recipient_domain = [] }\nthen = { enforce = \"strict\" }\n",
-                2,
-                "a list without a domain",
-            ),
-            (
-                "[[rule]]\nwhen = { sender_domain = 5 }\nthen = {}\n",
-                2,
-                "expected a domain or a list of domains",
-            ),
-            ("[[rule]]\nwhen = {}\n", 1, "missing field `then`"),
-            ("[[rule]\n", 1, ""),
-        ] {
-            let error = MailRules::from_toml(text, "mail.toml").unwrap_err();
-            assert_eq!(
-                (error.file.as_str(), error.line),
-                ("mail.toml", line),
-                "{error}"
-            );
-            assert!(error.to_string().contains(words), "{error}");
-        }
-        let rules = |text| MailRules::from_toml(text, "mail.toml").unwrap();
-        assert!(rules("").is_empty() && !rules("").may_refuse());
-        assert!(!rules("[[rule]]\nthen = {}\n").may_refuse());
-        assert!(rules("[[rule]]\nthen = { enforce = \"strict\" }\n").may_refuse());
-    }
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+enum Stamp {
+    #[default]
+    Headers,
+    Folder,
+    Subject,
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,10 +12,12 @@ use kenin_pki::time::UnixTime;
 
 pub use crate::jws::{StampKey, StampKeyError, StatementError, verify_statement};
 
-use crate::header;
+use crate::header::{self, Header};
 use crate::jws::{Claims, payload};
+use crate::mail::StampMode;
 use crate::reason::{Reason, ResultWord};
 use crate::scrub::Scrubber;
+use crate::subject::{self, SubjectEdits};
 use crate::trust::Disclosure;
 use crate::verdict::{SignatureVerdict, Verdict};
 use crate::writer::{self, ResultsField, long_word};
@@ -28,6 +30,8 @@ const MAX_RESULTS: usize = 16;
 pub struct HeaderEdits {
     /// Byte ranges of the message to leave out, ascending, not overlapping.
     pub remove: Vec<Range<usize>>,
+    /// What goes before these places inside fields, ascending; its line ends are folds.
+    pub insert: Vec<(usize, Vec<u8>)>,
     /// Complete fields to put before the first byte.
     pub prepend: Vec<u8>,
 }
@@ -37,12 +41,18 @@ impl HeaderEdits {
     pub fn apply(&self, raw: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.prepend.len() + raw.len());
         out.extend_from_slice(&self.prepend);
+        let mut inserts = self.insert.iter().peekable();
         let mut at = 0;
-        for range in &self.remove {
+        let end = raw.len()..raw.len();
+        for range in self.remove.iter().chain(std::iter::once(&end)) {
+            while let Some((place, bytes)) = inserts.next_if(|(place, _)| *place <= range.start) {
+                out.extend_from_slice(raw.get(at..*place).unwrap_or_default());
+                out.extend_from_slice(bytes);
+                at = at.max(*place);
+            }
             out.extend_from_slice(raw.get(at..range.start).unwrap_or_default());
-            at = range.end;
+            at = at.max(range.end);
         }
-        out.extend_from_slice(raw.get(at..).unwrap_or_default());
         out
     }
 }
@@ -60,6 +70,10 @@ pub struct StampContext<'a> {
     pub id: &'a str,
     /// Now.
     pub now: UnixTime,
+    /// How the verdict is shown.
+    pub mode: StampMode,
+    /// Whether the site reads tags in subjects, so that no mail may bring one along.
+    pub tags: bool,
 }
 
 /// Scrubs and stamps: what to change in the header of `raw` for this verdict.
@@ -76,8 +90,10 @@ pub fn stamp(raw: &[u8], verdict: &Verdict, context: &StampContext<'_>) -> Heade
             .fields
             .retain(|field| !gone.contains(&field.whole.start));
     }
+    let outward = outward(verdict);
+    let subject = subject_edits(raw, &header, outward, context);
     let mut prepend = Vec::new();
-    if let Some((result, reason)) = outward(verdict) {
+    if let Some((result, reason)) = outward {
         prepend.extend(results(verdict, (result, reason), context.authserv_id));
         if let Some(key) = context.key {
             let claims = Claims {
@@ -93,12 +109,67 @@ pub fn stamp(raw: &[u8], verdict: &Verdict, context: &StampContext<'_>) -> Heade
                     .collect(),
                 revision: &verdict.revision,
             };
-            if let Some(jws) = key.sign(&payload(raw, &header, &claims)) {
+            let body = raw.get(header.body..).unwrap_or_default();
+            let payload = if subject.is_empty() {
+                payload(raw, &header, body, &claims)
+            } else {
+                let head = head_as_delivered(raw, &header, &remove, &subject);
+                payload(&head, &header::scan(&head), body, &claims)
+            };
+            if let Some(jws) = key.sign(&payload) {
                 prepend.extend(long_word("X-Kenin-Verdict", &jws));
             }
         }
     }
-    HeaderEdits { remove, prepend }
+    prepend.extend(subject.field);
+    let mut remove = remove;
+    remove.extend(subject.remove);
+    remove.sort_by_key(|range| range.start);
+    HeaderEdits {
+        remove,
+        insert: subject.insert,
+        prepend,
+    }
+}
+
+fn subject_edits(
+    raw: &[u8],
+    header: &Header,
+    outward: Option<(ResultWord, Reason)>,
+    context: &StampContext<'_>,
+) -> SubjectEdits {
+    if !context.tags {
+        return SubjectEdits::default();
+    }
+    let listed = header.fields.iter().any(|field| {
+        ["list-id", "list-post"]
+            .iter()
+            .any(|name| field.is_plainly(raw, name))
+    });
+    let tag = match (context.mode, outward) {
+        (StampMode::Subject(language), Some((result, _))) if !listed => {
+            subject::tag(result, language)
+        }
+        _ => None,
+    };
+    subject::edits(raw, header, tag)
+}
+
+/// The header without what is removed and with its Subject changed: what the statement is about.
+fn head_as_delivered(
+    raw: &[u8],
+    header: &Header,
+    remove: &[Range<usize>],
+    subject: &SubjectEdits,
+) -> Vec<u8> {
+    let mut remove: Vec<Range<usize>> = remove.iter().chain(&subject.remove).cloned().collect();
+    remove.sort_by_key(|range| range.start);
+    let edits = HeaderEdits {
+        remove,
+        insert: subject.insert.clone(),
+        prepend: subject.field.clone(),
+    };
+    edits.apply(raw.get(..header.body).unwrap_or(raw))
 }
 
 /// What may be said outside about the whole message; nothing when there is no result.

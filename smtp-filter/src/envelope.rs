@@ -26,8 +26,8 @@ pub struct Envelope {
     pub helo: String,
     /// Whether it was EHLO or LHLO.
     pub esmtp: bool,
-    /// Whether each recipient gets an answer of its own (LMTP).
-    pub each_answered: bool,
+    /// How far its recipients can be treated differently.
+    pub division: Division,
     /// The client's address, as the socket gives it.
     pub client: SocketAddr,
     /// The TLS version and cipher suite, when the session is under TLS.
@@ -39,6 +39,17 @@ pub struct Envelope {
     pub daemon: Option<String>,
     /// What a trusted peer said of the real client.
     pub xforward: XForward,
+}
+
+/// How far the recipients of one mail can be treated differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Division {
+    /// Not at all: the MTA has one body and takes one answer (milter).
+    Never,
+    /// Each may get a copy of its own, but the client gets one answer (SMTP).
+    Copies,
+    /// Each may get a copy of its own, and an answer of its own (LMTP).
+    Answers,
 }
 
 /// One recipient that the next hop accepted.

@@ -15,6 +15,14 @@ pub trait Filter: Send + Sync + 'static {
     /// The wall clock, for Received fields and transaction ids.
     fn now(&self) -> SystemTime;
 
+    /// These recipients (by their place in the envelope) have the mail, and its client is about to be
+    /// told to try again. Until this is done it is not told, so that the filter can keep it and give
+    /// [`Share::Had`] for them next time; a filter that does not makes them get the mail twice.
+    fn delivered(&self, mail: Mail, recipients: Vec<usize>) -> Recording<'_> {
+        let _ = (mail, recipients);
+        Box::pin(std::future::ready(()))
+    }
+
     /// Told of what happens in sessions, for logs and metrics. It must not block.
     fn on_event(&self, event: &Event<'_>) {
         let _ = event;
@@ -24,6 +32,9 @@ pub trait Filter: Send + Sync + 'static {
 /// The future of [`Filter::treat`].
 pub type Treating<'a> = Pin<Box<dyn Future<Output = Treatment> + Send + 'a>>;
 
+/// The future of [`Filter::delivered`].
+pub type Recording<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// What to do with a mail.
 #[derive(Clone, Debug)]
 pub enum Treatment {
@@ -32,14 +43,30 @@ pub enum Treatment {
     /// Abort the next hop's transaction and answer this. A reply that is not 4xx or 5xx becomes
     /// `451 4.3.0`, because mail that was not relayed must stay the sender's.
     Refuse(Reply),
-    /// Recipients are treated differently. Only where each of them is answered
-    /// ([`crate::Envelope::each_answered`]); elsewhere all are refused as the first that is.
-    Divide {
-        /// For the recipients that get the mail.
-        edits: Vec<Edit>,
-        /// One for each recipient of the envelope, in their order; none: it gets the mail.
-        refused: Vec<Option<Reply>>,
-    },
+    /// Recipients are treated differently: each stands in exactly one group. Only where the mail can
+    /// be divided ([`crate::Envelope::division`]).
+    Divide(Vec<Group>),
+}
+
+/// Recipients that are treated alike.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Their places in the envelope.
+    pub recipients: Vec<usize>,
+    /// What becomes of the mail for them.
+    pub share: Share,
+}
+
+/// What becomes of a mail for some of its recipients.
+#[derive(Clone, Debug)]
+pub enum Share {
+    /// They get it with these edits.
+    Relay(Vec<Edit>),
+    /// They do not get it, and its sender is told so: by the answer, or where others get it and there
+    /// is only one answer, by a notification.
+    Refuse(Reply),
+    /// They got it at an earlier try.
+    Had,
 }
 
 /// One change to a mail on its way.
@@ -51,6 +78,22 @@ pub enum Edit {
     /// These bytes of the mail are left out. Ranges may come in any order and overlap; what lies
     /// outside the mail is ignored.
     Remove(Range<usize>),
+    /// These bytes, whose line ends are folds, go before this place inside a line. Several at one place
+    /// are written in their order.
+    Insert(usize, Vec<u8>),
+}
+
+impl Edit {
+    /// The same edit of the bytes that begin at this place.
+    pub(crate) fn moved(self, start: usize) -> Self {
+        match self {
+            Self::Prepend(bytes) => Self::Prepend(bytes),
+            Self::Remove(range) => {
+                Self::Remove(range.start.saturating_sub(start)..range.end.saturating_sub(start))
+            }
+            Self::Insert(at, bytes) => Self::Insert(at.saturating_sub(start), bytes),
+        }
+    }
 }
 
 /// Something that happened in a session.

@@ -19,6 +19,7 @@ pub mod tls;
 
 mod address;
 mod data;
+mod dsn;
 mod envelope;
 mod filter;
 mod id;
@@ -35,7 +36,9 @@ mod xforward;
 mod xtext;
 
 pub use address::{Network, NetworkError};
-pub use envelope::{Body, Envelope, Recipient, XForward};
-pub use filter::{Edit, Event, Fate, Filter, Finished, Treating, Treatment};
+pub use envelope::{Body, Division, Envelope, Recipient, XForward};
+pub use filter::{
+    Edit, Event, Fate, Filter, Finished, Group, Recording, Share, Treating, Treatment,
+};
 pub use mail::{Mail, MailBytes};
 pub use reply::{Enhanced, Reply};

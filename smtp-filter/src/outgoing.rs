@@ -12,7 +12,13 @@ use crate::{Edit, MailBytes};
 pub(crate) struct Outgoing {
     head: Vec<u8>,
     raw: MailBytes,
-    kept: Vec<Range<usize>>,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Kept(Range<usize>),
+    New(Vec<u8>),
 }
 
 impl Outgoing {
@@ -21,6 +27,7 @@ impl Outgoing {
     pub(crate) fn new(raw: MailBytes, received: &[u8], edits: &[Edit]) -> Option<Self> {
         let mut head = Vec::new();
         let mut removed = Vec::new();
+        let mut inserted = Vec::new();
         for edit in edits {
             match edit {
                 Edit::Prepend(bytes) if is_whole_lines(bytes) => head.extend_from_slice(bytes),
@@ -32,27 +39,56 @@ impl Outgoing {
                     }
                     removed.push(range);
                 }
+                Edit::Insert(at, bytes) => {
+                    if !is_inside_a_line(&raw, *at) || !only_folds(bytes) {
+                        return None;
+                    }
+                    inserted.push((*at, bytes));
+                }
             }
         }
         head.extend_from_slice(received);
-        let kept = remaining(raw.len(), removed);
+        inserted.sort_by_key(|(at, _)| *at);
+        let pieces = woven(remaining(raw.len(), removed), inserted);
         // A mail that begins with white space has no header; without an empty line (which Postfix
         // adds too) its first line would become a part of our last field.
-        let first = kept.first().and_then(|range| raw.get(range.start));
+        let first = match pieces.first() {
+            Some(Piece::Kept(range)) => raw.get(range.start),
+            Some(Piece::New(bytes)) => bytes.first(),
+            None => None,
+        };
         if !head.is_empty() && matches!(first, Some(b' ' | b'\t')) {
             head.extend_from_slice(b"\r\n");
         }
-        Some(Self { head, raw, kept })
+        Some(Self { head, raw, pieces })
     }
 
     /// The pieces in their order.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let kept = self
-            .kept
-            .iter()
-            .map(|range| self.raw.get(range.clone()).unwrap_or_default());
-        std::iter::once(&self.head[..]).chain(kept)
+        let rest = self.pieces.iter().map(|piece| match piece {
+            Piece::Kept(range) => self.raw.get(range.clone()).unwrap_or_default(),
+            Piece::New(bytes) => bytes,
+        });
+        std::iter::once(&self.head[..]).chain(rest)
     }
+}
+
+/// What is kept, parted where something new goes.
+fn woven(kept: Vec<Range<usize>>, inserted: Vec<(usize, &Vec<u8>)>) -> Vec<Piece> {
+    let mut out = Vec::with_capacity(kept.len() + 2 * inserted.len());
+    let mut inserted = inserted.into_iter().peekable();
+    for mut range in kept {
+        while let Some((at, bytes)) = inserted.next_if(|(at, _)| *at < range.end) {
+            if at > range.start {
+                out.push(Piece::Kept(range.start..at));
+                range.start = at;
+            }
+            out.push(Piece::New(bytes.clone()));
+        }
+        out.push(Piece::Kept(range));
+    }
+    out.extend(inserted.map(|(_, bytes)| Piece::New(bytes.clone())));
+    out
 }
 
 /// Adds the dots that keep a mail's own lines from ending its data.
@@ -109,6 +145,31 @@ fn remaining(len: usize, mut removed: Vec<Range<usize>>) -> Vec<Range<usize>> {
         kept.push(from..len);
     }
     kept
+}
+
+/// Whether every line end is one that white space follows.
+fn only_folds(bytes: &[u8]) -> bool {
+    let mut last = [b' '; 2];
+    for byte in bytes {
+        let fits = match (last, byte) {
+            ([b'\r', b'\n'], b' ' | b'\t') => true,
+            ([b'\r', b'\n'], _) => false,
+            ([_, b'\r'], _) => *byte == b'\n',
+            (_, b'\n') => false,
+            _ => true,
+        };
+        if !fits {
+            return false;
+        }
+        last = [last[1], *byte];
+    }
+    !matches!(last[1], b'\r' | b'\n')
+}
+
+/// Whether text that goes before this place lengthens a line that is there.
+fn is_inside_a_line(raw: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|before| raw.get(before));
+    raw.get(at).is_some() && before.is_some_and(|byte| *byte != b'\n') && !splits_line_end(raw, at)
 }
 
 fn splits_line_end(raw: &[u8], at: usize) -> bool {
@@ -168,6 +229,27 @@ mod tests {
         #[expect(clippy::reversed_empty_ranges, reason = "a filter may send nonsense")]
         let backwards = edited("A\r\nB\r\n", &[Edit::Remove(3..0)]);
         assert_eq!(backwards.as_deref(), Some("R\r\nA\r\nB\r\n"));
+    }
+
+    #[test]
+    fn text_goes_into_a_line_and_nowhere_else() {
+        let mail = "Subject: a b\r\nX: y\r\n\r\nbody\r\n";
+        let tag = |at: usize| Edit::Insert(at, b"[t] ".to_vec());
+        let tagged = edited(mail, &[tag(9)]).unwrap();
+        assert_eq!(tagged, format!("R\r\n{}", mail.replace("a b", "[t] a b")));
+        let other = [Edit::Remove(9..11), tag(9), Edit::Remove(14..20)];
+        let tagged = edited(mail, &other).unwrap();
+        assert_eq!(tagged, "R\r\nSubject: [t] b\r\n\r\nbody\r\n");
+        let twice = edited(mail, &[tag(9), Edit::Insert(9, b"u".to_vec()), tag(12)]).unwrap();
+        assert!(twice.starts_with("R\r\nSubject: [t] ua b[t] \r\n"));
+        for at in [0, 13, 14, 20, mail.len(), mail.len() + 9] {
+            assert_eq!(edited(mail, &[tag(at)]), None, "{at}");
+        }
+        for bad in ["a\r\nB: c", "\r", "\n", "a\r\n", "a\n b", "a\r b"] {
+            assert_eq!(edited(mail, &[Edit::Insert(9, bad.into())]), None);
+        }
+        let folded = edited(mail, &[Edit::Insert(9, "t\r\n ".into())]).unwrap();
+        assert!(folded.starts_with("R\r\nSubject: t\r\n a b\r\n"));
     }
 
     #[test]

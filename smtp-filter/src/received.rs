@@ -4,13 +4,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::Envelope;
+use crate::{Division, Envelope};
 
 /// The field with its CRLF.
 pub(crate) fn received_field(envelope: &Envelope, hostname: &str, now: SystemTime) -> Vec<u8> {
     let secure = if envelope.tls.is_some() { "S" } else { "" };
     // RFC 3848, and RFC 6531 §4.3 for SMTPUTF8 transactions.
-    let protocol = match (envelope.smtputf8, envelope.each_answered, envelope.esmtp) {
+    let lmtp = envelope.division == Division::Answers;
+    let protocol = match (envelope.smtputf8, lmtp, envelope.esmtp) {
         (true, true, _) => "UTF8LMTP",
         (true, false, _) => "UTF8SMTP",
         (false, true, _) => "LMTP",
@@ -110,7 +111,7 @@ mod tests {
             rcpt_to: Vec::new(),
             helo: "a\r\nX: (".to_owned(),
             esmtp: true,
-            each_answered: false,
+            division: Division::Copies,
             client: "[::1]:9".parse().unwrap(),
             tls: Some("TLS".to_owned()),
             authenticated: None,

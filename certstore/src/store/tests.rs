@@ -186,7 +186,7 @@ async fn a_newer_schema_is_refused_with_words() {
             error,
             StoreError::NewerSchema {
                 found: 7,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

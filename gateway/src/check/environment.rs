@@ -10,8 +10,8 @@ use std::time::Duration;
 use kenin_pki::name::Name;
 
 use super::{Finding, warning};
+use crate::clock::{now, unix_time};
 use crate::config::{Config, ConfigError, ListenAddress};
-use crate::pipeline::{now, unix_time};
 use crate::snapshot::Snapshot;
 
 /// Dates of what is trusted and known.

@@ -171,7 +171,7 @@ fn an_authority_whose_list_is_missing_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let options = made(dir.path());
     let etc = dir.path().join("etc");
-    let now = crate::pipeline::unix_time(crate::pipeline::now());
+    let now = crate::clock::unix_time(crate::clock::now());
     Authority::new("Test", KeyType::P256, now)
         .unwrap()
         .write(&etc)

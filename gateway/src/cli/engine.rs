@@ -19,8 +19,8 @@ use kenin_policy::trust::{Anchor, AnchorSettings, PathOptions, TrustPolicy};
 use kenin_smime::{Examined, Limits, examine_cms};
 
 use crate::config::Config;
-use crate::pipeline;
 use crate::snapshot::remembered;
+use crate::{clock, pipeline};
 
 use super::arguments::{Revocation, TrustOptions};
 use super::input::{self, Kind};
@@ -356,7 +356,7 @@ const fn mode(rule: Revocation) -> RevocationMode {
 
 /// The clock of a command that a person runs.
 pub(crate) fn now() -> UnixTime {
-    pipeline::unix_time(pipeline::now())
+    clock::unix_time(clock::now())
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use kenin_smtp_filter::{Body, Edit, Envelope, Recipient, XForward};
+use std::time::Duration;
+
+use kenin_smtp_filter::{Body, Division, Edit, Envelope, Recipient, XForward};
 
 use super::*;
 use crate::config::Config;
@@ -31,7 +33,7 @@ async fn pipeline(dir: &Path, judge: Judge, edit: impl FnOnce(&mut Config)) -> P
     }
 }
 
-fn mail(to: &str, raw: &str) -> Mail {
+pub(crate) fn mail(to: &str, raw: &str) -> Mail {
     let envelope = Envelope {
         id: "01J0000000000000000000000A".to_owned(),
         mail_from: "alice@example.org".to_owned(),
@@ -47,7 +49,7 @@ fn mail(to: &str, raw: &str) -> Mail {
         }],
         helo: "client".to_owned(),
         esmtp: true,
-        each_answered: false,
+        division: Division::Copies,
         client: SocketAddr::from(([127, 0, 0, 1], 1)),
         tls: None,
         authenticated: None,
@@ -70,7 +72,7 @@ fn prepended(treatment: &Treatment) -> String {
     };
     let put = edits.iter().filter_map(|edit| match edit {
         Edit::Prepend(bytes) => Some(String::from_utf8(bytes.clone()).unwrap()),
-        Edit::Remove(_) => None,
+        Edit::Remove(_) | Edit::Insert(..) => None,
     });
     put.collect()
 }

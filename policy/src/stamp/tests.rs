@@ -17,6 +17,8 @@ fn context(key: Option<&StampKey>) -> StampContext<'_> {
         key,
         id: "01J",
         now: NOW,
+        mode: StampMode::Headers,
+        tags: false,
     }
 }
 
@@ -337,4 +339,52 @@ proptest! {
 
 thread_local! {
     static KEY: StampKey = StampKey::generate().unwrap().0;
+}
+
+#[test]
+fn the_statement_covers_the_subject_with_its_tag() {
+    let world = World::new();
+    let alice = world.person(ALICE);
+    let mail = alice.sign(ALICE, Form::Clear);
+    let verdict = world.verdict(&mail);
+    let (key, _) = StampKey::generate().unwrap();
+    let context = StampContext {
+        mode: StampMode::Subject(crate::Language::En),
+        tags: true,
+        ..context(Some(&key))
+    };
+    let text = String::from_utf8(mail.clone()).unwrap();
+    let without = text.replace("Subject: Hello\r\n", "");
+    let forged = text.replace("Subject: Hello", "Subject: [signed] Hello");
+    for (mail, subject) in [
+        (text, "[Signature valid] Hello"),
+        (without, "[Signature valid]"),
+        (forged, "[Signature valid] Hello"),
+    ] {
+        let out = stamp(mail.as_bytes(), &verdict, &context).apply(mail.as_bytes());
+        let payload = verify_statement(&out, key.public_key(), OWN).unwrap();
+        assert_eq!(payload["h"]["subject"], subject);
+        let delivered = fields(&out);
+        let subject = format!("Subject: {subject}\r\n");
+        assert!(delivered.contains(&subject), "{delivered:?}");
+    }
+}
+
+#[test]
+fn mail_of_lists_and_unsigned_mail_get_no_tag() {
+    let world = World::new();
+    let alice = world.person(ALICE);
+    let signed = String::from_utf8(alice.sign(ALICE, Form::Clear)).unwrap();
+    let listed = format!("List-Id: <l.example>\r\n{signed}");
+    let unsigned = "From: a@example.jp\r\nSubject: [Signature valid] Hello\r\n\r\nhi\r\n";
+    for mail in [listed.as_str(), unsigned] {
+        let context = StampContext {
+            mode: StampMode::Subject(crate::Language::En),
+            tags: true,
+            ..context(None)
+        };
+        let verdict = world.verdict(mail.as_bytes());
+        let out = stamp(mail.as_bytes(), &verdict, &context).apply(mail.as_bytes());
+        assert!(fields(&out).contains(&"Subject: Hello\r\n".to_owned()));
+    }
 }

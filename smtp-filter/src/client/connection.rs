@@ -28,6 +28,8 @@ pub struct Connection {
     patience: Patience,
     /// When the next dot's answer is of no more use.
     until: Option<Instant>,
+    /// How the data ended that still lacks its dot.
+    held: Option<Stuffer>,
 }
 
 /// Data that was not answered.
@@ -77,6 +79,7 @@ impl Connection {
             session,
             patience,
             until: None,
+            held: None,
         };
         loop {
             match connection.event().await? {
@@ -120,6 +123,10 @@ impl Connection {
     ///
     /// When no answer came; the connection is then of no more use.
     pub async fn command(&mut self, line: &str) -> Result<Reply, Trouble> {
+        // It would be a line of the mail that is held.
+        if self.held.is_some() {
+            return Err(Trouble::Garbage);
+        }
         self.overhear().await?;
         if !self
             .session
@@ -168,62 +175,91 @@ impl Connection {
         &mut self,
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Reply, DataTrouble> {
+        match self.hold(pieces).await? {
+            Some(refusal) => Ok(refusal),
+            None => self.release().await,
+        }
+    }
+
+    /// DATA and the mail in pieces, up to but not including the dot: the server has nothing of it before
+    /// [`Connection::release`], and a connection that is dropped here delivers nothing. Gives the refusal
+    /// where the server refuses.
+    ///
+    /// # Errors
+    ///
+    /// When the server is lost; never in doubt.
+    pub async fn hold<'a>(
+        &mut self,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Option<Reply>, DataTrouble> {
         let reply = self
             .command("DATA")
             .await
             .map_err(|trouble| DataTrouble::new(trouble, false, false))?;
-        let early = |trouble| DataTrouble::new(trouble, false, true);
         if reply.code() != 354 {
             let refused = reply.code() >= 400;
             return if refused {
-                Ok(reply)
+                Ok(Some(reply))
             } else {
                 Err(early(Trouble::Garbage))
             };
         }
-        let until = self.until.take();
-        let half = self.patience.dot / 2;
-        let last = until.and_then(|until| until.checked_sub(half));
-        let too_late = || last.is_some_and(|last| Instant::now() >= last);
         let mut stuffer = Stuffer::new();
         let mut buffer = Vec::with_capacity(CHUNK + CHUNK / 2);
         for chunk in pieces.into_iter().flat_map(|piece| piece.chunks(CHUNK)) {
             stuffer.push(chunk, &mut buffer);
             if buffer.len() >= CHUNK {
-                if too_late() {
-                    self.session.give_up();
-                    return Err(early(Trouble::TimedOut));
-                }
+                self.in_time()?;
                 if let Err(trouble) = self.write(&buffer).await {
-                    return self.last_words(trouble).await.map_err(early);
+                    return self.last_words(trouble).await.map(Some).map_err(early);
                 }
                 buffer.clear();
             }
         }
         if let Err(trouble) = self.write(&buffer).await {
-            return self.last_words(trouble).await.map_err(early);
+            return self.last_words(trouble).await.map(Some).map_err(early);
         }
-        buffer.clear();
+        self.held = Some(stuffer);
+        Ok(None)
+    }
+
+    /// The dot of the mail that is held, and the answer to it.
+    ///
+    /// # Errors
+    ///
+    /// When no answer came, and whether the mail may have been accepted.
+    pub async fn release(&mut self) -> Result<Reply, DataTrouble> {
+        let Some(stuffer) = self.held.take() else {
+            return Err(early(Trouble::Garbage));
+        };
+        let mut buffer = Vec::new();
         stuffer.finish(&mut buffer);
         // What was said before the dot is no answer to it.
         if let Err(trouble) = self.overhear().await {
             return self.last_words(trouble).await.map_err(early);
         }
-        if too_late() {
-            self.session.give_up();
-            return Err(early(Trouble::TimedOut));
-        }
+        self.in_time()?;
         let late = |trouble| DataTrouble::new(trouble, true, true);
         // From here on the server may have the whole mail.
         if let Err(trouble) = self.write(&buffer).await {
             return self.last_words(trouble).await.map_err(late);
         }
         let now = Instant::now();
-        let patience = until.map_or(self.patience.dot, |until| {
+        let patience = self.until.take().map_or(self.patience.dot, |until| {
             until.saturating_duration_since(now)
         });
         self.session.data_sent(patience, now);
         self.reply().await.map_err(late)
+    }
+
+    fn in_time(&mut self) -> Result<(), DataTrouble> {
+        let half = self.patience.dot / 2;
+        let last = self.until.and_then(|until| until.checked_sub(half));
+        if last.is_some_and(|last| Instant::now() >= last) {
+            self.session.give_up();
+            return Err(early(Trouble::TimedOut));
+        }
+        Ok(())
     }
 
     /// QUIT; does not care for the answer's text.
@@ -313,6 +349,11 @@ impl Connection {
             Err(_) => Err(Trouble::TimedOut),
         }
     }
+}
+
+/// Trouble before the dot.
+fn early(trouble: Trouble) -> DataTrouble {
+    DataTrouble::new(trouble, false, true)
 }
 
 /// Bytes that are stuffed and written at a time.

@@ -138,26 +138,18 @@ impl Connection {
         };
         let mail = Mail {
             envelope: Arc::new(envelope),
-            raw,
+            raw: raw.clone(),
         };
         let (answer, fate, reply) = match self.treat(mail).await {
             Some(Treatment::Relay(edits)) => {
                 let reply = Reply::new(250, "2.0.0", "Returned to the MTA");
-                (Answer::Edits(edits), Fate::Returned, reply)
+                (Answer::Edits(raw, edits), Fate::Returned, reply)
             }
             Some(Treatment::Refuse(reply)) if reply.code() >= 400 => {
                 (Answer::Refuse(reply.clone()), Fate::Refused, reply)
             }
-            // One body and one answer for all.
-            Some(Treatment::Divide { refused, .. }) if refused.iter().any(Option::is_some) => {
-                let reply = refused
-                    .into_iter()
-                    .flatten()
-                    .next()
-                    .unwrap_or_else(Reply::aborted);
-                (Answer::Refuse(reply.clone()), Fate::Refused, reply)
-            }
-            Some(Treatment::Refuse(_) | Treatment::Divide { .. }) | None => {
+            // There is one body, so nothing can be divided: that is the filter's mistake.
+            Some(Treatment::Refuse(_) | Treatment::Divide(_)) | None => {
                 let reply = Reply::aborted();
                 (Answer::Refuse(reply.clone()), Fate::Aborted, reply)
             }

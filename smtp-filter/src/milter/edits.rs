@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use crate::Edit;
+use crate::{Edit, MailBytes, outgoing::Outgoing};
 
 /// A header field that the MTA told.
 #[derive(Clone, Debug)]
@@ -21,62 +21,111 @@ pub(super) struct Field {
 pub(super) enum Change {
     /// The n-th (from 1) of the fields of this name goes.
     Delete { name: Vec<u8>, index: u32 },
+    /// The n-th of the fields of this name gets another value.
+    Replace {
+        name: Vec<u8>,
+        index: u32,
+        value: Vec<u8>,
+    },
     /// A new first field. Its lines end in LF, as libmilter wants them.
     Insert { name: Vec<u8>, value: Vec<u8> },
 }
 
-/// The changes for these edits; `None` where an edit is no change of whole fields.
+/// The changes for these edits of `raw`; `None` where an edit is no change of fields.
 ///
 /// Fields go from the last to the first, so that no number changes before it is used; new ones
 /// come last, the lowest first, each above everything.
-pub(super) fn changes(fields: &[Field], edits: &[Edit]) -> Option<Vec<Change>> {
+pub(super) fn changes(raw: &[u8], fields: &[Field], edits: &[Edit]) -> Option<Vec<Change>> {
     let mut removed: Vec<Range<usize>> = Vec::new();
+    let mut inserted: Vec<(usize, &[u8])> = Vec::new();
     let mut added = Vec::new();
     for edit in edits {
         match edit {
             Edit::Remove(range) if range.is_empty() => {}
             Edit::Remove(range) => removed.push(range.clone()),
+            Edit::Insert(at, bytes) => inserted.push((*at, bytes)),
             Edit::Prepend(bytes) => added.extend(split(bytes)?),
         }
     }
-    let mut out = deletions(fields, merged(removed))?;
+    inserted.sort_by_key(|(at, _)| *at);
+    let mut out = changed(raw, fields, merged(removed), &inserted)?;
     out.reverse();
     out.extend(added.into_iter().rev());
     Some(out)
 }
 
 /// From the first to the last.
-fn deletions(fields: &[Field], removed: Vec<Range<usize>>) -> Option<Vec<Change>> {
+fn changed(
+    raw: &[u8],
+    fields: &[Field],
+    removed: Vec<Range<usize>>,
+    inserted: &[(usize, &[u8])],
+) -> Option<Vec<Change>> {
     let mut out = Vec::new();
     let mut seen: HashMap<Vec<u8>, u32> = HashMap::new();
-    let mut removed = removed.into_iter().peekable();
+    // What was removed and inserted in no field is a mistake.
+    let (mut removed_here, mut inserted_here) = (0, 0);
     for field in fields {
-        let name = field.name.to_ascii_lowercase();
-        let index = seen.entry(name).or_insert(0);
+        let index = seen.entry(field.name.to_ascii_lowercase()).or_insert(0);
         *index = index.saturating_add(1);
-        let Some(range) = removed.peek_mut() else {
-            break;
-        };
-        if field.range.start < range.start {
-            // A range that begins inside a field.
-            if field.range.end > range.start {
-                return None;
-            }
-            continue;
-        }
-        if field.range.start != range.start || field.range.end > range.end {
-            return None;
-        }
-        out.push(Change::Delete {
-            name: field.name.clone(),
-            index: *index,
-        });
-        range.start = field.range.end;
-        if range.start == range.end {
-            removed.next();
+        let first = removed.partition_point(|range| range.end <= field.range.start);
+        let gone: Vec<Range<usize>> = removed
+            .iter()
+            .skip(first)
+            .take_while(|range| range.start < field.range.end)
+            .map(|range| range.start.max(field.range.start)..range.end.min(field.range.end))
+            .collect();
+        removed_here += gone.iter().map(Range::len).sum::<usize>();
+        let new: Vec<(usize, &[u8])> = inserted
+            .iter()
+            .skip(inserted.partition_point(|(at, _)| *at < field.range.start))
+            .take_while(|(at, _)| *at < field.range.end)
+            .copied()
+            .collect();
+        inserted_here += new.len();
+        let (name, index) = (field.name.clone(), *index);
+        if gone.as_slice() == [field.range.clone()] {
+            out.push(Change::Delete { name, index });
+        } else if !gone.is_empty() || !new.is_empty() {
+            let value = value(raw, &field.range, gone, &new)?;
+            out.push(Change::Replace { name, index, value });
         }
     }
-    removed.peek().is_none().then_some(out)
+    let all = removed.iter().map(Range::len).sum::<usize>();
+    (removed_here == all && inserted_here == inserted.len()).then_some(out)
+}
+
+/// The new value of a field, its lines ended by LF; `None` where its name or its end would change, or
+/// one of its lines.
+fn value(
+    raw: &[u8],
+    field: &Range<usize>,
+    gone: Vec<Range<usize>>,
+    new: &[(usize, &[u8])],
+) -> Option<Vec<u8>> {
+    let whole = raw.get(field.clone())?;
+    let colon = memchr::memchr(b':', whole)?;
+    let (start, end) = (field.start + colon + 1, field.end.checked_sub(2)?);
+    let inside = |range: &Range<usize>| range.start >= start && range.end <= end;
+    let places = new.iter().all(|(at, _)| (start..=end).contains(at));
+    if !gone.iter().all(inside) || !places {
+        return None;
+    }
+    let edits: Vec<Edit> = gone
+        .into_iter()
+        .map(Edit::Remove)
+        .chain(
+            new.iter()
+                .map(|(at, bytes)| Edit::Insert(*at, bytes.to_vec())),
+        )
+        .map(|edit| edit.moved(field.start))
+        .collect();
+    let edited = Outgoing::new(MailBytes::from(whole.to_vec()), b"", &edits)?;
+    let mut text: Vec<u8> = edited.pieces().flatten().copied().collect();
+    text.drain(..=colon);
+    text.truncate(text.len().checked_sub(2)?);
+    text.retain(|byte| *byte != b'\r');
+    Some(text)
 }
 
 /// Sorted, without overlaps.
@@ -161,7 +210,7 @@ mod tests {
             value: value.into(),
         };
         assert_eq!(
-            changes(&fields(header), &edits).unwrap(),
+            changes(header.as_bytes(), &fields(header), &edits).unwrap(),
             [
                 delete("X", 3),
                 delete("x", 2),
@@ -174,18 +223,49 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_field_is_a_mistake() {
+    fn a_value_is_changed_in_its_place() {
+        let header = "Subject: a\r\nX: y\r\nsubject: b c\r\n";
+        let edits = [
+            Edit::Insert(27, b"[t] ".to_vec()),
+            Edit::Remove(28..29),
+            Edit::Remove(12..18),
+        ];
+        let replaced = Change::Replace {
+            name: b"subject".to_vec(),
+            index: 2,
+            value: b" [t] bc".to_vec(),
+        };
+        assert_eq!(
+            changes(header.as_bytes(), &fields(header), &edits).unwrap(),
+            [replaced, delete("X", 1)]
+        );
+    }
+
+    #[test]
+    fn what_is_no_change_of_fields_is_a_mistake() {
         let header = "A: 1\r\nX: 2\r\n";
         for wrong in [0..3, 3..6, 4..12, 6..13, 11..12, 12..14] {
             let edits = [Edit::Remove(wrong.clone())];
-            assert_eq!(changes(&fields(header), &edits), None, "{wrong:?}");
+            assert_eq!(
+                changes(header.as_bytes(), &fields(header), &edits),
+                None,
+                "{wrong:?}"
+            );
+        }
+        for wrong in [0, 1, 5, 6, 12, 13] {
+            let edits = [Edit::Insert(wrong, b"x".to_vec())];
+            let changes = changes(header.as_bytes(), &fields(header), &edits);
+            assert_eq!(changes, None, "{wrong}");
         }
         for wrong in ["x\r\n", " a: b\r\n", "a: b", "a: b\r\n\r\n"] {
             let edits = [Edit::Prepend(wrong.into())];
-            assert_eq!(changes(&[], &edits), None, "{wrong:?}");
+            assert_eq!(changes(b"", &[], &edits), None, "{wrong:?}");
         }
         let both = [Edit::Remove(0..6), Edit::Remove(0..12), Edit::Remove(3..3)];
         let gone = [delete("X", 1), delete("A", 1)];
-        assert_eq!(changes(&fields(header), &both).unwrap(), gone);
+        assert_eq!(
+            changes(header.as_bytes(), &fields(header), &both).unwrap(),
+            gone
+        );
     }
 }

@@ -18,7 +18,9 @@ use super::{
     gathering::{Client, Gathering, recipient, sender, text},
     words::{NEWEST, OLDEST, WANTED_ACTIONS, command, protocol, reply},
 };
-use crate::{Edit, Envelope, Recipient, Reply, XForward, client::Sender, server::Limits};
+use crate::{
+    Division, Edit, Envelope, MailBytes, Recipient, Reply, XForward, client::Sender, server::Limits,
+};
 
 /// What a session asks of its shell, or tells it.
 #[derive(Debug)]
@@ -47,8 +49,8 @@ pub struct Completed {
 /// What is to become of a mail.
 #[derive(Debug)]
 pub enum Answer {
-    /// The MTA takes it with these edits.
-    Edits(Vec<Edit>),
+    /// The MTA takes it, these bytes, with these edits.
+    Edits(MailBytes, Vec<Edit>),
     /// The MTA refuses it with this reply.
     Refuse(Reply),
 }
@@ -170,7 +172,7 @@ impl Session {
                 self.refuse(reply);
                 true
             }
-            Answer::Edits(edits) => match changes(&fields, edits) {
+            Answer::Edits(raw, edits) => match changes(raw, &fields, edits) {
                 Some(changes) => {
                     self.change(&changes);
                     write(&mut self.output, reply::ACCEPT, &[]);
@@ -194,17 +196,27 @@ impl Session {
                     let data: [&[u8]; 4] = [&index, name, b"\0", b"\0"];
                     write(&mut self.output, reply::CHANGE_HEADER, &data);
                 }
+                Change::Replace { name, index, value } => {
+                    let (index, value) = (index.to_be_bytes(), self.told(value));
+                    let data: [&[u8]; 5] = [&index, name, b"\0", value, b"\0"];
+                    write(&mut self.output, reply::CHANGE_HEADER, &data);
+                }
                 Change::Insert { name, value } => {
-                    // The MTA puts the space there itself unless it was agreed that it does not.
-                    let exact = self.terms.protocol & protocol::HEADER_LEADING_SPACE != 0;
-                    let value = match value.strip_prefix(b" ") {
-                        Some(bare) if !exact => bare,
-                        _ => value,
-                    };
+                    let value = self.told(value);
                     let data: [&[u8]; 5] = [&[0; 4], name, b"\0", value, b"\0"];
                     write(&mut self.output, reply::INSERT_HEADER, &data);
                 }
             }
+        }
+    }
+
+    /// A value as the MTA takes it: it puts the space there itself unless it was agreed that it does
+    /// not.
+    fn told<'a>(&self, value: &'a [u8]) -> &'a [u8] {
+        let exact = self.terms.protocol & protocol::HEADER_LEADING_SPACE != 0;
+        match value.strip_prefix(b" ") {
+            Some(bare) if !exact => bare,
+            _ => value,
         }
     }
 
@@ -478,7 +490,7 @@ impl Session {
             rcpt_to,
             helo: self.client.helo.clone(),
             esmtp: true,
-            each_answered: false,
+            division: Division::Never,
             client,
             tls,
             authenticated: known("auth_authen"),

@@ -84,6 +84,12 @@ impl Bench {
         (made, self.pump())
     }
 
+    /// The mail is taken with these edits.
+    fn take(&mut self, edits: Vec<Edit>) -> (bool, Vec<(u8, Vec<u8>)>) {
+        let mail = self.mail.clone();
+        self.answer(&Answer::Edits(mail.into(), edits))
+    }
+
     /// A whole mail up to its end.
     fn whole(&mut self) {
         self.say(b'C', b"mx.example\x004\x04\xd2192.0.2.1\0");
@@ -180,7 +186,7 @@ fn forged_fields_go_and_new_ones_come_first() {
         Edit::Remove(start..end),
         Edit::Prepend(b"Authentication-Results: x;\r\n smime=pass 100%\r\nX-Two: y\r\n".to_vec()),
     ];
-    let (made, said) = bench.answer(&Answer::Edits(edits));
+    let (made, said) = bench.take(edits);
     assert!(made);
     let wanted: [(u8, &[u8]); 5] = [
         (b'm', b"\0\0\0\x02x-kenin-verdict\0\0"),
@@ -198,12 +204,29 @@ fn forged_fields_go_and_new_ones_come_first() {
 }
 
 #[test]
+fn a_tagged_subject_keeps_its_place_and_its_folds() {
+    for (offered, value) in [
+        (OFFERED, &b" [t] one\n two\0"[..]),
+        (0, b"[t]  one\n two\0"),
+    ] {
+        let mut bench = Bench::new();
+        bench.negotiate(6, ACTIONS, offered);
+        bench.whole();
+        let place = memchr::memmem::find(&bench.mail, b"one").unwrap();
+        let (made, said) = bench.take(vec![Edit::Insert(place, b"[t] ".to_vec())]);
+        assert!(made);
+        let wanted = [b"\0\0\0\x01Subject\0", value].concat();
+        assert_eq!(said[0], (b'm', wanted), "{offered}");
+    }
+}
+
+#[test]
 fn without_exact_header_bytes_the_mta_adds_the_space() {
     let mut bench = Bench::new();
     bench.negotiate(2, ACTIONS, 0);
     bench.whole();
     let edits = vec![Edit::Prepend(b"A: b\r\n".to_vec())];
-    let (_, said) = bench.answer(&Answer::Edits(edits));
+    let (_, said) = bench.take(edits);
     assert_eq!(said[0], (b'i', b"\0\0\0\0A\0b\0".to_vec()));
 }
 
@@ -250,7 +273,7 @@ fn a_refusal_is_told_as_it_is() {
 fn an_edit_that_cannot_be_told_is_a_temporary_failure() {
     let mut bench = Bench::ready();
     bench.whole();
-    let (made, said) = bench.answer(&Answer::Edits(vec![Edit::Remove(3..5)]));
+    let (made, said) = bench.take(vec![Edit::Remove(3..5)]);
     assert!(!made);
     assert_eq!(said[0].0, b'y');
     assert!(said[0].1.starts_with(b"451 4.3.0 "));
@@ -265,7 +288,7 @@ fn nothing_happens_while_an_answer_is_awaited() {
     bench.say(b'M', b"<x@y>\0");
     bench.say(b'L', b"A\0b\0");
     assert_eq!((bench.completed.len(), &bench.mail), (1, &mail));
-    bench.answer(&Answer::Edits(Vec::new()));
+    bench.take(Vec::new());
     assert_eq!(bench.completed.len(), 1);
     assert!(bench.session.has_mail(), "the next one has begun");
 }
@@ -363,7 +386,7 @@ fn a_mail_that_is_given_up_leaves_nothing() {
     let mut bench = Bench::ready();
     bench.say(b'D', b"M{auth_authen}\0alice\0");
     bench.whole();
-    bench.answer(&Answer::Edits(Vec::new()));
+    bench.take(Vec::new());
     bench.say(b'K', b"");
     bench.say(b'M', b"<a@b>\0");
     bench.say(b'E', b"");
@@ -377,12 +400,12 @@ fn macros_of_the_last_mail_are_not_those_of_this_one() {
     let mut bench = Bench::ready();
     bench.say(b'D', b"M{auth_authen}\0alice\0");
     bench.whole();
-    bench.answer(&Answer::Edits(Vec::new()));
+    bench.take(Vec::new());
     bench.say(b'D', b"Mi\x002\0");
     bench.say(b'M', b"<a@b>\0");
     bench.say(b'E', b"");
     assert_eq!(bench.completed[1].envelope.authenticated, None);
-    bench.answer(&Answer::Edits(Vec::new()));
+    bench.take(Vec::new());
     // Not even where nothing is said in its stead.
     bench.say(b'M', b"<a@b>\0");
     bench.say(b'E', b"");
@@ -408,7 +431,7 @@ proptest::proptest! {
         let mut bench = Bench::ready();
         for (command, data) in &commands {
             bench.say(command.as_bytes()[0], data);
-            bench.session.answer(&Answer::Edits(Vec::new()));
+            bench.session.answer(&Answer::Edits(Vec::new().into(), Vec::new()));
         }
     }
 }

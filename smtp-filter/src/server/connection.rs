@@ -17,11 +17,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     ServerConfig,
+    division::Division,
     hop::{Hop, LearntHop},
     session::{Answer, Completed, Session, SessionEvent},
 };
 use crate::{
-    Envelope, Event, Fate, Filter, Finished, Mail, Reply, Treatment,
+    Event, Fate, Filter, Finished, Mail, Reply, Treatment,
     id::new_id,
     outgoing::Outgoing,
     received::received_field,
@@ -216,39 +217,39 @@ impl Connection {
         // A task of its own, so that a panic fails this mail only.
         let treating = tokio::spawn(async move { filter.treat(mail).await });
         let all = |(reply, fate): (Reply, Fate)| (vec![reply; envelope.rcpt_to.len()], fate);
-        let (edits, refused) = match treating.await {
-            Ok(Treatment::Relay(edits)) => (edits, Vec::new()),
-            Ok(Treatment::Divide { edits, refused }) if fits(&refused, &envelope) => {
-                (edits, refused)
+        let received = received_field(&envelope, &self.config.hostname, self.filter.now());
+        match treating.await {
+            Ok(Treatment::Relay(edits)) => match Outgoing::new(raw, &received, &edits) {
+                Some(outgoing) => all(self.hop.relay(&outgoing, &envelope, eight_bit).await),
+                None => {
+                    tracing::error!(id = %envelope.id, "an edit would break a line");
+                    all((Reply::aborted(), Fate::Aborted))
+                }
+            },
+            Ok(Treatment::Divide(groups)) => {
+                let mail = Mail {
+                    envelope: Arc::clone(&envelope),
+                    raw,
+                };
+                let (config, filter) = (&self.config, &self.filter);
+                let Some(division) = Division::new(&mail, &groups, config, filter, eight_bit)
+                else {
+                    tracing::error!(id = %envelope.id, "the filter's groups are no division");
+                    return all((Reply::aborted(), Fate::Aborted));
+                };
+                if envelope.division == crate::Division::Answers {
+                    division.answer_each(&mut self.hop).await
+                } else {
+                    all(division.answer_once(&mut self.hop).await)
+                }
             }
-            Ok(Treatment::Refuse(reply)) if reply.code() >= 400 => {
-                return all((reply, Fate::Refused));
-            }
-            Ok(Treatment::Refuse(_) | Treatment::Divide { .. }) => {
-                return all((Reply::aborted(), Fate::Aborted));
-            }
+            Ok(Treatment::Refuse(reply)) if reply.code() >= 400 => all((reply, Fate::Refused)),
+            Ok(Treatment::Refuse(_)) => all((Reply::aborted(), Fate::Aborted)),
             Err(error) => {
                 tracing::error!(id = %envelope.id, %error, "the filter failed");
-                return all((Reply::aborted(), Fate::Aborted));
+                all((Reply::aborted(), Fate::Aborted))
             }
-        };
-        let first = refused.iter().flatten().next();
-        if let (Some(reply), false) = (first, envelope.each_answered) {
-            return all((reply.clone(), Fate::Refused));
         }
-        let received = received_field(&envelope, &self.config.hostname, self.filter.now());
-        let Some(outgoing) = Outgoing::new(raw, &received, &edits) else {
-            tracing::error!(id = %envelope.id, "an edit would break a line");
-            return all((Reply::aborted(), Fate::Aborted));
-        };
-        if refused.iter().all(Option::is_none) {
-            return all(self.hop.relay(&outgoing, &envelope, eight_bit).await);
-        }
-        let replies = self
-            .hop
-            .relay_to_some(&outgoing, &envelope, &refused, eight_bit)
-            .await;
-        (replies, Fate::Divided)
     }
 
     fn finished(&self, id: &str, fate: Fate, reply: &Reply, size: u64) {
@@ -327,12 +328,6 @@ impl Connection {
             }
         }
     }
-}
-
-/// One entry a recipient, and every refusal a refusal.
-fn fits(refused: &[Option<Reply>], envelope: &Envelope) -> bool {
-    refused.len() == envelope.rcpt_to.len()
-        && refused.iter().flatten().all(|reply| reply.code() >= 400)
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::ServerConfig;
 use crate::{
     Envelope, Fate, Recipient, Reply, XForward,
-    client::{Capabilities, Connection, Sender, Trouble},
+    client::{Capabilities, Connection, DataTrouble, Sender, Trouble},
     outgoing::Outgoing,
 };
 
@@ -151,47 +151,88 @@ impl Hop {
         })
     }
 
-    /// Sends the mail to those recipients that are not refused, in a transaction of its own: the one
-    /// under way has all of them. Gives a reply for each recipient of the envelope.
-    pub(super) async fn relay_to_some(
+    /// Says MAIL and RCPT for these recipients in a transaction of its own: the one under way is given
+    /// up, it has others.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal, and the recipient it is about where it is about one.
+    pub(super) async fn begin(
         &mut self,
-        outgoing: &Outgoing,
         envelope: &Envelope,
-        refused: &[Option<Reply>],
+        recipients: &[&Recipient],
         eight_bit: bool,
-    ) -> Vec<Reply> {
-        let mut replies = refused.to_vec();
-        let rest = |mut replies: Vec<Option<Reply>>, reply: Reply| {
-            for one in &mut replies {
-                one.get_or_insert_with(|| reply.clone());
-            }
-            replies.into_iter().flatten().collect()
-        };
-        if replies.iter().all(Option::is_some) {
-            return replies.into_iter().flatten().collect();
-        }
+    ) -> Result<Vec<Option<Reply>>, Reply> {
         let reply = self.mail(&sender_of(envelope), &envelope.xforward).await;
         if !reply.is_positive() {
-            return rest(replies, reply);
+            return Err(reply);
         }
         if eight_bit && !self.takes_eight_bit() {
-            return rest(replies, connection_lost());
+            return Err(connection_lost());
         }
-        for (recipient, known) in envelope.rcpt_to.iter().zip(&mut replies) {
-            if known.is_none() {
-                let reply = self.rcpt(recipient).await;
-                *known = (!reply.is_positive()).then_some(reply);
-            }
+        let mut refused = Vec::with_capacity(recipients.len());
+        for recipient in recipients {
+            let reply = self.rcpt(recipient).await;
+            refused.push((!reply.is_positive()).then_some(reply));
         }
-        if replies.iter().all(Option::is_some) {
-            return replies.into_iter().flatten().collect();
-        }
+        Ok(refused)
+    }
+
+    /// Sends the mail of a transaction that was begun, and gives the answer.
+    pub(super) async fn finish(&mut self, outgoing: &Outgoing) -> (Reply, Fate) {
         let answered = self.hand_over(outgoing).await;
-        let (reply, _) = answered.unwrap_or_else(|| {
+        answered.unwrap_or_else(|| {
             self.forget();
             (connection_lost(), Fate::NextHopRefused)
-        });
-        rest(replies, reply)
+        })
+    }
+
+    /// Sends the mail of a transaction that was begun, but not its dot.
+    ///
+    /// # Errors
+    ///
+    /// The answer to the client: the next hop has nothing.
+    pub(super) async fn hold(&mut self, outgoing: &Outgoing) -> Result<(), Reply> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(connection_lost());
+        };
+        if let Some(until) = self.answer_by {
+            connection.answer_by(until);
+        }
+        match connection.hold(outgoing.pieces()).await {
+            Ok(None) => Ok(()),
+            Ok(Some(refusal)) => Err(self.refused(&refusal).await.0),
+            Err(trouble) => Err(self.lost(&trouble.trouble)),
+        }
+    }
+
+    /// The dot of a mail that is held, and the answer.
+    pub(super) async fn release(&mut self) -> (Reply, Fate) {
+        let Some(connection) = self.connection.as_mut() else {
+            return (connection_lost(), Fate::NextHopRefused);
+        };
+        let answer = connection.release().await;
+        let answered = self.answered(answer).await;
+        answered.unwrap_or_else(|| {
+            self.forget();
+            (connection_lost(), Fate::NextHopRefused)
+        })
+    }
+
+    /// Another way to the same next hop, for a transaction beside this one.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            learnt: self.learnt.clone(),
+            connection: None,
+            in_transaction: false,
+            answer_by: self.answer_by,
+        }
+    }
+
+    /// Drops the connection: what is held there is delivered to nobody.
+    pub(super) fn let_go(&mut self) {
+        self.forget();
     }
 
     /// Says MAIL and RCPT over a new connection; false unless all is accepted as before.
@@ -223,23 +264,18 @@ impl Hop {
         if let Some(until) = self.answer_by {
             connection.answer_by(until);
         }
-        Some(match connection.data(outgoing.pieces()).await {
+        let answer = connection.data(outgoing.pieces()).await;
+        self.answered(answer).await
+    }
+
+    /// From the answer to a mail to the client's; `None` as [`Hop::hand_over`].
+    async fn answered(&mut self, answer: Result<Reply, DataTrouble>) -> Option<(Reply, Fate)> {
+        Some(match answer {
             Ok(reply) if reply.is_positive() => {
                 self.in_transaction = false;
                 (reply.relayed((0, 0), ""), Fate::Relayed)
             }
-            Ok(reply) if reply.code() >= 400 => {
-                // A refused DATA leaves the transaction open; RSET after a refused dot does no harm.
-                if reply.code() == 421 {
-                    self.forget();
-                } else {
-                    self.abort().await;
-                }
-                (
-                    reply.relayed((0, 0), "next hop said: "),
-                    Fate::NextHopRefused,
-                )
-            }
+            Ok(reply) if reply.code() >= 400 => self.refused(&reply).await,
             // A 3xx to the dot: it cannot be known what became of the mail.
             Ok(reply) => {
                 tracing::warn!(%reply, "the next hop's answer to the dot makes no sense");
@@ -258,6 +294,20 @@ impl Hop {
             }
             Err(trouble) => (self.lost(&trouble.trouble), Fate::NextHopRefused),
         })
+    }
+
+    /// The next hop refused DATA or the dot. A refused DATA leaves the transaction open; RSET after a
+    /// refused dot does no harm.
+    async fn refused(&mut self, reply: &Reply) -> (Reply, Fate) {
+        if reply.code() == 421 {
+            self.forget();
+        } else {
+            self.abort().await;
+        }
+        (
+            reply.relayed((0, 0), "next hop said: "),
+            Fate::NextHopRefused,
+        )
     }
 
     /// Says goodbye to the next hop.

@@ -3,6 +3,7 @@
 
 mod config;
 mod connection;
+mod division;
 mod hop;
 pub mod session;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The whole server over loopback sockets, against a next hop that misbehaves as told.
 
+mod division;
 mod fake;
 mod hop;
 mod secure;
@@ -20,7 +21,7 @@ use tokio::{
 
 use super::{BareNewline, HopTls, NextHop, ServerConfig, fixed, serve};
 use crate::{
-    Edit, Event, Fate, Filter, Finished, Mail, Recipient, Reply, Treating, Treatment,
+    Edit, Event, Fate, Filter, Finished, Mail, Recipient, Recording, Reply, Treating, Treatment,
     client::{Connection, Patience, Sender, Trouble},
 };
 
@@ -29,6 +30,7 @@ struct Told {
     treatment: Box<dyn Fn(&Mail) -> Treatment + Send + Sync>,
     seen: Mutex<Vec<Mail>>,
     finished: Mutex<Vec<Finished>>,
+    delivered: Mutex<Vec<Vec<usize>>>,
     log: Mutex<Vec<&'static str>>,
 }
 
@@ -39,6 +41,11 @@ impl Filter for Told {
             self.seen.lock().unwrap().push(mail);
             treatment
         })
+    }
+
+    fn delivered(&self, _: Mail, recipients: Vec<usize>) -> Recording<'_> {
+        self.delivered.lock().unwrap().push(recipients);
+        Box::pin(std::future::ready(()))
     }
 
     fn now(&self) -> SystemTime {
@@ -84,6 +91,7 @@ impl World {
             treatment: Box::new(treatment),
             seen: Mutex::default(),
             finished: Mutex::default(),
+            delivered: Mutex::default(),
             log: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -107,14 +115,21 @@ impl World {
 
     /// Sends one mail; gives the reply that decided.
     async fn send(&self, mail: &[u8]) -> Reply {
+        self.send_to(&Sender::new("a@b"), &[Recipient::new("c@d")], mail)
+            .await
+    }
+
+    async fn send_to(&self, sender: &Sender, recipients: &[Recipient], mail: &[u8]) -> Reply {
         let mut client = self.client().await;
-        let reply = client.mail(&Sender::new("a@b")).await.unwrap();
+        let reply = client.mail(sender).await.unwrap();
         if !reply.is_positive() {
             return reply;
         }
-        let reply = client.rcpt(&Recipient::new("c@d")).await.unwrap();
-        if !reply.is_positive() {
-            return reply;
+        for recipient in recipients {
+            let reply = client.rcpt(recipient).await.unwrap();
+            if !reply.is_positive() {
+                return reply;
+            }
         }
         let reply = client.data([mail]).await.unwrap();
         client.quit().await;

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use kenin_pki::certificate::Certificate;
-use kenin_policy::ResultWord;
 use kenin_policy::stamp::{StampContext, stamp};
 use kenin_policy::verdict::{CheckResult, SignatureVerdict};
+use kenin_policy::{ResultWord, StampMode};
 use kenin_smime::{Candidate, Check, Ess, SignatureFacts, SignerFacts, SignerId};
 
 use super::arguments::{Explain, Format};
@@ -296,6 +296,8 @@ impl Explanation<'_> {
             key: None,
             id: "explain",
             now: self.engine.time,
+            mode: StampMode::Headers,
+            tags: false,
         };
         // The service takes no mail with a larger header.
         let bytes = &self.judged.bytes;

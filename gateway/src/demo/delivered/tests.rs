@@ -2,7 +2,7 @@
 
 use kenin_pki::time::UnixTime;
 use kenin_policy::trust::{PathOptions, TrustPolicy};
-use kenin_policy::{Case as Judgement, StampContext, stamp, step};
+use kenin_policy::{Case as Judgement, StampContext, StampMode, stamp, step};
 
 use super::*;
 use std::path::PathBuf;
@@ -32,6 +32,8 @@ fn delivered(key: &StampKey) -> Vec<u8> {
         key: Some(key),
         id: "1",
         now,
+        mode: StampMode::Headers,
+        tags: false,
     };
     stamp(MAIL, &verdict, &context).apply(MAIL)
 }

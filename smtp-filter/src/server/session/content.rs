@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Asked, Completed, Phase, Session, SessionEvent, Transaction};
 use crate::{
-    Envelope, Reply,
+    Division, Envelope, Reply,
     data::Receiver,
     received,
     server::{BareNewline, ServerConfig},
@@ -201,7 +201,11 @@ impl Session {
                 .map(|h| h.name.clone())
                 .unwrap_or_default(),
             esmtp: self.hello.as_ref().is_some_and(|h| h.esmtp),
-            each_answered: self.is_lmtp(),
+            division: if self.is_lmtp() {
+                Division::Answers
+            } else {
+                Division::Copies
+            },
             client: self.client,
             tls: self.tls.clone(),
             authenticated: None,

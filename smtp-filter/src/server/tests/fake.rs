@@ -44,12 +44,15 @@ pub(super) enum Misdeed {
     SilentAtData,
     TiresOfWaiting,
     TiresThenRefuses,
+    /// Each transaction ends as the address of its first recipient says.
+    AsAddressed,
 }
 
 #[derive(Default)]
 struct Kept {
     commands: Vec<String>,
     mails: Vec<Vec<u8>>,
+    recipients: Vec<Vec<String>>,
 }
 
 pub(super) struct FakeHop {
@@ -73,6 +76,11 @@ impl FakeHop {
     /// The mails it got, dots unstuffed.
     pub(super) fn mails(&self) -> Vec<Vec<u8>> {
         self.kept.lock().unwrap().mails.clone()
+    }
+
+    /// The recipients of each of those mails.
+    pub(super) fn recipients(&self) -> Vec<Vec<String>> {
+        self.kept.lock().unwrap().recipients.clone()
     }
 
     async fn listen(misdeed: Misdeed, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
@@ -114,6 +122,7 @@ async fn talk(
     tls: bool,
 ) -> Option<bool> {
     let mut input = Vec::new();
+    let mut recipients: Vec<String> = Vec::new();
     let tires = matches!(misdeed, Misdeed::TiresOfWaiting | Misdeed::TiresThenRefuses);
     let first = kept.lock().unwrap().commands.is_empty();
     let patience = Duration::from_millis(if tires && first { 100 } else { 60_000 });
@@ -126,6 +135,15 @@ async fn talk(
         let line = String::from_utf8(line).unwrap();
         kept.lock().unwrap().commands.push(line.clone());
         let verb = line.split(' ').next().unwrap().to_owned();
+        match verb.as_str() {
+            "MAIL" => recipients.clear(),
+            "RCPT" => recipients.push(line.replace("RCPT TO:", "")),
+            _ => {}
+        }
+        let says = |word: &str| {
+            let first: Option<&String> = recipients.first();
+            misdeed == Misdeed::AsAddressed && first.is_some_and(|first| first.contains(word))
+        };
         let reply = match (verb.as_str(), misdeed) {
             ("EHLO", Misdeed::SevenBitOnly) => "250-fake\r\n250 PIPELINING",
             ("EHLO", _) if tls => "250-fake\r\n250-8BITMIME\r\n250 STARTTLS",
@@ -149,6 +167,9 @@ async fn talk(
                 std::future::pending().await
             }
             ("RCPT", Misdeed::Say421AtRcpt) => "421 4.3.2 leaving",
+            ("RCPT", Misdeed::AsAddressed) if line.contains("unknown") => "550 5.1.1 who",
+            ("RCPT", Misdeed::AsAddressed) if line.contains("busy") => "450 4.2.1 later",
+            ("DATA", _) if says("no-data") => "554 5.5.0 no data",
             ("DATA", Misdeed::SilentAtData) => std::future::pending().await,
             ("DATA", Misdeed::DieAtData) => return None,
             ("DATA", Misdeed::RefuseData) => "554 5.5.0 no data",
@@ -179,13 +200,20 @@ async fn talk(
                 mail.extend_from_slice(b"\r\n");
                 let mail = unstuffed(&mail)[2..].to_vec();
                 match misdeed {
+                    _ if says("refuse") => "550 5.7.1 bad content",
+                    _ if says("defer") => "452 4.2.2 full",
+                    _ if says("vanish") => return None,
                     Misdeed::RefuseDot => "550 5.7.1 bad content",
                     Misdeed::DeferDot => "452 full",
                     Misdeed::DieAfterDot => return None,
                     Misdeed::GarbageAfterDot => "oops",
                     Misdeed::SilentAfterDot => std::future::pending().await,
                     _ => {
-                        kept.lock().unwrap().mails.push(mail);
+                        {
+                            let mut kept = kept.lock().unwrap();
+                            kept.mails.push(mail);
+                            kept.recipients.push(recipients.clone());
+                        }
                         stream
                             .write_all(b"250 2.0.0 queued as FAKE\r\n")
                             .await

@@ -1,0 +1,138 @@
+//! Who has which message already: where only some recipients of a message got it and its client is told
+//! to try again, the next try must not bring it to them twice.
+//!
+//! Keeps hashes, never a message. What cannot be kept or looked up makes a message come twice, never
+//! get lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kenin_certstore::{DEFAULT_TENANT, Store};
+use kenin_pki::crypto::{DigestAlgorithm, Digester};
+use kenin_pki::time::UnixTime;
+use kenin_policy::header::{self, Field};
+use kenin_smtp_filter::Mail;
+use tokio::task::spawn_blocking;
+use tracing::error;
+
+/// The record.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    store: Option<Store>,
+    /// Whether anything may be kept: nearly never, and then no message pays for the question.
+    any: AtomicBool,
+}
+
+impl Delivered {
+    /// Over this store, which may hold something from before.
+    pub(crate) fn new(store: Option<Store>) -> Self {
+        Self {
+            any: AtomicBool::new(store.is_some()),
+            store,
+        }
+    }
+
+    /// The recipients, by their place, that have this message.
+    pub(crate) async fn of(&self, mail: &Mail, now: UnixTime) -> Vec<usize> {
+        let Some(store) = self
+            .store
+            .as_ref()
+            .filter(|_| self.any.load(Ordering::Relaxed))
+        else {
+            return Vec::new();
+        };
+        match self.look_up(store, mail, now).await {
+            Ok(found) => found,
+            Err(why) => {
+                error!(error = %why, "cannot look up who has a message already");
+                Vec::new()
+            }
+        }
+    }
+
+    async fn look_up(
+        &self,
+        store: &Store,
+        mail: &Mail,
+        now: UnixTime,
+    ) -> Result<Vec<usize>, String> {
+        let kept = store.any_delivered(DEFAULT_TENANT, now.0).await;
+        if !kept.map_err(|why| why.to_string())? {
+            self.any.store(false, Ordering::Relaxed);
+            return Ok(Vec::new());
+        }
+        let hash = hash_of(mail).await?;
+        let recipients = store.delivered(DEFAULT_TENANT, &hash, now.0).await;
+        let recipients = recipients.map_err(|why| why.to_string())?;
+        let places = mail.envelope.rcpt_to.iter().enumerate();
+        Ok(places
+            .filter(|(_, to)| recipients.contains(&to.address))
+            .map(|(place, _)| place)
+            .collect())
+    }
+
+    /// Keeps that these recipients have it.
+    pub(crate) async fn keep(&self, mail: &Mail, places: &[usize], now: UnixTime) {
+        let Some(store) = &self.store else {
+            return;
+        };
+        // First: whoever comes from now on has to ask.
+        self.any.store(true, Ordering::Relaxed);
+        let recipients: Vec<&str> = places
+            .iter()
+            .filter_map(|place| mail.envelope.rcpt_to.get(*place))
+            .map(|to| to.address.as_str())
+            .collect();
+        let kept = match hash_of(mail).await {
+            Ok(hash) => store
+                .put_delivered(DEFAULT_TENANT, &hash, &recipients, now.0)
+                .await
+                .map_err(|why| why.to_string()),
+            Err(why) => Err(why),
+        };
+        if let Err(why) = kept {
+            error!(id = mail.envelope.id, error = %why, "cannot keep who has a message already");
+        }
+    }
+}
+
+async fn hash_of(mail: &Mail) -> Result<[u8; 32], String> {
+    let mail = mail.clone();
+    spawn_blocking(move || identity(&mail))
+        .await
+        .map_err(|why| why.to_string())
+}
+
+/// What stays the same when a message is sent again: sender, body, and the header but for what is
+/// written on the way.
+fn identity(mail: &Mail) -> [u8; 32] {
+    let raw: &[u8] = &mail.raw;
+    let header = header::scan(raw);
+    let mut digester = Digester::new(DigestAlgorithm::Sha256);
+    digester.update(mail.envelope.mail_from.as_bytes());
+    for field in header.fields.iter().filter(|field| stays(raw, field)) {
+        digester.update(b"\n");
+        digester.update(raw.get(field.whole.clone()).unwrap_or_default());
+    }
+    digester.update(b"\n\n");
+    digester.update(raw.get(header.body..).unwrap_or_default());
+    let mut hash = [0; 32];
+    hash.iter_mut()
+        .zip(digester.finish().as_ref())
+        .for_each(|(to, from)| *to = *from);
+    hash
+}
+
+fn stays(raw: &[u8], field: &Field) -> bool {
+    let name = field.name(raw).to_ascii_lowercase();
+    let trace: [&[u8]; 4] = [
+        b"received",
+        b"return-path",
+        b"delivered-to",
+        b"authentication-results",
+    ];
+    let written: [&[u8]; 4] = [b"received-", b"arc-", b"dkim-", b"x-"];
+    !trace.contains(&name.as_slice()) && !written.iter().any(|start| name.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::pipeline::tests::mail;
+
+const NOW: UnixTime = UnixTime(1_000_000);
+
+fn to(recipients: &[&str], raw: &str) -> Mail {
+    let first = mail(recipients[0], raw);
+    let mut envelope = (*first.envelope).clone();
+    let one = envelope.rcpt_to.remove(0);
+    envelope.rcpt_to = recipients
+        .iter()
+        .map(|address| kenin_smtp_filter::Recipient {
+            address: (*address).to_owned(),
+            ..one.clone()
+        })
+        .collect();
+    Mail {
+        envelope: Arc::new(envelope),
+        ..first
+    }
+}
+
+#[tokio::test]
+async fn who_has_a_message_is_known_at_the_next_try_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sqlite");
+    let store = Store::open(&path).await.unwrap();
+    let record = Delivered::new(Some(store));
+    let raw = "Received: one\r\nSubject: x\r\nX-Spam: 1\r\n\r\nbody\r\n";
+    let again = "Received: two\r\nSubject: x\r\nX-Spam: 2\r\n\r\nbody\r\n";
+    let first = to(&["a@x.example", "b@x.example", "c@x.example"], raw);
+    assert!(record.of(&first, NOW).await.is_empty());
+    assert!(!record.any.load(Ordering::Relaxed), "nobody asks any more");
+    record.keep(&first, &[0, 2], NOW).await;
+    let store = Store::open(&path).await.unwrap();
+    for record in [record, Delivered::new(Some(store))] {
+        let next = to(&["b@x.example", "c@x.example", "a@x.example"], again);
+        assert_eq!(record.of(&next, NOW).await, [1, 2]);
+        for other in [
+            again.replace("Subject: x", "Subject: y"),
+            again.replace("body", "text"),
+        ] {
+            let other = to(&["a@x.example"], &other);
+            assert!(record.of(&other, NOW).await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_store_nobody_is_known() {
+    let record = Delivered::new(None);
+    let mail = to(&["a@x.example"], "Subject: x\r\n\r\nbody\r\n");
+    record.keep(&mail, &[0], NOW).await;
+    assert!(record.of(&mail, NOW).await.is_empty());
+}

@@ -1,0 +1,290 @@
+use super::*;
+
+fn verdict(reason: Option<Reason>) -> Verdict {
+    Verdict {
+        result: reason.map(Reason::result),
+        reason,
+        ..crate::testing::unsigned()
+    }
+}
+
+fn shows(domains: &[&str]) -> Shown {
+    Shown {
+        domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
+        crowded: false,
+    }
+}
+
+/// What happens to the message where there is one answer to it: the first refusal counts.
+fn act(rules: &MailRules, parties: Parties<'_>, verdict: &Verdict) -> Act {
+    let each = rules.decide_each(parties, verdict);
+    let refused = each.iter().find(|act| matches!(act, Act::Refuse { .. }));
+    refused.unwrap_or(&each[0]).clone()
+}
+
+fn decide(
+    rules: &MailRules,
+    sender: &str,
+    to: &[&str],
+    reason: Option<Reason>,
+) -> Option<(u16, &'static str, usize)> {
+    let shown = shows(&["from.example"]);
+    let parties = Parties {
+        sender: Some(sender),
+        shown: &shown,
+        recipients: to,
+    };
+    match act(rules, parties, &verdict(reason)) {
+        Act::Stamp(_) => None,
+        Act::Refuse { reply, rule, .. } => Some((reply.code, reply.enhanced, rule)),
+    }
+}
+
+const RULES: &str = r#"
+[[rule]]
+when = { domain = "relaxed.example" }
+then = { enforce = "stamp" }
+[[rule]]
+when = { recipient_domain = ["strict.example", "*.strict.example"] }
+then = { enforce = "strict" }
+[[rule]]
+when = { sender_domain = "bank.example" }
+then = { enforce = "strict", require_signature = true }
+"#;
+
+#[test]
+fn the_first_rule_that_matches_counts() {
+    let rules = MailRules::from_toml(RULES, "mail.toml").unwrap();
+    let fail = Some(Reason::DigestMismatch);
+    assert_eq!(decide(&rules, "x.example", &["y.example"], fail), None);
+    assert_eq!(
+        decide(&rules, "x.example", &["STRICT.example"], fail),
+        Some((550, "5.7.7", 2))
+    );
+    assert_eq!(
+        decide(&rules, "x.example", &["a.strict.example"], fail),
+        Some((550, "5.7.7", 2))
+    );
+    assert_eq!(
+        decide(&rules, "x.example", &["xstrict.example"], fail),
+        None
+    );
+    assert_eq!(
+        decide(&rules, "x.example", &["relaxed.example"], fail),
+        None
+    );
+    // From shows another domain: no exemption.
+    assert_eq!(
+        decide(&rules, "relaxed.example", &["strict.example"], fail),
+        Some((550, "5.7.7", 2))
+    );
+    assert_eq!(
+        decide(&rules, "x.example", &["y.example", "strict.example"], fail),
+        Some((550, "5.7.7", 2))
+    );
+    assert_eq!(
+        decide(&rules, "bank.example", &[], fail),
+        Some((550, "5.7.7", 3))
+    );
+}
+
+#[test]
+fn the_table_of_strict_replies() {
+    let rules = MailRules::from_toml(RULES, "mail.toml").unwrap();
+    let strict = |reason| decide(&rules, "x.example", &["strict.example"], Some(reason));
+    assert_eq!(strict(Reason::Ok), None);
+    assert_eq!(strict(Reason::NotSigned), None);
+    assert_eq!(strict(Reason::SignatureNotAtRoot), None);
+    assert_eq!(
+        strict(Reason::RevocationUnavailable),
+        Some((451, "4.7.5", 2))
+    );
+    assert_eq!(strict(Reason::FromMismatch), Some((550, "5.7.1", 2)));
+    assert_eq!(strict(Reason::WeakAlgorithm), Some((550, "5.7.6", 2)));
+    assert_eq!(strict(Reason::LimitMime), Some((550, "5.6.0", 2)));
+    assert_eq!(strict(Reason::TwoContents), Some((550, "5.7.5", 2)));
+    assert_eq!(
+        strict(Reason::UnsupportedAlgorithm),
+        Some((550, "5.7.6", 2))
+    );
+    let bank = |reason| decide(&rules, "bank.example", &["y.example"], reason);
+    assert_eq!(bank(Some(Reason::NotSigned)), Some((550, "5.7.1", 3)));
+    assert_eq!(
+        bank(Some(Reason::SignatureNotAtRoot)),
+        Some((550, "5.7.1", 3))
+    );
+    assert_eq!(bank(None), None);
+}
+
+#[test]
+fn patterns_hold_for_either_spelling_of_a_domain() {
+    for pattern in [
+        "*.例え.jp",
+        "*.xn--r8jz45g.jp",
+        "*.例え.JP",
+        "Mail.例え.jp",
+        "*",
+    ] {
+        let text = format!(
+            "[[rule]]\nwhen = {{ recipient_domain = \"{pattern}\" }}\nthen = {{ enforce = \"strict\" }}\n"
+        );
+        let rules = MailRules::from_toml(&text, "mail.toml").unwrap();
+        let failed = Some(Reason::DigestMismatch);
+        for domain in ["mail.例え.jp", "mail.xn--r8jz45g.jp", "MAIL.XN--R8JZ45G.jp"] {
+            assert!(
+                decide(&rules, "a.example", &[domain], failed).is_some(),
+                "{pattern} {domain}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_from_domain_is_a_sender_domain() {
+    let rules = MailRules::from_toml(RULES, "mail.toml").unwrap();
+    let shown = shows(&["Bank.Example"]);
+    let parties = Parties {
+        sender: Some("elsewhere.example"),
+        shown: &shown,
+        recipients: &["y.example"],
+    };
+    let spoofed = verdict(Some(Reason::NotSigned));
+    assert!(matches!(
+        act(&rules, parties, &spoofed),
+        Act::Refuse { rule: 3, .. }
+    ));
+    let none = MailRules::default();
+    assert_eq!(
+        act(&none, parties, &spoofed),
+        Act::Stamp(StampMode::Headers)
+    );
+}
+
+#[test]
+fn an_exempt_sender_exempts_nobody_else() {
+    let text = "[[rule]]\nwhen = { sender_domain = \"partner.example\" }\nthen = {}\n\
+                [[rule]]\nwhen = { sender_domain = \"bank.example\" }\n\
+                then = { enforce = \"strict\", require_signature = true }\n";
+    let rules = MailRules::from_toml(text, "mail.toml").unwrap();
+    let refused = |sender: Option<&str>, shown: &Shown| {
+        let parties = Parties {
+            sender,
+            shown,
+            recipients: &["y.example"],
+        };
+        let act = act(&rules, parties, &verdict(Some(Reason::NotSigned)));
+        matches!(act, Act::Refuse { .. })
+    };
+    let partner = Some("partner.example");
+    assert!(!refused(partner, &shows(&["partner.example"])));
+    assert!(!refused(None, &shows(&["partner.example"])));
+    assert!(refused(partner, &shows(&["bank.example"])));
+    assert!(refused(
+        partner,
+        &shows(&["bank.example", "partner.example"])
+    ));
+    assert!(refused(Some("bank.example"), &shows(&["partner.example"])));
+    assert!(!refused(Some("x.example"), &shows(&["y.example"])));
+    let crowded = Shown {
+        crowded: true,
+        ..shows(&["partner.example"])
+    };
+    assert!(refused(partner, &crowded));
+}
+
+#[test]
+fn mistakes_have_a_place_and_a_suggestion() {
+    for (text, line, words) in [
+        (
+            "[[rule]]\nthen = { enforc = \"strict\" }\n",
+            2,
+            "did you mean \"enforce\"",
+        ),
+        (
+            "[[rule]]\nthen = { enforce = \"stric\" }\n",
+            2,
+            "did you mean \"strict\"",
+        ),
+        ("\n[[rules]]\nthen = {}\n", 2, "did you mean \"rule\""),
+        (
+            "[[rule]]\nwhen = { domian = \"a.example\" }\nthen = {}\n",
+            2,
+            "did you mean \"domain\"",
+        ),
+        (
+            "[[rule]]\nthen = { require_signature = true }\n",
+            1,
+            "needs enforce",
+        ),
+        (
+            "[[rule]]\nwhen = { domain = \"a b\" }\nthen = {}\n",
+            2,
+            "is not a domain",
+        ),
+        (
+            "[[rule]]\nwhen = { recipient_domain = [] }\nthen = { enforce = \"strict\" }\n",
+            2,
+            "a list without a domain",
+        ),
+        (
+            "[[rule]]\nwhen = { sender_domain = 5 }\nthen = {}\n",
+            2,
+            "expected a domain or a list of domains",
+        ),
+        (
+            "[[rule]]\nthen = { language = \"ja\" }\n",
+            1,
+            "language needs stamp",
+        ),
+        (
+            "[[rule]]\nthen = { stamp = \"subjekt\" }\n",
+            2,
+            "did you mean \"subject\"",
+        ),
+        ("[[rule]]\nwhen = {}\n", 1, "missing field `then`"),
+        ("[[rule]\n", 1, ""),
+    ] {
+        let error = MailRules::from_toml(text, "mail.toml").unwrap_err();
+        assert_eq!(
+            (error.file.as_str(), error.line),
+            ("mail.toml", line),
+            "{error}"
+        );
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let rules = |text| MailRules::from_toml(text, "mail.toml").unwrap();
+    assert!(rules("").is_empty() && !rules("").may_refuse());
+    assert!(!rules("[[rule]]\nthen = {}\n").may_refuse());
+    assert!(rules("[[rule]]\nthen = { enforce = \"strict\" }\n").may_refuse());
+}
+
+#[test]
+fn each_recipient_has_the_stamp_of_its_rule() {
+    let text = "[[rule]]\nwhen = { recipient_domain = \"ja.example\" }\n\
+                then = { stamp = \"subject\", language = \"ja\" }\n\
+                [[rule]]\nwhen = { recipient_domain = \"sieve.example\" }\n\
+                then = { stamp = \"folder\" }\n\
+                [[rule]]\nwhen = { recipient_domain = \"en.example\" }\n\
+                then = { stamp = \"subject\", enforce = \"strict\" }\n";
+    let rules = MailRules::from_toml(text, "mail.toml").unwrap();
+    assert!(rules.may_tag());
+    let shown = shows(&["from.example"]);
+    let parties = Parties {
+        sender: None,
+        shown: &shown,
+        recipients: &["ja.example", "sieve.example", "en.example", "x.example"],
+    };
+    let modes = |reason| {
+        let each = rules.decide_each(parties, &verdict(Some(reason)));
+        each.into_iter().map(|act| match act {
+            Act::Stamp(mode) => Some(mode),
+            Act::Refuse { .. } => None,
+        })
+    };
+    let (ja, folder) = (StampMode::Subject(Language::Ja), StampMode::Folder);
+    let (en, headers) = (StampMode::Subject(Language::En), StampMode::Headers);
+    let wanted = [Some(ja), Some(folder), Some(en), Some(headers)];
+    assert!(modes(Reason::Ok).eq(wanted));
+    let wanted = [Some(ja), Some(folder), None, Some(headers)];
+    assert!(modes(Reason::DigestMismatch).eq(wanted));
+}
