@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 
+mod a_broken_connection_breaks_no_promise;
 mod a_changed_byte_never_passes_unnoticed;
 mod a_killed_kenin_loses_no_mail;
 mod a_milter_answers_at_the_end_of_a_mail;

@@ -89,6 +89,7 @@ const OURS: &[&str] = &[
     "250 2.0.0 Ok",
     "354 End data with <CR><LF>.<CR><LF>",
     "221 2.0.0 Bye",
+    "221 2.7.0 This is SMTP, closing connection",
     "500 5.5.2 Command not recognized",
     "500 5.5.2 Command is not text",
     "501 5.5.4 *",

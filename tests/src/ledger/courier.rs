@@ -117,7 +117,7 @@ impl Courier {
                 continue;
             }
             let reply = say(client, line)?;
-            if reply.code >= 400 {
+            if reply.code >= 400 || (number == 4 && reply.code != 354) {
                 return Ok(reply);
             }
         }
