@@ -1,15 +1,16 @@
 //! Kenin as a program: its configuration in a folder, started, killed, started again.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Envelope, Reply, send};
 use crate::forge::Town;
 use crate::forge::certificates::pem;
 use crate::parts;
-use crate::world::{Folder, Process, files, free_address, write_secret};
+use crate::world::{Folder, Process, files, free_address, listens, wait_for, write_secret};
 
 /// What a gateway is started with.
 #[derive(Clone, Debug)]
@@ -155,16 +156,42 @@ impl Gateway {
 
     /// Starts it (again) and waits until it listens.
     pub fn restart(&mut self) {
+        self.restart_under(&[]);
+    }
+
+    /// The same, with words in front of the command line.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub fn restart_under(&mut self, prefix: &[String]) {
+        self.begin_under(prefix);
+        let address = self.address;
+        self.process().ready(address);
+    }
+
+    /// Starts it with words in front of the command line; gives its exit status if it ends instead of
+    /// listening.
+    pub fn try_restart_under(&mut self, prefix: &[String]) -> Option<ExitStatus> {
+        self.begin_under(prefix);
+        let address = self.address;
+        wait_for("Kenin listens or ends", || {
+            self.process().ended().is_some() || listens(address)
+        });
+        self.process().ended()
+    }
+
+    fn begin_under(&mut self, prefix: &[String]) {
         self.process = None;
-        let mut command = Command::new(parts::kenin());
+        let mut words = prefix.iter().map(OsString::from).collect::<Vec<_>>();
+        words.push(parts::kenin().into());
+        let mut command = Command::new(&words[0]);
         command
+            .args(&words[1..])
             .arg("run")
             .arg("--config")
             .arg(self.config())
             .env_remove("KENIN_CONFIG");
-        let mut process = Process::start(command, &self.folder.join("kenin.log"));
-        process.ready(self.address);
-        self.process = Some(process);
+        self.process = Some(Process::start(command, &self.folder.join("kenin.log")));
     }
 
     /// The process.

@@ -26,5 +26,6 @@ pub mod postfix;
 pub mod proxy;
 pub mod readers;
 pub mod sink;
+pub mod strace;
 pub mod verify;
 pub mod world;
