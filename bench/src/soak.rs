@@ -1,10 +1,13 @@
 //! `soak`: mails go through Kenin by every road while Kenin and the sink are killed at random moments;
-//! in the end every mail is accounted for. The tests run the same plans with fewer mails.
+//! in the end every mail is accounted for. Then every link is broken after each byte of a dialogue. The
+//! tests run the same plans with fewer mails.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use kenin_tests::faults::{Link, Sweep, sweep};
 use kenin_tests::ledger::{Account, Invariant, Plan, Road, run_plan};
+use kenin_tests::proxy::{Fault, Way};
 use serde_json::{Value, json};
 
 /// One kill for so many mails.
@@ -65,17 +68,49 @@ pub(crate) fn soak(extent: &Extent) -> Result<Value, Box<dyn Error>> {
         all.add(&account);
         roads.push(row(road, &account, seconds));
     }
-    let seconds = begin.elapsed().as_secs_f64();
     println!(
-        "{:21} accepted {}, lost 0, duplicates {}, in doubt {}, kills {} (and {} of the sink); {seconds:.0} s",
+        "{:21} accepted {}, lost 0, duplicates {}, in doubt {}, kills {} (and {} of the sink)",
         "all", all.accepted, all.duplicates, all.in_doubt, all.kills, all.sink_kills
     );
+    let sweeps = sweeps()?;
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("{seconds:.0} s");
     Ok(json!({
         "bench": "soak", "mails": extent.mails, "seed": extent.seed, "seconds": seconds.round(),
         "sent": all.sent, "accepted": all.accepted, "arrived": all.arrived, "lost": 0,
         "duplicates": all.duplicates, "in_doubt": all.in_doubt,
-        "kills": all.kills, "sink_kills": all.sink_kills, "roads": roads,
+        "kills": all.kills, "sink_kills": all.sink_kills, "roads": roads, "sweeps": sweeps,
     }))
+}
+
+/// Breaks every link after each byte, by FIN and by RST.
+fn sweeps() -> Result<Vec<Value>, Box<dyn Error>> {
+    let mut rows = Vec::new();
+    for link in [
+        Link::Client,
+        Link::LmtpClient,
+        Link::NextHop,
+        Link::LmtpNextHop,
+        Link::Milter,
+    ] {
+        for way in [Way::ToServer, Way::ToClient] {
+            for fault in [Fault::Cut, Fault::Reset] {
+                let plan = Sweep { link, way, fault };
+                let (account, fired, places) = sweep(&plan);
+                let name = format!("{link:?} {way:?} {fault:?}");
+                println!("{name:29} {fired} of {places} places; {account}");
+                if !account.balanced() || fired != places {
+                    return Err(format!("{name}: {account:#?}").into());
+                }
+                rows.push(json!({
+                    "link": name, "places": fired, "accepted": account.accepted,
+                    "arrived": account.arrived, "in_doubt": account.in_doubt,
+                    "violations": account.violations.len(), "replies": account.replies,
+                }));
+            }
+        }
+    }
+    Ok(rows)
 }
 
 /// Most go where a mail costs least: our own client needs no queue between two tries.

@@ -57,6 +57,11 @@ fn eight_faults_in_eight_phases_of_the_next_hop() {
 }
 
 #[test]
+fn eight_faults_in_eight_phases_of_the_next_hop_of_lmtp() {
+    crossed(Link::LmtpNextHop);
+}
+
+#[test]
 fn eight_faults_in_eight_phases_of_a_milter() {
     crossed(Link::Milter);
 }

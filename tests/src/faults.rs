@@ -24,8 +24,20 @@ pub enum Link {
     LmtpClient,
     /// Between Kenin and the next hop.
     NextHop,
+    /// The same, for a client that speaks LMTP to Kenin.
+    LmtpNextHop,
     /// Between a real Postfix and Kenin as its milter.
     Milter,
+}
+
+impl Link {
+    fn is_lmtp(self) -> bool {
+        matches!(self, Self::LmtpClient | Self::LmtpNextHop)
+    }
+
+    fn is_of_the_next_hop(self) -> bool {
+        matches!(self, Self::NextHop | Self::LmtpNextHop)
+    }
 }
 
 /// Faults after so many bytes of a dialogue, one connection each.
@@ -88,9 +100,10 @@ pub fn matrix(link: Link) -> Account {
                 // Nobody waits for ever for what does not come: the client leaves.
                 let (id, _) = stage.attempt(IMPATIENCE);
                 if fault == Fault::Garbage && moment == Moment::InData {
-                    let truth = match link {
-                        Link::NextHop => Truth::Changed,
-                        _ => Truth::NotGood,
+                    let truth = if link.is_of_the_next_hop() {
+                        Truth::Changed
+                    } else {
+                        Truth::NotGood
                     };
                     stage.ledger.changed(&id, truth);
                 }
@@ -128,19 +141,23 @@ impl Stage {
         });
         let mut postfix = None;
         let (mut gateway, faulty, front);
+        let setup = |next_hop| Setup {
+            mode: if link.is_lmtp() {
+                Road::Lmtp.mode()
+            } else {
+                Road::Smtp.mode()
+            },
+            ..Setup::new(next_hop)
+        };
         match link {
             Link::Client | Link::LmtpClient => {
-                let mut setup = Setup::new(sink.address);
-                if link == Link::LmtpClient {
-                    setup.mode = Road::Lmtp.mode();
-                }
-                gateway = Gateway::start(&setup);
+                gateway = Gateway::start(&setup(sink.address));
                 faulty = Proxy::start(gateway.address);
                 front = faulty.address;
             }
-            Link::NextHop => {
+            Link::NextHop | Link::LmtpNextHop => {
                 faulty = Proxy::start(sink.address);
-                gateway = Gateway::start(&Setup::new(faulty.address));
+                gateway = Gateway::start(&setup(faulty.address));
                 front = gateway.address;
             }
             Link::Milter => {
@@ -179,7 +196,7 @@ impl Stage {
         let letter = if self.same_letter { 0 } else { number };
         let raw = self.letters.entered(letter, &id, &self.ledger);
         let mut courier = Courier::new(self.front, patience);
-        if self.link == Link::LmtpClient {
+        if self.link.is_lmtp() {
             courier = courier.lmtp();
         }
         let envelope = Envelope::new("sender@example.jp", "reader@example.jp");
@@ -209,7 +226,7 @@ impl Stage {
             left_behind.push(format!("{memory} KiB, {} before", self.memory));
         }
         let mut hop_breaks = 0;
-        if self.link == Link::NextHop {
+        if self.link.is_of_the_next_hop() {
             hop_breaks = self.faulty.broken();
             // What the sink says to a command that was changed on its way.
             answers = answers.and("500 5.5.2 What?");

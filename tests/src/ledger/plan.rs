@@ -29,7 +29,11 @@ pub struct Plan {
 }
 
 /// A choice of mails whose right verdict is known.
-pub struct Letters(Vec<(Truth, Vec<u8>)>);
+pub struct Letters {
+    small: Vec<(Truth, Vec<u8>)>,
+    /// One that waits in a temporary file; now and then it is its turn.
+    large: Option<Vec<u8>>,
+}
 
 impl Letters {
     /// Signed in two forms, tampered with, and not signed.
@@ -49,15 +53,35 @@ impl Letters {
                 all.push((Truth::NotGood, tampered.into_bytes()));
             }
         }
-        Self(all)
+        Self {
+            small: all,
+            large: None,
+        }
+    }
+
+    /// The same, and every so many mails a large one.
+    pub fn some_large() -> Self {
+        let town = Town::get();
+        let line = format!("{}\r\n", "0123456789".repeat(7));
+        let text = line.repeat(LARGE / line.len());
+        Self {
+            large: Some(town.clear_signed(&town.bob, "bob@example.jp", &text)),
+            ..Self::new()
+        }
     }
 
     /// The mail of a number, under a Message-ID of its own.
     pub fn letter(&self, number: usize, id: &str) -> (Truth, Vec<u8>) {
-        let (truth, raw) = &self.0[number % self.0.len()];
+        let (truth, raw) = match &self.large {
+            Some(large) if number % LARGE_EVERY == LARGE_EVERY / 2 => (Truth::Good, large),
+            _ => {
+                let (truth, raw) = &self.small[number % self.small.len()];
+                (*truth, raw)
+            }
+        };
         let text = std::str::from_utf8(raw).unwrap();
         let raw = text.replacen("<forged@example.jp>", id, 1);
-        (*truth, raw.into_bytes())
+        (truth, raw.into_bytes())
     }
 
     /// The same, with an account in the ledger.
@@ -90,7 +114,7 @@ pub fn run_plan(plan: &Plan) -> Account {
     });
     let mut scene = Scene::new(plan, &sink);
     let ledger = Ledger::default();
-    let letters = Letters::new();
+    let letters = Letters::some_large();
     let baseline = scene.gateway.descriptors();
     let next = AtomicUsize::new(0);
     let end = Instant::now() + plan.deadline;
@@ -286,6 +310,9 @@ fn sender(number: usize) -> String {
     format!("ledger-{number}@example.jp")
 }
 
+/// Bytes of a large mail: more than stays in memory.
+const LARGE: usize = 1_300_000;
+const LARGE_EVERY: usize = 61;
 /// What is opened when it is first needed: the store's further connections.
 const SLACK: usize = 8;
 /// Violations whose traces are looked up.
