@@ -2,7 +2,8 @@
 //!
 //! ```sh
 //! cargo run --release -p kenin-bench -- engine
-//! cargo run --release -p kenin-bench -- soak 2000
+//! cargo run --release -p kenin-bench -- soak 2000          # mails
+//! cargo run --release -p kenin-bench -- soak 50000 1000 7  # mails, kills, seed
 //! ```
 //!
 //! Machines differ and are noisy: a figure is a ratio taken side by side in one run, or CPU time.
@@ -21,10 +22,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["engine"] => engine::engine().and_then(|value| keep("engine", &value)),
-        ["soak"] => soak::soak(2000).and_then(|value| keep("soak", &value)),
-        ["soak", mails] => match mails.parse() {
-            Ok(mails) => soak::soak(mails).and_then(|value| keep("soak", &value)),
-            Err(_) => return usage(),
+        ["soak", numbers @ ..] => match soak::Extent::parse(numbers) {
+            Some(extent) => soak::soak(&extent).and_then(|value| keep("soak", &value)),
+            None => return usage(),
         },
         _ => return usage(),
     };
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: kenin-bench engine | soak [MAILS]");
+    eprintln!("usage: kenin-bench engine | soak [MAILS [KILLS [SEED]]]");
     ExitCode::from(2)
 }
 

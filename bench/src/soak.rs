@@ -1,46 +1,158 @@
-//! `soak`: mails from a real Postfix through Kenin while Kenin is killed at random moments; in the
-//! end every mail is accounted for. The tests run the same plan with a tenth of the mails.
+//! `soak`: mails go through Kenin by every road while Kenin and the sink are killed at random moments;
+//! in the end every mail is accounted for. Then every link is broken after each byte of a dialogue. The
+//! tests run the same plans with fewer mails.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use kenin_tests::ledger::{Plan, run_plan};
+use kenin_tests::faults::{Link, Sweep, sweep};
+use kenin_tests::ledger::{Account, Invariant, Plan, Road, run_plan};
+use kenin_tests::proxy::{Fault, Way};
 use serde_json::{Value, json};
 
 /// One kill for so many mails.
 const MAILS_A_KILL: usize = 40;
+/// One death of the sink for so many kills.
+const KILLS_A_SINK_KILL: usize = 4;
+/// Without another: the same seed, the same kills.
+const SEED: u64 = 0x6b65_6e69_6e21;
 
-/// Runs the plan and prints the account; an account that does not balance is an error.
-pub(crate) fn soak(mails: usize) -> Result<Value, Box<dyn Error>> {
-    let plan = Plan {
-        mails,
-        kills: mails / MAILS_A_KILL,
-        seed: 0x6b65_6e69_6e21,
-        deadline: Duration::from_secs(1800),
-    };
+/// How much is done.
+pub(crate) struct Extent {
+    mails: usize,
+    kills: usize,
+    seed: u64,
+}
+
+impl Extent {
+    /// Mails, kills and seed, as far as they are told.
+    pub(crate) fn parse(words: &[&str]) -> Option<Self> {
+        let mut numbers = words.iter().map(|word| word.parse::<u64>().ok());
+        let mails = usize::try_from(numbers.next().unwrap_or(Some(2000))?).ok()?;
+        let kills = match numbers.next() {
+            Some(kills) => usize::try_from(kills?).ok()?,
+            None => mails / MAILS_A_KILL,
+        };
+        let seed = numbers.next().unwrap_or(Some(SEED))?;
+        let sound = numbers.next().is_none() && mails >= 100 && kills <= mails / 2;
+        sound.then_some(Self { mails, kills, seed })
+    }
+}
+
+/// Runs the plans and prints the accounts; one that does not balance is an error.
+pub(crate) fn soak(extent: &Extent) -> Result<Value, Box<dyn Error>> {
     println!(
-        "{} mails, {} kills (SIGKILL at random moments)",
-        plan.mails, plan.kills
+        "{} mails, {} kills (SIGKILL at random moments), seed {}",
+        extent.mails, extent.kills, extent.seed
     );
     let begin = Instant::now();
-    let account = run_plan(&plan);
-    println!(
-        "sent {}, arrived {}, lost {}, duplicates {}, deliveries in doubt {}, unexplained {}, wrong {}; {:.0} s",
-        account.sent,
-        account.arrived,
-        account.lost.len(),
-        account.duplicates,
-        account.in_doubt,
-        account.unexplained.len(),
-        account.wrong.len(),
-        begin.elapsed().as_secs_f64()
-    );
-    if !account.balanced() {
-        return Err(format!("the account does not balance: {account:?}").into());
+    let mut roads = Vec::new();
+    let mut all = Totals::default();
+    for road in Road::ALL {
+        let kills = share(road, extent.kills);
+        let plan = Plan {
+            road,
+            mails: share(road, extent.mails),
+            kills,
+            sink_kills: kills / KILLS_A_SINK_KILL,
+            seed: extent.seed,
+            deadline: Duration::from_secs(3000),
+        };
+        let started = Instant::now();
+        let account = run_plan(&plan);
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{:21} {account}; {seconds:.0} s", road.name());
+        if !account.balanced() {
+            return Err(format!("the account does not balance: {account:#?}").into());
+        }
+        all.add(&account);
+        roads.push(row(road, &account, seconds));
     }
+    println!(
+        "{:21} accepted {}, lost 0, duplicates {}, in doubt {}, kills {} (and {} of the sink)",
+        "all", all.accepted, all.duplicates, all.in_doubt, all.kills, all.sink_kills
+    );
+    let sweeps = sweeps()?;
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("{seconds:.0} s");
     Ok(json!({
-        "bench": "soak", "mails": mails, "kills": account.kills, "seed": plan.seed,
-        "sent": account.sent, "arrived": account.arrived, "lost": account.lost.len(),
-        "duplicates": account.duplicates, "in_doubt": account.in_doubt,
+        "bench": "soak", "mails": extent.mails, "seed": extent.seed, "seconds": seconds.round(),
+        "sent": all.sent, "accepted": all.accepted, "arrived": all.arrived, "lost": 0,
+        "duplicates": all.duplicates, "in_doubt": all.in_doubt,
+        "kills": all.kills, "sink_kills": all.sink_kills, "roads": roads, "sweeps": sweeps,
     }))
+}
+
+/// Breaks every link after each byte, by FIN and by RST.
+fn sweeps() -> Result<Vec<Value>, Box<dyn Error>> {
+    let mut rows = Vec::new();
+    for link in [
+        Link::Client,
+        Link::LmtpClient,
+        Link::NextHop,
+        Link::LmtpNextHop,
+        Link::Milter,
+    ] {
+        for way in [Way::ToServer, Way::ToClient] {
+            for fault in [Fault::Cut, Fault::Reset] {
+                let plan = Sweep { link, way, fault };
+                let (account, fired, places) = sweep(&plan);
+                let name = format!("{link:?} {way:?} {fault:?}");
+                println!("{name:29} {fired} of {places} places; {account}");
+                if !account.balanced() || fired != places {
+                    return Err(format!("{name}: {account:#?}").into());
+                }
+                rows.push(json!({
+                    "link": name, "places": fired, "accepted": account.accepted,
+                    "arrived": account.arrived, "in_doubt": account.in_doubt,
+                    "violations": account.violations.len(), "replies": account.replies,
+                }));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Most go where a mail costs least: our own client needs no queue between two tries.
+fn share(road: Road, whole: usize) -> usize {
+    let percent = match road {
+        Road::Smtp => 56,
+        Road::Lmtp => 20,
+        _ => 6,
+    };
+    (whole * percent).div_ceil(100)
+}
+
+fn row(road: Road, account: &Account, seconds: f64) -> Value {
+    json!({
+        "road": road.name(), "sent": account.sent, "accepted": account.accepted,
+        "arrived": account.arrived, "lost": account.broken(Invariant::I1NothingIsLost),
+        "duplicates": account.duplicates, "in_doubt": account.in_doubt,
+        "attempts": account.attempts, "kills": account.kills, "sink_kills": account.sink_kills,
+        "violations": account.violations.len(), "replies": account.replies,
+        "seconds": seconds.round(),
+    })
+}
+
+#[derive(Default)]
+struct Totals {
+    sent: usize,
+    accepted: usize,
+    arrived: usize,
+    duplicates: usize,
+    in_doubt: usize,
+    kills: usize,
+    sink_kills: usize,
+}
+
+impl Totals {
+    fn add(&mut self, account: &Account) {
+        self.sent += account.sent;
+        self.accepted += account.accepted;
+        self.arrived += account.arrived;
+        self.duplicates += account.duplicates;
+        self.in_doubt += account.in_doubt;
+        self.kills += account.kills;
+        self.sink_kills += account.sink_kills;
+    }
 }

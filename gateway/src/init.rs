@@ -170,10 +170,15 @@ impl Writer {
             .mode(mode)
             .open(&part)
             .map_err(failed)?;
-        file.write_all(bytes)
+        let written = file
+            .write_all(bytes)
             .and_then(|()| file.sync_all())
-            .map_err(failed)?;
-        fs::rename(&part, path).map_err(failed)
+            .and_then(|()| fs::rename(&part, path));
+        // Half of a key is of no use to anybody who should have it.
+        written.map_err(|error| {
+            let _ = fs::remove_file(&part);
+            failed(error)
+        })
     }
 
     /// Who loses the key loses every stamp made with it: an existing one stays.

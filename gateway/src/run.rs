@@ -88,6 +88,18 @@ pub enum StartError {
     Unavailable(String),
 }
 
+impl StartError {
+    /// What the store cannot read or keep is no mistake of the configuration: another start may
+    /// succeed, and systemd is told not to try one after exit code 78.
+    fn of(error: ConfigError, config: &Config) -> Self {
+        if error.file == config.store {
+            Self::Unavailable(error.to_string())
+        } else {
+            Self::Config(error)
+        }
+    }
+}
+
 /// A gateway running inside this process (the demo and the tests use this; `run` too).
 #[derive(Debug)]
 pub struct Gateway {
@@ -110,7 +122,9 @@ impl Gateway {
         metrics::describe_start(clock::now());
         let config = Arc::new(config);
         let store = open_store(&config).await?;
-        let snapshot = Snapshot::build(Arc::clone(&config), Some(&store)).await?;
+        let snapshot = Snapshot::build(Arc::clone(&config), Some(&store))
+            .await
+            .map_err(|error| StartError::of(error, &config))?;
         if let Some(trouble) = &snapshot.key_trouble {
             error!(error = %trouble, "mail is stamped without X-Kenin-Verdict");
         }

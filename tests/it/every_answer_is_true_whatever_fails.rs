@@ -2,24 +2,14 @@
 //! refuses, dies or keeps and dies. Every mail answered 250 is at the sink; nothing is there whose
 //! last answer was a refusal; what is there twice was in doubt; afterwards nothing is left open.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use kenin_tests::client::{Client, stuffed};
+use kenin_tests::client::Envelope;
 use kenin_tests::kenin::{Gateway, Setup};
-use kenin_tests::sink::{Behaviour, Dot, Sink, fields};
-use kenin_tests::world::{Dice, files, wait_for};
-
-/// What the client knows of a mail in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    Accepted,
-    Refused,
-    /// The dot was sent (perhaps), no answer read.
-    Doubt,
-    /// The dot was never sent.
-    Unsent,
-}
+use kenin_tests::ledger::{Answers, Circumstances, Courier, Leave, Ledger, Truth};
+use kenin_tests::sink::{Behaviour, Dot, Sink, fields, split};
+use kenin_tests::world::{Dice, PATIENCE};
 
 /// What the sink will do with a mail is written in its subject.
 const FATES: [&str; 4] = ["accept", "refuse", "die", "keep-and-die"];
@@ -35,117 +25,65 @@ fn behaviour() -> Behaviour {
     )
 }
 
-fn one(gateway: &Gateway, dice: &mut Dice, id: &str, fate: &str) -> Known {
-    let mut client = Client::connect(gateway.address);
-    let leave = dice.below(12);
+/// Sends a mail, or leaves in the middle; says what was seen.
+fn one(gateway: &Gateway, ledger: &Ledger, dice: &mut Dice, id: &str, fate: &str) -> String {
+    let leave = match dice.below(12) {
+        at @ 0..5 => Leave::Before(at as usize),
+        5 => Leave::InData(dice.below(6000) as usize),
+        6 => Leave::AfterDot,
+        _ => Leave::Never,
+    };
     let head = format!("From: a@b.example\r\nSubject: {fate}\r\nMessage-ID: {id}\r\n\r\n");
-    let raw = [
-        head.as_bytes(),
-        "line\r\n".repeat(dice.below(2000) as usize).as_bytes(),
-    ]
-    .concat();
-    let lines = [
-        "",
-        "EHLO x.example",
-        "MAIL FROM:<a@b.example>",
-        "RCPT TO:<c@d.example>",
-        "DATA",
-    ];
-    for (n, line) in lines.iter().enumerate() {
-        if leave == n as u64 {
-            return Known::Unsent;
-        }
-        let reply = if line.is_empty() {
-            client.reply()
-        } else {
-            client.try_command(line)
-        };
-        match reply {
-            Some(reply) if reply.code < 400 => {}
-            _ => return Known::Unsent,
-        }
-    }
-    let wire = stuffed(&raw);
-    match leave {
-        5 => {
-            let cut = dice.below(wire.len() as u64 - 5) as usize;
-            client.send(&wire[..cut]);
-            Known::Unsent
-        }
-        6 => {
-            client.send(&wire);
-            Known::Doubt
-        }
-        _ => {
-            client.send(&wire);
-            match client.reply() {
-                Some(reply) if reply.code == 250 => Known::Accepted,
-                Some(_) => Known::Refused,
-                None => Known::Doubt,
-            }
-        }
-    }
+    let lines = "line\r\n".repeat(dice.below(2000) as usize);
+    let raw = [head.as_bytes(), lines.as_bytes()].concat();
+    ledger.open(id, Truth::NotGood, Some(split(&raw).1));
+    let envelope = Envelope::new("a@b.example", "c@d.example");
+    let mut courier = Courier::new(gateway.address, PATIENCE);
+    let told = courier.hand_over_or_leave(ledger, id, &envelope, &raw, leave);
+    let code = told.answer.map_or(0, |reply| reply.code);
+    let sent = if told.dot { "sent" } else { "unsent" };
+    format!("{fate} {sent} {code}")
 }
 
 #[test]
 fn invariants_hold_under_seeded_chaos() {
     let sink = Sink::with(behaviour());
     let mut gateway = Gateway::start(&Setup::new(sink.address));
-    let pid = gateway.process().pid().as_raw_nonzero();
-    let open = || {
-        std::fs::read_dir(format!("/proc/{pid}/fd"))
-            .unwrap()
-            .count()
-    };
+    let ledger = Ledger::default();
     // The first mail opens what stays open.
-    let _ = one(&gateway, &mut Dice::new(1), "<first@x.example>", "accept");
-    let before = open();
-    let ledger: Mutex<BTreeMap<String, (Known, &str)>> = Mutex::default();
-    let gateway_ref = &gateway;
+    let first = one(
+        &gateway,
+        &ledger,
+        &mut Dice::new(1),
+        "<first@x.example>",
+        "accept",
+    );
+    let before = gateway.descriptors();
+    let seen = Mutex::new(BTreeSet::from([first]));
     std::thread::scope(|scope| {
         for worker in 0..8 {
-            let ledger = &ledger;
+            let (gateway, ledger, seen) = (&gateway, &ledger, &seen);
             scope.spawn(move || {
                 let mut dice = Dice::new(0xc4a0 + worker);
                 for n in 0..60 {
                     let id = format!("<{worker}.{n}@chaos.example>");
                     let fate = FATES[dice.below(4) as usize];
-                    let known = one(gateway_ref, &mut dice, &id, fate);
-                    ledger.lock().unwrap().insert(id, (known, fate));
+                    let what = one(gateway, ledger, &mut dice, &id, fate);
+                    seen.lock().unwrap().insert(what);
                 }
             });
         }
     });
-    wait_for("nothing is left open", || open() <= before + 1);
-    let mut copies: BTreeMap<String, usize> = BTreeMap::new();
-    for mail in sink.mails() {
-        *copies
-            .entry(fields(&mail.raw, "Message-ID").concat())
-            .or_default() += 1;
-        assert_eq!(mail.fields("Authentication-Results").len(), 1);
-    }
-    let ledger = ledger.into_inner().unwrap();
-    let mut seen = BTreeMap::new();
-    for (id, (known, fate)) in &ledger {
-        let count = copies.get(id).copied().unwrap_or(0);
-        let right = match (known, *fate) {
-            (Known::Accepted, "accept") => count == 1,
-            (Known::Accepted, _) => false,
-            // The next hop kept it and died: the answer was a tempfail, and it was in doubt.
-            (Known::Refused, "keep-and-die") => count == 1,
-            (Known::Refused | Known::Unsent, _) => count == 0,
-            (Known::Doubt, _) => count <= 1,
-        };
-        assert!(right, "{id}: {known:?}, {fate}, {count} at the sink");
-        *seen.entry(format!("{known:?} {fate}")).or_insert(0) += 1;
-    }
-    println!("{seen:#?}");
+    let circumstances = Circumstances {
+        answers: Answers::of_the_sink().and("451 4.3.0 later"),
+        hop_breaks: sink.broken(),
+        left_behind: gateway.left_behind(before + 1, PATIENCE),
+        ..Circumstances::default()
+    };
+    let account = ledger.check(&sink.records(), &circumstances);
+    let seen = seen.into_inner().unwrap();
+    println!("{account}\n{seen:#?}\n{:#?}", account.replies);
+    assert!(account.balanced(), "{account:#?}");
     assert!(seen.len() >= 10, "{seen:?}");
-    let left = files(&gateway.folder.join("state"));
-    assert!(
-        left.iter()
-            .all(|path| path.to_string_lossy().contains("sqlite")),
-        "{left:?}"
-    );
     assert_eq!(gateway.client().command("NOOP").code, 250);
 }

@@ -6,7 +6,11 @@
     clippy::indexing_slicing
 )]
 
+mod a_broken_connection_breaks_no_promise;
 mod a_changed_byte_never_passes_unnoticed;
+mod a_failing_call_leaves_files_whole;
+mod a_failing_disk_loses_no_mail;
+mod a_failing_store_is_whole_at_the_next_start;
 mod a_killed_kenin_loses_no_mail;
 mod a_milter_answers_at_the_end_of_a_mail;
 mod another_milter_client_understands_the_answers;

@@ -28,6 +28,17 @@ impl Reply {
     }
 }
 
+/// Why no reply was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// The connection ended.
+    Closed,
+    /// Nothing came in time.
+    TimedOut,
+    /// What came is no reply.
+    Garbage(String),
+}
+
 enum Wire {
     Plain(TcpStream),
     Tls(Box<SslStream<TcpStream>>),
@@ -53,6 +64,17 @@ impl Client {
         }
     }
 
+    /// Connects, if somebody listens, and waits for each reply so long.
+    pub fn try_connect(address: SocketAddr, patience: Duration) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).ok()?;
+        stream.set_read_timeout(Some(patience)).ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(Self {
+            wire: Wire::Plain(stream),
+            buffer: Vec::new(),
+        })
+    }
+
     /// Connects, reads the greeting, says EHLO.
     pub fn greeted(address: SocketAddr) -> Self {
         let mut client = Self::connect(address);
@@ -64,10 +86,16 @@ impl Client {
     /// Sends bytes.
     pub fn send(&mut self, bytes: &[u8]) {
         // A server may close in mid-air: the reply, or its absence, is what tests look at.
-        let _ = match &mut self.wire {
+        let _ = self.try_send(bytes);
+    }
+
+    /// Sends bytes; false when our own system would not take them all.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        let sent = match &mut self.wire {
             Wire::Plain(stream) => stream.write_all(bytes),
             Wire::Tls(stream) => stream.write_all(bytes),
         };
+        sent.is_ok()
     }
 
     /// Sends bytes in pieces, each in its own segment.
@@ -95,31 +123,44 @@ impl Client {
     }
 
     /// The next reply; `None` when the server closed.
+    ///
+    /// # Panics
+    /// When none comes in time, or something else.
     pub fn reply(&mut self) -> Option<Reply> {
+        match self.hear() {
+            Ok(reply) => Some(reply),
+            Err(Silence::Closed) => None,
+            Err(Silence::TimedOut) => panic!("no reply in time"),
+            Err(Silence::Garbage(line)) => panic!("no reply line: {line:?}"),
+        }
+    }
+
+    /// The next reply, or why there is none.
+    pub fn hear(&mut self) -> Result<Reply, Silence> {
         let mut lines = Vec::new();
         loop {
             while let Some(at) = self.buffer.windows(2).position(|w| w == b"\r\n") {
                 let line: Vec<u8> = self.buffer.drain(..at + 2).collect();
                 let line = String::from_utf8_lossy(&line[..at]).into_owned();
-                let code: u16 = line
-                    .get(..3)
-                    .and_then(|c| c.parse().ok())
-                    .unwrap_or_else(|| panic!("no reply line: {line:?}"));
+                let code = line.get(..3).and_then(|c| c.parse::<u16>().ok());
+                let Some(code) = code else {
+                    return Err(Silence::Garbage(line));
+                };
                 let more = line.as_bytes().get(3) == Some(&b'-');
                 lines.push(line);
                 if !more {
-                    return Some(Reply { code, lines });
+                    return Ok(Reply { code, lines });
                 }
             }
             match self.fill() {
-                Ok(0) => return None,
+                Ok(0) => return Err(Silence::Closed),
                 Ok(_) => {}
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
-                    panic!("no reply in time")
+                    return Err(Silence::TimedOut);
                 }
-                Err(_) => return None,
+                Err(_) => return Err(Silence::Closed),
             }
         }
     }

@@ -1,14 +1,16 @@
 //! Kenin as a program: its configuration in a folder, started, killed, started again.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, Envelope, Reply, send};
 use crate::forge::Town;
 use crate::forge::certificates::pem;
 use crate::parts;
-use crate::world::{Folder, Process, free_address, write_secret};
+use crate::world::{Folder, Process, files, free_address, listens, wait_for, write_secret};
 
 /// What a gateway is started with.
 #[derive(Clone, Debug)]
@@ -154,16 +156,42 @@ impl Gateway {
 
     /// Starts it (again) and waits until it listens.
     pub fn restart(&mut self) {
+        self.restart_under(&[]);
+    }
+
+    /// The same, with words in front of the command line.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub fn restart_under(&mut self, prefix: &[String]) {
+        self.begin_under(prefix);
+        let address = self.address;
+        self.process().ready(address);
+    }
+
+    /// Starts it with words in front of the command line; gives its exit status if it ends instead of
+    /// listening.
+    pub fn try_restart_under(&mut self, prefix: &[String]) -> Option<ExitStatus> {
+        self.begin_under(prefix);
+        let address = self.address;
+        wait_for("Kenin listens or ends", || {
+            self.process().ended().is_some() || listens(address)
+        });
+        self.process().ended()
+    }
+
+    fn begin_under(&mut self, prefix: &[String]) {
         self.process = None;
-        let mut command = Command::new(parts::kenin());
+        let mut words = prefix.iter().map(OsString::from).collect::<Vec<_>>();
+        words.push(parts::kenin().into());
+        let mut command = Command::new(&words[0]);
         command
+            .args(&words[1..])
             .arg("run")
             .arg("--config")
             .arg(self.config())
             .env_remove("KENIN_CONFIG");
-        let mut process = Process::start(command, &self.folder.join("kenin.log"));
-        process.ready(self.address);
-        self.process = Some(process);
+        self.process = Some(Process::start(command, &self.folder.join("kenin.log")));
     }
 
     /// The process.
@@ -174,6 +202,42 @@ impl Gateway {
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process().kill();
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&mut self) -> usize {
+        let pid = self.process().pid().as_raw_nonzero();
+        std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+    }
+
+    /// How much memory it holds, in KiB.
+    pub fn resident_kib(&mut self) -> u64 {
+        let pid = self.process().pid().as_raw_nonzero();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|n| n.parse().ok()).unwrap_or(0)
+    }
+
+    /// What has not gone within a time: descriptors over the baseline, files beside the store.
+    pub fn left_behind(&mut self, descriptors: usize, patience: Duration) -> Vec<String> {
+        let end = Instant::now() + patience;
+        loop {
+            let mut left = Vec::new();
+            let open = self.descriptors();
+            if open > descriptors {
+                left.push(format!("{open} descriptors, {descriptors} before"));
+            }
+            let stray = files(&self.folder.join("state"));
+            let stray = stray
+                .iter()
+                .filter(|path| !path.to_string_lossy().contains("sqlite"));
+            left.extend(stray.map(|path| path.display().to_string()));
+            if left.is_empty() || Instant::now() >= end {
+                return left;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Its log so far.

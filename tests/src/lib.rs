@@ -15,6 +15,7 @@
 pub mod bombs;
 pub mod cargo_rules;
 pub mod client;
+pub mod faults;
 pub mod forge;
 pub mod kenin;
 pub mod ledger;
@@ -22,7 +23,9 @@ pub mod opendkim;
 pub mod openssl_mail;
 pub mod parts;
 pub mod postfix;
+pub mod proxy;
 pub mod readers;
 pub mod sink;
+pub mod strace;
 pub mod verify;
 pub mod world;

@@ -1,7 +1,8 @@
-//! A recording SMTP server: keeps the bytes of every mail it took, and misbehaves on request.
+//! A recording SMTP server: keeps the bytes of every mail it took, and misbehaves on request. It can
+//! be killed like a process: every connection breaks, and what it had kept stays kept.
 
-use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::collections::BTreeMap;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +13,21 @@ use crate::forge::Town;
 use crate::forge::certificates::{SERVER_AUTH, alt_names, ext_key_usage};
 use crate::forge::der::tlv;
 use crate::forge::keys::Key;
-use crate::world::wait_within;
+use crate::world::{free_address, wait_for, wait_within};
+
+mod talk;
+
+/// What the ledger needs of a mail that was kept.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Record {
+    /// Its Message-ID.
+    pub id: String,
+    /// SHA-256 of its body.
+    pub body: [u8; 32],
+    /// Its Authentication-Results fields.
+    pub stamps: Vec<String>,
+}
 
 /// One mail as it arrived.
 #[derive(Clone, Debug)]
@@ -41,6 +56,16 @@ impl Received {
     /// Field bodies of a header field, unfolded, first to last.
     pub fn fields(&self, name: &str) -> Vec<String> {
         fields(&self.raw, name)
+    }
+}
+
+impl Record {
+    fn of(mail: &Received) -> Self {
+        Self {
+            id: mail.fields("Message-ID").concat(),
+            body: openssl::sha::sha256(mail.split().1),
+            stamps: mail.fields("Authentication-Results"),
+        }
     }
 }
 
@@ -104,6 +129,8 @@ pub struct Behaviour {
     pub starttls_reply: Option<Vec<u8>>,
     /// A pause before every reply.
     pub pause: Duration,
+    /// Whether mails and commands are kept, or only the records of mails: a long run is many mails.
+    pub keeps_bytes: bool,
 }
 
 impl Default for Behaviour {
@@ -125,6 +152,7 @@ impl Default for Behaviour {
             at_dot: Arc::new(|_, _| Dot::Accept),
             starttls_reply: None,
             pause: Duration::ZERO,
+            keeps_bytes: true,
         }
     }
 }
@@ -158,10 +186,14 @@ impl Behaviour {
 struct State {
     behaviour: Mutex<Behaviour>,
     mails: Mutex<Vec<Received>>,
+    records: Mutex<Vec<Record>>,
     /// Every command line, whatever became of it.
     commands: Mutex<Vec<String>>,
     dots: AtomicUsize,
     connections: AtomicUsize,
+    /// Those that it broke itself, between a command and its answer perhaps.
+    broken: AtomicUsize,
+    open: Mutex<BTreeMap<usize, TcpStream>>,
     stopped: AtomicBool,
     acceptor: SslAcceptor,
 }
@@ -182,35 +214,69 @@ impl Sink {
 
     /// One that behaves as told. Its TLS certificate is for `sink.example`.
     pub fn with(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(State {
-            behaviour: Mutex::new(behaviour),
-            mails: Mutex::default(),
-            commands: Mutex::default(),
-            dots: AtomicUsize::new(0),
-            connections: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
-            acceptor: acceptor(),
-        });
-        let shared = state.clone();
-        let thread = std::thread::spawn(move || {
+        // Not a port that the system gives to clients: after a kill it has to be free.
+        let mut sink = Self {
+            address: free_address(),
+            state: Arc::new(State {
+                behaviour: Mutex::new(behaviour),
+                mails: Mutex::default(),
+                records: Mutex::default(),
+                commands: Mutex::default(),
+                dots: AtomicUsize::new(0),
+                connections: AtomicUsize::new(0),
+                broken: AtomicUsize::new(0),
+                open: Mutex::default(),
+                stopped: AtomicBool::new(false),
+                acceptor: acceptor(),
+            }),
+            thread: None,
+        };
+        sink.revive();
+        sink
+    }
+
+    /// Listens (again).
+    pub fn revive(&mut self) {
+        let listener = TcpListener::bind(self.address).unwrap();
+        let shared = self.state.clone();
+        shared.stopped.store(false, Ordering::SeqCst);
+        self.thread = Some(std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if shared.stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
                 let state = shared.clone();
+                let number = state.connections.fetch_add(1, Ordering::SeqCst);
+                if let Ok(clone) = stream.try_clone() {
+                    state.open.lock().unwrap().insert(number, clone);
+                }
                 std::thread::spawn(move || {
-                    state.connections.fetch_add(1, Ordering::SeqCst);
-                    let _ = serve(&state, stream);
+                    let _ = talk::serve(&state, stream);
+                    state.open.lock().unwrap().remove(&number);
                 });
             }
+        }));
+    }
+
+    /// Dies as a process does: nobody listens, and no connection says another word.
+    pub fn kill(&mut self) {
+        self.stop_listening();
+        let open = &self.state.open;
+        for stream in open.lock().unwrap().values() {
+            self.state.broken.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        wait_for("the sink's connections end", || {
+            open.lock().unwrap().is_empty()
         });
-        Self {
-            address,
-            state,
-            thread: Some(thread),
+    }
+
+    fn stop_listening(&mut self) {
+        self.state.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 
@@ -226,7 +292,17 @@ impl Sink {
 
     /// How many mails it took.
     pub fn count(&self) -> usize {
-        self.state.mails.lock().unwrap().len()
+        self.state.records.lock().unwrap().len()
+    }
+
+    /// The records of everything it took.
+    pub fn records(&self) -> Vec<Record> {
+        self.state.records.lock().unwrap().clone()
+    }
+
+    /// How many connections it broke itself: each may have had a mail in doubt.
+    pub fn broken(&self) -> usize {
+        self.state.broken.load(Ordering::SeqCst)
     }
 
     /// Every command it was sent.
@@ -242,6 +318,7 @@ impl Sink {
     /// Forgets everything.
     pub fn clear(&self) {
         self.state.mails.lock().unwrap().clear();
+        self.state.records.lock().unwrap().clear();
         self.state.commands.lock().unwrap().clear();
     }
 
@@ -258,11 +335,7 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.stop_listening();
     }
 }
 
@@ -281,194 +354,4 @@ fn acceptor() -> SslAcceptor {
         .set_certificate(&openssl::x509::X509::from_der(&certificate).unwrap())
         .unwrap();
     builder.build()
-}
-
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
-
-fn serve(state: &State, stream: TcpStream) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-    stream.set_nodelay(true)?;
-    let mut session = Session::default();
-    let mut plain = BufReader::new(Box::new(stream.try_clone()?) as Box<dyn Stream>);
-    plain.get_mut().write_all(b"220 sink.example ESMTP\r\n")?;
-    if !talk(state, &mut plain, &mut session)? {
-        return Ok(());
-    }
-    let Ok(tls) = state.acceptor.accept(stream) else {
-        return Ok(());
-    };
-    session = Session {
-        tls: true,
-        ..Session::default()
-    };
-    let mut secret = BufReader::new(Box::new(tls) as Box<dyn Stream>);
-    talk(state, &mut secret, &mut session).map(|_| ())
-}
-
-#[derive(Default)]
-struct Session {
-    helo: String,
-    mail: String,
-    recipients: Vec<String>,
-    xforward: Vec<String>,
-    tls: bool,
-}
-
-/// Talks until the end; `true`: TLS shall begin.
-fn talk(
-    state: &State,
-    stream: &mut BufReader<Box<dyn Stream>>,
-    session: &mut Session,
-) -> std::io::Result<bool> {
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if stream.read_until(b'\n', &mut line)? == 0 {
-            return Ok(false);
-        }
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        state.commands.lock().unwrap().push(text.clone());
-        let behaviour = state.behaviour.lock().unwrap().clone();
-        if !behaviour.pause.is_zero() {
-            std::thread::sleep(behaviour.pause);
-        }
-        let verb = text
-            .split([' ', ':'])
-            .next()
-            .unwrap_or_default()
-            .to_ascii_uppercase();
-        let reply = match verb.as_str() {
-            "EHLO" => {
-                session.helo = text.clone();
-                let mut lines = vec!["sink.example".to_owned()];
-                lines.extend(behaviour.extensions.iter().cloned());
-                let last = lines.len() - 1;
-                let mut out = String::new();
-                for (i, line) in lines.iter().enumerate() {
-                    out.push_str(&format!(
-                        "250{}{line}\r\n",
-                        if i == last { ' ' } else { '-' }
-                    ));
-                }
-                out
-            }
-            "HELO" => "250 sink.example\r\n".to_owned(),
-            "MAIL" => {
-                session.mail = text.clone();
-                session.recipients.clear();
-                crlf(behaviour.mail.as_deref().unwrap_or("250 2.1.0 Ok"))
-            }
-            "RCPT" => match behaviour
-                .recipients
-                .iter()
-                .find(|(part, _)| text.contains(part))
-            {
-                Some((_, reply)) => crlf(reply),
-                None => {
-                    session.recipients.push(text.clone());
-                    crlf("250 2.1.5 Ok")
-                }
-            },
-            "DATA" => {
-                let reply = behaviour.data.as_deref().unwrap_or("354 go on");
-                stream.get_mut().write_all(crlf(reply).as_bytes())?;
-                if !reply.starts_with('3') {
-                    continue;
-                }
-                if !data(state, stream, session, &behaviour)? {
-                    return Ok(false);
-                }
-                continue;
-            }
-            "RSET" => {
-                session.mail.clear();
-                session.recipients.clear();
-                crlf("250 2.0.0 Ok")
-            }
-            "NOOP" => crlf("250 2.0.0 Ok"),
-            "XFORWARD" => {
-                session.xforward.push(text.clone());
-                crlf("250 2.0.0 Ok")
-            }
-            "STARTTLS" => match &behaviour.starttls_reply {
-                Some(bytes) => {
-                    stream.get_mut().write_all(bytes)?;
-                    if bytes.starts_with(b"220") {
-                        return Ok(true);
-                    }
-                    continue;
-                }
-                None => {
-                    stream.get_mut().write_all(b"220 2.0.0 go\r\n")?;
-                    return Ok(true);
-                }
-            },
-            "QUIT" => {
-                stream.get_mut().write_all(b"221 2.0.0 Bye\r\n")?;
-                return Ok(false);
-            }
-            _ => crlf("500 5.5.2 What?"),
-        };
-        stream.get_mut().write_all(reply.as_bytes())?;
-    }
-}
-
-fn crlf(line: &str) -> String {
-    format!("{line}\r\n")
-}
-
-/// The message up to CRLF.CRLF and nothing else; `false`: the connection is to die.
-fn data(
-    state: &State,
-    stream: &mut BufReader<Box<dyn Stream>>,
-    session: &mut Session,
-    behaviour: &Behaviour,
-) -> std::io::Result<bool> {
-    let (mut raw, mut wire) = (Vec::new(), Vec::new());
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        // A line ends in CRLF only: a lone LF is content.
-        while !line.ends_with(b"\r\n") {
-            if stream.read_until(b'\n', &mut line)? == 0 {
-                return Ok(false);
-            }
-        }
-        wire.extend_from_slice(&line);
-        if line == b".\r\n" {
-            break;
-        }
-        raw.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
-    }
-    let mail = Received {
-        helo: session.helo.clone(),
-        mail: std::mem::take(&mut session.mail),
-        recipients: std::mem::take(&mut session.recipients),
-        raw,
-        wire,
-        tls: session.tls,
-        xforward: session.xforward.clone(),
-    };
-    let number = state.dots.fetch_add(1, Ordering::SeqCst);
-    let dot = (behaviour.at_dot)(number, &mail);
-    let keep = |mail| state.mails.lock().unwrap().push(mail);
-    match dot {
-        Dot::Accept => {
-            keep(mail);
-            stream.get_mut().write_all(b"250 2.0.0 Ok: kept\r\n")?;
-        }
-        Dot::Slow(pause) => {
-            std::thread::sleep(pause);
-            keep(mail);
-            stream.get_mut().write_all(b"250 2.0.0 Ok: kept\r\n")?;
-        }
-        Dot::Reply(reply) => stream.get_mut().write_all(crlf(&reply).as_bytes())?,
-        Dot::KeepAndDie => {
-            keep(mail);
-            return Ok(false);
-        }
-        Dot::Die => return Ok(false),
-    }
-    Ok(true)
 }
