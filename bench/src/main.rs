@@ -8,20 +8,39 @@
 //!
 //! Machines differ and are noisy: a figure is a ratio taken side by side in one run, or CPU time.
 
+mod behind;
+mod direct;
 mod engine;
+mod idle;
+mod kenin;
+mod load;
+mod mails;
 mod measure;
+mod milter;
 mod peer;
+mod process;
+mod relay;
+mod smtp;
 mod soak;
 
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["engine"] => engine::engine().and_then(|value| keep("engine", &value)),
+        ["milter"] => kept("milter", milter::milter()),
+        // A part of `milter`, in a process of its own; so are those below of theirs.
+        ["noop-milter", form, path] => milter::noop::serve(Path::new(path), *form == "replace"),
+        ["relay"] => kept("relay", relay::relay()),
+        ["noop-relay", listen, next_hop] => relay::noop::serve(listen, next_hop),
+        ["idle"] => kept("idle", idle::idle()),
+        ["hold", kind, address, count] => idle::hold(kind, address, count),
         ["soak", numbers @ ..] => match soak::Extent::parse(numbers) {
             Some(extent) => soak::soak(&extent).and_then(|value| keep("soak", &value)),
             None => return usage(),
@@ -38,11 +57,15 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: kenin-bench engine | soak [MAILS [KILLS [SEED]]]");
+    eprintln!("usage: kenin-bench engine | milter | relay | idle | soak [MAILS [KILLS [SEED]]]");
     ExitCode::from(2)
 }
 
-fn keep(name: &str, value: &serde_json::Value) -> Result<(), Box<dyn Error>> {
+fn kept(name: &str, value: Result<Value, load::Trouble>) -> Result<(), Box<dyn Error>> {
+    keep(name, &value.map_err(|error| error as Box<dyn Error>)?)
+}
+
+fn keep(name: &str, value: &Value) -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     std::fs::create_dir_all(&folder)?;
     let file = folder.join(format!("{name}.json"));

@@ -54,7 +54,18 @@ impl Samples {
     }
 
     pub(crate) fn json(&self) -> Value {
-        json!({ "cpu_seconds": self.0, "median": self.median(), "spread": self.spread() })
+        self.json_in("cpu_seconds")
+    }
+
+    /// The same for what is no CPU time.
+    pub(crate) fn json_in(&self, unit: &str) -> Value {
+        json!({ unit: self.0, "median": self.median(), "spread": self.spread() })
+    }
+
+    /// Median and half the spread, times `scale`, for a table.
+    pub(crate) fn cell(&self, scale: f64) -> String {
+        let share = self.spread() * 100.0;
+        format!("{:.3} ±{share:.0}%", self.median() * scale)
     }
 }
 

@@ -1,8 +1,17 @@
 //! A TCP connection that may come under TLS half way. It never goes back.
 
-use std::{io, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Poll, ready},
+};
 
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+};
 use tokio_rustls::{client, server};
 
 /// The stream of a session.
@@ -26,6 +35,25 @@ impl Wire {
             }
         }
     }
+}
+
+/// Waits for bytes and hands them on, `ROOM` at most; gives how many there were, none at the end. The room
+/// for them is there only while they are: thousands of sessions wait, and a waiting one holds none.
+pub(crate) async fn receive<const ROOM: usize, R: AsyncRead + Unpin>(
+    stream: &mut R,
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut room = [MaybeUninit::uninit(); ROOM];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+        let bytes = read.filled();
+        if !bytes.is_empty() {
+            take(bytes);
+        }
+        Poll::Ready(Ok(bytes.len()))
+    })
+    .await
 }
 
 /// Makes an enum of streams a stream: reads and writes are those of the one that is there, and without
@@ -85,4 +113,26 @@ stream_by_variant!(Wire { Plain, Client, Server } without Gone);
 
 fn not_connected<T>() -> Poll<io::Result<T>> {
     Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_are_handed_on_in_their_order_until_the_end() {
+        let mut wire: &[u8] = b"abcdefg";
+        let (mut heard, mut sizes) = (Vec::new(), Vec::new());
+        loop {
+            let read = receive::<3, _>(&mut wire, |bytes| heard.extend_from_slice(bytes)).await;
+            sizes.push(read.unwrap());
+            if sizes.last() == Some(&0) {
+                break;
+            }
+        }
+        assert_eq!(
+            (heard.as_slice(), &sizes[..]),
+            (&b"abcdefg"[..], &[3, 3, 1, 0][..])
+        );
+    }
 }

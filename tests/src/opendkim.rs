@@ -4,32 +4,51 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::forge::keys::Key;
-use crate::world::Folder;
+use crate::world::{Folder, Process};
 
 /// A signer of `example.jp` and a checker who knows its public key without asking any DNS.
 pub struct OpenDkim {
     folder: Folder,
+    record: String,
 }
 
 impl OpenDkim {
-    /// Makes a key and both configurations.
+    /// Makes a key and both configurations; a signature holds for the very bytes only.
     pub fn new() -> Self {
+        Self::signing("simple/simple")
+    }
+
+    /// The same with a canonicalization of one's choice.
+    pub fn signing(canonicalization: &str) -> Self {
         let folder = Folder::new();
         let dir = folder.path().display();
         let key = Key::rsa(2048);
         std::fs::write(folder.join("key.pem"), key.pem()).unwrap();
         let public = openssl::base64::encode_block(&key.spki());
-        let record = format!("s._domainkey.example.jp v=DKIM1; k=rsa; p={public}\n");
-        std::fs::write(folder.join("dns.txt"), record).unwrap();
+        let record = format!("v=DKIM1; k=rsa; p={public}");
+        std::fs::write(folder.join("dns.txt"), format!("{KEY_NAME} {record}\n")).unwrap();
         let common = "Syslog no\nRequireSafeKeys no\nSocket inet:1@127.0.0.1\n";
         let sign = format!(
             "{common}Mode s\nKeyFile {dir}/key.pem\nSelector s\nDomain example.jp\n\
-             Canonicalization simple/simple\nInternalHosts 127.0.0.1\n"
+             Canonicalization {canonicalization}\nInternalHosts 127.0.0.1\n"
         );
         std::fs::write(folder.join("sign.conf"), sign).unwrap();
-        let verify = format!("{common}Mode v\nTestDNSData file:{dir}/dns.txt\n");
+        let verify = format!("{common}UMask 000\nMode v\nTestDNSData file:{dir}/dns.txt\n");
         std::fs::write(folder.join("verify.conf"), verify).unwrap();
-        Self { folder }
+        Self { folder, record }
+    }
+
+    /// What a name server would say of the public key: its name and the text there.
+    pub fn record(&self) -> (String, String) {
+        (KEY_NAME.to_owned(), self.record.clone())
+    }
+
+    /// Starts the checker as a milter, at a socket as opendkim writes it, which anybody may use.
+    pub fn serve(&self, socket: &str) -> Process {
+        let mut command = Command::new("/usr/sbin/opendkim");
+        command.arg("-x").arg(self.folder.join("verify.conf"));
+        command.args(["-f", "-p", socket]);
+        Process::start(command, &self.folder.join("opendkim.log"))
     }
 
     fn write(&self, raw: &[u8], name: usize) -> PathBuf {
@@ -88,3 +107,5 @@ impl Default for OpenDkim {
         Self::new()
     }
 }
+
+const KEY_NAME: &str = "s._domainkey.example.jp";

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -18,6 +18,7 @@ use crate::{
     Event, Fate, Filter, Finished, Mail, Reply, Treatment,
     id::new_id,
     spool::{Keeping, Spool},
+    wire::receive,
 };
 
 /// One connection of an MTA.
@@ -75,12 +76,13 @@ impl Connection {
             return Err(Over);
         }
         let told = *self.shutdown.borrow() || self.shutdown.has_changed().is_err();
-        let mut buffer = vec![0; CHUNK];
         self.stream.acknowledge_at_once();
+        let Self {
+            stream, session, ..
+        } = self;
         tokio::select! {
-            read = self.stream.read(&mut buffer) => match read {
-                Ok(0) | Err(_) => return Err(Over),
-                Ok(n) => self.session.receive(buffer.get(..n).unwrap_or_default()),
+            read = receive::<CHUNK, _>(stream, |bytes| session.receive(bytes)) => if !matches!(read, Ok(1..)) {
+                return Err(Over);
             },
             () = sleep(self.config.idle) => {
                 tracing::warn!("milter session ended: the MTA was silent for too long");

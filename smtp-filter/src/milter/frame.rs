@@ -46,6 +46,10 @@ impl Packets {
     pub(super) fn next(&mut self) -> Result<Option<Packet>, PacketError> {
         let rest = self.bytes.get(self.taken..).unwrap_or_default();
         let Some((length, rest)) = rest.split_first_chunk::<4>() else {
+            if rest.is_empty() {
+                // An MTA that has said all may be silent for long: nothing is held for it meanwhile.
+                *self = Self::default();
+            }
             return Ok(None);
         };
         let length = u32::from_be_bytes(*length);
@@ -113,6 +117,21 @@ mod tests {
         assert_eq!(packets.next(), Ok(None));
         packets.push(&vec![7; MAX_PACKET]);
         assert_eq!(packets.next().unwrap().unwrap().data.len(), MAX_PACKET - 1);
+    }
+
+    #[test]
+    fn nothing_is_held_for_an_mta_that_has_said_all() {
+        let mut packets = Packets::default();
+        let mut wire = Vec::new();
+        write(&mut wire, b'B', &[&[7; 60_000]]);
+        packets.push(&wire);
+        assert!(packets.next().unwrap().is_some());
+        assert_eq!(packets.next(), Ok(None));
+        assert_eq!(packets.bytes.capacity(), 0);
+        packets.push(&wire[..9]);
+        assert_eq!(packets.next(), Ok(None));
+        packets.push(&wire[9..]);
+        assert_eq!(packets.next().unwrap().unwrap().data, [7; 60_000]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
     outgoing::Outgoing,
     received::received_field,
     spool::{Spool, room_for},
-    wire::Wire,
+    wire::{Wire, receive},
 };
 
 /// One client's connection.
@@ -87,12 +87,12 @@ impl Connection {
             self.act(event).await?;
         }
         self.flush().await?;
-        let mut buffer = vec![0; CHUNK];
         let deadline = self.session.deadline();
+        let Self { wire, session, .. } = self;
+        let take = |bytes: &[u8]| session.receive(bytes, Instant::now());
         tokio::select! {
-            read = self.wire.read(&mut buffer) => match read {
-                Ok(0) | Err(_) => return Err(Over),
-                Ok(n) => self.session.receive(buffer.get(..n).unwrap_or_default(), Instant::now()),
+            read = receive::<CHUNK, _>(wire, take) => if !matches!(read, Ok(1..)) {
+                return Err(Over);
             },
             () = until(deadline) => self.session.expire(Instant::now()),
             () = until(self.drained_at) => {
