@@ -76,6 +76,15 @@ pub(super) fn mail(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             findings.push(warning(config.mistake(&key, text).hint(hint)));
         }
     }
+    if snapshot.mail.may_tag() {
+        let text = "stamp = \"subject\" breaks every DKIM signature that covers the Subject: whoever takes the mail \
+                    after Kenin must not refuse it for that";
+        let hint =
+            "verify DKIM before Kenin and trust that result, or use \"folder\" or \"headers\"";
+        findings.push(warning(
+            ConfigError::new(config.mail_file(), text).hint(hint),
+        ));
+    }
 }
 
 /// `trust.toml` and what it names.

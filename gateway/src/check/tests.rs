@@ -79,6 +79,19 @@ fn an_unknown_key_is_shown_with_its_line_and_the_one_meant() {
 }
 
 #[test]
+fn a_tag_in_the_subject_is_told_to_break_dkim() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let rule = "[[rule]]\nthen = { stamp = \"subject\" }\n";
+    fs::write(dir.path().join("etc/mail.toml"), rule).unwrap();
+    let report = check(&options);
+    assert!(report.ok);
+    let finding = &report.findings[0];
+    assert!(finding.message.contains("breaks every DKIM signature"));
+    assert!(finding.file.as_ref().unwrap().ends_with("mail.toml"));
+}
+
+#[test]
 fn policy_files_are_checked_too() {
     for (name, text) in [("trust.toml", "[[ancor]]\n"), ("mail.toml", "[[ruel]]\n")] {
         let dir = tempfile::tempdir().unwrap();
