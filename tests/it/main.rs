@@ -22,6 +22,7 @@ mod limits_and_rules_of_a_site_are_kept;
 mod lmtp_answers_each_recipient;
 mod only_crlf_dot_crlf_ends_a_message;
 mod resource_bombs_cost_little;
+mod signed_mail_through_exim_arrives_unchanged;
 mod signed_mail_through_postfix_arrives_unchanged;
 mod sigterm_drains_and_a_reload_cannot_break;
 mod suites;
