@@ -92,19 +92,26 @@ impl Exim {
         self.process = Some(process);
     }
 
-    /// The daemon first, then what it left running: receptions and deliveries, which are known by
-    /// the program that they run, a copy that nobody else has.
+    /// The daemon first, by its own means, then what it left running.
     fn stop(&mut self) {
         if let Some(mut daemon) = self.process.take() {
             daemon.signal(Signal::TERM);
             daemon.wait();
         }
+        wait_for("Exim's processes end", || self.kill_all() == 0);
+    }
+
+    /// Kills receptions and deliveries, which are known by the program that they run, a copy that
+    /// nobody else has; how many there were.
+    fn kill_all(&self) -> usize {
         let program = self.folder.join("exim4");
-        let running = || processes().filter(|(_, exe)| *exe == program);
-        for (pid, _) in running() {
-            let _ = kill_process(pid, Signal::TERM);
+        let running = processes().filter(|(_, exe)| *exe == program);
+        let mut count = 0;
+        for (pid, _) in running {
+            let _ = kill_process(pid, Signal::KILL);
+            count += 1;
         }
-        wait_for("Exim's processes end", || running().next().is_none());
+        count
     }
 
     /// Its log.
@@ -123,14 +130,12 @@ impl Exim {
 
 impl Drop for Exim {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            return self.stop();
-        }
         // A test that panics must not panic again here.
-        self.process = None;
-        let program = self.folder.join("exim4");
-        for (pid, _) in processes().filter(|(_, exe)| *exe == program) {
-            let _ = kill_process(pid, Signal::KILL);
+        if std::thread::panicking() {
+            self.process = None;
+            self.kill_all();
+        } else {
+            self.stop();
         }
     }
 }
