@@ -1,7 +1,8 @@
-//! `kenin init postfix`: a commented configuration, a stamp key, and the exact lines for Postfix.
+//! `kenin init postfix|exim`: a commented configuration, a stamp key, and the exact lines for the
+//! mail server.
 //!
-//! Nothing of Postfix is touched: the lines are printed, for the admin to read and run. No file
-//! that exists is overwritten without `force`, and the key never.
+//! Nothing of the mail server is touched: the lines are printed, for the admin to read and use. No
+//! file that exists is overwritten without `force`, and the key never.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
@@ -11,12 +12,13 @@ use std::path::{Path, PathBuf};
 
 pub use crate::config::ListenerMode as Mode;
 
+mod exim;
 mod lines;
 
-/// What the command line says about `kenin init postfix`.
+/// What the command line says about `kenin init`.
 #[derive(Debug, Clone)]
 pub struct InitOptions {
-    /// Before-queue proxy, after-queue filter, or milter.
+    /// Before-queue proxy, after-queue filter (by SMTP or LMTP), or milter.
     pub mode: Mode,
     /// Folder of the configuration (`/etc/kenin`).
     pub dir: PathBuf,
@@ -26,7 +28,7 @@ pub struct InitOptions {
     pub hostname: String,
     /// Where Kenin listens (127.0.0.1:10025).
     pub listen: SocketAddr,
-    /// Where Postfix takes the mail back (127.0.0.1:10026).
+    /// Where the mail server takes the mail back (127.0.0.1:10026).
     pub reinject: SocketAddr,
     /// Metrics and health listener (127.0.0.1:9025).
     pub http: SocketAddr,
@@ -61,8 +63,9 @@ impl InitOptions {
 pub struct Initialized {
     /// Files and folders written, in order.
     pub written: Vec<PathBuf>,
-    /// For stdout: `postconf` command lines that a shell executes as printed.
-    pub postfix: String,
+    /// For stdout: `postconf` command lines that a shell executes as printed, or the pieces of
+    /// Exim's configuration.
+    pub lines: String,
     /// For stderr: what to do next.
     pub notes: String,
 }
@@ -88,6 +91,32 @@ pub enum InitError {
 
 /// Writes the configuration for Postfix.
 pub fn postfix(options: &InitOptions) -> Result<Initialized, InitError> {
+    if options.service.split('/').count() != 2 || options.service.contains(char::is_whitespace) {
+        let text = format!(
+            "\"{}\" is no service of master.cf; write smtp/inet",
+            options.service
+        );
+        return Err(InitError::Usage(text));
+    }
+    Ok(Initialized {
+        written: write(options)?,
+        lines: lines::postfix(options),
+        notes: lines::notes(options),
+    })
+}
+
+/// Writes the configuration for Exim.
+pub fn exim(options: &InitOptions) -> Result<Initialized, InitError> {
+    exim::fits(options).map_err(InitError::Usage)?;
+    Ok(Initialized {
+        written: write(options)?,
+        lines: exim::pieces(options),
+        notes: exim::notes(options),
+    })
+}
+
+/// Writes what does not depend on the mail server.
+fn write(options: &InitOptions) -> Result<Vec<PathBuf>, InitError> {
     let files = [
         ("kenin.toml", fill(KENIN, options)),
         ("trust.toml", fill(TRUST, options)),
@@ -103,13 +132,6 @@ pub fn postfix(options: &InitOptions) -> Result<Initialized, InitError> {
             return Err(InitError::Exists(path));
         }
     }
-    if options.service.split('/').count() != 2 || options.service.contains(char::is_whitespace) {
-        let text = format!(
-            "\"{}\" is no service of master.cf; write smtp/inet",
-            options.service
-        );
-        return Err(InitError::Usage(text));
-    }
     let mut writer = Writer {
         dry_run: options.dry_run,
         written: Vec::new(),
@@ -123,11 +145,7 @@ pub fn postfix(options: &InitOptions) -> Result<Initialized, InitError> {
         writer.file(&options.dir.join(name), text.as_bytes(), 0o644)?;
     }
     writer.key(&options.dir.join("stamp.key"))?;
-    Ok(Initialized {
-        written: writer.written,
-        postfix: lines::postfix(options),
-        notes: lines::notes(options),
-    })
+    Ok(writer.written)
 }
 
 struct Writer {

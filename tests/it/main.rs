@@ -27,6 +27,7 @@ mod lmtp_answers_each_recipient;
 mod only_crlf_dot_crlf_ends_a_message;
 mod recipients_who_are_treated_differently_get_their_own_copy;
 mod resource_bombs_cost_little;
+mod signed_mail_through_exim_arrives_unchanged;
 mod signed_mail_through_postfix_arrives_unchanged;
 mod sigterm_drains_and_a_reload_cannot_break;
 mod suites;

@@ -1,10 +1,11 @@
-//! The documentation says what the program does: the page of reasons is made from the one list, and
-//! no link in it leads nowhere. `UPDATE=1` writes the page anew.
+//! The documentation says what the program does: the page of reasons is made from the one list, the
+//! pieces for Exim are those that `init` prints, and no link leads nowhere. `UPDATE=1` writes the page anew.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use kenin_policy::{NoteId, Reason, ResultWord};
+use kenin_tests::kenin::kenin;
 use kenin_tests::parts;
 
 #[test]
@@ -65,6 +66,17 @@ Said beside a result; they never change it.
 | note | it means |
 | --- | --- |
 ";
+
+/// The other tests of Exim execute what `init` prints, and so this page.
+#[test]
+fn the_pieces_for_exim_are_those_that_init_prints() {
+    let page = std::fs::read_to_string(parts::project().join("docs/exim.md")).unwrap();
+    let (_, behind) = page.split_once("<!-- test: exim -->\n```\n").unwrap();
+    let (kept, _) = behind.split_once("```").unwrap();
+    let printed = kenin(&["init", "exim", "--dry-run", "--hostname", "gw.example.jp"]);
+    assert!(printed.status.success());
+    assert_eq!(kept, String::from_utf8(printed.stdout).unwrap());
+}
 
 #[test]
 fn every_link_leads_somewhere() {

@@ -1,5 +1,5 @@
-//! The harness: a world of real parts on loopback (Postfix, OpenSSL, opendkim, a recording sink, a
-//! raw SMTP client, Kenin itself as a program) and a forger of mail. Shared by the end-to-end tests
+//! The harness: a world of real parts on loopback (Postfix, Exim, OpenSSL, opendkim, a recording
+//! sink, a raw SMTP client, Kenin itself as a program) and a forger of mail. Shared by the end-to-end tests
 //! and by `bench/soak`.
 //!
 //! It never sleeps for luck (every wait is for a condition and has a deadline), never uses a network
@@ -15,6 +15,7 @@
 pub mod bombs;
 pub mod cargo_rules;
 pub mod client;
+pub mod exim;
 pub mod faults;
 pub mod forge;
 pub mod kenin;

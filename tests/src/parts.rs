@@ -61,6 +61,20 @@ fn profile() -> PathBuf {
     dir.to_owned()
 }
 
+/// The program of an Exim that was unpacked, not installed.
+///
+/// # Panics
+/// Where it is absent.
+pub fn exim() -> PathBuf {
+    let path = target().join("parts/exim/usr/sbin/exim4");
+    assert!(
+        path.exists(),
+        "{} is missing: `tests/run --packages` brings it",
+        path.display()
+    );
+    path
+}
+
 /// The program `kenin` of the same build.
 ///
 /// # Panics

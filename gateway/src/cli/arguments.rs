@@ -126,9 +126,9 @@ pub struct Init {
     /// The mail server to write for
     #[arg(value_enum, default_value_t = MailServer::Postfix)]
     pub server: MailServer,
-    /// Where Kenin stands on the route
-    #[arg(long, value_enum, default_value_t = Mode::BeforeQueue)]
-    pub mode: Mode,
+    /// Where Kenin stands on the route [default: before-queue for Postfix, after-queue for Exim]
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
     /// Folder to write the configuration to
     #[arg(long, value_name = "DIR", default_value = "/etc/kenin")]
     pub dir: PathBuf,
@@ -147,9 +147,10 @@ pub struct Init {
     /// Address of the health and metrics listener
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9025")]
     pub http: std::net::SocketAddr,
-    /// Service of master.cf that takes mail from outside, for --mode before-queue
-    #[arg(long, value_name = "SERVICE", default_value = "smtp/inet")]
-    pub service: String,
+    /// Service of Postfix's master.cf that takes mail from outside, for --mode before-queue
+    /// [default: smtp/inet]
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
     /// Overwrite files that exist; never the key
     #[arg(long)]
     pub force: bool,
@@ -161,8 +162,10 @@ pub struct Init {
 /// Mail servers `init` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MailServer {
-    /// Postfix
+    /// Prints `postconf` command lines
     Postfix,
+    /// Prints pieces of Exim's configuration; --mode after-queue or lmtp
+    Exim,
 }
 
 /// Where Kenin stands.
@@ -170,11 +173,11 @@ pub enum MailServer {
 pub enum Mode {
     /// `smtpd_proxy_filter`: before Postfix takes the mail
     BeforeQueue,
-    /// `content_filter`: after Postfix took it
+    /// `content_filter`, or a router of Exim: after the mail server took it
     AfterQueue,
     /// `smtpd_milters`: Postfix shows the mail and keeps it
     Milter,
-    /// `content_filter` by LMTP: after Postfix took it, each recipient answered by itself
+    /// The same as after-queue by LMTP: each recipient is answered by itself
     Lmtp,
 }
 

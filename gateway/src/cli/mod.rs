@@ -91,15 +91,20 @@ fn serve(config: &[PathBuf], options: &arguments::Run) -> ExitCode {
 
 fn init(options: &arguments::Init) -> Result<Exit, Failure> {
     use crate::init::{InitError, InitOptions};
-    let mode = match options.mode {
+    use arguments::MailServer;
+    let hostname = match &options.hostname {
+        Some(name) => name.clone(),
+        None => system_hostname()?,
+    };
+    let mode = options.mode.unwrap_or(match options.server {
+        MailServer::Postfix => Mode::BeforeQueue,
+        MailServer::Exim => Mode::AfterQueue,
+    });
+    let mode = match mode {
         Mode::BeforeQueue => crate::init::Mode::BeforeQueue,
         Mode::AfterQueue => crate::init::Mode::AfterQueue,
         Mode::Milter => crate::init::Mode::Milter,
         Mode::Lmtp => crate::init::Mode::Lmtp,
-    };
-    let hostname = match &options.hostname {
-        Some(name) => name.clone(),
-        None => system_hostname()?,
     };
     let mut init = InitOptions::new(mode, hostname);
     if let Some(state_dir) = &options.state_dir {
@@ -112,15 +117,26 @@ fn init(options: &arguments::Init) -> Result<Exit, Failure> {
     init.listen = options.listen;
     init.reinject = options.next_hop;
     init.http = options.http;
-    init.service.clone_from(&options.service);
     if [init.listen, init.reinject].contains(&init.http) {
         let what = format!("--http {}: mail has this address; name another", init.http);
         return Err(Failure::new(Exit::Usage, what));
     }
     init.force = options.force;
     init.dry_run = options.dry_run;
-    let arguments::MailServer::Postfix = options.server;
-    let done = crate::init::postfix(&init).map_err(|error| match error {
+    let done = match (options.server, &options.service) {
+        (MailServer::Postfix, service) => {
+            if let Some(service) = service {
+                init.service.clone_from(service);
+            }
+            crate::init::postfix(&init)
+        }
+        (MailServer::Exim, Some(_)) => {
+            let what = "--service is one of Postfix's master.cf; Exim has none";
+            return Err(Failure::new(Exit::Usage, what));
+        }
+        (MailServer::Exim, None) => crate::init::exim(&init),
+    };
+    let done = done.map_err(|error| match error {
         InitError::Exists(_) => Failure::new(Exit::Configuration, error.to_string()),
         InitError::Usage(_) => Failure::new(Exit::Usage, error.to_string()),
         InitError::Io { path, error } => Failure::file(&path, &error),
@@ -136,7 +152,7 @@ fn init(options: &arguments::Init) -> Result<Exit, Failure> {
     }
     talk.write_all(done.notes.as_bytes())?;
     drop(talk);
-    io::stdout().write_all(done.postfix.as_bytes())?;
+    io::stdout().write_all(done.lines.as_bytes())?;
     Ok(Exit::Ok)
 }
 
@@ -235,6 +251,39 @@ mod tests {
     fn options_that_belong_to_a_later_version_are_usage_errors() {
         let error = Arguments::try_parse_from(["kenin", "verify", "--decrypt-with", "a:b", "x"]);
         assert!(error.is_err());
+    }
+
+    #[test]
+    fn options_that_exim_does_not_have_are_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let etc = dir.path().join("etc");
+        for (more, wanted) in [
+            (["--mode", "milter"], "Exim has no milter"),
+            (["--mode", "before-queue"], "Exim has no milter"),
+            (["--service", "smtp/inet"], "master.cf"),
+            (["--next-hop", "127.0.0.1:25"], "pass Kenin by"),
+        ] {
+            let arguments = [
+                "kenin",
+                "init",
+                "exim",
+                "--hostname",
+                "gw.example.jp",
+                "--dir",
+            ];
+            let arguments = arguments
+                .into_iter()
+                .chain([etc.to_str().unwrap()])
+                .chain(more);
+            let parsed = Arguments::try_parse_from(arguments).unwrap();
+            let Command::Init(options) = parsed.command else {
+                panic!("init")
+            };
+            let refused = init(&options).err().unwrap();
+            assert_eq!(refused.exit, Exit::Usage);
+            assert!(refused.message.contains(wanted), "{}", refused.message);
+            assert!(!etc.exists());
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn a_dry_run_writes_nothing_and_says_everything() {
     assert!(!options.dir.exists());
     assert!(done.written.contains(&options.dir.join("stamp.key")));
     assert!(
-        done.postfix
+        done.lines
             .contains("content_filter=kenin:[127.0.0.1]:10025")
     );
 }
@@ -145,4 +145,83 @@ fn milters_that_are_there_stay() {
                   *) postconf -e \"smtpd_milters=$(postconf -h smtpd_milters) \
                   { inet:[::1]:10025, default_action=tempfail }\" ;;\nesac\n";
     assert!(text.contains(asking), "{text}");
+}
+
+fn exim_options(dir: &Path, mode: Mode) -> InitOptions {
+    InitOptions {
+        dry_run: true,
+        ..options(dir, mode)
+    }
+}
+
+#[test]
+fn exim_is_given_five_pieces_and_no_place_holder() {
+    let dir = tempfile::tempdir().unwrap();
+    for (mode, protocol) in [(Mode::AfterQueue, false), (Mode::Lmtp, true)] {
+        let text = exim(&exim_options(dir.path(), mode)).unwrap().lines;
+        let headings = text.lines().filter(|line| line.starts_with("# --- "));
+        assert_eq!(headings.count(), 5, "{text}");
+        for line in [
+            "local_interfaces = <; 0.0.0.0 ; ::0 ; [127.0.0.1]:10026",
+            "    condition = ${if eq{$received_port}{10026}}",
+            "  condition = ${if !eq{$received_port}{10026}}",
+            "  hosts = 127.0.0.1",
+            "  port = 10025",
+            "127.0.0.1  *  F,4d,1m",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+        assert_eq!(text.contains("  protocol = lmtp\n"), protocol);
+        let open = ["{again", "{kenin", "{client", "{protocol", "{retry"];
+        assert!(open.iter().all(|name| !text.contains(name)), "{text}");
+    }
+}
+
+#[test]
+fn colons_of_ipv6_are_no_list_separators_for_exim() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = InitOptions {
+        listen: "[::1]:10025".parse().unwrap(),
+        reinject: "[::1]:10026".parse().unwrap(),
+        ..exim_options(dir.path(), Mode::AfterQueue)
+    };
+    let text = exim(&options).unwrap().lines;
+    for line in [
+        "local_interfaces = <; 0.0.0.0 ; ::0 ; [::1]:10026",
+        "    hosts = <; ::1",
+        "  hosts = <; ::1",
+        "# Exim cannot name ::1 here (its colons): your own rules hold for Kenin too.",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn what_exim_cannot_do_is_refused_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = options(dir.path(), Mode::AfterQueue);
+    let refused = [
+        InitOptions {
+            mode: Mode::Milter,
+            ..good.clone()
+        },
+        InitOptions {
+            mode: Mode::BeforeQueue,
+            ..good.clone()
+        },
+        // Mail from outside comes in there: it would be taken for stamped.
+        InitOptions {
+            reinject: "127.0.0.1:25".parse().unwrap(),
+            ..good.clone()
+        },
+        InitOptions {
+            reinject: "0.0.0.0:10026".parse().unwrap(),
+            ..good
+        },
+    ];
+    for options in refused {
+        let error = exim(&options).unwrap_err();
+        assert!(matches!(error, InitError::Usage(_)), "{error}");
+        assert!(!options.dir.exists());
+    }
 }
