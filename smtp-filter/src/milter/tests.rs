@@ -205,10 +205,7 @@ fn forged_fields_go_and_new_ones_come_first() {
 
 #[test]
 fn a_tagged_subject_keeps_its_place_and_its_folds() {
-    for (offered, value) in [
-        (OFFERED, &b" [t] one\n two\0"[..]),
-        (0, b"[t]  one\n two\0"),
-    ] {
+    for (offered, value) in [(OFFERED, &b" [t] one\n two\0"[..]), (0, b"[t] one\n two\0")] {
         let mut bench = Bench::new();
         bench.negotiate(6, ACTIONS, offered);
         bench.whole();
