@@ -33,6 +33,11 @@ pub(crate) fn act(
 ) -> Decided {
     verdict.revision.clone_from(&snapshot.revision);
     let envelope = &mail.envelope;
+    let had = match envelope.division {
+        // The MTA has it for all of them, whoever has it from elsewhere.
+        Division::Never => &[],
+        Division::Copies | Division::Answers => had,
+    };
     let each = by_the_rules(mail, snapshot, &verdict);
     let rule = each.iter().find_map(|act| match act {
         Act::Refuse { rule, .. } => Some(*rule),

@@ -36,7 +36,7 @@ impl Delivered {
         let Some(store) = self
             .store
             .as_ref()
-            .filter(|_| self.any.load(Ordering::Relaxed))
+            .filter(|_| self.any.load(Ordering::SeqCst))
         else {
             return Vec::new();
         };
@@ -55,11 +55,14 @@ impl Delivered {
         mail: &Mail,
         now: UnixTime,
     ) -> Result<Vec<usize>, String> {
+        // Before the question: what is kept meanwhile says so after it is kept.
+        self.any.store(false, Ordering::SeqCst);
         let kept = store.any_delivered(DEFAULT_TENANT, now.0).await;
-        if !kept.map_err(|why| why.to_string())? {
-            self.any.store(false, Ordering::Relaxed);
+        if matches!(kept, Ok(false)) {
             return Ok(Vec::new());
         }
+        self.any.store(true, Ordering::SeqCst);
+        kept.map_err(|why| why.to_string())?;
         let hash = hash_of(mail).await?;
         let recipients = store.delivered(DEFAULT_TENANT, &hash, now.0).await;
         let recipients = recipients.map_err(|why| why.to_string())?;
@@ -75,8 +78,6 @@ impl Delivered {
         let Some(store) = &self.store else {
             return;
         };
-        // First: whoever comes from now on has to ask.
-        self.any.store(true, Ordering::Relaxed);
         let recipients: Vec<&str> = places
             .iter()
             .filter_map(|place| mail.envelope.rcpt_to.get(*place))
@@ -89,6 +90,8 @@ impl Delivered {
                 .map_err(|why| why.to_string()),
             Err(why) => Err(why),
         };
+        // Whoever comes from now on has to ask.
+        self.any.store(true, Ordering::SeqCst);
         if let Err(why) = kept {
             error!(id = mail.envelope.id, error = %why, "cannot keep who has a message already");
         }

@@ -86,8 +86,10 @@ pub(crate) fn edits(raw: &[u8], header: &Header, tag: Option<&str>) -> SubjectEd
                 if let Some(tag) = tag {
                     let value = raw.get(place.clone()).unwrap_or_default();
                     let blank = value.iter().take_while(|b| b" \t\r\n".contains(b)).count();
-                    // An empty value is one blank or none.
-                    let blank = if blank == value.len() { 0 } else { blank };
+                    // Not where there is nothing but blanks, nor at the beginning of a line.
+                    let before = blank.checked_sub(1).and_then(|before| value.get(before));
+                    let inside = blank < value.len() && before.is_none_or(|b| *b != b'\n');
+                    let blank = if inside { blank } else { 0 };
                     let mut new = front(tag, value.get(blank..).unwrap_or_default());
                     if blank == 0 {
                         new.insert(0, b' ');
@@ -166,12 +168,12 @@ fn text(value: &[u8]) -> String {
     decoded(&text).unwrap_or_else(|| text.into_owned())
 }
 
-/// The text without what looks like a tag; nothing where there is none.
+/// The text without what looks like a tag; nothing where there is none. What stands behind more text
+/// than anybody is shown does not count, and goes with a look-alike before it.
 fn without_tags(text: &str) -> Option<String> {
-    let mut letters: Vec<char> = text.chars().collect();
+    let mut letters: Vec<char> = text.chars().take(MAX_TEXT).collect();
     let (mut start, mut end) = look_alike(&letters)?;
-    // What is left around one may be another. A longer Subject than anybody reads ends here.
-    letters.truncate(end + MAX_TEXT);
+    // What is left around one may be another.
     loop {
         letters.drain(start..end);
         match look_alike(&letters) {
@@ -245,8 +247,8 @@ fn narrow(c: char) -> char {
 const HEADS: [&str; 3] = ["signature", "signed", "署名"];
 /// Characters from the beginning of a look-alike to its bracket.
 const MAX_TAG: usize = 64;
-/// Characters that are kept behind one.
-const MAX_TEXT: usize = 1000;
+/// Characters of a Subject that are looked at.
+const MAX_TEXT: usize = 2000;
 /// Octets of text in one encoded word of at most 75 (RFC 2047 §2).
 const WORD: usize = 45;
 /// Octets of a line, with room for the name (RFC 5322 §2.1.1: 998).

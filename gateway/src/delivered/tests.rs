@@ -32,7 +32,7 @@ async fn who_has_a_message_is_known_at_the_next_try_and_after_a_restart() {
     let again = "Received: two\r\nSubject: x\r\nX-Spam: 2\r\n\r\nbody\r\n";
     let first = to(&["a@x.example", "b@x.example", "c@x.example"], raw);
     assert!(record.of(&first, NOW).await.is_empty());
-    assert!(!record.any.load(Ordering::Relaxed), "nobody asks any more");
+    assert!(!record.any.load(Ordering::SeqCst), "nobody asks any more");
     record.keep(&first, &[0, 2], NOW).await;
     let store = Store::open(&path).await.unwrap();
     for record in [record, Delivered::new(Some(store))] {

@@ -112,6 +112,18 @@ fn what_looks_like_a_tag_goes() {
     }
 }
 
+/// Each pass over the text takes one out; what many of them cost is bounded by the text looked at.
+#[test]
+fn a_subject_of_nothing_but_look_alikes_is_cut() {
+    for part in ["[signed]", "[", "[[signed]signed]", "[s"] {
+        let mail = format!("Subject: {}Hello\r\n\r\n", part.repeat(100_000));
+        let left = edited(&mail, EN);
+        assert!(left.starts_with("Subject: [Signature valid]"), "{part}");
+    }
+    let mail = format!("Subject: {}[signed]\r\n\r\n", "x ".repeat(100_000));
+    assert_eq!(edited(&mail, None), mail);
+}
+
 #[test]
 fn other_subjects_stay() {
     for honest in [

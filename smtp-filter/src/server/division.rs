@@ -154,7 +154,11 @@ impl<'a> Division<'a> {
             let failed = rest.map(|place| (*place, reply.clone())).collect();
             return self.settle(hop, had, Vec::new(), failed).await;
         }
-        let standings = release_all(hop, &mut hops, !had.is_empty()).await;
+        // Without a group that gets it now there is no dot.
+        let standings = match relayed.is_empty() {
+            true => Vec::new(),
+            false => release_all(hop, &mut hops, !had.is_empty()).await,
+        };
         for mut hop in hops {
             hop.abort().await;
             hop.quit().await;
