@@ -24,7 +24,7 @@ const PLAIN: usize = 30;
 /// Exim with Kenin behind its queue. Kenin hands mail back to Exim's second listener, or, where told
 /// so, to another port. It is not started yet.
 fn behind_exim(sink: &Sink, mode: &str, wrong_port: bool) -> (Exim, Gateway) {
-    let mut exim = Exim::start(sink.address);
+    let mut exim = Exim::prepare(sink.address);
     let again = free_address();
     let gateway = Gateway::prepare(&Setup::new(again));
     let trust = std::fs::read(gateway.folder.join("trust.toml")).unwrap();
@@ -33,7 +33,7 @@ fn behind_exim(sink: &Sink, mode: &str, wrong_port: bool) -> (Exim, Gateway) {
         init(&gateway, mode, exim.front);
     }
     std::fs::write(gateway.folder.join("trust.toml"), trust).unwrap();
-    exim.use_pieces(&pieces);
+    exim.start(&pieces);
     (exim, gateway)
 }
 

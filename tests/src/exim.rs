@@ -1,7 +1,8 @@
 //! A real Exim of its own: unpacked, never installed (it conflicts with Postfix), with its own
 //! configuration, queue and log, no port that anybody uses. Started and stopped here, by root.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -20,8 +21,9 @@ pub struct Exim {
 }
 
 impl Exim {
-    /// One that relays everything to a sink, except to local parts `unknown`: those it refuses.
-    pub fn start(sink: SocketAddr) -> Self {
+    /// One that relays everything to a sink, except to local parts `unknown`: those it refuses. Not
+    /// started yet.
+    pub fn prepare(sink: SocketAddr) -> Self {
         let root = rustix::process::geteuid().is_root();
         assert!(
             root,
@@ -36,35 +38,39 @@ impl Exim {
                 .arg("Debian-exim")
                 .arg(folder.join(name)));
         }
-        let mut exim = Self {
+        Self {
             front: free_address(),
             sink,
             folder,
             process: None,
-        };
-        exim.configure(&Pieces::default());
-        exim.restart();
-        exim
+        }
     }
 
     /// Puts the pieces that `kenin init exim` prints where their headings say, as an admin would, and
-    /// starts Exim anew. It stays on loopback, and is quicker to try again.
-    pub fn use_pieces(&mut self, printed: &str) {
-        let pieces = Pieces::of(printed);
-        self.configure(&pieces);
-        self.restart();
+    /// starts Exim. It stays on loopback, and is quicker to try again.
+    pub fn start(&mut self, printed: &str) {
+        self.configure(&Pieces::of(printed));
+        let mut command = Command::new(self.folder.join("exim4"));
+        command.arg("-C").arg(self.folder.join("exim.conf"));
+        command.args(["-bdf", "-q1s"]);
+        let process = Process::start(command, &self.folder.join("daemon.log"));
+        let daemon = self.process.insert(process);
+        // A connection is no sign yet: now and then the first ones are closed without a word.
+        wait_for("Exim greets", || {
+            let ended = daemon.ended();
+            assert!(ended.is_none(), "Exim ended: {ended:?}");
+            greets(self.front)
+        });
     }
 
     fn configure(&self, pieces: &Pieces) {
         let dir = self.folder.path().display();
-        let mut main = pieces.main.replace("0.0.0.0 ; ::0", "127.0.0.1");
-        if !main.contains("local_interfaces =") {
-            main.push_str("local_interfaces = 127.0.0.1\n");
-        }
+        let main = pieces.main.replace("0.0.0.0 ; ::0", "127.0.0.1");
         let text = format!(
             "primary_hostname = mx.example.jp\nexim_path = {dir}/exim4\nspool_directory = {dir}/spool\n\
              log_file_path = {dir}/log/%s\npid_file_path = {dir}/exim.pid\nkeep_environment =\n\
-             daemon_smtp_ports = {front}\ntls_advertise_hosts =\nhost_lookup =\nmessage_size_limit = 100M\n\
+             daemon_smtp_ports = {front}\ndaemon_startup_retries = 0\nlog_selector = +smtp_connection\n\
+             tls_advertise_hosts =\nhost_lookup =\nmessage_size_limit = 100M\n\
              acl_smtp_rcpt = check_rcpt\n{main}\
              begin acl\ncheck_rcpt:\n{acl}\n  accept\n    hosts = 127.0.0.1\n    verify = recipient\n\
              begin routers\n{routers}\nout:\n  driver = manualroute\n  local_parts = ! unknown\n  \
@@ -80,16 +86,6 @@ impl Exim {
             retry = pieces.retry.replace("F,4d,1m", "F,4d,1s"),
         );
         std::fs::write(self.folder.join("exim.conf"), text).unwrap();
-    }
-
-    fn restart(&mut self) {
-        self.stop();
-        let mut command = Command::new(self.folder.join("exim4"));
-        command.arg("-C").arg(self.folder.join("exim.conf"));
-        command.args(["-bdf", "-q1s"]);
-        let mut process = Process::start(command, &self.folder.join("daemon.log"));
-        process.ready(self.front);
-        self.process = Some(process);
     }
 
     /// The daemon first, by its own means, then what it left running.
@@ -132,6 +128,13 @@ impl Drop for Exim {
     fn drop(&mut self) {
         // A test that panics must not panic again here.
         if std::thread::panicking() {
+            let daemon = std::fs::read_to_string(self.folder.join("daemon.log"));
+            let ended = self.process.as_mut().and_then(Process::ended);
+            eprintln!(
+                "Exim ({ended:?}):\n{}\n{}",
+                self.log(),
+                daemon.unwrap_or_default()
+            );
             self.process = None;
             self.kill_all();
         } else {
@@ -169,6 +172,16 @@ impl Pieces {
         assert!(parts.next().is_none(), "{printed}");
         pieces
     }
+}
+
+fn greets(address: SocketAddr) -> bool {
+    let mut code = [0; 3];
+    TcpStream::connect(address)
+        .and_then(|mut stream| {
+            stream.read_exact(&mut code)?;
+            stream.write_all(b"QUIT\r\n")
+        })
+        .is_ok_and(|()| code == *b"220")
 }
 
 /// Every process and the program it runs, as far as one may know.
