@@ -43,21 +43,18 @@ pub(crate) fn act(
         Act::Refuse { rule, .. } => Some(*rule),
         Act::Stamp(_) => None,
     });
-    let refuse = |act: &Act| match act {
+    // One verdict has one reason, so whichever rules refuse it, the reply is the same.
+    let refusal = each.iter().find_map(|act| match act {
         Act::Refuse { reason, reply, .. } => Some(reply::refused(*reason, reply, &envelope.id)),
         Act::Stamp(_) => None,
-    };
-    let all_refused = each.iter().all(|act| matches!(act, Act::Refuse { .. })) && had.is_empty();
-    let refused = match envelope.division {
-        // One recipient's rule refuses it for all.
-        Division::Never => true,
-        Division::Copies => all_refused,
-        Division::Answers => all_refused && alike(&each),
-    };
-    if let (Some(reply), true) = (each.iter().find_map(refuse), refused) {
+    });
+    let all_refused = each.iter().all(|act| matches!(act, Act::Refuse { .. }));
+    // Where there is one body, one recipient's rule refuses it for all.
+    let refused = envelope.division == Division::Never || (all_refused && had.is_empty());
+    if let (Some(reply), true) = (&refusal, refused) {
         return Decided {
             verdict,
-            treatment: Treatment::Refuse(reply),
+            treatment: Treatment::Refuse(reply.clone()),
             action: "refuse",
             rule,
         };
@@ -72,7 +69,6 @@ pub(crate) fn act(
         tags: snapshot.mail.may_tag(),
     };
     let mut edits = |mode: StampMode| {
-        // What a mail store does with the fields changes nothing here.
         context.mode = mode;
         let HeaderEdits {
             remove,
@@ -89,22 +85,16 @@ pub(crate) fn act(
     let groups = groups(&each, had, envelope.division);
     let treatment = match groups.as_slice() {
         [(Course::Stamp(mode), _)] => Treatment::Relay(edits(*mode)),
-        groups => {
-            let share = |course: &Course| match course {
-                Course::Stamp(mode) => Share::Relay(edits(*mode)),
-                Course::Refuse(place) => Share::Refuse(
-                    each.get(*place)
-                        .and_then(refuse)
-                        .unwrap_or_else(Reply::aborted),
-                ),
-                Course::Had => Share::Had,
-            };
-            let mut share = share;
-            let groups = groups.iter().map(|(course, recipients)| Group {
-                recipients: recipients.clone(),
-                share: share(course),
+        _ => {
+            let divided = groups.into_iter().map(|(course, recipients)| Group {
+                recipients,
+                share: match course {
+                    Course::Stamp(mode) => Share::Relay(edits(mode)),
+                    Course::Refuse => Share::Refuse(refusal.clone().unwrap_or_else(Reply::aborted)),
+                    Course::Had => Share::Had,
+                },
             });
-            Treatment::Divide(groups.collect())
+            Treatment::Divide(divided.collect())
         }
     };
     let action = match &treatment {
@@ -146,8 +136,7 @@ fn by_the_rules(mail: &Mail, snapshot: &Snapshot, verdict: &Verdict) -> Vec<Act>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
     Stamp(StampMode),
-    /// As the recipient in this place.
-    Refuse(usize),
+    Refuse,
     Had,
 }
 
@@ -158,12 +147,10 @@ fn groups(each: &[Act], had: &[usize], division: Division) -> Vec<(Course, Vec<u
     for (place, act) in each.iter().enumerate() {
         let course = match act {
             _ if had.contains(&place) => Course::Had,
+            // What a mail store does with the fields changes nothing here.
             Act::Stamp(StampMode::Folder) => Course::Stamp(StampMode::Headers),
             Act::Stamp(mode) => Course::Stamp(*mode),
-            Act::Refuse { .. } => {
-                let first = each.iter().position(|other| other == act);
-                Course::Refuse(first.unwrap_or(place))
-            }
+            Act::Refuse { .. } => Course::Refuse,
         };
         match groups.iter_mut().find(|(own, _)| *own == course) {
             Some((_, places)) => places.push(place),
@@ -174,10 +161,6 @@ fn groups(each: &[Act], had: &[usize], division: Division) -> Vec<(Course, Vec<u
         groups = vec![(Course::Stamp(StampMode::Headers), (0..each.len()).collect())];
     }
     groups
-}
-
-fn alike(each: &[Act]) -> bool {
-    each.windows(2).all(|pair| pair.first() == pair.last())
 }
 
 fn domain(address: &str) -> Option<&str> {

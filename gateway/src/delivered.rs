@@ -7,12 +7,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kenin_certstore::{DEFAULT_TENANT, Store};
-use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_pki::time::UnixTime;
-use kenin_policy::header::{self, Field};
+use kenin_policy::header::Field;
 use kenin_smtp_filter::Mail;
 use tokio::task::spawn_blocking;
 use tracing::error;
+
+use crate::identity;
 
 /// The record.
 #[derive(Debug)]
@@ -105,24 +106,10 @@ async fn hash_of(mail: &Mail) -> Result<[u8; 32], String> {
         .map_err(|why| why.to_string())
 }
 
-/// What stays the same when a message is sent again: sender, body, and the header but for what is
-/// written on the way.
+/// Sender, body, and the header but for what is written on the way.
 fn identity(mail: &Mail) -> [u8; 32] {
     let raw: &[u8] = &mail.raw;
-    let header = header::scan(raw);
-    let mut digester = Digester::new(DigestAlgorithm::Sha256);
-    digester.update(mail.envelope.mail_from.as_bytes());
-    for field in header.fields.iter().filter(|field| stays(raw, field)) {
-        digester.update(b"\n");
-        digester.update(raw.get(field.whole.clone()).unwrap_or_default());
-    }
-    digester.update(b"\n\n");
-    digester.update(raw.get(header.body..).unwrap_or_default());
-    let mut hash = [0; 32];
-    hash.iter_mut()
-        .zip(digester.finish().as_ref())
-        .for_each(|(to, from)| *to = *from);
-    hash
+    identity::of(&mail.envelope.mail_from, raw, |field| stays(raw, field))
 }
 
 fn stays(raw: &[u8], field: &Field) -> bool {

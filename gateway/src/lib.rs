@@ -15,6 +15,7 @@ pub mod demo;
 pub mod exit;
 pub mod front;
 pub mod http;
+mod identity;
 pub mod init;
 mod log;
 mod metrics;

@@ -2,11 +2,11 @@
 //! pass untouched, so that one message cannot stop a sender's queue for ever.
 
 use kenin_certstore::{DEFAULT_TENANT, Store};
-use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_pki::time::UnixTime;
-use kenin_policy::header;
 use kenin_smtp_filter::Mail;
 use tracing::error;
+
+use crate::identity;
 
 /// Counts that this message was given up, and says whether that is often enough.
 pub(crate) async fn is_poison(store: Option<&Store>, mail: &Mail, now: UnixTime) -> bool {
@@ -24,23 +24,9 @@ pub(crate) async fn is_poison(store: Option<&Store>, mail: &Mail, now: UnixTime)
     }
 }
 
-/// What stays the same when a message is sent again: its body and its Message-ID, not its trace.
+/// Its body and its Message-ID, whoever sends it: it is the engine that cannot bear them.
 fn identity(raw: &[u8]) -> [u8; 32] {
-    let header = header::scan(raw);
-    let mut digester = Digester::new(DigestAlgorithm::Sha256);
-    for field in header
-        .fields
-        .iter()
-        .filter(|field| field.is_plainly(raw, "message-id"))
-    {
-        digester.update(field.value(raw));
-    }
-    digester.update(raw.get(header.body..).unwrap_or_default());
-    let mut hash = [0; 32];
-    hash.iter_mut()
-        .zip(digester.finish().as_ref())
-        .for_each(|(to, from)| *to = *from);
-    hash
+    identity::of("", raw, |field| field.is_plainly(raw, "message-id"))
 }
 
 const TIMES: i64 = 3;

@@ -14,7 +14,7 @@ use crate::header::{Header, unfold};
 
 mod words;
 
-pub(crate) use words::decoded;
+pub(crate) use words::{decoded, readings};
 
 /// Longest From value that is looked at; RFC 5322 §2.1.1 allows no longer line.
 const MAX_VALUE: usize = 998;

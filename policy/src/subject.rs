@@ -8,10 +8,11 @@ use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use encoding_rs::{EUC_JP, ISO_2022_JP, SHIFT_JIS};
 use serde::Deserialize;
 
 use crate::header::{Field, Header, unfold};
-use crate::mailbox::decoded;
+use crate::mailbox::readings;
 use crate::reason::ResultWord;
 
 /// The language of a tag.
@@ -68,13 +69,13 @@ pub(crate) fn edits(raw: &[u8], header: &Header, tag: Option<&str>) -> SubjectEd
             // Whoever reads this as a Subject must not find a tag in it, and it cannot be written anew
             // without deciding for all who do not.
             let whole = raw.get(field.whole.clone()).unwrap_or_default();
-            if without_tags(&text(whole)).is_some() {
+            if cleaned(whole).is_some() {
                 edits.remove.push(field.whole.clone());
             }
             continue;
         }
         let place = value_place(raw, field);
-        match without_tags(&text(field.value(raw))) {
+        match cleaned(field.value(raw)) {
             Some(rest) => {
                 let written = written(&rest);
                 let front = tag.map_or_else(Vec::new, |tag| front(tag, written.as_bytes()));
@@ -161,15 +162,43 @@ fn word(text: &str) -> String {
     format!("=?UTF-8?B?{}?=", STANDARD.encode(text))
 }
 
-/// A value as it is shown.
-fn text(value: &[u8]) -> String {
-    let line = unfold(value);
-    let text = String::from_utf8_lossy(&line);
-    decoded(&text).unwrap_or_else(|| text.into_owned())
+/// The value without what looks like a tag to some reader; nothing where there is none. Not all of a
+/// longer value than anybody is shown is looked at, and the rest goes with a look-alike before it.
+fn cleaned(value: &[u8]) -> Option<String> {
+    let line = unfold(value.get(..MAX_VALUE).unwrap_or(value));
+    let mut text = as_written(&line)
+        .iter()
+        .find_map(|text| without_tags_in_any(text))?;
+    // Whoever decodes what is left must not find another.
+    for _ in 0..MAX_ROUNDS {
+        match without_tags_in_any(&text) {
+            Some(rest) => text = rest,
+            None => return Some(text),
+        }
+    }
+    Some(String::new())
 }
 
-/// The text without what looks like a tag; nothing where there is none. What stands behind more text
-/// than anybody is shown does not count, and goes with a look-alike before it.
+/// The characters of a line, in every encoding in which such bytes are shown.
+fn as_written(line: &[u8]) -> Vec<String> {
+    let mut texts = vec![String::from_utf8_lossy(line).into_owned()];
+    // 7-bit, and told by its escapes.
+    if line.contains(&0x1b) {
+        texts.push(ISO_2022_JP.decode_without_bom_handling(line).0.into_owned());
+    }
+    if str::from_utf8(line).is_err() {
+        for guess in [SHIFT_JIS, EUC_JP] {
+            texts.push(guess.decode_without_bom_handling(line).0.into_owned());
+        }
+    }
+    texts
+}
+
+fn without_tags_in_any(text: &str) -> Option<String> {
+    readings(text).iter().find_map(|text| without_tags(text))
+}
+
+/// The text without what looks like a tag; nothing where there is none.
 fn without_tags(text: &str) -> Option<String> {
     let mut letters: Vec<char> = text.chars().take(MAX_TEXT).collect();
     let (mut start, mut end) = look_alike(&letters)?;
@@ -247,7 +276,11 @@ fn narrow(c: char) -> char {
 const HEADS: [&str; 3] = ["signature", "signed", "署名"];
 /// Characters from the beginning of a look-alike to its bracket.
 const MAX_TAG: usize = 64;
-/// Characters of a Subject that are looked at.
+/// Bytes of a Subject that are looked at.
+const MAX_VALUE: usize = 16 << 10;
+/// Decodings of what is left of one.
+const MAX_ROUNDS: usize = 8;
+/// Characters of it that are looked at.
 const MAX_TEXT: usize = 2000;
 /// Octets of text in one encoded word of at most 75 (RFC 2047 §2).
 const WORD: usize = 45;

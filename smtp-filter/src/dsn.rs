@@ -84,7 +84,7 @@ pub(crate) fn notification(
         ));
         line(format_args!("Action: failed"));
         line(format_args!("Status: {}", status(reply)));
-        line(format_args!("Diagnostic-Code: smtp; {reply}"));
+        line(format_args!("Diagnostic-Code: smtp; {}", ascii(reply)));
     }
     line(format_args!(""));
     line(format_args!("--{boundary}"));
@@ -129,6 +129,12 @@ fn status(reply: &Reply) -> String {
         Some(enhanced) => enhanced.to_string(),
         None => format!("{}.0.0", reply.code() / 100),
     }
+}
+
+/// What the next hop said, which may be in any script; the text for people has it as it is.
+fn ascii(reply: &Reply) -> String {
+    let shown = |c: char| if c.is_ascii() { c } else { '?' };
+    reply.to_string().chars().map(shown).collect()
 }
 
 /// ORCPT as a field has it: the address type, then the address, decoded.

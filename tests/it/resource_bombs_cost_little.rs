@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kenin_pki::time::UnixTime;
 use kenin_policy::trust::PathOptions;
-use kenin_policy::{Answer, Case, StampContext, StampMode, TrustPolicy, stamp, step};
+use kenin_policy::{Answer, Case, Language, StampContext, StampMode, TrustPolicy, stamp, step};
 use kenin_smime::Limits;
 use kenin_tests::bombs;
 use kenin_tests::forge::certificates::{self, alt_names, rfc822};
@@ -193,8 +193,8 @@ fn bomb_04_mime_is_linear() {
         key: None,
         id: "01J",
         now: UnixTime(1_800_000_000),
-        mode: StampMode::Headers,
-        tags: false,
+        mode: StampMode::Subject(Language::Ja),
+        tags: true,
     };
     let cost = |raw: &[u8]| {
         let begun = clock_gettime(ClockId::ThreadCPUTime);

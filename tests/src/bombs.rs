@@ -161,6 +161,20 @@ pub fn mime(n: usize) -> Vec<(&'static str, Vec<u8>)> {
         &from,
         b"\r\nx\r\n",
     ]);
+    let brackets = join(&[
+        b"Subject: ",
+        "[".repeat(n).as_bytes(),
+        b"\r\n",
+        &from,
+        b"\r\nx\r\n",
+    ]);
+    let tags = join(&[
+        b"Subject: ",
+        "[=?utf-8?Q?=5Bsigned?=".repeat(n / 20).as_bytes(),
+        b"\r\n",
+        &from,
+        b"\r\nx\r\n",
+    ]);
     let name = join(&[&vec![b'N'; n], b": x\r\n", &from, b"\r\nx\r\n"]);
     let line = join(&[
         &from,
@@ -181,6 +195,8 @@ pub fn mime(n: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("nested comments", comments),
         ("many fields", fields),
         ("many folds", folds),
+        ("a Subject of brackets", brackets),
+        ("a Subject of look-alikes", tags),
         ("a long field name", name),
         ("a long line", line),
         ("boundary lines only", join(&[&from, &head("signed"), "--b\r\n".repeat(n).as_bytes()])),

@@ -1,25 +1,12 @@
-use std::sync::Arc;
+use kenin_smtp_filter::Division;
 
 use super::*;
-use crate::pipeline::tests::mail;
+use crate::pipeline::tests::mail_to;
 
 const NOW: UnixTime = UnixTime(1_000_000);
 
 fn to(recipients: &[&str], raw: &str) -> Mail {
-    let first = mail(recipients[0], raw);
-    let mut envelope = (*first.envelope).clone();
-    let one = envelope.rcpt_to.remove(0);
-    envelope.rcpt_to = recipients
-        .iter()
-        .map(|address| kenin_smtp_filter::Recipient {
-            address: (*address).to_owned(),
-            ..one.clone()
-        })
-        .collect();
-    Mail {
-        envelope: Arc::new(envelope),
-        ..first
-    }
+    mail_to(recipients, raw, Division::Copies)
 }
 
 #[tokio::test]

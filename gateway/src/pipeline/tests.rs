@@ -1,6 +1,5 @@
 use std::net::SocketAddr;
 use std::path::Path;
-
 use std::time::Duration;
 
 use kenin_smtp_filter::{Body, Division, Edit, Envelope, Recipient, XForward};
@@ -34,6 +33,15 @@ async fn pipeline(dir: &Path, judge: Judge, edit: impl FnOnce(&mut Config)) -> P
 }
 
 pub(crate) fn mail(to: &str, raw: &str) -> Mail {
+    mail_to(&[to], raw, Division::Copies)
+}
+
+pub(crate) fn mail_to(recipients: &[&str], raw: &str, division: Division) -> Mail {
+    let recipient = |address: &&str| Recipient {
+        address: (*address).to_owned(),
+        notify: None,
+        orcpt: None,
+    };
     let envelope = Envelope {
         id: "01J0000000000000000000000A".to_owned(),
         mail_from: "alice@example.org".to_owned(),
@@ -42,14 +50,10 @@ pub(crate) fn mail(to: &str, raw: &str) -> Mail {
         size: None,
         ret: None,
         envid: None,
-        rcpt_to: vec![Recipient {
-            address: to.to_owned(),
-            notify: None,
-            orcpt: None,
-        }],
+        rcpt_to: recipients.iter().map(recipient).collect(),
         helo: "client".to_owned(),
         esmtp: true,
-        division: Division::Copies,
+        division,
         client: SocketAddr::from(([127, 0, 0, 1], 1)),
         tls: None,
         authenticated: None,
@@ -115,6 +119,40 @@ async fn a_strict_domain_refuses_with_the_reason() {
         reply.ends_with("(not-signed, id 01J0000000000000000000000A)"),
         "{reply}"
     );
+}
+
+/// However many rules refuse it, they refuse it alike: one group, not one a rule.
+#[tokio::test]
+async fn many_strict_domains_are_one_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..40).map(|n| format!("a@d{n}.example")).collect();
+    let rules: String = (1..40)
+        .map(|n| {
+            format!(
+                "[[rule]]\nwhen = {{ recipient_domain = \"d{n}.example\" }}\n\
+                 then = {{ enforce = \"strict\", require_signature = true }}\n"
+            )
+        })
+        .collect();
+    let pipeline = pipeline(dir.path(), judge, |config| {
+        std::fs::write(config.mail_file(), rules).unwrap();
+    })
+    .await;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for division in [Division::Copies, Division::Answers] {
+        let some = pipeline.treat(mail_to(&names, PLAIN, division)).await;
+        let Treatment::Divide(groups) = some else {
+            panic!("{some:?}")
+        };
+        let sizes: Vec<usize> = groups.iter().map(|group| group.recipients.len()).collect();
+        assert_eq!(sizes, [1, 39]);
+        let all = pipeline.treat(mail_to(&names[1..], PLAIN, division)).await;
+        assert!(refused(&all).starts_with("550 5.7.1 "));
+    }
+    let one_body = pipeline
+        .treat(mail_to(&names, PLAIN, Division::Never))
+        .await;
+    assert!(refused(&one_body).starts_with("550 5.7.1 "));
 }
 
 #[tokio::test]

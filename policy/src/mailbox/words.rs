@@ -100,6 +100,23 @@ fn without_syntax(text: &str) -> String {
     out
 }
 
+/// Everything that one reader or another shows of a text: as it is, with its encoded words decoded
+/// together or one by one, and what decoding lays bare decoded again.
+pub(crate) fn readings(text: &str) -> Vec<String> {
+    let mut found = vec![text.to_owned()];
+    for words in [Words::WhatCanBe, Words::OneByOne] {
+        let mut seen = text.to_owned();
+        for _ in 0..3 {
+            let Decoded::Text(text) = decode(&seen, words) else {
+                break;
+            };
+            found.push(text.clone());
+            seen = text;
+        }
+    }
+    found
+}
+
 /// The text with its encoded words decoded, if it has any that can be.
 pub(crate) fn decoded(text: &str) -> Option<String> {
     match decode(text, Words::WhatCanBe) {

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::header::scan;
+use crate::mailbox::decoded;
 
 /// The header after the edits.
 fn edited(raw: &str, tag: Option<&str>) -> String {
@@ -21,7 +22,9 @@ fn shown(raw: &str) -> String {
         .fields
         .iter()
         .find(|f| f.is_plainly(raw.as_bytes(), "subject"));
-    text(field.unwrap().value(raw.as_bytes()))
+    let line = unfold(field.unwrap().value(raw.as_bytes()));
+    let text = String::from_utf8(line).unwrap();
+    decoded(&text).unwrap_or(text)
 }
 
 const EN: Option<&str> = Some("[Signature valid]");
@@ -94,6 +97,10 @@ fn what_looks_like_a_tag_goes() {
         "=?utf-8?Q?=5BSignature_valid=5D?= Hello",
         "=?utf-8?B?W1NpZ25h?= =?utf-8?B?dHVyZSB2YWxpZF0=?= Hello",
         "=?iso-2022-jp?B?GyRCIVo9cEw+TS04eiFbGyhC?= Hello",
+        "\u{1b}$B!Z=pL>M-8z![\u{1b}(B Hello",
+        "=?x-unknown?Q?a?= =?utf-8?Q?=5BSignature_valid=5D?= Hello",
+        "=?utf-8?Q?=3D=3Futf-8=3FQ=3F=5Bsigned=5D=3F=3D?= Hello",
+        "=?utf-8?Q?[Sig?= =?utf-8?Q?nature valid]?= Hello",
     ] {
         let mail = format!("Subject: {forged}\r\nFrom: a@b\r\n\r\nbody\r\n");
         for tag in [None, EN, JA] {
@@ -122,6 +129,22 @@ fn a_subject_of_nothing_but_look_alikes_is_cut() {
     }
     let mail = format!("Subject: {}[signed]\r\n\r\n", "x ".repeat(100_000));
     assert_eq!(edited(&mail, None), mail);
+}
+
+/// Bytes that are no UTF-8 are shown as the Japanese that they are.
+#[test]
+fn what_looks_like_a_tag_in_bytes_goes() {
+    for encoding in [SHIFT_JIS, EUC_JP] {
+        let (forged, _, _) = encoding.encode("【署名有効】 Hello");
+        let raw = [b"Subject: ", forged.as_ref(), b"\r\n\r\n"].concat();
+        let found = edits(&raw, &scan(&raw), None);
+        assert_eq!(
+            found.insert,
+            [(8, b" Hello".to_vec())],
+            "{}",
+            encoding.name()
+        );
+    }
 }
 
 #[test]

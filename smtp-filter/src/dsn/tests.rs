@@ -25,7 +25,11 @@ fn envelope(sender: &str) -> Envelope {
 }
 
 fn told(sender: &str, recipient: &Recipient, raw: &[u8]) -> String {
-    let reply = Reply::new(550, "5.1.1", "who");
+    told_that("who", sender, recipient, raw)
+}
+
+fn told_that(why: &str, sender: &str, recipient: &Recipient, raw: &[u8]) -> String {
+    let reply = Reply::new(550, "5.1.1", why);
     let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     let failed = [(recipient, &reply)];
     let text = notification(&envelope(sender), &failed, raw, "gw.test", now);
@@ -52,6 +56,14 @@ fn the_fields_are_those_of_rfc_3464() {
                   --=_kenin-01J--\r\n";
     assert!(text.ends_with(wanted), "{text}");
     assert!(text.is_ascii());
+}
+
+#[test]
+fn what_the_next_hop_says_in_another_script_needs_no_smtputf8() {
+    let recipient = Recipient::new("b@y.example");
+    let text = told_that("だれ", "a@x.example", &recipient, b"Subject: s\r\n\r\n");
+    assert!(text.is_ascii());
+    assert!(text.contains("Diagnostic-Code: smtp; 550 5.1.1 ??\r\n"));
 }
 
 #[test]

@@ -17,12 +17,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     ServerConfig,
-    division::Division,
+    division::DividedMail,
     hop::{Hop, LearntHop},
     session::{Answer, Completed, Session, SessionEvent},
 };
 use crate::{
-    Event, Fate, Filter, Finished, Mail, Reply, Treatment,
+    Division, Event, Fate, Filter, Finished, Mail, Reply, Treatment,
     id::new_id,
     outgoing::Outgoing,
     received::received_field,
@@ -232,12 +232,12 @@ impl Connection {
                     raw,
                 };
                 let (config, filter) = (&self.config, &self.filter);
-                let Some(division) = Division::new(&mail, &groups, config, filter, eight_bit)
+                let Some(division) = DividedMail::new(&mail, &groups, config, filter, eight_bit)
                 else {
                     tracing::error!(id = %envelope.id, "the filter's groups are no division");
                     return all((Reply::aborted(), Fate::Aborted));
                 };
-                if envelope.division == crate::Division::Answers {
+                if envelope.division == Division::Answers {
                     division.answer_each(&mut self.hop).await
                 } else {
                     all(division.answer_once(&mut self.hop).await)

@@ -5,16 +5,18 @@
 //! outcomes differ all the same, what was accepted is remembered for the client's next try, or a
 //! refusal that no try can change is told to the sender by a notification.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
 
 use super::{ServerConfig, hop::Hop};
 use crate::{
-    Envelope, Fate, Filter, Group, Mail, MailBytes, Recipient, Reply, Share, XForward,
+    Body, Envelope, Fate, Filter, Group, Mail, MailBytes, Recipient, Reply, Share, XForward,
     client::Sender, dsn, outgoing::Outgoing, received::received_field,
 };
 
 /// A mail, its groups, and whom to ask.
-pub(super) struct Division<'a> {
+pub(super) struct DividedMail<'a> {
     mail: &'a Mail,
     groups: Vec<Portion<'a>>,
     config: &'a ServerConfig,
@@ -41,7 +43,7 @@ enum Standing {
     Refused(Reply, Fate),
 }
 
-impl<'a> Division<'a> {
+impl<'a> DividedMail<'a> {
     /// `None` where the groups are no division of the recipients, or an edit would break a line: a
     /// filter's mistake.
     pub(super) fn new(
@@ -159,9 +161,9 @@ impl<'a> Division<'a> {
             true => Vec::new(),
             false => release_all(hop, &mut hops, !had.is_empty()).await,
         };
+        // The client waits, and the next hop may take its time for a goodbye.
         for mut hop in hops {
-            hop.abort().await;
-            hop.quit().await;
+            tokio::spawn(async move { timeout(GOODBYE, hop.quit()).await });
         }
         let mut accepted = Vec::new();
         let mut failed = Vec::new();
@@ -283,8 +285,13 @@ impl<'a> Division<'a> {
         let Some(outgoing) = Outgoing::new(MailBytes::from(text), b"", &[]) else {
             return Reply::aborted();
         };
+        let international = dsn::is_international(envelope, &wanted);
         let sender = Sender {
-            smtputf8: dsn::is_international(envelope, &wanted),
+            smtputf8: international,
+            body: match international {
+                true => Body::EightBitMime,
+                false => Body::SevenBit,
+            },
             ..Sender::new("")
         };
         let reply = hop.mail(&sender, &XForward::default()).await;
@@ -387,5 +394,6 @@ fn had() -> Reply {
     Reply::new(250, "2.0.0", "Delivered at an earlier try")
 }
 
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Transactions at once for one mail.
 const MAX_GROUPS: usize = 16;

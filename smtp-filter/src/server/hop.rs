@@ -152,11 +152,11 @@ impl Hop {
     }
 
     /// Says MAIL and RCPT for these recipients in a transaction of its own: the one under way is given
-    /// up, it has others.
+    /// up, it has others. Gives the refusal of each recipient that is not accepted.
     ///
     /// # Errors
     ///
-    /// The first refusal, and the recipient it is about where it is about one.
+    /// The answer to the client: there is no transaction.
     pub(super) async fn begin(
         &mut self,
         envelope: &Envelope,
