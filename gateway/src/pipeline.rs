@@ -16,8 +16,8 @@ use kenin_policy::verdict::Verdict;
 use kenin_policy::{Answer, Case, Question, Reason, step};
 use kenin_smime::Limits;
 use kenin_smtp_filter::{Event, Filter, Mail, Recording, Reply, Treating, Treatment};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 
 use crate::act::{Decided, act};
@@ -89,15 +89,15 @@ impl Pipeline {
         };
         let now = now();
         let had = self.delivered.of(&mail, unix_time(now)).await;
-        let (judge, snapshot_then) = (self.judge, Arc::clone(snapshot));
-        let job = judge_apart(
-            judge,
-            mail.clone(),
-            snapshot_then,
-            now,
-            had.clone(),
-            permits,
-        );
+        let job = spawn_blocking({
+            let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
+            let snapshot = Arc::clone(snapshot);
+            move || {
+                let _permits = permits;
+                let verdict = judge(&mail.raw, &snapshot, now);
+                act(&mail, &snapshot, verdict, now, &had)
+            }
+        });
         let reason = match tokio::time::timeout_at(start + budget, job).await {
             Ok(Ok(decided)) => return Ok(decided),
             // The thread goes on with its permits until it is through; the mail does not wait.
@@ -155,22 +155,6 @@ impl Filter for Pipeline {
             _ => {}
         }
     }
-}
-
-async fn judge_apart(
-    judge: Judge,
-    mail: Mail,
-    snapshot: Arc<Snapshot>,
-    now: SystemTime,
-    had: Vec<usize>,
-    permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
-) -> Result<Decided, JoinError> {
-    spawn_blocking(move || {
-        let _permits = permits;
-        let verdict = judge(&mail.raw, &snapshot, now);
-        act(&mail, &snapshot, verdict, now, &had)
-    })
-    .await
 }
 
 /// Ask and answer, until the verdict.
