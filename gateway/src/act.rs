@@ -18,6 +18,11 @@ pub(crate) struct Decided {
     pub(crate) verdict: Verdict,
     pub(crate) treatment: Treatment,
     pub(crate) action: &'static str,
+    /// The groups of the treatment, by their place, in whose copy a field of the sender's is changed; what
+    /// is treated alike for all is group 0.
+    pub(crate) changed: Vec<usize>,
+    /// What became of the seal, where there was to be one.
+    pub(crate) sealed: &'static str,
     /// Which rule of `mail.toml` refused it, counted from 1.
     pub(crate) rule: Option<usize>,
 }
@@ -56,6 +61,8 @@ pub(crate) fn act(
             verdict,
             treatment: Treatment::Refuse(reply.clone()),
             action: "refuse",
+            changed: Vec::new(),
+            sealed: "",
             rule,
         };
     }
@@ -68,13 +75,16 @@ pub(crate) fn act(
         mode: StampMode::Headers,
         tags: snapshot.mail.may_tag(),
     };
-    let mut edits = |mode: StampMode| {
+    let mut changed = Vec::new();
+    let mut edits = |place: usize, mode: StampMode| {
         context.mode = mode;
         let HeaderEdits {
             remove,
             insert,
             prepend,
+            rewrites,
         } = stamp(&mail.raw, &verdict, &context);
+        changed.extend(rewrites.then_some(place));
         let removed = remove.into_iter().map(Edit::Remove);
         let inserted = insert.into_iter().map(|(at, text)| Edit::Insert(at, text));
         removed
@@ -84,12 +94,13 @@ pub(crate) fn act(
     };
     let groups = groups(&each, had, envelope.division);
     let treatment = match groups.as_slice() {
-        [(Course::Stamp(mode), _)] => Treatment::Relay(edits(*mode)),
+        [(Course::Stamp(mode), _)] => Treatment::Relay(edits(0, *mode)),
         _ => {
-            let divided = groups.into_iter().map(|(course, recipients)| Group {
+            let groups = groups.into_iter().enumerate();
+            let divided = groups.map(|(place, (course, recipients))| Group {
                 recipients,
                 share: match course {
-                    Course::Stamp(mode) => Share::Relay(edits(mode)),
+                    Course::Stamp(mode) => Share::Relay(edits(place, mode)),
                     Course::Refuse => Share::Refuse(refusal.clone().unwrap_or_else(Reply::aborted)),
                     Course::Had => Share::Had,
                 },
@@ -105,6 +116,8 @@ pub(crate) fn act(
         verdict,
         treatment,
         action,
+        changed,
+        sealed: "",
         rule,
     }
 }

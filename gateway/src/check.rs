@@ -94,10 +94,12 @@ fn look(config: &Arc<Config>, options: &CheckOptions, findings: &mut Vec<Finding
         Ok(parts) => {
             let mut snapshot: Snapshot = parts.with(certificates, crls);
             findings.extend(snapshot.key_trouble.take().map(Finding::from));
+            findings.extend(snapshot.arc_trouble.take().map(Finding::from));
             references::mail(&snapshot, findings);
             references::trust(&snapshot, findings);
             if !options.offline {
                 environment::trust(&snapshot, findings);
+                environment::arc(&snapshot, findings);
             }
         }
         Err(error) => findings.push(error.into()),

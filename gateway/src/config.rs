@@ -22,7 +22,7 @@ use raw::{Raw, RawListener, RawTls};
 use source::Source;
 
 pub use error::{ConfigError, Place};
-use value::HostName;
+pub(crate) use value::HostName;
 
 /// All settings, with defaults filled in and paths made absolute.
 #[derive(Debug, Clone)]
@@ -46,6 +46,10 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// `[stamp] key`: the Ed25519 key of `X-Kenin-Verdict`. Without it that field is not written.
     pub stamp_key: Option<PathBuf>,
+    /// `[arc]`: seals mail that is changed. Without it there are no seals.
+    pub arc: Option<Arc>,
+    /// `[dns] servers`: who is asked for keys and policies of senders' domains. Default: the system's.
+    pub dns_servers: Vec<SocketAddr>,
     /// `[store] path`, below `state_dir`. Default `kenin.sqlite`.
     pub store: PathBuf,
     /// `[limits]`.
@@ -107,6 +111,17 @@ pub struct Tls {
     /// Chain in PEM, own certificate first.
     pub certificate: PathBuf,
     /// PKCS#8, PKCS#1 or SEC1 in PEM.
+    pub key: PathBuf,
+}
+
+/// In whose name changed mail is sealed (RFC 8617).
+#[derive(Debug, Clone)]
+pub struct Arc {
+    /// `domain`: the `d=` of the seals.
+    pub domain: String,
+    /// `selector`: their `s=`; the public key is at `<selector>._domainkey.<domain>`.
+    pub selector: String,
+    /// `key`: an RSA private key of 2048 bits or more, PKCS#8 or PKCS#1 in PEM.
     pub key: PathBuf,
 }
 
@@ -350,6 +365,18 @@ impl Config {
             }),
             http: raw.http.address.map(|endpoint| endpoint.0),
             stamp_key: raw.stamp.key.map(|key| dir.join(key)),
+            arc: raw.arc.map(|arc| Arc {
+                domain: arc.domain.0,
+                selector: arc.selector.0,
+                key: dir.join(arc.key),
+            }),
+            dns_servers: raw
+                .dns
+                .servers
+                .into_iter()
+                .flatten()
+                .map(|one| one.0)
+                .collect(),
             limits: Limits {
                 message_size: raw
                     .limits

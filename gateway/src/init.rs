@@ -1,4 +1,4 @@
-//! `kenin init postfix|exim`: a commented configuration, a stamp key, and the exact lines for the
+//! `kenin init postfix|exim|arc`: a commented configuration, a stamp key, and the exact lines for the
 //! mail server.
 //!
 //! Nothing of the mail server is touched: the lines are printed, for the admin to read and use. No
@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 
 pub use crate::config::ListenerMode as Mode;
 
+mod arc;
 mod exim;
 mod lines;
+
+pub use arc::{ArcOptions, arc};
 
 /// What the command line says about `kenin init`.
 #[derive(Debug, Clone)]

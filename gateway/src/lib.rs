@@ -6,12 +6,14 @@
 //! The first page to read is `pipeline`.
 
 mod act;
+mod arc;
 pub mod check;
 pub mod cli;
 mod clock;
 pub mod config;
 mod delivered;
 pub mod demo;
+mod dns;
 pub mod exit;
 pub mod front;
 pub mod http;

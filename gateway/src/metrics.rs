@@ -53,6 +53,11 @@ pub(crate) fn finished(fate: Fate) {
     counter!(TRANSACTIONS, "fate" => fate.as_str()).increment(1);
 }
 
+/// A mail was changed that is to be sealed.
+pub(crate) fn sealed(outcome: &'static str) {
+    counter!(SEALS, "result" => outcome).increment(1);
+}
+
 /// Sessions were opened (+1) or closed (-1).
 pub(crate) fn sessions(change: f64) {
     gauge!(SESSIONS).increment(change);
@@ -72,6 +77,9 @@ pub(crate) fn reloaded(taken: bool) {
 pub(crate) fn describe_snapshot(snapshot: &Snapshot) {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     gauge!(KEY).set(if snapshot.key.is_some() { 1.0 } else { 0.0 });
+    if snapshot.config.arc.is_some() {
+        gauge!(ARC_KEY).set(if snapshot.arc.is_some() { 1.0 } else { 0.0 });
+    }
     let next_update = snapshot.known.next_update();
     gauge!(CRL).set(next_update.map_or(f64::NAN, |time| seconds(time.0)));
     let anchors = snapshot
@@ -105,6 +113,10 @@ fn describe() {
         TRANSACTIONS,
         "SMTP transactions that reached their end of data, by fate."
     );
+    describe_counter!(
+        SEALS,
+        "Mails changed while [arc] is set, by what became of their seal."
+    );
     describe_counter!(TURNED_AWAY, "Connections turned away by a limit.");
     describe_histogram!(DURATION, "Seconds from the end of data to the verdict.");
     describe_gauge!(SESSIONS, "Open SMTP sessions.");
@@ -118,6 +130,7 @@ fn describe() {
         "The earliest end of a certificate in use, by purpose."
     );
     describe_gauge!(KEY, "Whether the key of the stamp can be used.");
+    describe_gauge!(ARC_KEY, "Whether changed mail can be sealed.");
     describe_gauge!(BUILD, "Version of the program.");
     describe_gauge!(START, "When the process started.");
 }
@@ -133,6 +146,7 @@ static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
 const MESSAGES: &str = "kenin_messages_total";
 const TRANSACTIONS: &str = "kenin_transactions_total";
+const SEALS: &str = "kenin_arc_total";
 const TURNED_AWAY: &str = "kenin_connections_turned_away_total";
 const DURATION: &str = "kenin_verify_duration_seconds";
 const SESSIONS: &str = "kenin_sessions";
@@ -140,6 +154,7 @@ const RELOAD: &str = "kenin_config_last_reload_successful";
 const CRL: &str = "kenin_crl_next_update_timestamp_seconds";
 const CERTIFICATE: &str = "kenin_certificate_not_after_timestamp_seconds";
 const KEY: &str = "kenin_stamp_key_usable";
+const ARC_KEY: &str = "kenin_arc_key_usable";
 const BUILD: &str = "kenin_build_info";
 const START: &str = "process_start_time_seconds";
 

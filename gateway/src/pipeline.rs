@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::delivered::Delivered;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
-use crate::{metrics, poison, reply, substitute};
+use crate::{arc, metrics, poison, reply, substitute};
 
 /// The filter that the SMTP front end asks about each message.
 #[derive(Debug)]
@@ -99,7 +99,10 @@ impl Pipeline {
             }
         });
         let reason = match tokio::time::timeout_at(start + budget, job).await {
-            Ok(Ok(decided)) => return Ok(decided),
+            Ok(Ok(mut decided)) => {
+                arc::seal(&mail, snapshot, &mut decided, start + budget).await;
+                return Ok(decided);
+            }
             // The thread goes on with its permits until it is through; the mail does not wait.
             Err(_) => Reason::LimitTime,
             Ok(Err(_)) => {
@@ -115,12 +118,16 @@ impl Pipeline {
             reason = reason.id(),
             "message delivered without examination"
         );
-        let snapshot = Arc::clone(snapshot);
-        let stamped = spawn_blocking(move || {
-            let verdict = substitute::unexamined(reason, &mail.raw);
-            act(&mail, &snapshot, verdict, now, &had)
+        let stamped = spawn_blocking({
+            let (mail, snapshot) = (mail.clone(), Arc::clone(snapshot));
+            move || {
+                let verdict = substitute::unexamined(reason, &mail.raw);
+                act(&mail, &snapshot, verdict, now, &had)
+            }
         });
-        stamped.await.map_err(|_| Reply::aborted())
+        let mut decided = stamped.await.map_err(|_| Reply::aborted())?;
+        arc::seal(&mail, snapshot, &mut decided, start + budget).await;
+        Ok(decided)
     }
 }
 

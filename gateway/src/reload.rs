@@ -160,6 +160,11 @@ impl Reloader {
         {
             return Err(trouble);
         }
+        if current.arc.is_some()
+            && let Some(trouble) = snapshot.arc_trouble.take()
+        {
+            return Err(trouble);
+        }
         Ok(snapshot)
     }
 }

@@ -128,6 +128,9 @@ impl Gateway {
         if let Some(trouble) = &snapshot.key_trouble {
             error!(error = %trouble, "mail is stamped without X-Kenin-Verdict");
         }
+        if let Some(trouble) = &snapshot.arc_trouble {
+            error!(error = %trouble, "changed mail goes on without an ARC seal");
+        }
         metrics::describe_snapshot(&snapshot);
         metrics::reloaded(true);
         let snapshots = Arc::new(ArcSwap::from_pointee(snapshot));

@@ -17,6 +17,7 @@ use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy};
 use tracing::warn;
 
+use crate::arc::Sealer;
 use crate::config::{Config, ConfigError, Place};
 use crate::front::{self, Front};
 
@@ -37,6 +38,10 @@ pub struct Snapshot {
     pub key: Option<StampKey>,
     /// Why the key that the settings name cannot be used, if so.
     pub key_trouble: Option<ConfigError>,
+    /// Seals mail that is changed; without it changed mail goes on unsealed.
+    pub(crate) arc: Option<Sealer>,
+    /// Why `[arc]` cannot be used, if so.
+    pub arc_trouble: Option<ConfigError>,
     /// Paths found valid before; as short-lived as the snapshot.
     pub paths: PathCache,
     /// A short name of all that: equal inputs have equal revisions, on every node.
@@ -66,6 +71,8 @@ pub struct Parts {
     without_rules: bool,
     key: Option<StampKey>,
     key_trouble: Option<ConfigError>,
+    arc: Option<Sealer>,
+    arc_trouble: Option<ConfigError>,
     files: FileSet,
     seen: Fingerprint,
     loaded: kenin_certstore::Loaded,
@@ -196,6 +203,13 @@ impl Parts {
             }
             None => (None, None),
         };
+        if let Some(arc) = &config.arc {
+            files.watch(&arc.key);
+        }
+        let (arc, arc_trouble) = match Sealer::new(&config) {
+            Ok(arc) => (arc, None),
+            Err(trouble) => (None, Some(trouble)),
+        };
         let fronts = front::fronts(&config, &mut files)?;
         let seen = files.first_fingerprint();
         let loaded = files.load().map_err(blame)?;
@@ -215,6 +229,8 @@ impl Parts {
             without_rules,
             key,
             key_trouble,
+            arc,
+            arc_trouble,
             files,
             seen,
             loaded,
@@ -262,6 +278,8 @@ impl Parts {
             known,
             key: self.key,
             key_trouble: self.key_trouble,
+            arc: self.arc,
+            arc_trouble: self.arc_trouble,
             paths: PathCache::default(),
             revision: digest
                 .as_ref()

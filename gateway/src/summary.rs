@@ -28,6 +28,7 @@ pub(crate) struct Summary {
     serial: String,
     policy: String,
     action: &'static str,
+    arc: &'static str,
     rev: String,
     started: Instant,
     took: Duration,
@@ -50,6 +51,7 @@ impl Summary {
             serial: String::new(),
             policy: String::new(),
             action: "tempfail",
+            arc: "",
             rev: snapshot.revision.clone(),
             started: Instant::now(),
             took: Duration::ZERO,
@@ -62,6 +64,7 @@ impl Summary {
         self.verdict = verdict.result.map_or("encrypted", |word| word.as_str());
         self.reason = verdict.reason_id();
         self.action = decided.action;
+        self.arc = decided.sealed;
         self.policy = decided
             .rule
             .map(|rule| format!("mail.toml#{rule}"))
@@ -111,6 +114,7 @@ impl Summary {
             serial = self.serial,
             policy = self.policy,
             action = self.action,
+            arc = self.arc,
             fate = finished.fate.as_str(),
             reply,
             ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),

@@ -7,6 +7,7 @@
 //! It never does I/O, never reads a clock, and says `pass` in one place only, in `judge`, from a
 //! value that proves every condition.
 
+mod arrival;
 pub mod header;
 mod identity;
 mod idna;
@@ -30,6 +31,7 @@ mod writer;
 #[cfg(test)]
 mod testing;
 
+pub use arrival::ArrivalResults;
 pub use mail::{Act, MailRules, Parties, StampMode};
 pub use mailbox::Shown;
 pub use note::NoteId;

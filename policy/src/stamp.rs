@@ -34,6 +34,8 @@ pub struct HeaderEdits {
     pub insert: Vec<(usize, Vec<u8>)>,
     /// Complete fields to put before the first byte.
     pub prepend: Vec<u8>,
+    /// Whether a field of the sender's is changed, so that a DKIM signature over it no longer holds.
+    pub rewrites: bool,
 }
 
 impl HeaderEdits {
@@ -121,6 +123,7 @@ pub fn stamp(raw: &[u8], verdict: &Verdict, context: &StampContext<'_>) -> Heade
             }
         }
     }
+    let rewrites = !subject.is_empty();
     prepend.extend(subject.field);
     let mut remove = remove;
     remove.extend(subject.remove);
@@ -129,6 +132,7 @@ pub fn stamp(raw: &[u8], verdict: &Verdict, context: &StampContext<'_>) -> Heade
         remove,
         insert: subject.insert,
         prepend,
+        rewrites,
     }
 }
 
@@ -168,6 +172,7 @@ fn head_as_delivered(
         remove,
         insert: subject.insert.clone(),
         prepend: subject.field.clone(),
+        ..HeaderEdits::default()
     };
     edits.apply(raw.get(..header.body).unwrap_or(raw))
 }

@@ -119,6 +119,26 @@ pub(super) fn machine(config: &Config, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Whether the world can verify our seals.
+pub(super) fn arc(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let Some(sealer) = &snapshot.arc else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else { return };
+    let (name, found) = runtime.block_on(sealer.published());
+    let text = match found {
+        Ok(true) => return,
+        Ok(false) => format!("the TXT record at {name} holds another key: no seal can be verified"),
+        Err(error) => format!("{name} cannot be looked up: {error}; no seal can be verified"),
+    };
+    let hint = format!("publish there: {}", sealer.record());
+    let error = snapshot.config.mistake("arc.selector", text).hint(hint);
+    findings.push(warning(error));
+}
+
 /// Whether files can be made there; a folder that is not there yet will be made by `run`.
 fn writable(folder: &Path) -> std::io::Result<()> {
     let there = folder

@@ -76,11 +76,11 @@ pub(super) fn mail(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             findings.push(warning(config.mistake(&key, text).hint(hint)));
         }
     }
-    if snapshot.mail.may_tag() {
+    if snapshot.mail.may_tag() && config.arc.is_none() {
         let text = "stamp = \"subject\" breaks every DKIM signature that covers the Subject: whoever takes the mail \
                     after Kenin must not refuse it for that";
-        let hint =
-            "verify DKIM before Kenin and trust that result, or use \"folder\" or \"headers\"";
+        let hint = "seal what is changed, for who trusts your seals (\"kenin init arc\"), or verify DKIM before Kenin \
+                    and trust that result, or use \"folder\" or \"headers\"";
         findings.push(warning(
             ConfigError::new(config.mail_file(), text).hint(hint),
         ));

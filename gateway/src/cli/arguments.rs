@@ -123,7 +123,7 @@ pub struct Demo {
 /// `kenin init`.
 #[derive(Debug, Clone, Args)]
 pub struct Init {
-    /// The mail server to write for
+    /// What to write: a configuration for a mail server, or a key to seal changed mail with
     #[arg(value_enum, default_value_t = MailServer::Postfix)]
     pub server: MailServer,
     /// Where Kenin stands on the route [default: before-queue for Postfix, after-queue for Exim]
@@ -151,6 +151,12 @@ pub struct Init {
     /// [default: smtp/inet]
     #[arg(long, value_name = "SERVICE")]
     pub service: Option<String>,
+    /// Domain in whose name changed mail is sealed, for arc
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// Selector of the key that is published, for arc [default: kenin]
+    #[arg(long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
     /// Overwrite files that exist; never the key
     #[arg(long)]
     pub force: bool,
@@ -159,13 +165,15 @@ pub struct Init {
     pub dry_run: bool,
 }
 
-/// Mail servers `init` knows.
+/// What `init` can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MailServer {
     /// Prints `postconf` command lines
     Postfix,
     /// Prints pieces of Exim's configuration; --mode after-queue or lmtp
     Exim,
+    /// Makes the key of ARC seals and prints its DNS record; --domain and --selector
+    Arc,
 }
 
 /// Where Kenin stands.

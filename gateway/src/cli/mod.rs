@@ -90,15 +90,22 @@ fn serve(config: &[PathBuf], options: &arguments::Run) -> ExitCode {
 }
 
 fn init(options: &arguments::Init) -> Result<Exit, Failure> {
-    use crate::init::{InitError, InitOptions};
+    use crate::init::InitOptions;
     use arguments::MailServer;
+    if options.server == MailServer::Arc {
+        return init_arc(options);
+    }
+    if options.domain.is_some() || options.selector.is_some() {
+        let what = "--domain and --selector are for \"kenin init arc\"";
+        return Err(Failure::new(Exit::Usage, what));
+    }
     let hostname = match &options.hostname {
         Some(name) => name.clone(),
         None => system_hostname()?,
     };
     let mode = options.mode.unwrap_or(match options.server {
         MailServer::Postfix => Mode::BeforeQueue,
-        MailServer::Exim => Mode::AfterQueue,
+        MailServer::Exim | MailServer::Arc => Mode::AfterQueue,
     });
     let mode = match mode {
         Mode::BeforeQueue => crate::init::Mode::BeforeQueue,
@@ -130,22 +137,48 @@ fn init(options: &arguments::Init) -> Result<Exit, Failure> {
             }
             crate::init::postfix(&init)
         }
-        (MailServer::Exim, Some(_)) => {
+        (_, Some(_)) => {
             let what = "--service is one of Postfix's master.cf; Exim has none";
             return Err(Failure::new(Exit::Usage, what));
         }
-        (MailServer::Exim, None) => crate::init::exim(&init),
+        (_, None) => crate::init::exim(&init),
     };
+    initialized(done, options.dry_run)
+}
+
+fn init_arc(options: &arguments::Init) -> Result<Exit, Failure> {
+    let Some(domain) = options.domain.clone() else {
+        let what = "say --domain DOMAIN: the one in whose name changed mail is sealed";
+        return Err(Failure::new(Exit::Usage, what));
+    };
+    if options.mode.is_some() || options.service.is_some() {
+        let what = "--mode and --service are for a mail server's configuration, not for a key";
+        return Err(Failure::new(Exit::Usage, what));
+    }
+    let done = crate::init::arc(&crate::init::ArcOptions {
+        dir: options.dir.clone(),
+        domain,
+        selector: options
+            .selector
+            .clone()
+            .unwrap_or_else(|| "kenin".to_owned()),
+        dry_run: options.dry_run,
+    });
+    initialized(done, options.dry_run)
+}
+
+/// Says what was written.
+fn initialized(
+    done: Result<crate::init::Initialized, crate::init::InitError>,
+    dry_run: bool,
+) -> Result<Exit, Failure> {
+    use crate::init::InitError;
     let done = done.map_err(|error| match error {
         InitError::Exists(_) => Failure::new(Exit::Configuration, error.to_string()),
         InitError::Usage(_) => Failure::new(Exit::Usage, error.to_string()),
         InitError::Io { path, error } => Failure::file(&path, &error),
     })?;
-    let verb = if options.dry_run {
-        "would write"
-    } else {
-        "wrote"
-    };
+    let verb = if dry_run { "would write" } else { "wrote" };
     let mut talk = io::stderr().lock();
     for path in &done.written {
         writeln!(talk, "{verb} {}", path.display())?;

@@ -22,6 +22,9 @@ pub(super) struct Raw {
     pub(super) http: RawHttp,
     #[serde(default)]
     pub(super) stamp: RawStamp,
+    pub(super) arc: Option<RawArc>,
+    #[serde(default)]
+    pub(super) dns: RawDns,
     #[serde(default)]
     pub(super) store: RawStore,
     #[serde(default)]
@@ -69,6 +72,20 @@ pub(super) struct RawStamp {
     pub(super) key: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawArc {
+    pub(super) domain: HostName,
+    pub(super) selector: HostName,
+    pub(super) key: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDns {
+    pub(super) servers: Option<Vec<Endpoint>>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStore {
@@ -111,6 +128,8 @@ impl Raw {
         take(&mut self.next_hop.name, over.next_hop.name);
         take(&mut self.http.address, over.http.address);
         take(&mut self.stamp.key, over.stamp.key);
+        take(&mut self.arc, over.arc);
+        take(&mut self.dns.servers, over.dns.servers);
         take(&mut self.store.path, over.store.path);
         take(&mut self.limits.message_size, over.limits.message_size);
         take(&mut self.limits.connections, over.limits.connections);

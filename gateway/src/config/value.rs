@@ -41,7 +41,7 @@ pub(super) struct HostPort(pub(super) String);
 
 /// A host name (or another name made of dot-separated labels, as an authserv-id is).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HostName(pub(super) String);
+pub(crate) struct HostName(pub(super) String);
 
 impl FromStr for Size {
     type Err = String;

@@ -8,6 +8,7 @@ use crate::mailbox::decoded;
 fn edited(raw: &str, tag: Option<&str>) -> String {
     let edits = edits(raw.as_bytes(), &scan(raw.as_bytes()), tag);
     let edits = crate::HeaderEdits {
+        rewrites: false,
         remove: edits.remove,
         insert: edits.insert,
         prepend: edits.field,
