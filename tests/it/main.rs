@@ -17,6 +17,7 @@ mod another_milter_client_understands_the_answers;
 mod bad_configuration_is_told_with_its_place;
 mod caps_hold_at_their_edges;
 mod certificate_text_cannot_add_header_lines;
+mod changed_mail_is_sealed;
 mod dependency_rules;
 mod every_answer_is_true_whatever_fails;
 mod every_command_in_every_state_has_its_reply;

@@ -27,6 +27,8 @@ pub struct Setup {
     pub limits: String,
     /// Lines before the first table.
     pub top: String,
+    /// More tables.
+    pub tables: String,
     /// mail.toml.
     pub mail: String,
     /// More lines for the anchor of trust.toml.
@@ -46,6 +48,7 @@ impl Setup {
             trusted_peers: None,
             limits: String::new(),
             top: String::new(),
+            tables: String::new(),
             mail: String::new(),
             anchor: String::new(),
             log_format: "json",
@@ -113,7 +116,7 @@ impl Gateway {
             "hostname = \"gw.example.jp\"\nsite_authserv_ids = [\"{SITE_ID}\"]\nstate_dir = \"{}\"\n{}\n\
              [[listener]]\naddress = \"{address}\"\nmode = \"{}\"\nbare_newline = \"{}\"\n{peers}{tls}\
              [next_hop]\naddress = \"{}\"\n{}\n[http]\naddress = \"{http}\"\n\
-             [limits]\n{}\n[log]\nformat = \"{}\"\n",
+             [limits]\n{}\n[log]\nformat = \"{}\"\n{}",
             state.display(),
             setup.top,
             setup.mode,
@@ -122,6 +125,7 @@ impl Gateway {
             setup.next_hop_lines,
             setup.limits,
             setup.log_format,
+            setup.tables,
         );
         std::fs::write(folder.join("kenin.toml"), text).unwrap();
         let trust = format!(

@@ -15,6 +15,8 @@
 pub mod bombs;
 pub mod cargo_rules;
 pub mod client;
+pub mod dkimpy;
+pub mod dns;
 pub mod exim;
 pub mod faults;
 pub mod forge;

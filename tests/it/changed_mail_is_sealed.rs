@@ -1,0 +1,450 @@
+//! ARC (RFC 8617): a mail whose Subject Kenin tags loses its DKIM signature, and gets a seal that tells
+//! what held on arrival. Checked by `dkimpy`; senders sign by opendkim, and a real name server knows
+//! everybody's keys.
+
+use std::net::UdpSocket;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use kenin_tests::client::{Client, Envelope, Reply};
+use kenin_tests::dkimpy::{Opinion, opinions};
+use kenin_tests::dns::NameServer;
+use kenin_tests::forge::Town;
+use kenin_tests::forge::keys::Key;
+use kenin_tests::kenin::{AUTHSERV_ID, Gateway, Setup, kenin};
+use kenin_tests::opendkim::OpenDkim;
+use kenin_tests::parts;
+use kenin_tests::readers::authres;
+use kenin_tests::sink::{Behaviour, Received, Sink, fields};
+use kenin_tests::world::{Folder, free_address, run, write_secret};
+
+const TAGS: &str = "[[rule]]\nwhen = { recipient_domain = \"plain.example\" }\nthen = { stamp = \"headers\" }\n\
+                    [[rule]]\nwhen = { recipient_domain = \"ja.example\" }\n\
+                    then = { stamp = \"subject\", language = \"ja\" }\n\
+                    [[rule]]\nwhen = { domain = \"*\" }\nthen = { stamp = \"subject\" }\n";
+
+type Records = Vec<(String, String)>;
+
+/// A sealing gateway's key, and its domain.
+struct Identity {
+    key: Key,
+    domain: &'static str,
+}
+
+impl Identity {
+    fn new(domain: &'static str) -> Self {
+        let key = Key::rsa(2048);
+        Self { key, domain }
+    }
+
+    fn record(&self) -> (String, String) {
+        let public = openssl::base64::encode_block(&self.key.spki());
+        let name = format!("kenin._domainkey.{}", self.domain);
+        (name, format!("v=DKIM1; k=rsa; p={public}"))
+    }
+
+    fn gateway(&self, next_hop: std::net::SocketAddr, dns: &str, mail: &str) -> Gateway {
+        let mut gateway = Gateway::prepare(&Setup {
+            mail: mail.to_owned(),
+            tables: format!(
+                "[arc]\ndomain = \"{}\"\nselector = \"kenin\"\nkey = \"arc.key\"\n{dns}",
+                self.domain
+            ),
+            ..Setup::new(next_hop)
+        });
+        write_secret(&gateway.folder.join("arc.key"), &self.key.pem());
+        gateway.restart();
+        gateway
+    }
+}
+
+/// A world with senders of `example.jp`.
+struct World {
+    dkim: OpenDkim,
+    records: Records,
+    dns: NameServer,
+    sink: Sink,
+}
+
+fn world(gateways: &[&Identity]) -> World {
+    let dkim = OpenDkim::signing("relaxed/relaxed");
+    let mut records = vec![
+        dkim.record(),
+        (
+            "example.jp".to_owned(),
+            "v=spf1 ip4:192.0.2.0/24 -all".to_owned(),
+        ),
+        (
+            "_dmarc.example.jp".to_owned(),
+            "v=DMARC1; p=reject".to_owned(),
+        ),
+    ];
+    records.extend(gateways.iter().map(|one| one.record()));
+    let sink = Behaviour::default().with("XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE");
+    World {
+        dns: NameServer::start(&records),
+        dkim,
+        records,
+        sink: Sink::with(sink),
+    }
+}
+
+impl World {
+    fn opinion(&self, mail: &Received) -> Option<Opinion> {
+        Some(opinions(std::slice::from_ref(&mail.raw), &self.records)?.remove(0))
+    }
+
+    fn signed(&self, text: &str) -> Vec<u8> {
+        let town = Town::get();
+        self.dkim
+            .sign(&town.clear_signed(&town.bob, "bob@example.jp", text))
+    }
+}
+
+fn to(recipient: &str) -> Envelope {
+    Envelope::new("bob@example.jp", recipient)
+}
+
+/// Sends as an MTA that tells who its client was.
+fn forwarded(gateway: &Gateway, address: &str, envelope: &Envelope, raw: &[u8]) -> Reply {
+    let mut client: Client = gateway.client();
+    let line = format!("XFORWARD ADDR={address} HELO=mail.example.jp");
+    assert_eq!(client.command(&line).code, 250);
+    client.mail(envelope, raw).expect("an answer")
+}
+
+/// The words of the newest `ARC-Authentication-Results`: method and result.
+fn told(mail: &Received) -> Vec<(String, String)> {
+    let newest = mail.fields("ARC-Authentication-Results").remove(0);
+    let (_, value) = newest.split_once(';').expect("an instance");
+    let Some(read) = authres(&[value.trim().to_owned()]) else {
+        return Vec::new();
+    };
+    assert_eq!(read[0].authserv_id, AUTHSERV_ID);
+    let results = read[0].results.iter();
+    results
+        .map(|one| (one.method.clone(), one.result.clone()))
+        .collect()
+}
+
+fn words(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    all.iter()
+        .map(|(m, r)| ((*m).to_owned(), (*r).to_owned()))
+        .collect()
+}
+
+fn one(sink: &Sink) -> Received {
+    let mut mails = sink.wait(1, Duration::from_secs(30));
+    assert_eq!(mails.len(), 1);
+    sink.clear();
+    mails.remove(0)
+}
+
+#[test]
+fn a_seal_tells_what_held_on_arrival() {
+    let own = Identity::new("gw.example.jp");
+    let world = world(&[&own]);
+    let gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let large = "0123456789012345678901234567890123456789\r\n".repeat(50_000);
+    for text in ["Pay one", large.as_str()] {
+        let raw = world.signed(text);
+        let reply = forwarded(&gateway, "192.0.2.7", &to("a@en.example"), &raw);
+        assert_eq!(reply.code, 250, "{}", reply.text());
+        let mail = one(&world.sink);
+        assert!(mail.fields("Subject")[0].starts_with("[Signature valid]"));
+        assert!(mail.fields("Authentication-Results")[0].contains("smime=pass"));
+        let Some(opinion) = world.opinion(&mail) else {
+            return;
+        };
+        assert_eq!(opinion.dkim, [false], "the Subject was signed");
+        assert_eq!(
+            (opinion.chain.as_str(), opinion.sets),
+            ("pass", vec![(1, true, true)])
+        );
+        let all = [
+            ("arc", "none"),
+            ("dkim", "pass"),
+            ("spf", "pass"),
+            ("dmarc", "pass"),
+            ("smime", "pass"),
+        ];
+        assert_eq!(told(&mail), words(&all));
+        assert!(mail.fields("ARC-Seal")[0].contains("cv=none"));
+        let long = |line: &[u8]| line.len() > 200;
+        assert!(!mail.split().0.split(|byte| *byte == b'\n').any(long));
+    }
+    assert!(
+        gateway
+            .get("/metrics")
+            .1
+            .contains("kenin_arc_total{result=\"sealed\"} 2")
+    );
+    assert!(gateway.log().contains("\"arc\":\"sealed\""));
+}
+
+#[test]
+fn what_does_not_hold_is_told_as_it_is() {
+    let own = Identity::new("gw.example.jp");
+    let world = world(&[&own]);
+    let gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let signed = world.signed("Pay one");
+    let tampered = String::from_utf8(signed.clone())
+        .unwrap()
+        .replace("Pay one", "Pay two");
+    let town = Town::get();
+    let plain = town.clear_signed(&town.bob, "bob@example.jp", "Pay one");
+    let unknown =
+        String::from_utf8(signed.clone())
+            .unwrap()
+            .replacen("d=example.jp", "d=example.org", 1);
+    for (raw, client, wanted) in [
+        (
+            tampered.as_bytes(),
+            "192.0.2.7",
+            [("dkim", "fail"), ("spf", "pass"), ("dmarc", "pass")],
+        ),
+        (
+            tampered.as_bytes(),
+            "203.0.113.9",
+            [("dkim", "fail"), ("spf", "fail"), ("dmarc", "fail")],
+        ),
+        (
+            &plain,
+            "203.0.113.9",
+            [("dkim", "none"), ("spf", "fail"), ("dmarc", "fail")],
+        ),
+        (
+            unknown.as_bytes(),
+            "IPv6:2001:db8::1",
+            [("dkim", "permerror"), ("spf", "fail"), ("dmarc", "fail")],
+        ),
+    ] {
+        assert_eq!(
+            forwarded(&gateway, client, &to("a@en.example"), raw).code,
+            250
+        );
+        let mail = one(&world.sink);
+        let Some(opinion) = world.opinion(&mail) else {
+            return;
+        };
+        assert_eq!(opinion.chain, "pass");
+        assert_eq!(told(&mail)[1..4], words(&wanted));
+    }
+    // Nobody says who the client was: SPF is not evaluated, and DMARC is unknown without it.
+    assert_eq!(
+        gateway.send(&to("a@en.example"), tampered.as_bytes()).code,
+        250
+    );
+    let mail = one(&world.sink);
+    assert_eq!(
+        told(&mail),
+        words(&[("arc", "none"), ("dkim", "fail"), ("smime", "fail")])
+    );
+    assert_eq!(gateway.send(&to("a@en.example"), &signed).code, 250);
+    let all = [
+        ("arc", "none"),
+        ("dkim", "pass"),
+        ("dmarc", "pass"),
+        ("smime", "pass"),
+    ];
+    assert_eq!(told(&one(&world.sink)), words(&all));
+}
+
+#[test]
+fn each_changed_copy_has_its_seal_and_an_unchanged_one_its_dkim() {
+    let own = Identity::new("gw.example.jp");
+    let world = world(&[&own]);
+    let gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let envelope = Envelope {
+        to: ["a@en.example", "b@ja.example", "c@plain.example"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..to("a@en.example")
+    };
+    assert_eq!(gateway.send(&envelope, &world.signed("Pay one")).code, 250);
+    let mails = world.sink.wait(3, Duration::from_secs(30));
+    for mail in &mails {
+        let Some(opinion) = world.opinion(mail) else {
+            return;
+        };
+        if mail.recipients[0].contains("plain.example") {
+            assert_eq!((opinion.dkim, opinion.chain.as_str()), (vec![true], "none"));
+            assert!(mail.fields("ARC-Seal").is_empty());
+        } else {
+            assert_eq!(
+                (opinion.dkim, opinion.chain.as_str()),
+                (vec![false], "pass"),
+                "{:?}",
+                mail.recipients
+            );
+        }
+    }
+    assert_eq!(mails.len(), 3);
+}
+
+#[test]
+fn a_chain_that_holds_is_continued_and_no_other() {
+    let (first, second) = (Identity::new("one.example"), Identity::new("gw.example.jp"));
+    let world = world(&[&first, &second]);
+    let behind = second.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let front = first.gateway(behind.address, &world.dns.lines(), TAGS);
+    let raw = world.signed("Pay one");
+    assert_eq!(front.send(&to("a@en.example"), &raw).code, 250);
+    let mail = one(&world.sink);
+    let Some(opinion) = world.opinion(&mail) else {
+        return;
+    };
+    assert_eq!(opinion.chain, "pass");
+    // The first one's signature fell with the Subject; the newest counts (RFC 8617 §5.2).
+    let seals: Vec<_> = opinion
+        .sets
+        .iter()
+        .map(|(i, seal, _)| (*i, *seal))
+        .collect();
+    assert_eq!(seals, [(2, true), (1, true)]);
+    assert_eq!(told(&mail)[0], ("arc".to_owned(), "pass".to_owned()));
+
+    let sealed = String::from_utf8(mail.raw).unwrap();
+    let newest = |text: &str, name: &str| fields(text.as_bytes(), name).remove(0);
+    let without = |name: &str| {
+        let (_, value) = (name, newest(&sealed, name));
+        let at = sealed.find(&format!("{name}:")).unwrap();
+        let end = at + sealed[at..].find("\r\n").unwrap();
+        assert!(!value.is_empty());
+        // The name only: it is another field then.
+        format!("{}X-Was{}", &sealed[..at], &sealed[at..end]) + &sealed[end..]
+    };
+    for (name, broken) in [
+        ("another body", sealed.replace("Pay one", "Pay two")),
+        (
+            "another result",
+            sealed.replacen("dkim=pass", "dkim=fail", 1),
+        ),
+        ("no seal", without("ARC-Seal")),
+        ("no signature", without("ARC-Message-Signature")),
+        ("no results", without("ARC-Authentication-Results")),
+        (
+            "a seal alone",
+            format!(
+                "ARC-Seal: i=1; a=rsa-sha256; cv=none; d=x; s=y; b=\r\n{}",
+                String::from_utf8_lossy(&raw)
+            ),
+        ),
+    ] {
+        assert_eq!(
+            behind.send(&to("a@en.example"), broken.as_bytes()).code,
+            250,
+            "{name}"
+        );
+        let mail = one(&world.sink);
+        assert!(mail.fields("Subject")[0].starts_with("[Sign"), "{name}");
+        let before = fields(broken.as_bytes(), "ARC-Seal").len();
+        assert_eq!(
+            mail.fields("ARC-Seal").len(),
+            before,
+            "{name}: a seal on a chain that does not hold"
+        );
+    }
+    assert!(
+        behind
+            .get("/metrics")
+            .1
+            .contains("kenin_arc_total{result=\"chain-broken\"} 6")
+    );
+}
+
+#[test]
+fn more_signatures_than_anybody_sends_are_not_evaluated() {
+    let own = Identity::new("gw.example.jp");
+    let world = world(&[&own]);
+    let gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let signed = world.signed("Pay one");
+    let head = "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=x; h=from; bh=AA==; b=AA==\r\n";
+    for (extra, sealed) in [(head.repeat(15), true), (head.repeat(16), false)] {
+        let raw = [extra.as_bytes(), &signed].concat();
+        assert_eq!(gateway.send(&to("a@en.example"), &raw).code, 250);
+        assert_eq!(
+            one(&world.sink).fields("ARC-Seal").len(),
+            usize::from(sealed)
+        );
+    }
+    let long = format!("DKIM-Signature: v=1; h={}\r\n", "ab:\r\n ".repeat(2000));
+    let raw = [long.as_bytes(), &signed].concat();
+    assert_eq!(gateway.send(&to("a@en.example"), &raw).code, 250);
+    assert!(one(&world.sink).fields("ARC-Seal").is_empty());
+}
+
+#[test]
+fn a_name_server_that_is_silent_costs_a_seal_no_mail() {
+    let own = Identity::new("gw.example.jp");
+    let world = world(&[&own]);
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dns = format!("[dns]\nservers = [\"{}\"]\n", silent.local_addr().unwrap());
+    let gateway = own.gateway(world.sink.address, &dns, TAGS);
+    let start = Instant::now();
+    assert_eq!(
+        gateway
+            .send(&to("a@en.example"), &world.signed("Pay one"))
+            .code,
+        250
+    );
+    assert!(start.elapsed() < Duration::from_secs(20));
+    let mail = one(&world.sink);
+    let all = [("arc", "none"), ("dkim", "temperror"), ("smime", "pass")];
+    let told = told(&mail);
+    assert_eq!(
+        told.iter()
+            .filter(|(method, _)| method != "dmarc")
+            .cloned()
+            .collect::<Vec<_>>(),
+        words(&all)
+    );
+    assert!(!told.contains(&("dmarc".to_owned(), "fail".to_owned())));
+}
+
+#[test]
+fn init_makes_a_key_and_check_looks_for_its_record() {
+    let folder = Folder::new();
+    let dir = folder.path().display().to_string();
+    let init = ["init", "arc", "--domain", "gw.example.jp", "--dir", &dir];
+    let mut command = Command::new(parts::kenin());
+    let printed = String::from_utf8(run(command.args(init))).unwrap();
+    assert!(
+        printed.starts_with("kenin._domainkey.gw.example.jp. IN TXT ("),
+        "{printed}"
+    );
+    let text: String = printed.split('"').skip(1).step_by(2).collect();
+    let again = String::from_utf8(kenin(&init).stdout).unwrap();
+    assert_eq!(again, printed, "the key stays");
+    let key = std::fs::read(folder.join("arc.key")).unwrap();
+
+    let name = "kenin._domainkey.gw.example.jp".to_owned();
+    let other = Identity::new("gw.example.jp").record();
+    for (records, wanted) in [
+        (vec![(name.clone(), text)], ""),
+        (vec![other], "holds another key"),
+        (vec![], "cannot be looked up"),
+    ] {
+        let dns = NameServer::start(&records);
+        let gateway = Gateway::prepare(&Setup {
+            mail: TAGS.to_owned(),
+            tables: format!(
+                "[arc]\ndomain = \"gw.example.jp\"\nselector = \"kenin\"\nkey = \"arc.key\"\n{}",
+                dns.lines()
+            ),
+            ..Setup::new(free_address())
+        });
+        write_secret(&gateway.folder.join("arc.key"), &key);
+        let config = gateway.config().display().to_string();
+        let said = kenin(&["check", "--config", &config]);
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(!said.contains("breaks every DKIM"), "{said}");
+        match wanted {
+            "" => assert!(!said.contains("no seal can be verified"), "{said}"),
+            wanted => assert!(
+                said.contains(wanted) && said.contains("publish there"),
+                "{said}"
+            ),
+        }
+    }
+}
