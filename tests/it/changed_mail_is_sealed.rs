@@ -12,10 +12,12 @@ use kenin_tests::dns::NameServer;
 use kenin_tests::forge::Town;
 use kenin_tests::forge::keys::Key;
 use kenin_tests::kenin::{AUTHSERV_ID, Gateway, Setup, kenin};
+use kenin_tests::ledger::behind_postfix;
 use kenin_tests::opendkim::OpenDkim;
+use kenin_tests::openssl_mail::Workshop;
 use kenin_tests::parts;
 use kenin_tests::readers::authres;
-use kenin_tests::sink::{Behaviour, Received, Sink, fields};
+use kenin_tests::sink::{Behaviour, Received, Sink, fields, split};
 use kenin_tests::world::{Folder, free_address, run, write_secret};
 
 const TAGS: &str = "[[rule]]\nwhen = { recipient_domain = \"plain.example\" }\nthen = { stamp = \"headers\" }\n\
@@ -372,6 +374,133 @@ fn more_signatures_than_anybody_sends_are_not_evaluated() {
     let raw = [long.as_bytes(), &signed].concat();
     assert_eq!(gateway.send(&to("a@en.example"), &raw).code, 250);
     assert!(one(&world.sink).fields("ARC-Seal").is_empty());
+}
+
+/// Seconds of CPU that a process has used, as the kernel counts.
+fn cpu(gateway: &mut Gateway) -> f64 {
+    let pid = gateway.process().pid().as_raw_nonzero();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    // utime and stime in hundredths, the words behind flags and fault counts.
+    let ticks = rest
+        .split(' ')
+        .skip(12)
+        .take(2)
+        .map(|word| word.parse::<u32>().unwrap());
+    f64::from(ticks.sum::<u32>()) / 100.0
+}
+
+#[test]
+fn hostile_signatures_cost_little() {
+    let own = Identity::new("gw.example.jp");
+    let world = world(&[&own]);
+    let mut gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let signed = String::from_utf8(world.signed("Pay one")).unwrap();
+    let (head, body) = signed.split_once("\r\n\r\n").unwrap();
+    let digest = {
+        let field = &fields(signed.as_bytes(), "DKIM-Signature")[0];
+        let (_, rest) = field.split_once("bh=").unwrap();
+        rest.split(';').next().unwrap().to_owned()
+    };
+    // Names that are nowhere, so that each is looked for to the end, under a digest that is right.
+    let names: String = (0..2000).map(|n| format!("{n:x}:")).collect();
+    let list = |names: &str| {
+        let folded: Vec<&str> = names.split_inclusive(':').collect();
+        let lines: Vec<String> = folded.chunks(12).map(|some| some.concat()).collect();
+        lines.join("\r\n ")
+    };
+    let names: String = list(&names[..7000]);
+    let greedy = format!(
+        "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.jp; s=s;\r\n h={names}from;\r\n bh={digest}; b=AAAA\r\n"
+    );
+    let kinds: String = [
+        "rsa-sha1; c=simple/simple",
+        "rsa-sha1; c=relaxed/relaxed",
+        "rsa-sha256; c=simple/simple",
+    ]
+    .map(|kind| {
+        format!("DKIM-Signature: v=1; a={kind}; d=example.jp; s=s; h=from;\r\n bh=AA==; b=AA==\r\n")
+    })
+    .concat();
+    let other = |n: usize| format!("X-{n}: y\r\n");
+    let fill: String = (0..900).map(other).collect();
+    let huge = "a \t b\r\n".repeat(3_000_000);
+    let chain: String = (1..=50)
+        .map(|i| format!(
+            "ARC-Seal: i={i}; a=rsa-sha256; cv={}; d=example.jp; s=s; b=AAAA\r\n\
+             ARC-Message-Signature: i={i}; a=rsa-sha256; c=relaxed/relaxed; d=example.jp; s=s;\r\n h=from; bh={digest}; b=AAAA\r\n\
+             ARC-Authentication-Results: i={i}; x; none\r\n",
+            if i == 1 { "none" } else { "pass" }
+        ))
+        .collect();
+    for (name, raw) in [
+        (
+            "greedy lists",
+            format!("{}{fill}{head}\r\n\r\n{body}", greedy.repeat(15)),
+        ),
+        (
+            "every digest of a large body",
+            format!("{kinds}{head}\r\n\r\n{body}{huge}"),
+        ),
+        ("a long chain", format!("{chain}{head}\r\n\r\n{body}")),
+    ] {
+        let before = cpu(&mut gateway);
+        assert_eq!(
+            gateway.send(&to("a@en.example"), raw.as_bytes()).code,
+            250,
+            "{name}"
+        );
+        let mail = one(&world.sink);
+        assert!(mail.fields("Subject")[0].starts_with("[Sign"), "{name}");
+        let cost = cpu(&mut gateway) - before;
+        assert!(cost < 2.0, "{name}: {cost} s of CPU");
+        eprintln!("{name}: {cost} s of CPU");
+    }
+}
+
+/// Real Postfix hands the fields on as they are.
+#[test]
+fn the_seal_holds_behind_postfix() {
+    for mode in ["milter", "before-queue", "after-queue", "lmtp"] {
+        let own = Identity::new("gw.example.jp");
+        let world = world(&[&own]);
+        let (postfix, mut gateway) = behind_postfix(&world.sink, mode, "");
+        let mut config = std::fs::read_to_string(gateway.config()).unwrap();
+        config.push_str(&format!(
+            "\n[arc]\ndomain = \"gw.example.jp\"\nselector = \"kenin\"\nkey = \"arc.key\"\n{}",
+            world.dns.lines()
+        ));
+        std::fs::write(gateway.config(), config).unwrap();
+        std::fs::write(gateway.folder.join("mail.toml"), TAGS).unwrap();
+        write_secret(&gateway.folder.join("arc.key"), &own.key.pem());
+        gateway.restart();
+        let workshop = Workshop::new(Town::get());
+        let mails = workshop.mails(20);
+        let mut client = Client::greeted(postfix.front);
+        for mail in &mails {
+            let raw = world.dkim.sign(&mail.raw);
+            let envelope = to("a@en.example").with("BODY=8BITMIME");
+            let reply = client.mail(&envelope, &raw).expect("Postfix answers");
+            assert_eq!(reply.code, 250, "{}", reply.text());
+        }
+        let got: Vec<Vec<u8>> = world
+            .sink
+            .wait(mails.len(), Duration::from_secs(60))
+            .into_iter()
+            .map(|mail| mail.raw)
+            .collect();
+        let Some(all) = opinions(&got, &world.records) else {
+            return;
+        };
+        for (raw, opinion) in got.iter().zip(&all) {
+            let head = String::from_utf8_lossy(split(raw).0).into_owned();
+            assert_eq!(opinion.chain, "pass", "{mode}: {head}");
+            assert!(
+                head.contains("dkim=pass") && head.contains("Subject: [Sign"),
+                "{mode}: {head}"
+            );
+        }
+    }
 }
 
 #[test]
