@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(
             results.value("smime.gw", stamp),
             "smime.gw; dkim=pass header.d=example.jp header.b=\"ab+/c0=\"; \
-             spf=none smtp.mailfrom=\"a b\"@example.jp; smime=policy (from-mismatch)"
+             spf=none smtp.mailfrom=\"a b@example.jp\"; smime=policy (from-mismatch)"
         );
         assert_eq!(
             ArrivalResults::default().value("smime.gw", b""),
