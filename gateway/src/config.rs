@@ -13,6 +13,7 @@ use kenin_smtp_filter::Network;
 use serde::Deserialize;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+mod caps;
 mod error;
 mod raw;
 mod source;
@@ -21,6 +22,7 @@ mod value;
 use raw::{Raw, RawListener, RawTls};
 use source::Source;
 
+pub(crate) use caps::{Cap, Caps};
 pub use error::{ConfigError, Place};
 pub(crate) use value::HostName;
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub store: PathBuf,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[caps]`: what one message may hold or cost.
+    pub(crate) caps: Caps,
     /// `[log]`.
     pub log: Log,
     asked: Vec<PathBuf>,
@@ -145,6 +149,8 @@ pub struct Limits {
     pub message_size: u64,
     /// `connections`: sessions at once. Default 500.
     pub connections: usize,
+    /// `connections_per_client`: sessions at once from one address that is no trusted peer. Default 50.
+    pub connections_per_client: usize,
     /// `messages`: messages judged or waiting for it at once. Default 64.
     pub messages: usize,
     /// `deadline`: our own work on one message, at most 60s. Default 20s.
@@ -278,6 +284,11 @@ impl Config {
         self.state_dir.join("tmp")
     }
 
+    /// The engine's limits.
+    pub(crate) fn engine_limits(&self) -> kenin_smime::Limits {
+        self.caps.engine(self.limits.message_size)
+    }
+
     /// The files read.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.sources.iter().map(|source| source.path.as_path())
@@ -383,12 +394,14 @@ impl Config {
                     .message_size
                     .map_or(DEFAULT_MESSAGE_SIZE, |size| size.0),
                 connections: raw.limits.connections.unwrap_or(500),
+                connections_per_client: raw.limits.connections_per_client.unwrap_or(50),
                 messages: raw.limits.messages.unwrap_or(64),
                 deadline: raw
                     .limits
                     .deadline
                     .map_or(DEFAULT_DEADLINE, |period| period.0),
             },
+            caps: Caps::default(),
             log: Log {
                 format: raw.log.format.unwrap_or(LogFormat::Pretty),
                 level: raw.log.level.unwrap_or_else(|| "info".to_owned()),
@@ -402,6 +415,10 @@ impl Config {
             let text = "trusted_peers, bare_newline and tls are for SMTP, not for a milter";
             return Err(config.mistake(&format!("listener.{index}.mode"), text));
         }
+        let config = match Caps::new(raw.caps) {
+            Ok(caps) => Self { caps, ..config },
+            Err((cap, text)) => return Err(config.mistake(&format!("caps.{}", cap.name()), text)),
+        };
         config.coherent().map(|()| config)
     }
 
@@ -449,6 +466,11 @@ impl Config {
                 "limits.connections",
                 limits.connections == 0,
                 "is 0: nothing would be accepted",
+            ),
+            (
+                "limits.connections_per_client",
+                limits.connections_per_client == 0,
+                "is 0: no stranger would be served",
             ),
             (
                 "limits.messages",

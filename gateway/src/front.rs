@@ -69,11 +69,12 @@ fn milter(config: &Config) -> Arc<MilterConfig> {
 }
 
 fn limits(config: &Config) -> Limits {
-    Limits {
+    config.caps.front(Limits {
         message_size: config.limits.message_size,
         connections: config.limits.connections,
+        connections_per_client: config.limits.connections_per_client,
         ..Limits::default()
-    }
+    })
 }
 
 fn server(

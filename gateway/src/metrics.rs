@@ -42,7 +42,13 @@ pub(crate) fn upkeep() {
 }
 
 /// A message was judged.
-pub(crate) fn judged(verdict: &'static str, action: &'static str, took: Duration) {
+pub(crate) fn judged(
+    verdict: &'static str,
+    reason: &'static str,
+    action: &'static str,
+    took: Duration,
+) {
+    counter!(REASONS, "reason" => reason).increment(1);
     counter!(MESSAGES, "direction" => "inbound", "verdict" => verdict, "action" => action)
         .increment(1);
     histogram!(DURATION).record(took);
@@ -109,6 +115,7 @@ fn describe() {
         MESSAGES,
         "Messages judged, by verdict and by what was done with them."
     );
+    describe_counter!(REASONS, "Messages judged, by reason.");
     describe_counter!(
         TRANSACTIONS,
         "SMTP transactions that reached their end of data, by fate."
@@ -145,6 +152,7 @@ fn seconds(time: i64) -> f64 {
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
 const MESSAGES: &str = "kenin_messages_total";
+const REASONS: &str = "kenin_reasons_total";
 const TRANSACTIONS: &str = "kenin_transactions_total";
 const SEALS: &str = "kenin_arc_total";
 const TURNED_AWAY: &str = "kenin_connections_turned_away_total";
@@ -176,7 +184,7 @@ mod tests {
     #[test]
     fn what_happens_is_counted() {
         install();
-        judged("pass", "stamp", Duration::from_millis(3));
+        judged("pass", "ok", "stamp", Duration::from_millis(3));
         finished(Fate::Relayed);
         reloaded(false);
         let text = render();

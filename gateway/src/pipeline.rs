@@ -14,7 +14,6 @@ use kenin_certstore::Store;
 use kenin_policy::scrub::Scrubber;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{Answer, Case, Question, Reason, step};
-use kenin_smime::Limits;
 use kenin_smtp_filter::{Event, Filter, Mail, Recording, Reply, Treating, Treatment};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -22,7 +21,6 @@ use tracing::{error, warn};
 
 use crate::act::{Decided, act};
 use crate::clock::{now, unix_time};
-use crate::config::Config;
 use crate::delivered::Delivered;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
@@ -167,11 +165,12 @@ impl Filter for Pipeline {
 /// Ask and answer, until the verdict.
 fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
     let known = &snapshot.known;
-    let limits = limits(&snapshot.config);
+    let limits = snapshot.config.engine_limits();
     let time = unix_time(now);
     let config = &snapshot.config;
     let scrubber = Scrubber::new(&config.authserv_id, &config.site_authserv_ids);
     let case = Case::new(raw, &snapshot.trust, known.intermediates(), time, &limits)
+        .within(config.caps.budget())
         .scrubbed_by(raw, &scrubber)
         .with_cache(&snapshot.paths);
     let outcome = step::run(&case, |question| match question {
@@ -182,14 +181,6 @@ fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
         Question::Registration { .. } => Answer::Registered(false),
     });
     substitute::unless_clock_is_trusted(outcome.verdict, now)
-}
-
-/// The engine's limits under this configuration.
-pub(crate) fn limits(config: &Config) -> Limits {
-    Limits {
-        message_size: usize::try_from(config.limits.message_size).unwrap_or(usize::MAX),
-        ..Limits::default()
-    }
 }
 
 #[cfg(test)]

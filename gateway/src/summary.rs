@@ -90,7 +90,12 @@ impl Summary {
         } else {
             self.verdict
         };
-        crate::metrics::judged(verdict, self.action, self.took);
+        let reason = if self.reason.is_empty() {
+            "aborted"
+        } else {
+            self.reason
+        };
+        crate::metrics::judged(verdict, reason, self.action, self.took);
     }
 
     fn write(&self, finished: &Finished, reply: &str) {

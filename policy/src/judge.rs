@@ -47,7 +47,7 @@ const DOUBTFUL_FIELD: &str =
 /// Judges a case with everything that is at hand.
 pub(crate) fn judge(case: &Case<'_>, at_hand: &AtHand<'_>) -> Verdict {
     let examined = &case.examined;
-    let mut budget = Budget::DEFAULT;
+    let mut budget = case.budget.clone();
     // Root signatures come first, so that nested ones cannot use up their budget.
     let mut signatures: Vec<SignatureVerdict> = Vec::new();
     for root in [true, false] {

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::name::Name;
+use kenin_pki::path::Budget;
 use kenin_pki::time::UnixTime;
 use kenin_smime::{Examined, Limits, SignatureFacts};
 
@@ -43,6 +44,7 @@ pub struct Case<'a> {
     pub(crate) trust: &'a TrustPolicy,
     pub(crate) known: &'a [Certificate],
     pub(crate) cache: Option<&'a PathCache>,
+    pub(crate) budget: Budget,
     pub(crate) time: UnixTime,
     /// Whether the message went through a mailing list, by its own account.
     pub(crate) listed: bool,
@@ -89,6 +91,7 @@ impl<'a> Case<'a> {
             trust,
             known,
             cache: None,
+            budget: Budget::DEFAULT,
             time,
             listed,
             header: agreement,
@@ -109,6 +112,7 @@ impl<'a> Case<'a> {
             trust,
             known,
             cache: None,
+            budget: Budget::DEFAULT,
             time,
             listed: false,
             header: Agreement::Agrees,
@@ -129,6 +133,13 @@ impl<'a> Case<'a> {
                 .iter()
                 .any(|field| !gone.contains(&field.whole.start));
         }
+        self
+    }
+
+    /// With another budget for paths than the default.
+    #[must_use]
+    pub fn within(mut self, budget: Budget) -> Self {
+        self.budget = budget;
         self
     }
 

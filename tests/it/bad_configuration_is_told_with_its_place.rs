@@ -41,6 +41,24 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "[limits]\nmessage_size = \"lots\"\n",
         "size",
     ),
+    (
+        "kenin.toml",
+        "[log]\n",
+        "[caps]\ncertificate = 5\n[log]\n",
+        "certificates",
+    ),
+    (
+        "kenin.toml",
+        "[log]\n",
+        "[caps]\nber_depth = 256\n[log]\n",
+        "8 to 255",
+    ),
+    (
+        "kenin.toml",
+        "[log]\n",
+        "[arc]\ndomain = \"gw.example.jp\"\nselector = \"a b\"\nkey = \"arc.key\"\n[log]\n",
+        "host name",
+    ),
     ("kenin.toml", "[[listener]]", "[[listener]", ""),
     (
         "kenin.toml",

@@ -41,6 +41,75 @@ fn more_clients_than_allowed_are_told_to_come_back() {
 }
 
 #[test]
+fn one_client_does_not_take_all_sessions() {
+    let sink = Sink::start();
+    let mut setup = Setup::new(sink.address);
+    setup.trusted_peers = Some("[]".to_owned());
+    setup.limits = "connections_per_client = 2".to_owned();
+    let gateway = Gateway::start(&setup);
+    wait_for("the harness's own look at the port is over", || {
+        let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(gateway.address)).collect();
+        let codes: Vec<u16> = clients
+            .iter_mut()
+            .map(|client| client.reply().map_or(0, |reply| reply.code))
+            .collect();
+        codes == [220, 220, 421]
+    });
+}
+
+#[test]
+fn caps_are_settings() {
+    let town = Town::get();
+    let sink = Sink::start();
+    let raw = town.clear_signed(&town.bob, "bob@example.jp", "Two certificates");
+    let mut answers = Vec::new();
+    for caps in [
+        "certificates = 2",
+        "certificates = 1",
+        "ber_elements = 50",
+        "signature_checks = 1",
+        "header_fields = 3",
+    ] {
+        let gateway = Gateway::start(&Setup {
+            tables: format!("[caps]\n{caps}\n"),
+            ..Setup::new(sink.address)
+        });
+        sink.clear();
+        let code = gateway.send(&envelope(), &raw).code;
+        let (stamp, metrics) = match code {
+            250 => (
+                sink.wait(1, Duration::from_secs(30))[0].fields("Authentication-Results")[0]
+                    .clone(),
+                gateway.get("/metrics").1,
+            ),
+            _ => (String::new(), String::new()),
+        };
+        let reason = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("kenin_reasons_total{reason=\""))
+            .and_then(|rest| rest.split('"').next())
+            .unwrap_or_default()
+            .to_owned();
+        assert!(
+            code != 250 || reason == "ok" || stamp.contains(&format!("({reason})")),
+            "{stamp} {reason}"
+        );
+        answers.push((code, reason));
+    }
+    let answers: Vec<(u16, &str)> = answers.iter().map(|(c, r)| (*c, r.as_str())).collect();
+    assert_eq!(
+        answers,
+        [
+            (250, "ok"),
+            (250, "limit-certificates"),
+            (250, "limit-asn1"),
+            (250, "path-budget"),
+            (550, ""),
+        ]
+    );
+}
+
+#[test]
 fn a_large_signed_mail_passes_in_little_memory() {
     let town = Town::get();
     let sink = Sink::start();

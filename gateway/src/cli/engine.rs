@@ -10,7 +10,7 @@ use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::name::Name;
 use kenin_pki::oid::OidBuf;
-use kenin_pki::path::RevocationMode;
+use kenin_pki::path::{Budget, RevocationMode};
 use kenin_pki::time::UnixTime;
 use kenin_policy::Verdict;
 use kenin_policy::scrub::Scrubber;
@@ -18,9 +18,9 @@ use kenin_policy::step::{self, Answer, Case, Question};
 use kenin_policy::trust::{Anchor, AnchorSettings, PathOptions, TrustPolicy};
 use kenin_smime::{Examined, Limits, examine_cms};
 
+use crate::clock;
 use crate::config::Config;
 use crate::snapshot::remembered;
-use crate::{clock, pipeline};
 
 use super::arguments::{Revocation, TrustOptions};
 use super::input::{self, Kind};
@@ -39,6 +39,8 @@ pub(super) struct Engine {
     /// The other names of the site.
     pub(super) site_authserv_ids: Vec<String>,
     pub(super) limits: Limits,
+    /// What paths may cost.
+    pub(super) budget: Budget,
     content: Option<Vec<u8>>,
 }
 
@@ -63,11 +65,13 @@ impl Engine {
         };
         let mut sources = Sources::default();
         let mut limits = Limits::default();
+        let mut budget = Budget::DEFAULT;
         let mut authserv_id = EXAMPLE_AUTHSERV_ID.to_owned();
         let mut site_authserv_ids = Vec::new();
         if !config.is_empty() {
             let config = super::load_config(config)?;
-            limits = pipeline::limits(&config);
+            limits = config.engine_limits();
+            budget = config.caps.budget();
             sources.add_config(&config)?;
             authserv_id = config.authserv_id;
             site_authserv_ids = config.site_authserv_ids;
@@ -93,6 +97,7 @@ impl Engine {
             authserv_id,
             site_authserv_ids,
             limits,
+            budget,
             content,
         })
     }
@@ -125,6 +130,7 @@ impl Engine {
         // What the service says is about the mail without the forged stamps that it takes out.
         let scrubber = Scrubber::new(&self.authserv_id, &self.site_authserv_ids);
         let case = Case::new(&mail, &self.trust, known, self.time, &self.limits)
+            .within(self.budget.clone())
             .scrubbed_by(&mail, &scrubber);
         let outcome = step::run(&case, |question| self.answer(question));
         let examined = case.examined().clone();
@@ -140,7 +146,7 @@ impl Engine {
         let known = self.store.intermediates();
         let content = self.content.as_deref();
         let examined = examine_cms(&bytes, content, &self.limits, known);
-        let case = Case::bare(examined, &self.trust, known, self.time);
+        let case = Case::bare(examined, &self.trust, known, self.time).within(self.budget.clone());
         let outcome = step::run(&case, |question| self.answer(question));
         let examined = case.examined().clone();
         Judged {

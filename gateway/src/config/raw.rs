@@ -2,10 +2,12 @@
 //!
 //! Never fills in a default; that is done once all files are laid over each other.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::value::{Endpoint, FileMode, HostName, HostPort, Peers, Period, Size, Socket};
-use super::{BareNewline, ListenerMode, LogAddresses, LogFormat, TlsLevel};
+use super::{BareNewline, Cap, ListenerMode, LogAddresses, LogFormat, TlsLevel};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +31,8 @@ pub(super) struct Raw {
     pub(super) store: RawStore,
     #[serde(default)]
     pub(super) limits: RawLimits,
+    #[serde(default)]
+    pub(super) caps: BTreeMap<Cap, Size>,
     #[serde(default)]
     pub(super) log: RawLog,
 }
@@ -97,6 +101,7 @@ pub(super) struct RawStore {
 pub(super) struct RawLimits {
     pub(super) message_size: Option<Size>,
     pub(super) connections: Option<usize>,
+    pub(super) connections_per_client: Option<usize>,
     pub(super) messages: Option<usize>,
     pub(super) deadline: Option<Period>,
 }
@@ -133,6 +138,11 @@ impl Raw {
         take(&mut self.store.path, over.store.path);
         take(&mut self.limits.message_size, over.limits.message_size);
         take(&mut self.limits.connections, over.limits.connections);
+        take(
+            &mut self.limits.connections_per_client,
+            over.limits.connections_per_client,
+        );
+        self.caps.extend(over.caps);
         take(&mut self.limits.messages, over.limits.messages);
         take(&mut self.limits.deadline, over.limits.deadline);
         take(&mut self.log.format, over.log.format);
