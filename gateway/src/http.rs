@@ -13,9 +13,13 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use kenin_certstore::{DEFAULT_TENANT, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::warn;
 
 use crate::clock::{now, unix_time};
 use crate::metrics;
@@ -42,13 +46,37 @@ pub(crate) async fn serve(listener: TcpListener, status: Status) -> std::io::Res
         .route("/.well-known/kenin-keys", get(keys))
         .with_state(status);
     // While mail is drained it answers "stopping"; whoever started it drops it after that.
-    let until = async move {
+    let mut until = std::pin::pin!(async move {
         let _ = stopping.wait_for(|stop| *stop).await;
         tokio::time::sleep(LINGER).await;
-    };
-    axum::serve(listener, router)
-        .with_graceful_shutdown(until)
-        .await
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(MAX_HEADER);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = &mut until => return Ok(()),
+        };
+        let stream = match accepted {
+            // Whoever asks in earnest asks again; others get no memory.
+            Ok(_) if connections.len() >= MAX_CONNECTIONS => continue,
+            Ok((stream, _)) => TokioIo::new(stream),
+            Err(error) => {
+                warn!(%error, "the health and metrics listener cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let serving = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
+        // A client that reads its answer slowly, or asks without end, is cut here.
+        connections.spawn(async move {
+            let _ = tokio::time::timeout(MAX_LIFE, serving).await;
+        });
+    }
 }
 
 async fn ready(State(status): State<Status>, RawQuery(query): RawQuery) -> impl IntoResponse {
@@ -161,5 +189,10 @@ fn ask(address: SocketAddr) -> Result<String, String> {
 
 const LINGER: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(5);
+/// As long as nobody who asks in earnest takes.
+const MAX_LIFE: Duration = Duration::from_secs(60);
+const MAX_CONNECTIONS: usize = 64;
+const MAX_HEADER: usize = 16 << 10;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(250);
 const MAX_ANSWER: u64 = 64 << 10;

@@ -31,6 +31,7 @@ mod resource_bombs_cost_little;
 mod signed_mail_through_exim_arrives_unchanged;
 mod signed_mail_through_postfix_arrives_unchanged;
 mod sigterm_drains_and_a_reload_cannot_break;
+mod slow_http_clients_keep_nobody_out;
 mod suites;
 mod the_demo_checks_itself;
 mod the_documentation_is_true;
