@@ -184,10 +184,11 @@ impl World {
     }
 
     fn kenin(&self, mail: &[u8], cache: Option<&PathCache>) -> ResultWord {
-        let mut case = Case::new(mail, &self.trust, &[], self.now, &Limits::default());
-        if let Some(cache) = cache {
-            case = case.with_cache(cache);
-        }
+        let limits = Limits::default();
+        let case = match cache {
+            Some(cache) => Case::cached(mail, &self.trust, &[], self.now, &limits, cache),
+            None => Case::new(mail, &self.trust, &[], self.now, &limits),
+        };
         let outcome = run(&case, |question| match question {
             Question::Issuers { .. } => Answer::Issuers(Vec::new()),
             Question::Status { issuer, .. } => Answer::Crls(

@@ -169,10 +169,16 @@ fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
     let time = unix_time(now);
     let config = &snapshot.config;
     let scrubber = Scrubber::new(&config.authserv_id, &config.site_authserv_ids);
-    let case = Case::new(raw, &snapshot.trust, known.intermediates(), time, &limits)
-        .within(config.caps.budget())
-        .scrubbed_by(raw, &scrubber)
-        .with_cache(&snapshot.paths);
+    let case = Case::cached(
+        raw,
+        &snapshot.trust,
+        known.intermediates(),
+        time,
+        &limits,
+        &snapshot.paths,
+    )
+    .within(config.caps.budget())
+    .scrubbed_by(raw, &scrubber);
     let outcome = step::run(&case, |question| match question {
         Question::Issuers { name, key_id } => {
             Answer::Issuers(known.issuers(name, key_id.as_deref()))

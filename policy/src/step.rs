@@ -72,7 +72,32 @@ impl<'a> Case<'a> {
         time: UnixTime,
         limits: &Limits,
     ) -> Self {
-        let examined = kenin_smime::examine(raw, limits, known);
+        Self::read(raw, trust, known, time, limits, None)
+    }
+
+    /// The same with a cache of what was read and found valid before, which it fills. The cache must be
+    /// replaced by an empty one whenever trust, known certificates or held revocation lists change.
+    pub fn cached(
+        raw: &[u8],
+        trust: &'a TrustPolicy,
+        known: &'a [Certificate],
+        time: UnixTime,
+        limits: &Limits,
+        cache: &'a PathCache,
+    ) -> Self {
+        Self::read(raw, trust, known, time, limits, Some(cache))
+    }
+
+    fn read(
+        raw: &[u8],
+        trust: &'a TrustPolicy,
+        known: &'a [Certificate],
+        time: UnixTime,
+        limits: &Limits,
+        cache: Option<&'a PathCache>,
+    ) -> Self {
+        let memo = cache.map(PathCache::certificates);
+        let examined = kenin_smime::examine_with(raw, limits, known, memo);
         // A larger one was refused by the engine.
         let header = header::scan(raw.get(..limits.header_size).unwrap_or(raw));
         let sender = Sender::Mail(mailbox::from_field(raw, &header));
@@ -90,7 +115,7 @@ impl<'a> Case<'a> {
             sender,
             trust,
             known,
-            cache: None,
+            cache,
             budget: Budget::DEFAULT,
             time,
             listed,
@@ -140,14 +165,6 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn within(mut self, budget: Budget) -> Self {
         self.budget = budget;
-        self
-    }
-
-    /// Uses and fills a cache of valid paths. The cache must be replaced by an empty one whenever
-    /// trust, known certificates or held revocation lists change.
-    #[must_use]
-    pub fn with_cache(mut self, cache: &'a PathCache) -> Self {
-        self.cache = Some(cache);
         self
     }
 

@@ -157,7 +157,7 @@ impl World {
         cache: &PathCache,
     ) -> (Verdict, usize) {
         let trust = self.trust();
-        let case = Case::new(mail, &trust, &[], time, &Limits::default()).with_cache(cache);
+        let case = Case::cached(mail, &trust, &[], time, &Limits::default(), cache);
         let mut asked = 0;
         let outcome = step::run(&case, |question| {
             asked += 1;

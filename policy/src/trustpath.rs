@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kenin_pki::certificate::Certificate;
+use kenin_pki::certificate::{Certificate, Memo};
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_pki::extension::GeneralName;
@@ -40,11 +40,12 @@ impl Trusted {
     }
 }
 
-/// Paths found valid before, for one trust policy and one state of the known certificates and
+/// Certificates read and paths found valid before, for one trust policy and one state of the known certificates and
 /// lists. Use a new one whenever any of these changes.
 #[derive(Debug, Default)]
 pub struct PathCache {
     entries: RwLock<HashMap<[u8; 32], Entry>>,
+    certificates: Memo,
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +61,11 @@ impl PathCache {
 
     /// How long a path is believed without another look, in seconds.
     const LIFETIME: i64 = 3600;
+
+    /// The certificates that were read.
+    pub(crate) fn certificates(&self) -> &Memo {
+        &self.certificates
+    }
 
     /// How many paths it holds.
     pub fn len(&self) -> usize {

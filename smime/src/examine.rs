@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use kenin_pki::certificate::Certificate;
+use kenin_pki::certificate::{Certificate, Memo};
 use kenin_pki::pem;
 
 use crate::cms::Budget;
@@ -21,7 +21,18 @@ use crate::mime::{self, PartKind, Tree};
 /// `known` are certificates from elsewhere that may be a signer's.
 #[must_use]
 pub fn examine(raw: &[u8], limits: &Limits, known: &[Certificate]) -> Examined {
-    let mut walk = Walk::new(limits, known);
+    examine_with(raw, limits, known, None)
+}
+
+/// The same with a memory of the certificates read before, which it fills.
+#[must_use]
+pub fn examine_with(
+    raw: &[u8],
+    limits: &Limits,
+    known: &[Certificate],
+    memo: Option<&Memo>,
+) -> Examined {
+    let mut walk = Walk::new(limits, known, memo);
     walk.out.body = raw.len()..raw.len();
     if raw.len() > limits.message_size {
         walk.refuse(Defect::LimitSize, "the message is too large");
@@ -68,7 +79,7 @@ pub fn examine_cms(
     limits: &Limits,
     known: &[Certificate],
 ) -> Examined {
-    let mut walk = Walk::new(limits, known);
+    let mut walk = Walk::new(limits, known, None);
     walk.out.body = 0..cms.len();
     let size = cms.len().max(content.map_or(0, <[u8]>::len));
     if size > limits.message_size {
@@ -133,6 +144,8 @@ pub(crate) struct Job<'a> {
 pub(crate) struct Walk<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) known: &'a [Certificate],
+    /// Certificates read before.
+    pub(crate) memo: Option<&'a Memo>,
     pub(crate) budget: Budget,
     pub(crate) parts_left: usize,
     pub(crate) jobs: Vec<Job<'a>>,
@@ -140,10 +153,11 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(limits: &'a Limits, known: &'a [Certificate]) -> Self {
+    fn new(limits: &'a Limits, known: &'a [Certificate], memo: Option<&'a Memo>) -> Self {
         Self {
             limits,
             known,
+            memo,
             budget: Budget {
                 signature_checks: limits.signature_checks,
                 digested_bytes: limits.digested_bytes,

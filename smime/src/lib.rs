@@ -19,7 +19,7 @@ pub mod mime;
 pub mod sign;
 
 pub use defect::{Check, Defect};
-pub use examine::{examine, examine_cms};
+pub use examine::{examine, examine_cms, examine_with};
 pub use facts::{
     Candidate, EncryptionFacts, Ess, Examined, FieldSpan, LayerFacts, LayerKind, Note,
     ProtectedHeader, SignatureFacts, SignerFacts, SignerId,

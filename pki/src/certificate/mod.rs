@@ -5,6 +5,7 @@
 //! <https://www.rfc-editor.org/rfc/rfc5280#section-4>
 
 mod bundle;
+mod memo;
 mod parse;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::signed::Signed;
 use crate::time::UnixTime;
 
 pub use bundle::Bundle;
+pub use memo::Memo;
 
 /// An X.509 certificate.
 #[derive(Clone)]

@@ -405,3 +405,19 @@ const WRONG: [&str; 8] = [
     "lamps-carlos.crt",
     "lamps-dana.encrypt.crt",
 ];
+
+#[test]
+fn what_was_read_before_is_the_same_certificate() {
+    let memo = Memo::default();
+    let key = key();
+    let der = builder(&key).self_signed(&key).unwrap().der().to_vec();
+    let first = memo.from_der(&der).unwrap();
+    let again = memo.from_der(&der).unwrap();
+    assert_eq!(first.der().as_ptr(), again.der().as_ptr(), "read once");
+    assert_eq!(first.der(), der);
+    let mut other = der;
+    let last = other.len() - 1;
+    other[last] ^= 1;
+    assert_ne!(memo.from_der(&other).unwrap().sha256(), first.sha256());
+    assert!(memo.from_der(&other[1..]).is_err());
+}

@@ -3,7 +3,7 @@
 
 use kenin_pki::algorithm::AlgorithmIdentifier;
 use kenin_pki::ber::{Cursor, Octets, Tag};
-use kenin_pki::certificate::Certificate;
+use kenin_pki::certificate::{Certificate, Memo};
 use kenin_pki::crl::Crl;
 use kenin_pki::oid::Oid;
 
@@ -38,7 +38,11 @@ const BAD: Refusal = (Defect::Malformed, "the SignedData has a wrong structure")
 
 impl<'t, 'a> SignedData<'t, 'a> {
     /// Reads a SignedData.
-    pub(crate) fn read(content: Cursor<'t, 'a>, limits: &Limits) -> Result<Self, Refusal> {
+    pub(crate) fn read(
+        content: Cursor<'t, 'a>,
+        limits: &Limits,
+        memo: Option<&Memo>,
+    ) -> Result<Self, Refusal> {
         if !content.is(Tag::SEQUENCE) {
             return Err(BAD);
         }
@@ -64,7 +68,7 @@ impl<'t, 'a> SignedData<'t, 'a> {
             signers: Vec::new(),
         };
         if let Some(set) = children.next_if(|child| child.is_context(0)) {
-            read.read_certificates(set, limits)?;
+            read.read_certificates(set, limits, memo)?;
         }
         if let Some(set) = children.next_if(|child| child.is_context(1)) {
             read.read_crls(set, limits)?;
@@ -93,7 +97,12 @@ impl<'t, 'a> SignedData<'t, 'a> {
         oids::DATA == self.content_type
     }
 
-    fn read_certificates(&mut self, set: Cursor<'t, 'a>, limits: &Limits) -> Result<(), Refusal> {
+    fn read_certificates(
+        &mut self,
+        set: Cursor<'t, 'a>,
+        limits: &Limits,
+        memo: Option<&Memo>,
+    ) -> Result<(), Refusal> {
         for (number, child) in set.children().enumerate() {
             if number >= limits.certificates {
                 return Err((Defect::LimitCertificates, "there are too many certificates"));
@@ -102,7 +111,11 @@ impl<'t, 'a> SignedData<'t, 'a> {
             if !child.is(Tag::SEQUENCE) {
                 continue;
             }
-            match Certificate::from_der(child.raw()) {
+            let read = memo.map_or_else(
+                || Certificate::from_der(child.raw()),
+                |memo| memo.from_der(child.raw()),
+            );
+            match read {
                 Ok(certificate) => {
                     if !self
                         .certificates

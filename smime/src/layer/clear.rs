@@ -129,7 +129,8 @@ fn check_detached(
         facts.notes.push(Note::TrailingBytes);
     }
     match cms::content_info(tape.root()) {
-        Ok((LayerKind::Opaque, content)) => match SignedData::read(content, walk.limits) {
+        Ok((LayerKind::Opaque, content)) => match SignedData::read(content, walk.limits, walk.memo)
+        {
             Ok(signed) => {
                 if signed.signers.is_empty() {
                     facts.refuse((Defect::NoSigners, "the signature has no signer"));

@@ -146,7 +146,7 @@ fn object(
     let (tape, trailing) = cms::read_tape(source.bytes(), walk.limits)?;
     let (mut kind, content) = cms::content_info(tape.root())?;
     let signed = match kind {
-        LayerKind::Opaque => Some(SignedData::read(content, walk.limits)?),
+        LayerKind::Opaque => Some(SignedData::read(content, walk.limits, walk.memo)?),
         _ => None,
     };
     if let Some(signed) = &signed

@@ -333,7 +333,7 @@ fn a_path_out_of_the_cache_serves_one_signature_only() {
         .issued_by(&world.middle.certificate, &world.middle.key)
         .unwrap();
     let trust = world.trust();
-    let mut case = Case::new(&mail, &trust, &[], NOW, &Limits::default()).with_cache(&cache);
+    let mut case = Case::cached(&mail, &trust, &[], NOW, &Limits::default(), &cache);
     let mut nested = case.examined.signatures[0].clone();
     (nested.root, nested.section) = (false, "1.2".to_owned());
     nested.crls = vec![newer];
