@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         ["engine"] => engine::engine().and_then(|value| keep("engine", &value)),
         ["milter"] => kept("milter", milter::milter()),
         // A part of `milter`, in a process of its own; so are those below of theirs.
-        ["noop-milter", form, path] => milter::noop::serve(Path::new(path), *form == "replace"),
+        ["noop-milter", form, path] => milter::noop::serve(path, *form == "replace"),
         ["relay"] => kept("relay", relay::relay()),
         ["noop-relay", listen, next_hop] => relay::noop::serve(listen, next_hop),
         ["idle"] => kept("idle", idle::idle()),

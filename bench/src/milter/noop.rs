@@ -3,28 +3,49 @@
 //! its CPU time can be told.
 
 use std::error::Error;
-use std::io::{BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::packet::{self, command, reply};
 
-/// Serves until killed.
-pub(crate) fn serve(path: &Path, replace: bool) -> Result<(), Box<dyn Error>> {
+/// Serves until killed, at an address or else at a socket in the file system.
+pub(crate) fn serve(place: &str, replace: bool) -> Result<(), Box<dyn Error>> {
+    if let Ok(address) = place.parse::<SocketAddr>() {
+        for stream in TcpListener::bind(address)?.incoming() {
+            let stream = stream?;
+            stream.set_nodelay(true)?;
+            let read = AtOnce(stream.try_clone()?);
+            std::thread::spawn(move || drop(session(read, stream, replace)));
+        }
+        return Ok(());
+    }
+    let path = Path::new(place);
     let listener = UnixListener::bind(path)?;
     let anybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     std::fs::set_permissions(path, anybody)?;
     for stream in listener.incoming() {
         let stream = stream?;
         // An MTA that goes away ends its own session only.
-        std::thread::spawn(move || drop(session(stream, replace)));
+        let read = stream.try_clone()?;
+        std::thread::spawn(move || drop(session(read, stream, replace)));
     }
     Ok(())
 }
 
-fn session(stream: UnixStream, replace: bool) -> std::io::Result<()> {
-    let mut read = BufReader::with_capacity(64 << 10, stream.try_clone()?);
-    let mut stream = stream;
+/// Acknowledges what comes at once: an MTA waits with its last packet until then.
+struct AtOnce(TcpStream);
+
+impl Read for AtOnce {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        rustix::net::sockopt::set_tcp_quickack(&self.0, true)?;
+        self.0.read(into)
+    }
+}
+
+fn session(read: impl Read, mut stream: impl Write, replace: bool) -> std::io::Result<()> {
+    let mut read = BufReader::with_capacity(64 << 10, read);
     let (mut out, mut body) = (Vec::new(), Vec::new());
     while let Some((command, data)) = packet::read(&mut read)? {
         match command {

@@ -85,11 +85,19 @@ impl Field {
                 shown: "smime=pass",
             });
         }
-        for (name, word, replaces) in NOTHING {
-            let path = folder.join(word);
+        for (name, word, tcp) in NOTHING {
+            let replaces = word == "replace";
             let mut command = Command::new(std::env::current_exe()?);
-            command.args(["noop-milter", word]).arg(&path);
-            let address = Address::Unix(path);
+            command.args(["noop-milter", word]);
+            let address = if tcp {
+                let address = kenin_tests::world::free_address();
+                command.arg(address.to_string());
+                Address::Tcp(address)
+            } else {
+                let path = folder.join(word);
+                command.arg(&path);
+                Address::Unix(path)
+            };
             let program = ready(command, &folder.join("noop.log"), &address)?;
             contestants.push(Contestant {
                 name,
@@ -186,10 +194,11 @@ fn ready(command: Command, log: &Path, address: &Address) -> Result<Program, Tro
     Ok(program)
 }
 
-/// Name, how `noop-milter` is told, and whether the body goes back.
-const NOTHING: [(&str, &str, bool); 2] = [
+/// Name, how `noop-milter` is told what to do, and whether it is asked by TCP.
+const NOTHING: [(&str, &str, bool); 3] = [
     ("no-op", "plain", false),
-    ("no-op, new body", "replace", true),
+    ("no-op, TCP", "plain", true),
+    ("no-op, new body", "replace", false),
 ];
 /// Debian's package `rspamd`.
 const RSPAMD: &str = "/usr/bin/rspamd";
