@@ -8,6 +8,7 @@
 
 mod a_broken_connection_breaks_no_promise;
 mod a_changed_byte_never_passes_unnoticed;
+mod a_connection_to_the_next_hop_serves_many;
 mod a_failing_call_leaves_files_whole;
 mod a_failing_disk_loses_no_mail;
 mod a_failing_store_is_whole_at_the_next_start;

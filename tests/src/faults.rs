@@ -92,6 +92,10 @@ pub fn matrix(link: Link) -> Account {
     stage.clean();
     for moment in Moment::PHASES {
         for fault in Fault::ALL {
+            if link.is_of_the_next_hop() {
+                // What waits there for the next mail has had its greeting.
+                stage.faulty.cut_all();
+            }
             let before = stage.faulty.fired();
             stage.faulty.once(moment, fault);
             let cell = format!("{link:?}, {moment:?}, {fault:?}");

@@ -30,6 +30,8 @@ pub struct Connection {
     until: Option<Instant>,
     /// How the data ended that still lacks its dot.
     held: Option<Stuffer>,
+    /// Whether the server refused something.
+    refused: bool,
 }
 
 /// Data that was not answered.
@@ -80,6 +82,7 @@ impl Connection {
             patience,
             until: None,
             held: None,
+            refused: false,
         };
         loop {
             match connection.event().await? {
@@ -115,6 +118,13 @@ impl Connection {
     #[must_use]
     pub fn is_secured(&self) -> bool {
         matches!(self.wire, Wire::Client(_))
+    }
+
+    /// Whether a stranger could go on with it: the server refused nothing, answered all, has said
+    /// nothing since, and is there.
+    pub(crate) async fn is_unblemished(&mut self) -> bool {
+        let at_rest = self.held.is_none() && self.session.is_ready();
+        at_rest && !self.refused && self.overhear().await.is_ok()
     }
 
     /// Sends one command line, without CRLF, and waits for its answer.
@@ -305,7 +315,10 @@ impl Connection {
 
     async fn reply(&mut self) -> Result<Reply, Trouble> {
         match self.event().await? {
-            Event::Reply(reply) => Ok(reply),
+            Event::Reply(reply) => {
+                self.refused |= reply.code() >= 400;
+                Ok(reply)
+            }
             Event::Failed(trouble) => Err(trouble),
             Event::Ready | Event::Handshake => Err(Trouble::Garbage),
         }

@@ -190,6 +190,12 @@ impl Session {
         &self.capabilities
     }
 
+    /// Whether a command may be sent.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Idle
+    }
+
     /// Whether bytes came that nobody asked for.
     #[must_use]
     pub fn has_unasked(&self) -> bool {

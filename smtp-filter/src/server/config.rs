@@ -176,6 +176,9 @@ pub struct Timeouts {
     pub command: Duration,
     /// For the next hop's answer to the dot (RFC 5321 §4.5.3.2.6: shorter makes duplicates).
     pub dot: Duration,
+    /// For another session to take over a connection to the next hop; zero: none does. Longer than
+    /// between two mails of a busy hour, shorter than any server's patience.
+    pub parked: Duration,
     /// For running transactions at shutdown.
     pub drain: Duration,
 }
@@ -189,6 +192,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             command: Duration::from_secs(60),
             dot: Duration::from_secs(590),
+            parked: Duration::from_secs(2),
             drain: Duration::from_secs(25),
         }
     }

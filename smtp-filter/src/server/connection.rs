@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     ServerConfig,
     division::DividedMail,
-    hop::{Hop, LearntHop},
+    hop::Hop,
     session::{Answer, Completed, Session, SessionEvent},
 };
 use crate::{
@@ -51,14 +51,14 @@ impl Connection {
         client: SocketAddr,
         config: Arc<ServerConfig>,
         filter: Arc<dyn Filter>,
-        learnt: LearntHop,
+        hop: Hop,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let _ = stream.set_nodelay(true);
         Self {
             session: Session::new(Arc::clone(&config), client, Instant::now()),
             wire: Wire::Plain(stream),
-            hop: Hop::new(Arc::clone(&config), learnt),
+            hop,
             spool: Spool::default(),
             drained_at: None,
             config,
@@ -72,9 +72,10 @@ impl Connection {
         self.listen_before_greeting().await;
         self.session.open();
         while self.turn().await.is_ok() {}
+        // At once: the next session may have begun.
+        let _ = timeout(LINGER, self.hop.leave()).await;
         // What the client said last may make its system drop our last words: take it in first.
         let _ = timeout(LINGER, self.linger()).await;
-        let _ = timeout(LINGER, self.hop.quit()).await;
     }
 
     /// Does all that can be done, then waits for the client.

@@ -5,9 +5,7 @@
 //! outcomes differ all the same, what was accepted is remembered for the client's next try, or a
 //! refusal that no try can change is told to the sender by a notification.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::time::timeout;
+use std::sync::Arc;
 
 use super::{ServerConfig, hop::Hop};
 use crate::{
@@ -163,7 +161,7 @@ impl<'a> DividedMail<'a> {
         };
         // The client waits, and the next hop may take its time for a goodbye.
         for mut hop in hops {
-            tokio::spawn(async move { timeout(GOODBYE, hop.quit()).await });
+            tokio::spawn(async move { hop.leave().await });
         }
         let mut accepted = Vec::new();
         let mut failed = Vec::new();
@@ -394,6 +392,5 @@ fn had() -> Reply {
     Reply::new(250, "2.0.0", "Delivered at an earlier try")
 }
 
-const GOODBYE: Duration = Duration::from_secs(1);
 /// Transactions at once for one mail.
 const MAX_GROUPS: usize = 16;

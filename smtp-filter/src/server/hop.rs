@@ -1,11 +1,14 @@
-//! One session's way to the next hop: connected when it is first needed, kept for the session's
-//! further mails, never shared. What the next hop answers is made into what the client is told
+//! One session's way to the next hop: connected when it is first needed, or taken over from a session
+//! that ended, and kept for the session's further mails. What the next hop answers is made into what the client is told
 //! here, and nowhere else is "250" said for a mail.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::ServerConfig;
+use super::{
+    ServerConfig,
+    parking::{Parking, Way},
+};
 use crate::{
     Envelope, Fate, Recipient, Reply, XForward,
     client::{Capabilities, Connection, DataTrouble, Sender, Trouble},
@@ -35,18 +38,20 @@ impl LearntHop {
 pub(super) struct Hop {
     config: Arc<ServerConfig>,
     learnt: LearntHop,
-    connection: Option<Connection>,
+    parking: Parking,
+    way: Option<Way>,
     in_transaction: bool,
     /// When the client's dot has to be answered.
     answer_by: Option<Instant>,
 }
 
 impl Hop {
-    pub(super) fn new(config: Arc<ServerConfig>, learnt: LearntHop) -> Self {
+    pub(super) fn new(config: Arc<ServerConfig>, learnt: LearntHop, parking: Parking) -> Self {
         Self {
             config,
             learnt,
-            connection: None,
+            parking,
+            way: None,
             in_transaction: false,
             answer_by: None,
         }
@@ -71,15 +76,21 @@ impl Hop {
         self.learnt.get(address)
     }
 
-    /// Passes MAIL on, over a new connection where the kept one has gone stale.
+    /// Passes MAIL on, over a new connection where the kept one has gone stale, and where one that was
+    /// taken over is refused: that may be for what others did.
     pub(super) async fn mail(&mut self, sender: &Sender, xforward: &XForward) -> Reply {
+        let own = self.way.is_some();
+        if !own {
+            self.way = self.parking.take(&self.config).await;
+        }
         loop {
-            let kept = self.connection.is_some();
+            let kept = self.way.is_some();
             if !kept && let Err(reply) = self.connect().await {
                 return reply;
             }
             match self.try_mail(sender, xforward).await {
                 Ok(reply) if kept && reply.code() == 421 => self.forget(),
+                Ok(reply) if kept && !own && !reply.is_positive() => self.forget(),
                 Ok(reply) => {
                     self.in_transaction = true;
                     return self.checked(&reply, (1, 0));
@@ -95,10 +106,10 @@ impl Hop {
 
     /// Passes RCPT on.
     pub(super) async fn rcpt(&mut self, recipient: &Recipient) -> Reply {
-        let Some(connection) = &mut self.connection else {
+        let Some(way) = &mut self.way else {
             return connection_lost();
         };
-        match connection.rcpt(recipient).await {
+        match way.connection.rcpt(recipient).await {
             Ok(reply) => self.checked(&reply, (1, 5)),
             Err(trouble) => self.lost(&trouble),
         }
@@ -109,21 +120,19 @@ impl Hop {
         if !std::mem::take(&mut self.in_transaction) {
             return;
         }
-        if let Some(connection) = &mut self.connection
-            && !connection
-                .command("RSET")
-                .await
-                .is_ok_and(|reply| reply.is_positive())
-        {
+        let Some(way) = &mut self.way else { return };
+        way.reset = true;
+        let reply = way.connection.command("RSET").await;
+        if !reply.is_ok_and(|reply| reply.is_positive()) {
             self.forget();
         }
     }
 
     /// Whether the next hop takes bytes above 127.
     pub(super) fn takes_eight_bit(&self) -> bool {
-        self.connection
+        self.way
             .as_ref()
-            .is_none_or(|c| c.capabilities().eight_bit_mime)
+            .is_none_or(|way| way.connection.capabilities().eight_bit_mime)
     }
 
     /// Sends the mail and makes the answer to the client's dot. A next hop that grew tired of
@@ -193,7 +202,7 @@ impl Hop {
     ///
     /// The answer to the client: the next hop has nothing.
     pub(super) async fn hold(&mut self, outgoing: &Outgoing) -> Result<(), Reply> {
-        let Some(connection) = self.connection.as_mut() else {
+        let Some(Way { connection, .. }) = self.way.as_mut() else {
             return Err(connection_lost());
         };
         if let Some(until) = self.answer_by {
@@ -208,7 +217,7 @@ impl Hop {
 
     /// The dot of a mail that is held, and the answer.
     pub(super) async fn release(&mut self) -> (Reply, Fate) {
-        let Some(connection) = self.connection.as_mut() else {
+        let Some(Way { connection, .. }) = self.way.as_mut() else {
             return (connection_lost(), Fate::NextHopRefused);
         };
         let answer = connection.release().await;
@@ -224,7 +233,8 @@ impl Hop {
         Self {
             config: Arc::clone(&self.config),
             learnt: self.learnt.clone(),
-            connection: None,
+            parking: self.parking.clone(),
+            way: None,
             in_transaction: false,
             answer_by: self.answer_by,
         }
@@ -247,10 +257,10 @@ impl Hop {
         }
         self.in_transaction = true;
         for recipient in &envelope.rcpt_to {
-            let Some(connection) = &mut self.connection else {
+            let Some(way) = &mut self.way else {
                 return false;
             };
-            if !accepted(connection.rcpt(recipient).await) {
+            if !accepted(way.connection.rcpt(recipient).await) {
                 return false;
             }
         }
@@ -260,7 +270,7 @@ impl Hop {
 
     /// Sends the mail; `None` when the next hop is gone and was not yet told to take data.
     async fn hand_over(&mut self, outgoing: &Outgoing) -> Option<(Reply, Fate)> {
-        let connection = self.connection.as_mut()?;
+        let connection = &mut self.way.as_mut()?.connection;
         if let Some(until) = self.answer_by {
             connection.answer_by(until);
         }
@@ -273,6 +283,9 @@ impl Hop {
         Some(match answer {
             Ok(reply) if reply.is_positive() => {
                 self.in_transaction = false;
+                if let Some(way) = &mut self.way {
+                    way.mails += 1;
+                }
                 (reply.relayed((0, 0), ""), Fate::Relayed)
             }
             Ok(reply) if reply.code() >= 400 => self.refused(&reply).await,
@@ -310,10 +323,11 @@ impl Hop {
         )
     }
 
-    /// Says goodbye to the next hop.
-    pub(super) async fn quit(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.quit().await;
+    /// Leaves the next hop to the next session, or says goodbye to it.
+    pub(super) async fn leave(&mut self) {
+        if let Some(mut way) = self.way.take() {
+            way.reset |= self.in_transaction;
+            self.parking.leave(way, &self.config).await;
         }
     }
 
@@ -330,7 +344,7 @@ impl Hop {
             Ok(connection) => {
                 self.learnt
                     .set(&config.next_hop.address, connection.capabilities().clone());
-                self.connection = Some(connection);
+                self.way = Some(Way::new(connection));
                 Ok(())
             }
             Err(trouble) => {
@@ -342,22 +356,29 @@ impl Hop {
 
     async fn try_mail(&mut self, sender: &Sender, known: &XForward) -> Result<Reply, Trouble> {
         let in_transaction = std::mem::take(&mut self.in_transaction);
-        let Some(connection) = &mut self.connection else {
+        let Some(way) = &mut self.way else {
             return Err(Trouble::Garbage);
         };
         if in_transaction {
-            connection.command("RSET").await?;
+            way.reset = true;
+            way.connection.command("RSET").await?;
         }
-        if !known.is_empty() {
-            for line in known.lines(&connection.capabilities().xforward.clone()) {
-                let reply = connection.command(&line).await?;
-                // The mail matters more than what is known of its client.
-                if !reply.is_positive() {
+        // All that it takes is told, the unknown as unknown: nothing stays of who was told of before.
+        let before = way.introduced;
+        if before || !known.is_empty() {
+            for line in known.lines(&way.connection.capabilities().xforward) {
+                let reply = way.connection.command(&line).await?;
+                if reply.is_positive() {
+                    way.introduced = true;
+                } else if before {
+                    return Err(Trouble::Refused(Box::new(reply)));
+                } else {
+                    // The mail matters more than what is known of its client.
                     tracing::warn!(%reply, "the next hop refuses XFORWARD");
                 }
             }
         }
-        connection.mail(sender).await
+        way.connection.mail(sender).await
     }
 
     /// The client's reply for an answer to MAIL or RCPT.
@@ -378,7 +399,7 @@ impl Hop {
     }
 
     fn forget(&mut self) {
-        self.connection = None;
+        self.way = None;
         self.in_transaction = false;
     }
 }

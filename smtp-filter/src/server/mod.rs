@@ -5,6 +5,7 @@ mod config;
 mod connection;
 mod division;
 mod hop;
+mod parking;
 pub mod session;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,8 @@ pub use config::{
     BareNewline, ConfigSource, HopTls, Limits, NextHop, Protocol, ServerConfig, Timeouts, fixed,
 };
 use connection::Connection;
-use hop::LearntHop;
+use hop::{Hop, LearntHop};
+use parking::Parking;
 
 /// Serves SMTP on `listener` until `shutdown` becomes true, then drains: idle sessions get
 /// `421 4.3.2`, running transactions have [`Timeouts::drain`] to finish.
@@ -44,7 +46,7 @@ pub async fn serve(
     shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     listener.local_addr()?;
-    let learnt = LearntHop::default();
+    let (learnt, parking) = (LearntHop::default(), Parking::default());
     let census = Arc::new(Census::default());
     let mut sessions = Sessions::new(shutdown.clone());
     while let Some((stream, client)) = sessions.accept(|| listener.accept()).await {
@@ -55,12 +57,13 @@ pub async fn serve(
             continue;
         };
         let filter = Arc::clone(&filter);
+        let hop = Hop::new(Arc::clone(&settings), learnt.clone(), parking.clone());
         let connection = Connection::new(
             stream,
             client,
             settings,
             Arc::clone(&filter),
-            learnt.clone(),
+            hop,
             shutdown.clone(),
         );
         sessions.spawn(async move {
@@ -69,7 +72,8 @@ pub async fn serve(
         });
     }
     drop(listener);
-    sessions.drain(config().timeouts.drain).await;
+    let drained = sessions.drain(config().timeouts.drain);
+    tokio::join!(parking.close(), drained);
     Ok(())
 }
 

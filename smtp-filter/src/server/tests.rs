@@ -3,6 +3,7 @@
 mod division;
 mod fake;
 mod hop;
+mod parking;
 mod secure;
 
 use std::{

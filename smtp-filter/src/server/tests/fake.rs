@@ -44,6 +44,12 @@ pub(super) enum Misdeed {
     SilentAtData,
     TiresOfWaiting,
     TiresThenRefuses,
+    /// Says goodbye before anybody asks, after a mail.
+    Say421AfterMail,
+    /// Refuses the second MAIL of a connection.
+    RefuseSecondMail,
+    /// Refuses the second XFORWARD of a connection.
+    RefuseSecondXforward,
     /// Each transaction ends as the address of its first recipient says.
     AsAddressed,
 }
@@ -53,6 +59,9 @@ struct Kept {
     commands: Vec<String>,
     mails: Vec<Vec<u8>>,
     recipients: Vec<Vec<String>>,
+    connections: usize,
+    /// Those that have ended.
+    ended: usize,
 }
 
 pub(super) struct FakeHop {
@@ -83,6 +92,12 @@ impl FakeHop {
         self.kept.lock().unwrap().recipients.clone()
     }
 
+    /// How many connections it had, and how many of them have ended.
+    pub(super) fn connections(&self) -> (usize, usize) {
+        let kept = self.kept.lock().unwrap();
+        (kept.connections, kept.ended)
+    }
+
     async fn listen(misdeed: Misdeed, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -91,6 +106,7 @@ impl FakeHop {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (kept, tls) = (Arc::clone(&shared), tls.clone());
+                kept.lock().unwrap().connections += 1;
                 tokio::spawn(async move {
                     let mut stream = stream;
                     let greeting = if misdeed == Misdeed::Greeting554 {
@@ -107,6 +123,7 @@ impl FakeHop {
                             talk(&mut stream, misdeed, &kept, false).await;
                         }
                     }
+                    kept.lock().unwrap().ended += 1;
                 });
             }
         });
@@ -123,6 +140,7 @@ async fn talk(
 ) -> Option<bool> {
     let mut input = Vec::new();
     let mut recipients: Vec<String> = Vec::new();
+    let mut said: Vec<String> = Vec::new();
     let tires = matches!(misdeed, Misdeed::TiresOfWaiting | Misdeed::TiresThenRefuses);
     let first = kept.lock().unwrap().commands.is_empty();
     let patience = Duration::from_millis(if tires && first { 100 } else { 60_000 });
@@ -140,6 +158,8 @@ async fn talk(
             "RCPT" => recipients.push(line.replace("RCPT TO:", "")),
             _ => {}
         }
+        let again = said.contains(&verb);
+        said.push(verb.clone());
         let says = |word: &str| {
             let first: Option<&String> = recipients.first();
             misdeed == Misdeed::AsAddressed && first.is_some_and(|first| first.contains(word))
@@ -157,6 +177,8 @@ async fn talk(
                 return Some(true);
             }
             ("MAIL", Misdeed::RefuseMail) => "550 5.7.1 not you",
+            ("MAIL", Misdeed::RefuseSecondMail) if again => "452 4.5.3 enough mails",
+            ("XFORWARD", Misdeed::RefuseSecondXforward) if again => "503 5.5.1 once is enough",
             ("MAIL", Misdeed::DieAtMail) => return None,
             ("RCPT", Misdeed::RefuseRcpt) => "450 4.2.1 later",
             ("RCPT", Misdeed::DieAtRcpt) => return None,
@@ -218,8 +240,13 @@ async fn talk(
                             .write_all(b"250 2.0.0 queued as FAKE\r\n")
                             .await
                             .ok()?;
-                        if misdeed == Misdeed::CloseAfterMail {
-                            return None;
+                        match misdeed {
+                            Misdeed::CloseAfterMail => return None,
+                            Misdeed::Say421AfterMail => {
+                                stream.write_all(b"421 4.4.2 timeout\r\n").await.ok()?;
+                                return None;
+                            }
+                            _ => {}
                         }
                         continue;
                     }
