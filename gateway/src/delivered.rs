@@ -4,7 +4,7 @@
 //! Keeps hashes, never a message. What cannot be kept or looked up makes a message come twice, never
 //! get lost.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kenin_certstore::{DEFAULT_TENANT, Store};
 use kenin_pki::time::UnixTime;
@@ -19,26 +19,64 @@ use crate::identity;
 #[derive(Debug)]
 pub(crate) struct Delivered {
     store: Option<Store>,
-    /// Whether anything may be kept: nearly never, and then no message pays for the question.
-    any: AtomicBool,
+    /// Nearly always nothing is kept, and then no message pays for the question.
+    nothing: Nothing,
+}
+
+/// Whether it is certain that nothing is kept.
+///
+/// Two counts and no flag: a flag that is cleared for the time of a question tells everybody who comes
+/// meanwhile that nothing is kept, and one that is cleared after it forgets what was kept meanwhile.
+#[derive(Debug)]
+struct Nothing {
+    /// How often something was kept, and 1 for what may be there from before.
+    kept: AtomicU64,
+    /// The count of which it is known that the store was empty all the same.
+    empty_at: AtomicU64,
+}
+
+impl Nothing {
+    fn is_certain(&self) -> bool {
+        self.kept.load(Ordering::SeqCst) == self.empty_at.load(Ordering::SeqCst)
+    }
+
+    /// To be called before the store is asked.
+    fn ask(&self) -> u64 {
+        self.kept.load(Ordering::SeqCst)
+    }
+
+    /// The store was found empty by the question that began so.
+    fn is_found(&self, asked: u64) {
+        self.empty_at.fetch_max(asked, Ordering::SeqCst);
+    }
+
+    /// To be called after something was kept.
+    fn is_over(&self) {
+        self.kept.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Default for Nothing {
+    fn default() -> Self {
+        Self {
+            kept: AtomicU64::new(1),
+            empty_at: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Delivered {
     /// Over this store, which may hold something from before.
     pub(crate) fn new(store: Option<Store>) -> Self {
         Self {
-            any: AtomicBool::new(store.is_some()),
             store,
+            nothing: Nothing::default(),
         }
     }
 
     /// The recipients, by their place, that have this message.
     pub(crate) async fn of(&self, mail: &Mail, now: UnixTime) -> Vec<usize> {
-        let Some(store) = self
-            .store
-            .as_ref()
-            .filter(|_| self.any.load(Ordering::SeqCst))
-        else {
+        let Some(store) = self.store.as_ref().filter(|_| !self.nothing.is_certain()) else {
             return Vec::new();
         };
         match self.look_up(store, mail, now).await {
@@ -56,14 +94,12 @@ impl Delivered {
         mail: &Mail,
         now: UnixTime,
     ) -> Result<Vec<usize>, String> {
-        // Before the question: what is kept meanwhile says so after it is kept.
-        self.any.store(false, Ordering::SeqCst);
+        let asked = self.nothing.ask();
         let kept = store.any_delivered(DEFAULT_TENANT, now.0).await;
-        if matches!(kept, Ok(false)) {
+        if !kept.map_err(|why| why.to_string())? {
+            self.nothing.is_found(asked);
             return Ok(Vec::new());
         }
-        self.any.store(true, Ordering::SeqCst);
-        kept.map_err(|why| why.to_string())?;
         let hash = hash_of(mail).await?;
         let recipients = store.delivered(DEFAULT_TENANT, &hash, now.0).await;
         let recipients = recipients.map_err(|why| why.to_string())?;
@@ -92,7 +128,7 @@ impl Delivered {
             Err(why) => Err(why),
         };
         // Whoever comes from now on has to ask.
-        self.any.store(true, Ordering::SeqCst);
+        self.nothing.is_over();
         if let Err(why) = kept {
             error!(id = mail.envelope.id, error = %why, "cannot keep who has a message already");
         }
