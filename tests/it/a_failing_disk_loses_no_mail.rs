@@ -10,7 +10,7 @@ use kenin_tests::kenin::{Gateway, Setup};
 use kenin_tests::ledger::{
     Account, Answers, Circumstances, Courier, Ledger, Road, Truth, Try, behind_postfix,
 };
-use kenin_tests::sink::{Sink, split};
+use kenin_tests::sink::Sink;
 use kenin_tests::strace::{Injection, Strace, small_disk, unnamed_files};
 use kenin_tests::world::PATIENCE;
 
@@ -58,7 +58,8 @@ impl Desk {
     /// Writes a mail of a size.
     fn letter(&self, id: &str, size: usize) -> Vec<u8> {
         let raw = large(size, id);
-        self.ledger.open(id, Truth::Good, Some(split(&raw).1));
+        let envelope = Envelope::new("sender@example.jp", "reader@example.jp");
+        self.ledger.open(id, Truth::Good, &envelope, &raw);
         raw
     }
 

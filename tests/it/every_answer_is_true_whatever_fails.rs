@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use kenin_tests::client::Envelope;
 use kenin_tests::kenin::{Gateway, Setup};
 use kenin_tests::ledger::{Answers, Circumstances, Courier, Leave, Ledger, Truth};
-use kenin_tests::sink::{Behaviour, Dot, Sink, fields, split};
+use kenin_tests::sink::{Behaviour, Dot, Sink, fields};
 use kenin_tests::world::{Dice, PATIENCE};
 
 /// What the sink will do with a mail is written in its subject.
@@ -36,8 +36,8 @@ fn one(gateway: &Gateway, ledger: &Ledger, dice: &mut Dice, id: &str, fate: &str
     let head = format!("From: a@b.example\r\nSubject: {fate}\r\nMessage-ID: {id}\r\n\r\n");
     let lines = "line\r\n".repeat(dice.below(2000) as usize);
     let raw = [head.as_bytes(), lines.as_bytes()].concat();
-    ledger.open(id, Truth::NotGood, Some(split(&raw).1));
     let envelope = Envelope::new("a@b.example", "c@d.example");
+    ledger.open(id, Truth::NotGood, &envelope, &raw);
     let mut courier = Courier::new(gateway.address, PATIENCE);
     let told = courier.hand_over_or_leave(ledger, id, &envelope, &raw, leave);
     let code = told.answer.map_or(0, |reply| reply.code);

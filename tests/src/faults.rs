@@ -105,6 +105,9 @@ pub fn matrix(link: Link) -> Account {
             } else {
                 // Nobody waits for ever for what does not come: the client leaves.
                 let (id, _) = stage.attempt(IMPATIENCE);
+                if fault == Fault::Garbage {
+                    stage.ledger.garbled(&id);
+                }
                 if fault == Fault::Garbage && moment == Moment::InData {
                     let truth = if link.is_of_the_next_hop() {
                         Truth::Changed
@@ -200,12 +203,12 @@ impl Stage {
         let number = self.next.fetch_add(1, Ordering::SeqCst);
         let id = format!("<{:?}.{number:06}@faults.example>", self.link);
         let letter = if self.same_letter { 0 } else { number };
-        let raw = self.letters.entered(letter, &id, &self.ledger);
+        let envelope = Envelope::new("sender@example.jp", "reader@example.jp");
+        let raw = self.letters.entered(letter, &id, &envelope, &self.ledger);
         let mut courier = Courier::new(self.front, patience);
         if self.link.is_lmtp() {
             courier = courier.lmtp();
         }
-        let envelope = Envelope::new("sender@example.jp", "reader@example.jp");
         let told = courier.hand_over(&self.ledger, &id, &envelope, &raw);
         courier.quit();
         (id, told)

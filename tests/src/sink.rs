@@ -27,6 +27,44 @@ pub struct Record {
     pub body: [u8; 32],
     /// Its Authentication-Results fields.
     pub stamps: Vec<String>,
+    pub subject: String,
+    /// Its recipients' addresses.
+    pub to: Vec<String>,
+    /// What it tells the sender of another mail, if it does.
+    pub notice: Option<Notice>,
+}
+
+/// A delivery status notification of a failure (RFC 3464).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Notice {
+    /// The Message-ID of the mail that was not delivered.
+    pub about: String,
+    /// To whom it was not.
+    pub failed: Vec<String>,
+}
+
+impl Notice {
+    fn of(mail: &Received) -> Option<Self> {
+        let text = String::from_utf8_lossy(mail.split().1);
+        let after = |line: &str, name: &str| {
+            let (field, value) = line.split_once(':')?;
+            let same = field.eq_ignore_ascii_case(name);
+            same.then(|| value.trim().to_owned())
+        };
+        if !mail.mail.starts_with("MAIL FROM:<>") || !text.contains("\nAction: failed") {
+            return None;
+        }
+        let failed = text.lines().filter_map(|line| {
+            let value = after(line, "Final-Recipient")?;
+            let (_, address) = value.split_once(';')?;
+            Some(address.trim().to_owned())
+        });
+        Some(Self {
+            about: text.lines().find_map(|line| after(line, "Message-ID"))?,
+            failed: failed.collect(),
+        })
+    }
 }
 
 /// One mail as it arrived.
@@ -65,8 +103,17 @@ impl Record {
             id: mail.fields("Message-ID").concat(),
             body: openssl::sha::sha256(mail.split().1),
             stamps: mail.fields("Authentication-Results"),
+            subject: mail.fields("Subject").concat(),
+            to: mail.recipients.iter().filter_map(|l| address(l)).collect(),
+            notice: Notice::of(mail),
         }
     }
+}
+
+/// The address of a RCPT line.
+fn address(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once('<')?;
+    rest.split_once('>').map(|(address, _)| address.to_owned())
 }
 
 /// The header block (with its last CRLF) and the body of a message.

@@ -1,49 +1,13 @@
 //! The books of a run and the one checker of its invariants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Mutex;
 
-use super::Answers;
-use crate::client::{Reply, Silence};
-use crate::sink::Record;
-
-/// One attempt to hand a mail over.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Try {
-    /// Whether the final dot was sent (to our own system at least).
-    pub dot: bool,
-    /// The reply to the dot, or to the command that ended the attempt.
-    pub answer: Result<Reply, Silence>,
-    /// Every reply of the attempt, that one too.
-    pub heard: Vec<Reply>,
-}
-
-impl Try {
-    /// The mail was taken over.
-    pub fn is_accepted(&self) -> bool {
-        self.dot && matches!(&self.answer, Ok(reply) if reply.code / 100 == 2)
-    }
-
-    /// Nobody can know on this side: the dot was sent, and no answer came or one that says just this.
-    pub fn is_in_doubt(&self) -> bool {
-        match &self.answer {
-            Ok(reply) => self.dot && says_in_doubt(&reply.text()),
-            Err(_) => self.dot,
-        }
-    }
-
-    /// It stays the sender's for good.
-    pub fn is_refused(&self) -> bool {
-        matches!(&self.answer, Ok(reply) if reply.code / 100 == 5)
-    }
-}
-
-/// Whether a reply says that the next hop was lost at the dot.
-pub(super) fn says_in_doubt(text: &str) -> bool {
-    text.contains("4.4.2 Connection lost after end of data")
-}
+use super::fan::Wish;
+use super::{Answers, Told, Try};
+use crate::client::Envelope;
+use crate::sink::{Record, fields, split};
 
 /// What a mail is, and so what its stamp may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +23,69 @@ pub enum Truth {
 #[derive(Clone, Debug)]
 struct Entry {
     truth: Truth,
-    /// SHA-256 of the body; `None` where the harness changed it.
-    body: Option<[u8; 32]>,
+    /// SHA-256 of the body, and the Subject; `None` where the harness changed the mail.
+    text: Option<([u8; 32], String)>,
+    /// Whether the harness changed what is said of it: it may be refused for that.
+    garbled: bool,
+    from: String,
+    to: Vec<String>,
     tries: Vec<Try>,
-    /// Told by other means: deliveries accepted and in doubt, by an MTA's log.
-    accepted: usize,
-    in_doubt: usize,
+    /// Told by other means, an MTA's log, of each recipient.
+    others: BTreeMap<String, Told>,
+}
+
+impl Entry {
+    /// What was told of a recipient, in all.
+    fn told(&self, address: &str) -> Told {
+        let mut sum = self.others.get(address).copied().unwrap_or_default();
+        for told in self.tries.iter().filter_map(|one| one.tell(address)) {
+            sum += told;
+        }
+        sum
+    }
+
+    /// Whether two of its recipients get the same copy.
+    fn is_alike(&self, one: &str, other: &str) -> bool {
+        let (one, other) = (Wish::of(one), Wish::of(other));
+        one == other || (self.truth == Truth::Good && one.is_alike(other))
+    }
+
+    /// Whether its recipients are treated in several ways.
+    fn is_divided(&self) -> bool {
+        let mut pairs = self.to.iter().zip(self.to.iter().skip(1));
+        pairs.any(|(one, next)| !self.is_alike(one, next))
+    }
+
+    /// Whether this recipient may be refused for good, or the sender told that he was.
+    fn may_fail(&self, address: &str) -> bool {
+        // One answer for all: that for the first copy.
+        let one_answer = self.tries.iter().any(|one| !one.one_by_one);
+        let barred = self.to.iter().any(|to| Wish::of(to) == Wish::Barred);
+        self.garbled
+            || (one_answer && barred)
+            || Wish::of(address).forbids(self.truth) != Some(false)
+    }
+
+    /// How many losses of the next hop at the dot were told, at least.
+    fn losses_told(&self) -> usize {
+        let told =
+            |one: &Try, address: &str| one.tell(address).is_some_and(|t| t.said_in_doubt > 0);
+        let losses = |one: &Try| {
+            let mut groups: Vec<&str> = Vec::new();
+            for address in one.each.keys().filter(|address| told(one, address)) {
+                if !groups.iter().any(|first| self.is_alike(first, address)) {
+                    groups.push(address);
+                }
+            }
+            if one.one_by_one {
+                groups.len()
+            } else {
+                groups.len().min(1)
+            }
+        };
+        let overheard = self.others.values().map(|told| told.said_in_doubt).max();
+        self.tries.iter().map(losses).sum::<usize>() + overheard.unwrap_or_default()
+    }
 }
 
 /// The senders' books, by Message-ID.
@@ -73,13 +94,16 @@ pub struct Ledger(Mutex<BTreeMap<String, Entry>>);
 
 impl Ledger {
     /// Opens an account for a mail.
-    pub fn open(&self, id: &str, truth: Truth, body: Option<&[u8]>) {
+    pub fn open(&self, id: &str, truth: Truth, envelope: &Envelope, raw: &[u8]) {
+        let body = openssl::sha::sha256(split(raw).1);
         let entry = Entry {
             truth,
-            body: body.map(openssl::sha::sha256),
+            text: Some((body, fields(raw, "Subject").concat())),
+            garbled: false,
+            from: envelope.from.clone(),
+            to: envelope.to.clone(),
             tries: Vec::new(),
-            accepted: 0,
-            in_doubt: 0,
+            others: BTreeMap::new(),
         };
         self.0.lock().unwrap().insert(id.to_owned(), entry);
     }
@@ -91,20 +115,35 @@ impl Ledger {
 
     /// Somebody else took the mail over for good, and delivers it.
     pub fn taken_over(&self, id: &str) {
-        self.with(id, |entry| entry.accepted += 1);
+        let accepted = Told {
+            accepted: 1,
+            ..Told::default()
+        };
+        self.overheard(id, None, accepted);
     }
 
-    /// Somebody else's deliveries were in doubt so often.
-    pub fn doubted(&self, id: &str, times: usize) {
-        self.with(id, |entry| entry.in_doubt += times);
+    /// Somebody else was told this of a recipient, or of all.
+    pub fn overheard(&self, id: &str, address: Option<&str>, told: Told) {
+        self.with(id, |entry| {
+            for to in &entry.to {
+                if address.is_none_or(|address| address == to) {
+                    *entry.others.entry(to.clone()).or_default() += told;
+                }
+            }
+        });
     }
 
     /// The harness changed the mail on its way.
     pub fn changed(&self, id: &str, truth: Truth) {
         self.with(id, |entry| {
             entry.truth = truth;
-            entry.body = None;
+            entry.text = None;
         });
+    }
+
+    /// The harness changed what was said around the mail, on its way.
+    pub fn garbled(&self, id: &str) {
+        self.with(id, |entry| entry.garbled = true);
     }
 
     fn with(&self, id: &str, change: impl FnOnce(&mut Entry)) {
@@ -113,7 +152,7 @@ impl Ledger {
     }
 
     /// Every Message-ID.
-    pub fn ids(&self) -> Vec<String> {
+    pub fn ids(&self) -> BTreeSet<String> {
         self.0.lock().unwrap().keys().cloned().collect()
     }
 
@@ -124,31 +163,44 @@ impl Ledger {
             sent: entries.len(),
             ..Account::default()
         };
-        let mut copies: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+        let (mut copies, mut notices) = (ById::new(), ById::new());
         for record in records {
-            copies.entry(&record.id).or_default().push(record);
+            match &record.notice {
+                Some(notice) => notices.entry(&notice.about).or_default().push(record),
+                None => copies.entry(&record.id).or_default().push(record),
+            }
         }
+        account.count_notices(&notices, circumstances.notices_in_doubt);
+        let mut losses = 0;
         for (id, entry) in entries.iter() {
             let found = copies.remove(id.as_str()).unwrap_or_default();
-            account.weigh(id, entry, &found);
+            let told = notices.remove(id.as_str()).unwrap_or_default();
+            account.attempts += entry.tries.len();
+            for address in &entry.to {
+                account.weigh(id, entry, address, &found, &told);
+            }
             for record in found {
                 account.judge(id, entry, record);
             }
+            for record in told {
+                account.judge_notice(id, entry, record);
+            }
+            losses += entry.losses_told();
             for reply in entry.tries.iter().flat_map(|one| &one.heard) {
                 account.hear(&reply.text(), &circumstances.answers);
             }
         }
-        for id in copies.keys() {
+        for id in copies.keys().chain(notices.keys()) {
             let what = format!("{id}: at the sink, and nobody sent it");
             account.violate(Invariant::I2NothingRefusedArrives, what);
         }
         for line in &circumstances.overheard {
             account.hear(line, &circumstances.answers);
         }
-        if account.told_in_doubt > circumstances.hop_breaks {
+        if losses > circumstances.hop_breaks {
             let what = format!(
-                "{} times the next hop was said to be lost at the dot; it was cut {} times",
-                account.told_in_doubt, circumstances.hop_breaks
+                "{losses} times the next hop was said to be lost at the dot; it was cut {} times",
+                circumstances.hop_breaks
             );
             account.violate(Invariant::I8EveryReplyIsKnown, what);
         }
@@ -158,6 +210,8 @@ impl Ledger {
         account
     }
 }
+
+type ById<'a> = BTreeMap<&'a str, Vec<&'a Record>>;
 
 /// What the checker has to know beside the books.
 #[derive(Clone, Debug, Default)]
@@ -169,6 +223,8 @@ pub struct Circumstances {
     /// How many connections of the next hop the harness broke: none of Kenin's "lost at the dot" may
     /// be without one.
     pub hop_breaks: usize,
+    /// How many deliveries of notifications were in doubt.
+    pub notices_in_doubt: usize,
     /// What did not return to its baseline: descriptors, memory, files.
     pub left_behind: Vec<String>,
 }
@@ -197,16 +253,21 @@ pub struct Violation {
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
 pub struct Account {
+    /// Mails.
     pub sent: usize,
-    /// Mails that were answered 2xx.
+    /// Mails times recipients; so are the next ones.
+    pub deliveries: usize,
+    /// Answered 2xx.
     pub accepted: usize,
-    /// Mails that ended with a refusal, or were given up.
+    /// Ended with a refusal, or given up.
     pub kept_by_sender: usize,
-    /// Mails of which the sink has a copy.
+    /// The sink has a copy.
     pub arrived: usize,
+    /// The sender was told by a notification that there is none.
+    pub notified: usize,
     /// Copies beyond the first.
     pub duplicates: usize,
-    /// Deliveries of which their sender could not know.
+    /// Attempts of which their sender could not know.
     pub in_doubt: usize,
     pub attempts: usize,
     pub kills: usize,
@@ -216,7 +277,6 @@ pub struct Account {
     pub replies: BTreeMap<String, usize>,
     /// What the logs tell of the mails in violations, to find the fault by.
     pub traces: Vec<String>,
-    told_in_doubt: usize,
 }
 
 impl Account {
@@ -237,42 +297,73 @@ impl Account {
         self.violations.push(Violation { invariant, what });
     }
 
-    /// I1, I2, I3: there are as many copies as were accepted, and at most those in doubt more.
-    fn weigh(&mut self, id: &str, entry: &Entry, found: &[&Record]) {
-        let count = |which: fn(&Try) -> bool| entry.tries.iter().filter(|one| which(one)).count();
-        let accepted = count(Try::is_accepted) + entry.accepted;
-        let in_doubt = count(Try::is_in_doubt) + entry.in_doubt;
-        self.attempts += entry.tries.len();
-        self.accepted += usize::from(accepted > 0);
-        self.kept_by_sender += usize::from(accepted == 0);
-        self.arrived += usize::from(!found.is_empty());
-        self.duplicates += found.len().saturating_sub(1);
-        self.in_doubt += in_doubt;
-        if found.len() < accepted {
-            let what = format!(
-                "{id}: accepted {accepted} times, {} at the sink",
-                found.len()
-            );
-            self.violate(Invariant::I1NothingIsLost, what);
+    /// I1, I2, I3 for one recipient: there are as many copies, or notifications that there is none, as
+    /// were accepted, and at most those in doubt more.
+    fn weigh(
+        &mut self,
+        id: &str,
+        entry: &Entry,
+        address: &str,
+        copies: &[&Record],
+        notices: &[&Record],
+    ) {
+        let told = entry.told(address);
+        let copies = copies
+            .iter()
+            .filter(|record| record.to.iter().any(|to| to == address))
+            .count();
+        let named = notices
+            .iter()
+            .filter(|record| names(record, address))
+            .map(|record| &record.id);
+        // A notification that came twice is one: its own delivery was in doubt.
+        let notices = named.collect::<BTreeSet<_>>().len();
+        self.deliveries += 1;
+        self.accepted += usize::from(told.accepted > 0);
+        self.kept_by_sender += usize::from(told.accepted == 0);
+        self.arrived += usize::from(copies > 0);
+        self.notified += usize::from(notices > 0);
+        self.duplicates += copies.saturating_sub(1);
+        self.in_doubt += told.in_doubt;
+        let state = format!(
+            "{id}, {address}: {copies} at the sink, {notices} notifications, {told:?}; last told {:?}",
+            entry.tries.last().map(|one| &one.answer)
+        );
+        let found = copies + notices;
+        if found < told.accepted {
+            self.violate(Invariant::I1NothingIsLost, state.clone());
         }
-        if found.len() > accepted + in_doubt {
-            let invariant = if accepted == 0 {
+        // Who gets it at an earlier try does not get it again: one, however often the others' copies
+        // were put off.
+        let partly = if entry.is_divided() {
+            told.partly.min(1)
+        } else {
+            0
+        };
+        if found > told.accepted.max(partly) + told.in_doubt {
+            let invariant = if told.accepted == 0 {
                 Invariant::I2NothingRefusedArrives
             } else {
                 Invariant::I3DuplicatesWereInDoubt
             };
-            let told = entry.tries.last().map(|one| &one.answer);
-            let what = format!(
-                "{id}: {} at the sink, accepted {accepted} times, {in_doubt} in doubt; last told {told:?}",
-                found.len()
+            self.violate(invariant, state.clone());
+        }
+        if copies > 0 && Wish::of(address).forbids(entry.truth) == Some(true) {
+            self.violate(Invariant::I2NothingRefusedArrives, state.clone());
+        }
+        let failed = notices > 0 || (told.accepted == 0 && told.refused > 0);
+        if failed && !entry.may_fail(address) {
+            self.violate(
+                Invariant::I1NothingIsLost,
+                format!("{state}: without cause"),
             );
-            self.violate(invariant, what);
         }
     }
 
-    /// I6, and that the mail is the one that was sent.
+    /// I6, and that the mail is the one that was sent, as these recipients shall have it.
     fn judge(&mut self, id: &str, entry: &Entry, record: &Record) {
-        let pass = record.stamps.iter().any(|s| s.contains("smime=pass"));
+        let stamp = record.stamps.concat();
+        let pass = stamp.contains("smime=pass");
         let true_stamp = match entry.truth {
             Truth::Good => pass,
             Truth::NotGood => !pass,
@@ -282,15 +373,49 @@ impl Account {
             let what = format!("{id}: {:?}, stamped {:?}", entry.truth, record.stamps);
             self.violate(Invariant::I6PassIsTrue, what);
         }
-        if entry.body.is_some_and(|body| body != record.body) {
+        let first = record.to.first().map(String::as_str).unwrap_or_default();
+        for address in &record.to {
+            if !entry.to.contains(address) || !entry.is_alike(first, address) {
+                let what = format!("{id}: a copy for {:?}, sent to {:?}", record.to, entry.to);
+                self.violate(Invariant::I2NothingRefusedArrives, what);
+            }
+        }
+        let Some((body, subject)) = &entry.text else {
+            return;
+        };
+        if *body != record.body {
             let what = format!("{id}: another body than was sent");
             self.violate(Invariant::I1NothingIsLost, what);
+        }
+        if !Wish::of(first).fits(subject, &record.subject, &stamp) {
+            let what = format!("{id}, {first}: {subject:?} became {:?}", record.subject);
+            self.violate(Invariant::I6PassIsTrue, what);
+        }
+    }
+
+    /// A notification goes to the sender, and is about recipients.
+    fn judge_notice(&mut self, id: &str, entry: &Entry, record: &Record) {
+        let stray = |address: &String| !entry.to.contains(address);
+        let failed = record.notice.iter().flat_map(|notice| &notice.failed);
+        if record.to != [entry.from.as_str()] || failed.clone().any(stray) {
+            let what = format!("{id}: {:?} for {:?}", record.notice, record.to);
+            self.violate(Invariant::I2NothingRefusedArrives, what);
+        }
+    }
+
+    /// I3 for notifications themselves.
+    fn count_notices(&mut self, notices: &ById<'_>, in_doubt: usize) {
+        let all = notices.values().flatten();
+        let ids: BTreeSet<&str> = all.clone().map(|record| record.id.as_str()).collect();
+        let twice = all.count() - ids.len();
+        if twice > in_doubt {
+            let what = format!("{twice} notifications came again, {in_doubt} were in doubt");
+            self.violate(Invariant::I3DuplicatesWereInDoubt, what);
         }
     }
 
     /// I8.
     fn hear(&mut self, line: &str, answers: &Answers) {
-        self.told_in_doubt += usize::from(says_in_doubt(line));
         let general = answers.generalize(line);
         let first = !self.replies.contains_key(&general);
         if first && !answers.knows(line) {
@@ -300,16 +425,24 @@ impl Account {
     }
 }
 
+/// Whether a notification tells of this recipient.
+fn names(record: &Record, address: &str) -> bool {
+    let mut failed = record.notice.iter().flat_map(|notice| &notice.failed);
+    failed.any(|failed| failed == address)
+}
+
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "sent {}, accepted {}, kept by the sender {}, arrived {}, lost {}, duplicates {}, in doubt {}, \
-             attempts {}, kills {} (and {} of the sink), violations {}",
+            "sent {} to {} recipients, accepted {}, kept by the sender {}, arrived {}, sender notified {}, \
+             lost {}, duplicates {}, in doubt {}, attempts {}, kills {} (and {} of the sink), violations {}",
             self.sent,
+            self.deliveries,
             self.accepted,
             self.kept_by_sender,
             self.arrived,
+            self.notified,
             self.broken(Invariant::I1NothingIsLost),
             self.duplicates,
             self.in_doubt,

@@ -127,6 +127,9 @@ const OURS: &[&str] = &[
     "421 4.3.2 Service shutting down",
     "451 4.3.2 System busy, try again later",
     "451 4.3.0 Processing aborted, try again later",
+    // architecture.md, "The life of a message": one answer for several groups (decision 7).
+    "250 2.0.0 Delivered at an earlier try",
+    "250 2.0.0 Delivered to some recipients, the sender is told of the others",
     // verdicts.md, strict mode.
     "550 5.7.1 *",
     "550 5.7.5 *",

@@ -1,5 +1,6 @@
 //! A client that hands mails over and writes down what it was told; it may leave at any moment.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub enum Leave {
 /// One client, with the connection that it keeps.
 pub struct Courier {
     address: SocketAddr,
-    hello: &'static str,
+    lmtp: bool,
     patience: Duration,
     client: Option<Client>,
 }
@@ -32,16 +33,16 @@ impl Courier {
     pub fn new(address: SocketAddr, patience: Duration) -> Self {
         Self {
             address,
-            hello: "EHLO courier.example",
+            lmtp: false,
             patience,
             client: None,
         }
     }
 
-    /// The same, speaking LMTP (to one recipient a mail).
+    /// The same, speaking LMTP: each recipient is answered.
     #[must_use]
     pub fn lmtp(mut self) -> Self {
-        self.hello = "LHLO courier.example";
+        self.lmtp = true;
         self
     }
 
@@ -62,11 +63,21 @@ impl Courier {
         let mut one = Try {
             dot: false,
             answer: Err(Silence::Closed),
+            each: BTreeMap::new(),
+            one_by_one: self.lmtp,
             heard: Vec::new(),
         };
         one.answer = self.walk(envelope, raw, leave, &mut one);
+        for address in &envelope.to {
+            let answer = one.each.entry(address.clone());
+            answer.or_insert_with(|| one.answer.clone());
+        }
         // A transaction that was given up half-way is not reset but left.
-        let goes_on = one.dot && matches!(&one.answer, Ok(reply) if reply.code != 421);
+        let left = |answer: &Result<Reply, Silence>| match answer {
+            Ok(reply) => reply.code == 421,
+            Err(_) => true,
+        };
+        let goes_on = one.dot && !one.each.values().any(left);
         if !goes_on || leave != Leave::Never {
             self.client = None;
         }
@@ -102,13 +113,15 @@ impl Courier {
             one.heard.push(reply.clone());
             Ok(reply)
         };
-        let lines = [
+        let hello = if self.lmtp { "LHLO" } else { "EHLO" };
+        let mut lines = vec![
             String::new(),
-            self.hello.to_owned(),
+            format!("{hello} courier.example"),
             format!("MAIL FROM:<{}>{}", envelope.from, envelope.parameters),
-            format!("RCPT TO:<{}>", envelope.to[0]),
-            "DATA".to_owned(),
         ];
+        lines.extend(envelope.to.iter().map(|to| format!("RCPT TO:<{to}>")));
+        lines.push("DATA".to_owned());
+        let last = lines.len() - 1;
         for (number, line) in lines.iter().enumerate() {
             if leave == Leave::Before(number) {
                 return Err(Silence::Closed);
@@ -117,7 +130,7 @@ impl Courier {
                 continue;
             }
             let reply = say(client, line)?;
-            if reply.code >= 400 || (number == 4 && reply.code != 354) {
+            if reply.code >= 400 || (number == last && reply.code != 354) {
                 return Ok(reply);
             }
         }
@@ -131,8 +144,22 @@ impl Courier {
         if !one.dot || leave == Leave::AfterDot {
             return Err(Silence::Closed);
         }
-        let reply = client.hear()?;
-        one.heard.push(reply.clone());
-        Ok(reply)
+        if !self.lmtp {
+            let reply = client.hear()?;
+            one.heard.push(reply.clone());
+            return Ok(reply);
+        }
+        let mut worst = None;
+        for address in &envelope.to {
+            let answer = client.hear();
+            one.heard.extend(answer.clone());
+            one.each.insert(address.clone(), answer.clone());
+            let good =
+                |answer: &Result<Reply, Silence>| matches!(answer, Ok(r) if r.code / 100 == 2);
+            if worst.as_ref().is_none_or(good) {
+                worst = Some(answer);
+            }
+        }
+        worst.unwrap_or(Err(Silence::Closed))
     }
 }

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::postfix_log::{in_doubt, overheard, proxy_in_doubt, trace};
-use super::{Account, Answers, Circumstances, Courier, Ledger, Road, Truth, behind_postfix};
+use super::fan::{self, BARRED};
+use super::postfix_log::{overheard, proxy_in_doubt, told, trace};
+use super::{Account, Answers, Circumstances, Courier, Ledger, Road, Told, Truth, behind_postfix};
 use crate::client::{Client, Envelope};
 use crate::forge::{Town, mime};
 use crate::kenin::{Gateway, Setup};
 use crate::postfix::Postfix;
-use crate::sink::{Behaviour, Dot, Sink, split};
+use crate::sink::{Behaviour, Dot, Received, Sink};
 use crate::world::{Dice, PATIENCE, wait_within};
 
 /// What a run is.
@@ -85,9 +86,9 @@ impl Letters {
     }
 
     /// The same, with an account in the ledger.
-    pub fn entered(&self, number: usize, id: &str, ledger: &Ledger) -> Vec<u8> {
+    pub fn entered(&self, number: usize, id: &str, to: &Envelope, ledger: &Ledger) -> Vec<u8> {
         let (truth, raw) = self.letter(number, id);
-        ledger.open(id, truth, Some(split(&raw).1));
+        ledger.open(id, truth, to, &raw);
         raw
     }
 }
@@ -103,14 +104,10 @@ impl Default for Letters {
 /// # Panics
 /// When the deadline passes.
 pub fn run_plan(plan: &Plan) -> Account {
-    // The sink takes its time now and then, so that kills meet every moment of a delivery.
-    let slow = Behaviour::default().at_dot(|n, _| match n % 5 {
-        0 => Dot::Slow(Duration::from_millis(if n % 20 == 0 { 30 } else { 3 })),
-        _ => Dot::Accept,
-    });
+    let direct = plan.road.is_direct();
     let mut sink = Sink::with(Behaviour {
         keeps_bytes: false,
-        ..slow
+        ..Behaviour::default().at_dot(move |n, mail| at_dot(direct, n, mail))
     });
     let mut scene = Scene::new(plan, &sink);
     let ledger = Ledger::default();
@@ -132,16 +129,19 @@ pub fn run_plan(plan: &Plan) -> Account {
                     return courier.quit();
                 }
                 let id = id(plan.road, number);
-                let raw = letters.entered(number, &id, &ledger);
-                let envelope = Envelope::new(&sender(number), "reader@example.jp");
-                if plan.road.is_direct() {
-                    until_accepted(&mut courier, &ledger, &id, &envelope, &raw, end);
+                let mut envelope = Envelope::new(&sender(number), "reader@example.jp");
+                if plan.road.divides() {
+                    envelope.to = fan::circle(number);
+                }
+                let raw = letters.entered(number, &id, &envelope, &ledger);
+                if direct {
+                    until_settled(&mut courier, &ledger, &id, &envelope, &raw, end);
                 } else {
                     into_postfix(front, &ledger, &id, &envelope, &raw);
                 }
             }
         };
-        let writers = if plan.road.is_direct() { 6 } else { 2 };
+        let writers = if direct { 6 } else { 2 };
         let writers: Vec<_> = (0..writers).map(|_| scope.spawn(writing)).collect();
         let mut dice = Dice::new(plan.seed);
         let mut victims = vec![true; plan.kills];
@@ -193,6 +193,7 @@ impl Scene {
         if road.is_direct() {
             let setup = Setup {
                 mode: road.mode(),
+                mail: fan::RULES.to_owned(),
                 ..Setup::new(sink.address)
             };
             return Self {
@@ -202,7 +203,11 @@ impl Scene {
                 outside: None,
             };
         }
-        let (inside, gateway) = behind_postfix(sink, road.mode(), "");
+        let (inside, mut gateway) = behind_postfix(sink, road.mode(), "");
+        if road.divides() {
+            std::fs::write(gateway.folder.join("mail.toml"), fan::RULES).unwrap();
+            gateway.restart();
+        }
         let outside = road
             .needs_outside()
             .then(|| Postfix::start(inside.front, ""));
@@ -231,7 +236,7 @@ impl Scene {
             std::thread::sleep(Duration::from_millis(50));
         }
         let mut circumstances = Circumstances {
-            answers: Answers::of_the_sink(),
+            answers: Answers::of_the_sink().and(BARRED).and(FULL),
             hop_breaks: sink.broken(),
             left_behind: self.gateway.left_behind(baseline + SLACK, PATIENCE),
             ..Circumstances::default()
@@ -240,24 +245,32 @@ impl Scene {
         if !self.road.is_direct() {
             circumstances.answers = circumstances.answers.and_postfix();
             circumstances.overheard = logs.iter().flat_map(|log| overheard(log)).collect();
-            for (id, times) in logs.iter().flat_map(|log| in_doubt(log)) {
+            for ((id, to), told) in logs.iter().flat_map(|log| told(log)) {
                 if ids.contains(&id) {
-                    ledger.doubted(&id, times);
+                    ledger.overheard(&id, Some(&to), told);
+                } else {
+                    circumstances.notices_in_doubt += told.in_doubt;
                 }
             }
             // Only the one beside Kenin has a filter before its queue.
             for (sender, times) in logs.first().iter().flat_map(|log| proxy_in_doubt(log)) {
                 let number = sender.trim_start_matches("ledger-");
                 let number = number.split('@').next().and_then(|n| n.parse().ok());
-                if let Some(number) = number {
-                    ledger.doubted(&id(self.road, number), times);
+                let doubt = Told {
+                    in_doubt: times,
+                    ..Told::default()
+                };
+                match number {
+                    Some(number) => ledger.overheard(&id(self.road, number), None, doubt),
+                    // Of a notification.
+                    None => circumstances.notices_in_doubt += times,
                 }
             }
         }
         let mut account = ledger.check(&sink.records(), &circumstances);
         let mut traces = Vec::new();
         for violation in account.violations.iter().take(TRACED) {
-            let Some((id, _)) = violation.what.split_once(": ") else {
+            let Some((id, _)) = violation.what.split_once([',', ':']) else {
                 continue;
             };
             let number = id
@@ -273,8 +286,23 @@ impl Scene {
     }
 }
 
-/// As a mail server does: again and again, until the mail is taken over or refused for good.
-fn until_accepted(
+/// The sink takes its time now and then, so that kills meet every moment of a delivery, and refuses
+/// some, so that one copy is accepted and another is not.
+fn at_dot(direct: bool, number: usize, mail: &Received) -> Dot {
+    let barred = mail.recipients.iter().any(|to| to.contains("@barred."));
+    match number {
+        _ if barred => Dot::Reply(BARRED.to_owned()),
+        // A real MTA would wait for seconds.
+        n if direct && n % 11 == 7 => Dot::Reply(FULL.to_owned()),
+        n if n % 20 == 0 => Dot::Slow(Duration::from_millis(30)),
+        n if n % 5 == 0 => Dot::Slow(Duration::from_millis(3)),
+        _ => Dot::Accept,
+    }
+}
+
+/// As a mail server does: again and again, until the mail is taken over or refused for good, for each
+/// recipient where each is answered.
+pub fn until_settled(
     courier: &mut Courier,
     ledger: &Ledger,
     id: &str,
@@ -282,14 +310,15 @@ fn until_accepted(
     raw: &[u8],
     end: Instant,
 ) {
-    loop {
-        let one = courier.hand_over(ledger, id, envelope, raw);
-        if one.is_accepted() || one.is_refused() {
-            return;
-        }
+    let mut left = envelope.clone();
+    while !left.to.is_empty() {
+        let one = courier.hand_over(ledger, id, &left, raw);
         assert!(Instant::now() < end, "{id} is not taken over: {one:?}");
+        left.to = one.open();
         // A pause as any sender makes, so that a dead server is not asked a million times.
-        std::thread::sleep(Duration::from_millis(2));
+        if !left.to.is_empty() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
@@ -310,6 +339,8 @@ fn sender(number: usize) -> String {
     format!("ledger-{number}@example.jp")
 }
 
+/// What the sink says now and then.
+const FULL: &str = "452 4.2.2 Mailbox full";
 /// Bytes of a large mail: more than stays in memory.
 const LARGE: usize = 1_300_000;
 const LARGE_EVERY: usize = 61;

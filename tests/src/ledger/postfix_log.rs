@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::account::says_in_doubt;
+use super::Told;
+use super::attempt::{says_in_doubt, says_partly};
 
 /// Deliveries whose dot got no answer from the proxy filter, by envelope sender, as the front smtpd's
 /// log tells them.
@@ -46,12 +47,13 @@ pub(super) fn overheard(log: &str) -> Vec<String> {
         .collect()
 }
 
-/// Deliveries whose dot got no answer, by Message-ID, as Postfix's own log tells them.
-pub(super) fn in_doubt(log: &str) -> BTreeMap<String, usize> {
+/// What Postfix was told of its deliveries that leaves something open, by Message-ID and recipient, as
+/// its own log has it: a dot without an answer, or an answer that tells of the next hop.
+pub(super) fn told(log: &str) -> BTreeMap<(String, String), Told> {
     let mut ids: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut doubts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut all: BTreeMap<(String, String), Told> = BTreeMap::new();
     for line in log.lines() {
-        let Some((_, rest)) = line.split_once("]: ") else {
+        let Some((program, rest)) = line.split_once("]: ") else {
             continue;
         };
         let Some((queue, text)) = rest.split_once(": ") else {
@@ -60,14 +62,29 @@ pub(super) fn in_doubt(log: &str) -> BTreeMap<String, usize> {
         if let Some(id) = text.strip_prefix("message-id=") {
             ids.insert(queue, id);
         }
-        let unanswered = text.contains("while sending end of data") || says_in_doubt(text);
         // One line a try; the summary line of the recipient repeats it.
-        if unanswered && text.starts_with("to=<") {
+        let recipient = text.strip_prefix("to=<").and_then(|to| to.split_once('>'));
+        let Some((recipient, _)) = recipient else {
+            continue;
+        };
+        let answer = text.split_once(" said: ").map_or("", |(_, answer)| answer);
+        let said_in_doubt = says_in_doubt(text);
+        let unanswered = said_in_doubt || text.contains("while sending end of data");
+        // An LMTP server answers for each recipient.
+        let partly = says_partly(answer) && !program.contains("/lmtp[");
+        let told = Told {
+            in_doubt: usize::from(unanswered),
+            said_in_doubt: usize::from(said_in_doubt),
+            partly: usize::from(partly),
+            ..Told::default()
+        };
+        if told != Told::default() {
             let id = ids.get(queue).map_or(queue, |id| *id);
-            *doubts.entry(id.to_owned()).or_default() += 1;
+            let key = (id.to_owned(), recipient.to_owned());
+            *all.entry(key).or_default() += told;
         }
     }
-    doubts
+    all
 }
 
 /// The lines of a log that speak of a mail: by its Message-ID, its sender, or a queue id that had
@@ -111,13 +128,17 @@ mod tests {
         let log = "Nov 22 12:00:00 h postfix/cleanup[1]: 4F1: message-id=<a@b>\n\
             Nov 22 12:00:01 h postfix/smtp[2]: 4F1: lost connection with 127.0.0.1[127.0.0.1] while sending end of data -- message may be sent more than once\n\
             Nov 22 12:00:01 h postfix/smtp[2]: 4F1: to=<x@y>, relay=127.0.0.1, status=deferred (lost connection with 127.0.0.1[127.0.0.1] while sending end of data -- message may be sent more than once)\n";
-        assert_eq!(in_doubt(log).get("<a@b>"), Some(&1));
-        assert!(in_doubt("nothing").is_empty());
+        let key = ("<a@b>".to_owned(), "x@y".to_owned());
+        let of = |log: &str| told(log).get(&key).copied().unwrap_or_default();
+        assert_eq!((of(log).in_doubt, of(log).partly), (1, 0));
+        assert!(told("nothing").is_empty());
         let log = format!(
             "{log}Nov 22 12:00:02 h postfix/smtp[2]: 4F1: to=<x@y>, relay=h[127.0.0.1]:1, status=deferred (host h[127.0.0.1] said: 451 4.4.2 Connection lost after end of data (in reply to end of DATA command))\n\
              Nov 22 12:00:03 h postfix/smtp[2]: 4F1: to=<x@y>, relay=h[127.0.0.1]:1, status=sent (250 2.0.0 Ok: kept)\n"
         );
-        assert_eq!(in_doubt(&log).get("<a@b>"), Some(&2));
+        let (all, one_by_one) = (of(&log), of(&log.replace("/smtp[", "/lmtp[")));
+        assert_eq!((all.in_doubt, all.said_in_doubt, all.partly), (2, 1, 1));
+        assert_eq!((one_by_one.in_doubt, one_by_one.partly), (2, 0));
         let replies = [
             "451 4.4.2 Connection lost after end of data",
             "250 2.0.0 Ok: kept",

@@ -64,6 +64,12 @@ impl Road {
         matches!(self, Self::Smtp | Self::Lmtp)
     }
 
+    /// Whether a mail to recipients who are treated differently becomes several: a milter has one body
+    /// for all.
+    pub fn divides(self) -> bool {
+        self != Self::Milter
+    }
+
     /// Whether the Postfix beside Kenin leaves the mail with the sender until Kenin has answered, so
     /// that another one outside has to keep it.
     pub fn needs_outside(self) -> bool {
