@@ -352,7 +352,7 @@ impl Account {
             self.violate(Invariant::I2NothingRefusedArrives, state.clone());
         }
         let failed = notices > 0 || (told.accepted == 0 && told.refused > 0);
-        if failed && !entry.may_fail(address) {
+        if failed && told.misheard == 0 && !entry.may_fail(address) {
             self.violate(
                 Invariant::I1NothingIsLost,
                 format!("{state}: without cause"),

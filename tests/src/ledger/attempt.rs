@@ -58,6 +58,7 @@ impl Try {
             said_in_doubt: usize::from(said_in_doubt),
             partly: usize::from(self.dot && !self.one_by_one && says_partly(&text)),
             refused: usize::from(code / 100 == 5),
+            misheard: 0,
         })
     }
 }
@@ -75,6 +76,8 @@ pub struct Told {
     pub partly: usize,
     /// It stays the sender's for good.
     pub refused: usize,
+    /// The MTA beside Kenin gave its client, who gave up, an answer that was not to the dot.
+    pub misheard: usize,
 }
 
 impl std::ops::AddAssign for Told {
@@ -84,6 +87,7 @@ impl std::ops::AddAssign for Told {
         self.said_in_doubt += other.said_in_doubt;
         self.partly += other.partly;
         self.refused += other.refused;
+        self.misheard += other.misheard;
     }
 }
 

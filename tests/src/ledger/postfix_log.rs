@@ -72,7 +72,11 @@ pub(super) fn told(log: &str) -> BTreeMap<(String, String), Told> {
         let unanswered = said_in_doubt || text.contains("while sending end of data");
         // An LMTP server answers for each recipient.
         let partly = says_partly(answer) && !program.contains("/lmtp[");
+        // A smtpd whose proxy filter came back between two recipients takes the answer to DATA for the
+        // answer to the dot, and says it to its client, whatever the filter is.
+        let misheard = text.contains(" said: 354 ") && text.contains("in reply to end of DATA");
         let told = Told {
+            misheard: usize::from(misheard),
             in_doubt: usize::from(unanswered),
             said_in_doubt: usize::from(said_in_doubt),
             partly: usize::from(partly),
@@ -139,6 +143,14 @@ mod tests {
         let (all, one_by_one) = (of(&log), of(&log.replace("/smtp[", "/lmtp[")));
         assert_eq!((all.in_doubt, all.said_in_doubt, all.partly), (2, 1, 1));
         assert_eq!((one_by_one.in_doubt, one_by_one.partly), (2, 0));
+        let wrong = "Nov 22 12:00:04 h postfix/smtp[2]: 4F1: to=<x@y>, relay=h[127.0.0.1]:1, dsn=5.5.0, \
+            status=bounced (host h[127.0.0.1] said: 354 go on (in reply to end of DATA command))\n";
+        assert_eq!(
+            (of(wrong).misheard, of(&log).misheard),
+            (0, 0),
+            "of another mail"
+        );
+        assert_eq!(of(&format!("{log}{wrong}")).misheard, 1);
         let replies = [
             "451 4.4.2 Connection lost after end of data",
             "250 2.0.0 Ok: kept",
