@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use kenin_smtp_filter::Edit;
-use kenin_smtp_filter::milter::session::{Answer, Session, SessionEvent};
+use kenin_smtp_filter::milter::session::{Answer, Session, SessionEvent, Untold, Wants};
 use kenin_smtp_filter::server::Limits;
 
 /// An MTA is answered in whole packets, is shown to have sent the same mails however its bytes are cut,
-/// and can always be told to remove the whole header that it told.
+/// and can always be told to remove the whole header that it told, to replace the body, and to hold the mail
+/// where it agreed to that.
 pub fn milter(data: &[u8]) {
     let whole = serve(std::iter::once(data));
     assert_eq!(whole, serve(data.chunks(1)), "the cut changes nothing");
@@ -15,7 +16,11 @@ pub fn milter(data: &[u8]) {
 
 fn serve<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Vec<u8>>) {
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 25));
-    let mut session = Session::new(Limits::default(), peer);
+    let wants = Wants {
+        body: true,
+        quarantine: true,
+    };
+    let mut session = Session::new(Limits::default(), wants, peer);
     let (mut said, mut mails, mut stored) = (Vec::new(), Vec::new(), Vec::new());
     for piece in pieces {
         session.receive(piece);
@@ -26,11 +31,14 @@ fn serve<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Vec<u8>>) 
                     // The header is stored in one piece, with the empty line behind it.
                     let header = stored.first().map_or(0, |first: &Vec<u8>| first.len() - 2);
                     let mail = stored.concat();
-                    let edits = vec![Edit::Remove(0..header), Edit::Prepend(b"A: b\r\n".to_vec())];
-                    assert!(
-                        session.answer(&Answer::Edits(mail.clone().into(), edits)),
-                        "a header can be removed"
-                    );
+                    let edits = vec![
+                        Edit::Remove(0..header),
+                        Edit::Prepend(b"A: b\r\n".to_vec()),
+                        Edit::Body(header + 2, b"new\r\n".to_vec().into()),
+                    ];
+                    let answer = Answer::Hold(mail.clone().into(), edits, "odd".to_owned());
+                    let told = session.answer(&answer);
+                    assert_ne!(told, Err(Untold::Edit), "header and body can be replaced");
                     stored.clear();
                     mails.push(mail);
                 }

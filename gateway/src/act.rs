@@ -23,7 +23,7 @@ pub(crate) struct Decided {
     pub(crate) changed: Vec<usize>,
     /// What became of the seal, where there was to be one.
     pub(crate) sealed: &'static str,
-    /// Which rule of `mail.toml` refused it, counted from 1.
+    /// Which rule of `mail.toml` refused it or had it held, counted from 1.
     pub(crate) rule: Option<usize>,
 }
 
@@ -45,13 +45,13 @@ pub(crate) fn act(
     };
     let each = by_the_rules(mail, snapshot, &verdict);
     let rule = each.iter().find_map(|act| match act {
-        Act::Refuse { rule, .. } => Some(*rule),
+        Act::Refuse { rule, .. } | Act::Hold { rule, .. } => Some(*rule),
         Act::Stamp(_) => None,
     });
     // One verdict has one reason, so whichever rules refuse it, the reply is the same.
     let refusal = each.iter().find_map(|act| match act {
         Act::Refuse { reason, reply, .. } => Some(reply::refused(*reason, reply, &envelope.id)),
-        Act::Stamp(_) => None,
+        Act::Stamp(_) | Act::Hold { .. } => None,
     });
     let all_refused = each.iter().all(|act| matches!(act, Act::Refuse { .. }));
     // Where there is one body, one recipient's rule refuses it for all.
@@ -93,9 +93,24 @@ pub(crate) fn act(
             .collect::<Vec<_>>()
     };
     let groups = groups(&each, had, envelope.division);
-    let treatment = match groups.as_slice() {
-        [(Course::Stamp(mode), _)] => Treatment::Relay(edits(0, *mode)),
-        _ => {
+    let held = each.iter().find_map(|act| match act {
+        Act::Hold { reason, .. } => Some(*reason),
+        Act::Refuse { .. } | Act::Stamp(_) => None,
+    });
+    let treatment = match (groups.as_slice(), held) {
+        // There is one body in one queue: one recipient's rule has it held for all.
+        (groups, Some(reason)) => Treatment::Quarantine {
+            edits: edits(
+                0,
+                match groups {
+                    [(Course::Stamp(mode), _)] => *mode,
+                    _ => StampMode::Headers,
+                },
+            ),
+            reason: format!("S/MIME: {} (id {})", reason.id(), envelope.id),
+        },
+        ([(Course::Stamp(mode), _)], None) => Treatment::Relay(edits(0, *mode)),
+        (_, None) => {
             let groups = groups.into_iter().enumerate();
             let divided = groups.map(|(place, (course, recipients))| Group {
                 recipients,
@@ -110,6 +125,7 @@ pub(crate) fn act(
     };
     let action = match &treatment {
         Treatment::Divide(_) => "divide",
+        Treatment::Quarantine { .. } => "quarantine",
         Treatment::Relay(_) | Treatment::Refuse(_) => "stamp",
     };
     Decided {
@@ -161,8 +177,12 @@ fn groups(each: &[Act], had: &[usize], division: Division) -> Vec<(Course, Vec<u
         let course = match act {
             _ if had.contains(&place) => Course::Had,
             // What a mail store does with the fields changes nothing here.
-            Act::Stamp(StampMode::Folder) => Course::Stamp(StampMode::Headers),
-            Act::Stamp(mode) => Course::Stamp(*mode),
+            Act::Stamp(StampMode::Folder)
+            | Act::Hold {
+                mode: StampMode::Folder,
+                ..
+            } => Course::Stamp(StampMode::Headers),
+            Act::Stamp(mode) | Act::Hold { mode, .. } => Course::Stamp(*mode),
             Act::Refuse { .. } => Course::Refuse,
         };
         match groups.iter_mut().find(|(own, _)| *own == course) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kenin_certstore::FileSet;
-use kenin_smtp_filter::milter::MilterConfig;
+use kenin_smtp_filter::milter::{MilterConfig, Wants};
 use kenin_smtp_filter::server::{
     BareNewline, HopTls, Limits, NextHop, Protocol, ServerConfig, Timeouts,
 };
@@ -63,6 +63,11 @@ pub(crate) fn fronts(config: &Config, files: &mut FileSet) -> Result<Vec<Front>,
 fn milter(config: &Config) -> Arc<MilterConfig> {
     Arc::new(MilterConfig {
         temp_dir: config.temp_dir(),
+        // Also where no rule needs it now: a reload may bring one, and the MTA is asked only once.
+        wants: Wants {
+            quarantine: true,
+            ..Wants::default()
+        },
         limits: limits(config),
         ..MilterConfig::default()
     })

@@ -18,7 +18,7 @@ use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy};
 use tracing::warn;
 
 use crate::arc::Sealer;
-use crate::config::{Config, ConfigError, Place};
+use crate::config::{Config, ConfigError, Listener, ListenerMode, Place};
 use crate::front::{self, Front};
 
 /// Settings, trust, mail rules, what is known, and the key of the stamp.
@@ -189,6 +189,8 @@ impl Parts {
         let mail = MailRules::from_toml(&mail_text, &mail_file.to_string_lossy())
             .map_err(|error| from_policy(&error, &mail_text))?;
 
+        holders(&config, &mail)?;
+
         let here = |paths: &[PathBuf]| paths.iter().map(|path| config.dir.join(path)).collect();
         let mut files = files.into_inner();
         files.add(here(trust.intermediates()), here(trust.crls()));
@@ -294,6 +296,22 @@ impl Parts {
             },
             fronts: self.fronts,
         }
+    }
+}
+
+/// Mail can be held only by an MTA that has it: behind any other listener such a rule could only put mail
+/// off, again and again.
+fn holders(config: &Config, mail: &MailRules) -> Result<(), ConfigError> {
+    let other = |one: &Listener| one.mode != ListenerMode::Milter;
+    match config.listeners.iter().position(other) {
+        Some(index) if mail.may_hold() => {
+            let key = format!("listener.{index}.mode");
+            let text = "enforce = \"quarantine\" in mail.toml needs a milter on every listener: only an MTA \
+                        that keeps the mail can hold it";
+            let hint = "make this listener a \"milter\", or use enforce = \"strict\" in mail.toml";
+            Err(config.mistake(&key, text).hint(hint))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -36,6 +36,15 @@ pub struct Parties<'a> {
 pub enum Act {
     /// Relay it with the stamp.
     Stamp(StampMode),
+    /// Have the MTA hold it with the stamp, where it would be refused for good.
+    Hold {
+        /// Why.
+        reason: Reason,
+        /// How the verdict is shown.
+        mode: StampMode,
+        /// Which rule said so, counted from 1.
+        rule: usize,
+    },
     /// Refuse it at the end of data.
     Refuse {
         /// Why, as it may be said outside.
@@ -71,7 +80,7 @@ impl MailRules {
         for entry in written.rule {
             let span = entry.span();
             let entry = entry.into_inner();
-            let strict = entry.then.enforce == Enforce::Strict;
+            let enforce = entry.then.enforce;
             let mode = match (entry.then.stamp, entry.then.language) {
                 (Stamp::Subject, language) => StampMode::Subject(language.unwrap_or_default()),
                 (_, Some(_)) => {
@@ -81,8 +90,8 @@ impl MailRules {
                 (Stamp::Folder, None) => StampMode::Folder,
                 (Stamp::Headers, None) => StampMode::Headers,
             };
-            if entry.then.require_signature && !strict {
-                let message = "require_signature needs enforce = \"strict\"";
+            if entry.then.require_signature && enforce == Enforce::Stamp {
+                let message = "require_signature needs enforce = \"strict\" or \"quarantine\"";
                 return Err(ConfigError::at(file, text, span, message));
             }
             let domains = |written: Option<Spanned<Domains>>| {
@@ -105,7 +114,7 @@ impl MailRules {
                 domain: domains(entry.when.domain)?,
                 sender_domain: domains(entry.when.sender_domain)?,
                 recipient_domain: domains(entry.when.recipient_domain)?,
-                strict,
+                enforce,
                 require_signature: entry.then.require_signature,
                 mode,
             });
@@ -125,7 +134,13 @@ impl MailRules {
 
     /// Whether any rule can refuse mail.
     pub fn may_refuse(&self) -> bool {
-        self.rules.iter().any(|rule| rule.strict)
+        self.rules.iter().any(Rule::is_strict)
+    }
+
+    /// Whether any rule can have mail held: then whoever gives it to us has to be able to.
+    pub fn may_hold(&self) -> bool {
+        let holds = |rule: &Rule| rule.enforce == Enforce::Quarantine;
+        self.rules.iter().any(holds)
     }
 
     /// Whether any rule has a tag put into subjects: then no other may stand there.
@@ -170,6 +185,18 @@ impl MailRules {
                 .enumerate()
                 .find(|(_, rule)| rule.matches(&senders, crowded, recipient));
             match (rule, reason.strict_reply()) {
+                // What another try may change needs nobody who looks at it.
+                (Some((place, rule)), Some(reply))
+                    if rule.refuses(result)
+                        && rule.enforce == Enforce::Quarantine
+                        && reply.code >= 500 =>
+                {
+                    Act::Hold {
+                        reason,
+                        mode: rule.mode,
+                        rule: place + 1,
+                    }
+                }
                 (Some((place, rule)), Some(reply)) if rule.refuses(result) => Act::Refuse {
                     reason,
                     reply,
@@ -188,18 +215,23 @@ struct Rule {
     domain: Vec<String>,
     sender_domain: Vec<String>,
     recipient_domain: Vec<String>,
-    strict: bool,
+    enforce: Enforce,
     require_signature: bool,
     mode: StampMode,
 }
 
 impl Rule {
+    /// Whether some mail is not simply sent on.
+    fn is_strict(&self) -> bool {
+        self.enforce != Enforce::Stamp
+    }
+
     /// A rule that refuses is for mail that shows any of its senders; one that only stamps is an
     /// exemption, and that is not to be had by naming an exempt sender beside another one.
     fn matches(&self, senders: &[String], crowded: bool, recipient: Option<&str>) -> bool {
         let sender = |patterns: &[String]| {
             let covered = |sender: &String| patterns.iter().any(|pattern| covers(pattern, sender));
-            if self.strict {
+            if self.is_strict() {
                 crowded || senders.iter().any(covered)
             } else {
                 !crowded && !senders.is_empty() && senders.iter().all(covered)
@@ -216,8 +248,8 @@ impl Rule {
     fn refuses(&self, result: ResultWord) -> bool {
         match result {
             ResultWord::Pass => false,
-            ResultWord::None => self.strict && self.require_signature,
-            _ => self.strict,
+            ResultWord::None => self.is_strict() && self.require_signature,
+            _ => self.is_strict(),
         }
     }
 }
@@ -301,12 +333,13 @@ struct Then {
     language: Option<Language>,
 }
 
-#[derive(Deserialize, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 enum Enforce {
     #[default]
     Stamp,
     Strict,
+    Quarantine,
 }
 
 #[derive(Deserialize, Default)]

@@ -3,7 +3,7 @@
 
 use std::{future::Future, net::SocketAddr, ops::Range, pin::Pin, time::SystemTime};
 
-use crate::{Mail, Reply};
+use crate::{Mail, MailBytes, Reply};
 
 /// Decides what becomes of each mail.
 pub trait Filter: Send + Sync + 'static {
@@ -43,6 +43,14 @@ pub enum Treatment {
     /// Abort the next hop's transaction and answer this. A reply that is not 4xx or 5xx becomes
     /// `451 4.3.0`, because mail that was not relayed must stay the sender's.
     Refuse(Reply),
+    /// The MTA takes it with these edits, and holds it until somebody has looked at it. Only for a milter:
+    /// elsewhere there is nobody to hold it, and it becomes `451 4.3.0`.
+    Quarantine {
+        /// What is changed.
+        edits: Vec<Edit>,
+        /// Why, for the MTA's log: one line of printable ASCII.
+        reason: String,
+    },
     /// Recipients are treated differently: each stands in exactly one group. Only where the mail can
     /// be divided ([`crate::Envelope::division`]).
     Divide(Vec<Group>),
@@ -81,6 +89,9 @@ pub enum Edit {
     /// These bytes, whose line ends are folds, go before this place inside a line. Several at one place
     /// are written in their order.
     Insert(usize, Vec<u8>),
+    /// The body, which begins at this place behind the empty line, is replaced by these bytes: whole lines
+    /// with CRLF, in ASCII unless the mail is not. At most one.
+    Body(usize, MailBytes),
 }
 
 impl Edit {
@@ -92,6 +103,7 @@ impl Edit {
                 Self::Remove(range.start.saturating_sub(start)..range.end.saturating_sub(start))
             }
             Self::Insert(at, bytes) => Self::Insert(at.saturating_sub(start), bytes),
+            Self::Body(at, bytes) => Self::Body(at.saturating_sub(start), bytes),
         }
     }
 }

@@ -57,6 +57,14 @@ impl Deref for MailBytes {
     }
 }
 
+impl PartialEq for MailBytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for MailBytes {}
+
 impl fmt::Debug for MailBytes {
     /// The length only: a mail's content belongs in no log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,6 +19,7 @@ pub(crate) struct Outgoing {
 enum Piece {
     Kept(Range<usize>),
     New(Vec<u8>),
+    Body(MailBytes),
 }
 
 impl Outgoing {
@@ -28,6 +29,7 @@ impl Outgoing {
         let mut head = Vec::new();
         let mut removed = Vec::new();
         let mut inserted = Vec::new();
+        let mut body: Option<(usize, &MailBytes)> = None;
         for edit in edits {
             match edit {
                 Edit::Prepend(bytes) if is_whole_lines(bytes) => head.extend_from_slice(bytes),
@@ -45,16 +47,28 @@ impl Outgoing {
                     }
                     inserted.push((*at, bytes));
                 }
+                Edit::Body(at, bytes) => {
+                    if body.is_some() || !is_new_body(&raw, *at, bytes) {
+                        return None;
+                    }
+                    removed.push(*at..raw.len());
+                    body = Some((*at, bytes));
+                }
             }
+        }
+        if body.is_some_and(|(start, _)| inserted.iter().any(|(at, _)| *at >= start)) {
+            return None;
         }
         head.extend_from_slice(received);
         inserted.sort_by_key(|(at, _)| *at);
-        let pieces = woven(remaining(raw.len(), removed), inserted);
+        let mut pieces = woven(remaining(raw.len(), removed), inserted);
+        pieces.extend(body.map(|(_, bytes)| Piece::Body(bytes.clone())));
         // A mail that begins with white space has no header; without an empty line (which Postfix
         // adds too) its first line would become a part of our last field.
         let first = match pieces.first() {
             Some(Piece::Kept(range)) => raw.get(range.start),
             Some(Piece::New(bytes)) => bytes.first(),
+            Some(Piece::Body(bytes)) => bytes.first(),
             None => None,
         };
         if !head.is_empty() && matches!(first, Some(b' ' | b'\t')) {
@@ -68,6 +82,7 @@ impl Outgoing {
         let rest = self.pieces.iter().map(|piece| match piece {
             Piece::Kept(range) => self.raw.get(range.clone()).unwrap_or_default(),
             Piece::New(bytes) => bytes,
+            Piece::Body(bytes) => bytes,
         });
         std::iter::once(&self.head[..]).chain(rest)
     }
@@ -176,6 +191,15 @@ fn splits_line_end(raw: &[u8], at: usize) -> bool {
     at > 0 && raw.get(at - 1) == Some(&b'\r') && raw.get(at) == Some(&b'\n')
 }
 
+/// Whether a body may begin at this place, and these bytes may be it. What was told of the mail when it
+/// began (BODY=7BIT) has to hold to its end.
+pub(crate) fn is_new_body(raw: &[u8], at: usize, bytes: &[u8]) -> bool {
+    let begins = raw
+        .get(..at)
+        .is_some_and(|head| head.is_empty() || head == b"\r\n" || head.ends_with(b"\r\n\r\n"));
+    begins && is_whole_lines(bytes) && (bytes.is_ascii() || !raw.is_ascii())
+}
+
 fn is_whole_lines(bytes: &[u8]) -> bool {
     let mut last = b'\n';
     for byte in bytes {
@@ -250,6 +274,45 @@ mod tests {
         }
         let folded = edited(mail, &[Edit::Insert(9, "t\r\n ".into())]).unwrap();
         assert!(folded.starts_with("R\r\nSubject: t\r\n a b\r\n"));
+    }
+
+    #[test]
+    fn a_body_is_replaced_from_its_first_byte() {
+        let mail = "A: b\r\n\r\nold\r\nbody\r\n";
+        let body =
+            |at: usize, text: &str| Edit::Body(at, MailBytes::from(text.as_bytes().to_vec()));
+        for new in ["new\r\n.\r\n", ""] {
+            let text = edited(mail, &[Edit::Remove(0..6), body(8, new)]).unwrap();
+            assert_eq!(text, format!("R\r\n\r\n{new}"));
+        }
+        assert_eq!(
+            edited("\r\nold\r\n", &[body(2, "n\r\n")]).unwrap(),
+            "R\r\n\r\nn\r\n"
+        );
+        // A mail without a header is all body, and does not reach into our field.
+        assert_eq!(
+            edited("old\r\n", &[body(0, " n\r\n")]).unwrap(),
+            "R\r\n\r\n n\r\n"
+        );
+        for (at, new) in [
+            (6, "n\r\n"),
+            (9, "n\r\n"),
+            (13, "n\r\n"),
+            (99, "n\r\n"),
+            (8, "n"),
+            (8, "n\n"),
+            (8, "\rn\r\n"),
+            (8, "\u{e4}\r\n"),
+        ] {
+            assert_eq!(edited(mail, &[body(at, new)]), None, "{at} {new:?}");
+        }
+        let eight_bit = mail.replace("old", "\u{e4}");
+        assert!(edited(&eight_bit, &[body(8, "\u{f6}\r\n")]).is_some());
+        assert_eq!(edited(mail, &[body(8, ""), body(8, "")]), None);
+        assert_eq!(
+            edited(mail, &[body(8, ""), Edit::Insert(10, b"x".to_vec())]),
+            None
+        );
     }
 
     #[test]

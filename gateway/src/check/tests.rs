@@ -263,3 +263,34 @@ fn the_environment_is_looked_at_unless_offline() {
     .to_text();
     assert!(!text.contains("is in use"), "{text}");
 }
+
+/// Whoever does not keep the mail cannot hold it.
+#[test]
+fn mail_is_held_behind_milters_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let rule = "[[rule]]\nthen = { enforce = \"quarantine\" }\n";
+    fs::write(dir.path().join("etc/mail.toml"), rule).unwrap();
+    let report = check(&options);
+    assert_eq!(
+        (report.ok, report.exit_code()),
+        (false, Exit::Configuration)
+    );
+    let text = report.to_text();
+    for part in [
+        "kenin.toml:",
+        "quarantine",
+        "needs a milter on every listener",
+        "make this listener",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        "mode = \"before-queue\"",
+        "mode = \"milter\"",
+    );
+    let report = check(&options);
+    assert!(report.ok, "{}", report.to_text());
+}

@@ -76,7 +76,7 @@ fn prepended(treatment: &Treatment) -> String {
     };
     let put = edits.iter().filter_map(|edit| match edit {
         Edit::Prepend(bytes) => Some(String::from_utf8(bytes.clone()).unwrap()),
-        Edit::Remove(_) | Edit::Insert(..) => None,
+        Edit::Remove(_) | Edit::Insert(..) | Edit::Body(..) => None,
     });
     put.collect()
 }
@@ -153,6 +153,34 @@ async fn many_strict_domains_are_one_group() {
         .treat(mail_to(&names, PLAIN, Division::Never))
         .await;
     assert!(refused(&one_body).starts_with("550 5.7.1 "));
+}
+
+#[tokio::test]
+async fn one_recipients_rule_has_the_mail_held_and_another_refuses_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = pipeline(dir.path(), judge, |config| {
+        let rules = "[[rule]]\nwhen = { recipient_domain = \"strict.example\" }\n\
+                     then = { enforce = \"strict\", require_signature = true }\n\
+                     [[rule]]\nwhen = { recipient_domain = \"held.example\" }\n\
+                     then = { enforce = \"quarantine\", require_signature = true, stamp = \"subject\" }\n";
+        std::fs::write(config.mail_file(), rules).unwrap();
+        config.listeners[0].mode = crate::config::ListenerMode::Milter;
+    })
+    .await;
+    let to = async |recipients: &[&str]| {
+        let mail = mail_to(recipients, PLAIN, Division::Never);
+        pipeline.treat(mail).await
+    };
+    let Treatment::Quarantine { edits, reason } = to(&["a@held.example", "b@x.example"]).await
+    else {
+        panic!("not held")
+    };
+    assert_eq!(reason, "S/MIME: not-signed (id 01J0000000000000000000000A)");
+    // The stamps differ, so all get the header fields alone.
+    assert!(prepended(&Treatment::Relay(edits)).contains("smime=none (not-signed)"));
+    let refusal = to(&["a@held.example", "b@strict.example"]).await;
+    assert!(refused(&refusal).starts_with("550 5.7.1 "));
+    assert!(matches!(to(&["b@x.example"]).await, Treatment::Relay(_)));
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ fn decide(
         recipients: to,
     };
     match act(rules, parties, &verdict(reason)) {
-        Act::Stamp(_) => None,
+        Act::Stamp(_) | Act::Hold { .. } => None,
         Act::Refuse { reply, rule, .. } => Some((reply.code, reply.enhanced, rule)),
     }
 }
@@ -278,7 +278,7 @@ fn each_recipient_has_the_stamp_of_its_rule() {
         let each = rules.decide_each(parties, &verdict(Some(reason)));
         each.into_iter().map(|act| match act {
             Act::Stamp(mode) => Some(mode),
-            Act::Refuse { .. } => None,
+            Act::Refuse { .. } | Act::Hold { .. } => None,
         })
     };
     let (ja, folder) = (StampMode::Subject(Language::Ja), StampMode::Folder);
@@ -287,4 +287,37 @@ fn each_recipient_has_the_stamp_of_its_rule() {
     assert!(modes(Reason::Ok).eq(wanted));
     let wanted = [Some(ja), Some(folder), None, Some(headers)];
     assert!(modes(Reason::DigestMismatch).eq(wanted));
+}
+
+#[test]
+fn what_would_be_refused_for_good_is_held_where_the_rule_says_so() {
+    let text = "[[rule]]\nwhen = { sender_domain = \"odd.example\" }\n\
+                then = { enforce = \"quarantine\", require_signature = true, stamp = \"folder\" }\n\
+                [[rule]]\nthen = { enforce = \"strict\" }\n";
+    let rules = MailRules::from_toml(text, "mail.toml").unwrap();
+    assert!(rules.may_hold() && rules.may_refuse());
+    assert!(!MailRules::from_toml(RULES, "mail.toml").unwrap().may_hold());
+    // As for a strict rule, one shown sender is enough.
+    let shown = shows(&["from.example", "odd.example"]);
+    let parties = Parties {
+        sender: None,
+        shown: &shown,
+        recipients: &["a.example"],
+    };
+    let of = |reason| act(&rules, parties, &verdict(Some(reason)));
+    for reason in [Reason::DigestMismatch, Reason::NotSigned] {
+        let held = Act::Hold {
+            reason,
+            mode: StampMode::Folder,
+            rule: 1,
+        };
+        assert_eq!(of(reason), held);
+    }
+    assert_eq!(of(Reason::Ok), Act::Stamp(StampMode::Folder));
+    let later = of(Reason::RevocationUnavailable);
+    assert!(matches!(later, Act::Refuse { rule: 1, .. }), "{later:?}");
+    assert_eq!(
+        act(&rules, parties, &verdict(None)),
+        Act::Stamp(StampMode::Headers)
+    );
 }

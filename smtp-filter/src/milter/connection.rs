@@ -45,7 +45,7 @@ impl Connection {
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         Self {
-            session: Session::new(config.limits.clone(), peer),
+            session: Session::new(config.limits.clone(), config.wants, peer),
             stream,
             spool: Spool::default(),
             spool_trouble: None,
@@ -133,7 +133,7 @@ impl Connection {
         let raw = match kept {
             Ok(raw) => raw,
             Err(reply) => {
-                self.session.answer(&Answer::Refuse(reply.clone()));
+                let _ = self.session.answer(&Answer::Refuse(reply.clone()));
                 self.finished(&id, Fate::Rejected, reply, size);
                 return Ok(());
             }
@@ -147,6 +147,10 @@ impl Connection {
                 let reply = Reply::new(250, "2.0.0", "Returned to the MTA");
                 (Answer::Edits(raw, edits), Fate::Returned, reply)
             }
+            Some(Treatment::Quarantine { edits, reason }) => {
+                let reply = Reply::new(250, "2.0.0", "Returned to the MTA, to be held");
+                (Answer::Hold(raw, edits, reason), Fate::Returned, reply)
+            }
             Some(Treatment::Refuse(reply)) if reply.code() >= 400 => {
                 (Answer::Refuse(reply.clone()), Fate::Refused, reply)
             }
@@ -156,11 +160,12 @@ impl Connection {
                 (Answer::Refuse(reply.clone()), Fate::Aborted, reply)
             }
         };
-        let (fate, reply) = if self.session.answer(&answer) {
-            (fate, reply)
-        } else {
-            tracing::error!(id, "an edit is no change of header fields");
-            (Fate::Aborted, Reply::aborted())
+        let (fate, reply) = match self.session.answer(&answer) {
+            Ok(()) => (fate, reply),
+            Err(error) => {
+                tracing::error!(id, %error, "the MTA has to try again later");
+                (Fate::Aborted, Reply::aborted())
+            }
         };
         let told = self.flush().await;
         // Without an answer the MTA does what it does without a milter: it cannot be known here.

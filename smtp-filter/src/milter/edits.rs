@@ -5,7 +5,10 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use crate::{Edit, MailBytes, outgoing::Outgoing};
+use crate::{
+    Edit, MailBytes,
+    outgoing::{Outgoing, is_new_body},
+};
 
 /// A header field that the MTA told.
 #[derive(Clone, Debug)]
@@ -31,27 +34,43 @@ pub(super) enum Change {
     Insert { name: Vec<u8>, value: Vec<u8> },
 }
 
-/// The changes for these edits of `raw`; `None` where an edit is no change of fields.
+/// What an MTA is told to change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    pub(super) header: Vec<Change>,
+    /// The new body, if it is another.
+    pub(super) body: Option<MailBytes>,
+}
+
+/// The changes for these edits of `raw`; `None` where an edit is no change of fields or of the body.
 ///
 /// Fields go from the last to the first, so that no number changes before it is used; new ones
 /// come last, the lowest first, each above everything.
-pub(super) fn changes(raw: &[u8], fields: &[Field], edits: &[Edit]) -> Option<Vec<Change>> {
+pub(super) fn changes(raw: &[u8], fields: &[Field], edits: &[Edit]) -> Option<Changes> {
     let mut removed: Vec<Range<usize>> = Vec::new();
     let mut inserted: Vec<(usize, &[u8])> = Vec::new();
     let mut added = Vec::new();
+    let mut body = None;
     for edit in edits {
         match edit {
             Edit::Remove(range) if range.is_empty() => {}
             Edit::Remove(range) => removed.push(range.clone()),
             Edit::Insert(at, bytes) => inserted.push((*at, bytes)),
             Edit::Prepend(bytes) => added.extend(split(bytes)?),
+            Edit::Body(at, bytes) => {
+                let header = fields.last().map_or(0, |field| field.range.end);
+                if body.is_some() || *at != header + 2 || !is_new_body(raw, *at, bytes) {
+                    return None;
+                }
+                body = Some(bytes.clone());
+            }
         }
     }
     inserted.sort_by_key(|(at, _)| *at);
     let mut out = changed(raw, fields, merged(removed), &inserted)?;
     out.reverse();
     out.extend(added.into_iter().rev());
-    Some(out)
+    Some(Changes { header: out, body })
 }
 
 /// From the first to the last.
@@ -189,6 +208,10 @@ mod tests {
         out
     }
 
+    fn header_changes(raw: &[u8], fields: &[Field], edits: &[Edit]) -> Option<Vec<Change>> {
+        changes(raw, fields, edits).map(|changes| changes.header)
+    }
+
     fn delete(name: &str, index: u32) -> Change {
         Change::Delete {
             name: name.into(),
@@ -210,7 +233,7 @@ mod tests {
             value: value.into(),
         };
         assert_eq!(
-            changes(header.as_bytes(), &fields(header), &edits).unwrap(),
+            header_changes(header.as_bytes(), &fields(header), &edits).unwrap(),
             [
                 delete("X", 3),
                 delete("x", 2),
@@ -236,7 +259,7 @@ mod tests {
             value: b" [t] bc".to_vec(),
         };
         assert_eq!(
-            changes(header.as_bytes(), &fields(header), &edits).unwrap(),
+            header_changes(header.as_bytes(), &fields(header), &edits).unwrap(),
             [replaced, delete("X", 1)]
         );
     }
@@ -264,8 +287,33 @@ mod tests {
         let both = [Edit::Remove(0..6), Edit::Remove(0..12), Edit::Remove(3..3)];
         let gone = [delete("X", 1), delete("A", 1)];
         assert_eq!(
-            changes(header.as_bytes(), &fields(header), &both).unwrap(),
+            header_changes(header.as_bytes(), &fields(header), &both).unwrap(),
             gone
         );
+    }
+
+    #[test]
+    fn a_new_body_begins_where_the_header_ends() {
+        let header = "A: 1\r\nX: 2\r\n";
+        let mail = format!("{header}\r\nold\r\n\r\nbody\r\n");
+        let body = |at: usize| Edit::Body(at, MailBytes::from(b"new\r\n".to_vec()));
+        let whole = changes(
+            mail.as_bytes(),
+            &fields(header),
+            &[body(14), Edit::Remove(0..6)],
+        );
+        let wanted = Changes {
+            header: vec![delete("A", 1)],
+            body: Some(b"new\r\n".to_vec().into()),
+        };
+        assert_eq!(whole, Some(wanted));
+        // Not where only another reader would see an end of the header.
+        for at in [0, 12, 16, 21] {
+            let changes = changes(mail.as_bytes(), &fields(header), &[body(at)]);
+            assert_eq!(changes, None, "{at}");
+        }
+        let twice = [body(14), body(14)];
+        assert_eq!(changes(mail.as_bytes(), &fields(header), &twice), None);
+        assert!(changes(b"\r\nold\r\n", &[], &[body(2)]).is_some());
     }
 }

@@ -12,6 +12,7 @@ mod frame;
 mod gathering;
 mod listener;
 pub mod session;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -32,6 +33,8 @@ pub type MilterSource = Arc<dyn Fn() -> Arc<MilterConfig> + Send + Sync>;
 pub struct MilterConfig {
     /// Folder for the temporary files of large mail; they never have a name there for long.
     pub temp_dir: PathBuf,
+    /// What may be needed beside changes of the header.
+    pub wants: Wants,
     /// Bounds. Those of hops, errors and clients are the MTA's own business.
     pub limits: Limits,
     /// For an MTA to say its next word: longer than any SMTP client may be silent.
@@ -42,10 +45,29 @@ pub struct MilterConfig {
     pub drain: Duration,
 }
 
+/// What an MTA is asked to let us do with mail, beside changing its header. Where it does not, a mail that
+/// needs it is answered `451 4.3.0`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// Replacing the body ([`crate::Edit::Body`]).
+    pub body: bool,
+    /// Having it held ([`crate::Treatment::Quarantine`]).
+    pub quarantine: bool,
+}
+
+impl Wants {
+    fn actions(self) -> u32 {
+        let or_none = |wanted: bool, action: u32| if wanted { action } else { 0 };
+        or_none(self.body, words::action::BODY)
+            | or_none(self.quarantine, words::action::QUARANTINE)
+    }
+}
+
 impl Default for MilterConfig {
     fn default() -> Self {
         Self {
             temp_dir: std::env::temp_dir(),
+            wants: Wants::default(),
             limits: Limits::default(),
             idle: Duration::from_secs(1800),
             progress: Duration::from_secs(5),

@@ -12,11 +12,13 @@ use std::{
 };
 
 pub use super::frame::PacketError;
+pub use super::{Wants, telling::Untold};
 use super::{
-    edits::{Change, changes},
+    edits::changes,
     frame::{Packet, Packets, strings, write},
     gathering::{Client, Gathering, recipient, sender, text},
-    words::{NEWEST, OLDEST, WANTED_ACTIONS, command, protocol, reply},
+    telling::{Terms, tell},
+    words::{NEWEST, OLDEST, action, command, protocol, reply},
 };
 use crate::{
     Division, Edit, Envelope, MailBytes, Recipient, Reply, XForward, client::Sender, server::Limits,
@@ -51,6 +53,8 @@ pub struct Completed {
 pub enum Answer {
     /// The MTA takes it, these bytes, with these edits.
     Edits(MailBytes, Vec<Edit>),
+    /// The same, and it is held for this reason until somebody has looked at it.
+    Hold(MailBytes, Vec<Edit>, String),
     /// The MTA refuses it with this reply.
     Refuse(Reply),
 }
@@ -79,6 +83,7 @@ pub enum ProtocolError {
 #[derive(Debug)]
 pub struct Session {
     limits: Limits,
+    wants: Wants,
     packets: Packets,
     output: Vec<u8>,
     events: VecDeque<SessionEvent>,
@@ -102,17 +107,12 @@ enum Phase {
     Closed,
 }
 
-/// What both sides agreed on.
-#[derive(Clone, Copy, Debug, Default)]
-struct Terms {
-    protocol: u32,
-}
-
 impl Session {
     /// A session with the MTA at `peer`.
-    pub fn new(limits: Limits, peer: SocketAddr) -> Self {
+    pub fn new(limits: Limits, wants: Wants, peer: SocketAddr) -> Self {
         Self {
             limits,
+            wants,
             packets: Packets::default(),
             output: Vec::new(),
             events: VecDeque::new(),
@@ -159,65 +159,35 @@ impl Session {
         }
     }
 
-    /// Answers [`SessionEvent::EndOfMessage`]. False when the edits cannot be told to an MTA: it was
-    /// told to try again later.
-    pub fn answer(&mut self, answer: &Answer) -> bool {
+    /// Answers [`SessionEvent::EndOfMessage`]. Where the MTA was told something else than the answer, to
+    /// try again later, this says why.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be told to this MTA.
+    pub fn answer(&mut self, answer: &Answer) -> Result<(), Untold> {
         if self.phase != Phase::Asked {
-            return true;
+            return Ok(());
         }
         self.phase = Phase::Ready;
         let fields = self.mail.take().map(|mail| mail.fields).unwrap_or_default();
-        let made = match answer {
+        let (raw, edits, hold) = match answer {
             Answer::Refuse(reply) => {
                 self.refuse(reply);
-                true
+                self.advance();
+                return Ok(());
             }
-            Answer::Edits(raw, edits) => match changes(raw, &fields, edits) {
-                Some(changes) => {
-                    self.change(&changes);
-                    write(&mut self.output, reply::ACCEPT, &[]);
-                    true
-                }
-                None => {
-                    self.refuse(&Reply::aborted());
-                    false
-                }
-            },
+            Answer::Edits(raw, edits) => (raw, edits, None),
+            Answer::Hold(raw, edits, reason) => (raw, edits, Some(reason.as_str())),
         };
+        let told = changes(raw, &fields, edits)
+            .ok_or(Untold::Edit)
+            .and_then(|changes| tell(&mut self.output, self.terms, &changes, hold));
+        if told.is_err() {
+            self.refuse(&Reply::aborted());
+        }
         self.advance();
-        made
-    }
-
-    fn change(&mut self, changes: &[Change]) {
-        for change in changes {
-            match change {
-                Change::Delete { name, index } => {
-                    let index = index.to_be_bytes();
-                    let data: [&[u8]; 4] = [&index, name, b"\0", b"\0"];
-                    write(&mut self.output, reply::CHANGE_HEADER, &data);
-                }
-                Change::Replace { name, index, value } => {
-                    let (index, value) = (index.to_be_bytes(), self.told(value));
-                    let data: [&[u8]; 5] = [&index, name, b"\0", value, b"\0"];
-                    write(&mut self.output, reply::CHANGE_HEADER, &data);
-                }
-                Change::Insert { name, value } => {
-                    let value = self.told(value);
-                    let data: [&[u8]; 5] = [&[0; 4], name, b"\0", value, b"\0"];
-                    write(&mut self.output, reply::INSERT_HEADER, &data);
-                }
-            }
-        }
-    }
-
-    /// A value as the MTA takes it: it puts the space there itself unless it was agreed that it does
-    /// not.
-    fn told<'a>(&self, value: &'a [u8]) -> &'a [u8] {
-        let exact = self.terms.protocol & protocol::HEADER_LEADING_SPACE != 0;
-        match value.strip_prefix(b" ") {
-            Some(bare) if !exact => bare,
-            _ => value,
-        }
+        told
     }
 
     fn refuse(&mut self, reply: &Reply) {
@@ -382,13 +352,15 @@ impl Session {
         if version < OLDEST {
             return Err(ProtocolError::Version(version));
         }
-        if actions & WANTED_ACTIONS != WANTED_ACTIONS {
+        if actions & action::HEADER != action::HEADER {
             return Err(ProtocolError::NoHeaderChanges);
         }
+        // The others are missed only when a mail needs one.
+        self.terms.actions = actions & (action::HEADER | self.wants.actions());
         self.terms.protocol = offered & protocol::WANTED;
         let answer = [
             version.min(NEWEST).to_be_bytes(),
-            WANTED_ACTIONS.to_be_bytes(),
+            self.terms.actions.to_be_bytes(),
             self.terms.protocol.to_be_bytes(),
         ];
         write(&mut self.output, reply::NEGOTIATE, &[answer.as_flattened()]);

@@ -22,11 +22,13 @@ pub(super) mod command {
 /// Answers (`SMFIR_*`).
 pub(super) mod reply {
     pub(crate) const ACCEPT: u8 = b'a';
+    pub(crate) const REPLACE_BODY: u8 = b'b';
     pub(crate) const CONTINUE: u8 = b'c';
     pub(crate) const INSERT_HEADER: u8 = b'i';
     pub(crate) const CHANGE_HEADER: u8 = b'm';
     pub(crate) const NEGOTIATE: u8 = b'O';
     pub(crate) const PROGRESS: u8 = b'p';
+    pub(crate) const QUARANTINE: u8 = b'q';
     pub(crate) const REPLY_CODE: u8 = b'y';
 }
 
@@ -59,8 +61,18 @@ pub(super) mod protocol {
         | HEADER_LEADING_SPACE;
 }
 
-/// Adding and changing header fields (`SMFIF_ADDHDRS`, `SMFIF_CHGHDRS`).
-pub(super) const WANTED_ACTIONS: u32 = 0x01 | 0x10;
+/// What a filter may do with a mail (`SMFIF_*`).
+pub(super) mod action {
+    /// Adding and changing header fields (`SMFIF_ADDHDRS`, `SMFIF_CHGHDRS`): always needed.
+    pub(crate) const HEADER: u32 = 0x01 | 0x10;
+    /// `SMFIF_CHGBODY`.
+    pub(crate) const BODY: u32 = 0x02;
+    /// `SMFIF_QUARANTINE`.
+    pub(crate) const QUARANTINE: u32 = 0x20;
+}
+
+/// What is told of a new body at a time (`MILTER_CHUNK_SIZE`): with the command, what 16 bits count.
+pub(super) const BODY_CHUNK: usize = 65_534;
 /// Versions that are spoken.
 pub(super) const OLDEST: u32 = 2;
 /// See [`OLDEST`].

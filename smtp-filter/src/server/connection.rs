@@ -244,6 +244,11 @@ impl Connection {
                     all(division.answer_once(&mut self.hop).await)
                 }
             }
+            // Nobody here could hold it: that is the filter's mistake, and the mail stays the sender's.
+            Ok(Treatment::Quarantine { .. }) => {
+                tracing::error!(id = %envelope.id, "only an MTA that a milter serves can hold mail");
+                all((Reply::aborted(), Fate::Aborted))
+            }
             Ok(Treatment::Refuse(reply)) if reply.code() >= 400 => all((reply, Fate::Refused)),
             Ok(Treatment::Refuse(_)) => all((Reply::aborted(), Fate::Aborted)),
             Err(error) => {

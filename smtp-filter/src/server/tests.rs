@@ -431,3 +431,30 @@ async fn a_client_tells_what_is_wrong() {
         Trouble::Refused(_)
     ));
 }
+
+/// Nobody here can hold mail: it must not be taken as if somebody did.
+#[tokio::test]
+async fn a_mail_to_be_held_stays_the_senders() {
+    let hold = |_: &Mail| Treatment::Quarantine {
+        edits: Vec::new(),
+        reason: "odd".to_owned(),
+    };
+    let world = World::with(Misdeed::None, |_| {}, hold).await;
+    let reply = world.send(b"x: y\r\n").await;
+    let aborted = "451 4.3.0 Processing aborted, try again later";
+    assert_eq!(reply.to_string(), aborted);
+    assert_eq!(world.fates(), [Fate::Aborted]);
+    assert!(world.hop.mails().is_empty());
+}
+
+#[tokio::test]
+async fn a_new_body_is_sent_in_the_old_ones_place() {
+    let replace = |mail: &Mail| {
+        let at = memchr::memmem::find(&mail.raw, b"\r\n\r\n").unwrap() + 4;
+        Treatment::Relay(vec![Edit::Body(at, b".new\r\n".to_vec().into())])
+    };
+    let world = World::with(Misdeed::None, |_| {}, replace).await;
+    assert!(world.send(b"x: y\r\n\r\nold\r\n").await.is_positive());
+    let mails = world.hop.mails();
+    assert!(mails[0].ends_with(b"x: y\r\n\r\n.new\r\n"), "{mails:?}");
+}
