@@ -6,6 +6,9 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kenin_pki::time::UnixTime;
 use serde_json::Value;
@@ -19,8 +22,13 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
+use crate::metrics;
+use writer::Queue;
 
-/// Sends the log of this process to stderr. A second call changes nothing.
+mod writer;
+
+/// Sends the log of this process to stderr, without waiting for whoever reads it. A second call changes
+/// nothing.
 pub(crate) fn install(log: &Log, format: Option<LogFormat>) {
     let format = format.unwrap_or(log.format);
     // The configuration was checked; what it cannot say here is the usual level.
@@ -31,7 +39,7 @@ pub(crate) fn install(log: &Log, format: Option<LogFormat>) {
     // The journal stamps lines itself.
     let stamp = std::env::var_os("JOURNAL_STREAM").is_none() || format == LogFormat::Json;
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(move || Pen(queue(format, stamp)))
         .with_ansi(false)
         .event_format(Lines { format, stamp });
     let _ = tracing_subscriber::registry()
@@ -39,6 +47,59 @@ pub(crate) fn install(log: &Log, format: Option<LogFormat>) {
         .with(layer)
         .try_init();
 }
+
+/// Waits until what was logged is out; not for long where nobody reads it.
+pub(crate) fn flush(patience: Duration) {
+    if let Some(Some(queue)) = QUEUE.get() {
+        queue.flush(patience);
+    }
+}
+
+/// Says the last words of a service, behind its log.
+pub(crate) fn last_words(text: &str) {
+    let _ = io::Write::write_all(&mut Pen(QUEUE.get().cloned().flatten()), text.as_bytes());
+    flush(LAST);
+}
+
+/// The way to stderr; made when it is first needed. `None` where there can be no thread for it.
+fn queue(format: LogFormat, stamp: bool) -> Option<Arc<Queue>> {
+    let made = QUEUE.get_or_init(|| {
+        let lament = move |lost: u64| {
+            let fields = Fields {
+                message: "log lines were lost here: nobody read them in time".to_owned(),
+                values: vec![("lines", Value::from(lost))],
+            };
+            line(format, time(stamp), &Level::WARN, &fields)
+        };
+        Queue::to_stderr(Box::new(lament)).ok()
+    });
+    made.clone()
+}
+
+/// Puts lines into the queue.
+struct Pen(Option<Arc<Queue>>);
+
+impl io::Write for Pen {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Some(queue) => {
+                if !queue.push(lines) {
+                    metrics::log_line_dropped();
+                }
+                Ok(lines.len())
+            }
+            None => io::stderr().write(lines),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+static QUEUE: OnceLock<Option<Arc<Queue>>> = OnceLock::new();
+/// For the end of a service: systemd waits longer, people do not.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Writes events as lines.
 #[derive(Debug)]
@@ -67,15 +128,13 @@ where
                 .values
                 .push(("target", Value::from(metadata.target())));
         }
-        let now = self
-            .stamp
-            .then(|| crate::clock::unix_time(crate::clock::now()));
-        writeln!(
-            writer,
-            "{}",
-            line(self.format, now, metadata.level(), &fields)
-        )
+        let line = line(self.format, time(self.stamp), metadata.level(), &fields);
+        writeln!(writer, "{line}")
     }
+}
+
+fn time(stamp: bool) -> Option<UnixTime> {
+    stamp.then(|| crate::clock::unix_time(crate::clock::now()))
 }
 
 /// One event as a line without its end.

@@ -74,6 +74,11 @@ pub(crate) fn turned_away() {
     counter!(TURNED_AWAY).increment(1);
 }
 
+/// A line of the log was dropped, because nobody read the ones before it.
+pub(crate) fn log_line_dropped() {
+    counter!(LOG_DROPPED).increment(1);
+}
+
 /// A configuration was taken over, or kept.
 pub(crate) fn reloaded(taken: bool) {
     gauge!(RELOAD).set(if taken { 1.0 } else { 0.0 });
@@ -125,6 +130,11 @@ fn describe() {
         "Mails changed while [arc] is set, by what became of their seal."
     );
     describe_counter!(TURNED_AWAY, "Connections turned away by a limit.");
+    describe_counter!(
+        LOG_DROPPED,
+        "Lines of the log that were dropped because nobody read it."
+    );
+    counter!(LOG_DROPPED).increment(0);
     describe_histogram!(DURATION, "Seconds from the end of data to the verdict.");
     describe_gauge!(SESSIONS, "Open SMTP sessions.");
     describe_gauge!(RELOAD, "Whether the last reload was taken over.");
@@ -156,6 +166,7 @@ const REASONS: &str = "kenin_reasons_total";
 const TRANSACTIONS: &str = "kenin_transactions_total";
 const SEALS: &str = "kenin_arc_total";
 const TURNED_AWAY: &str = "kenin_connections_turned_away_total";
+const LOG_DROPPED: &str = "kenin_log_lines_dropped_total";
 const DURATION: &str = "kenin_verify_duration_seconds";
 const SESSIONS: &str = "kenin_sessions";
 const RELOAD: &str = "kenin_config_last_reload_successful";

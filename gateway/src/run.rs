@@ -2,7 +2,6 @@
 //!
 //! Decides nothing about mail: [`crate::pipeline`] does.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +48,8 @@ pub fn run(options: &RunOptions) -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         error!(place, "a thread panicked");
+        // The process may be about to end.
+        log::flush(PANIC);
     }));
     for limit in [
         kenin_sys::forbid_core_dumps(),
@@ -67,7 +68,10 @@ pub fn run(options: &RunOptions) -> ExitCode {
             // A thread that hangs on a disk or a name must not keep the process.
             runtime.shutdown_timeout(LEFTOVERS);
             match ended {
-                Ok(()) => Exit::Ok.into(),
+                Ok(()) => {
+                    log::last_words("");
+                    Exit::Ok.into()
+                }
                 Err(error) => failed(&error),
             }
         }
@@ -418,11 +422,12 @@ fn failed(error: &StartError) -> ExitCode {
         StartError::Config(error) => (error.report(), Exit::Configuration),
         StartError::Unavailable(text) => (text.clone(), Exit::Unavailable),
     };
-    let _ = writeln!(std::io::stderr(), "kenin: {text}");
+    log::last_words(&format!("kenin: {text}\n"));
     code.into()
 }
 
 const LEFTOVERS: Duration = Duration::from_secs(1);
+const PANIC: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(28);
 const UPKEEP: Duration = Duration::from_secs(5);
 const NEARLY_NEVER: Duration = Duration::from_secs(86_400);
