@@ -1,11 +1,11 @@
 //! `soak`: mails go through Kenin by every road while Kenin and the sink are killed at random moments;
-//! in the end every mail is accounted for. Then every link is broken after each byte of a dialogue. The
+//! in the end every mail is accounted for, for each of its recipients. Then every link is broken after each byte of a dialogue. The
 //! tests run the same plans with fewer mails.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use kenin_tests::faults::{Link, Sweep, sweep};
+use kenin_tests::faults::{Branch, Cuts, Link, Sweep, cut_divided, sweep};
 use kenin_tests::ledger::{Account, Invariant, Plan, Road, run_plan};
 use kenin_tests::proxy::{Fault, Way};
 use serde_json::{Value, json};
@@ -69,15 +69,16 @@ pub(crate) fn soak(extent: &Extent) -> Result<Value, Box<dyn Error>> {
         roads.push(row(road, &account, seconds));
     }
     println!(
-        "{:21} accepted {}, lost 0, duplicates {}, in doubt {}, kills {} (and {} of the sink)",
-        "all", all.accepted, all.duplicates, all.in_doubt, all.kills, all.sink_kills
+        "{:21} accepted {}, sender notified {}, lost 0, duplicates {}, in doubt {}, kills {} (and {} of the sink)",
+        "all", all.accepted, all.notified, all.duplicates, all.in_doubt, all.kills, all.sink_kills
     );
     let sweeps = sweeps()?;
     let seconds = begin.elapsed().as_secs_f64();
     println!("{seconds:.0} s");
     Ok(json!({
         "bench": "soak", "mails": extent.mails, "seed": extent.seed, "seconds": seconds.round(),
-        "sent": all.sent, "accepted": all.accepted, "arrived": all.arrived, "lost": 0,
+        "sent": all.sent, "deliveries": all.deliveries, "accepted": all.accepted,
+        "arrived": all.arrived, "notified": all.notified, "lost": 0,
         "duplicates": all.duplicates, "in_doubt": all.in_doubt,
         "kills": all.kills, "sink_kills": all.sink_kills, "roads": roads, "sweeps": sweeps,
     }))
@@ -95,22 +96,59 @@ fn sweeps() -> Result<Vec<Value>, Box<dyn Error>> {
     ] {
         for way in [Way::ToServer, Way::ToClient] {
             for fault in [Fault::Cut, Fault::Reset] {
-                let plan = Sweep { link, way, fault };
-                let (account, fired, places) = sweep(&plan);
-                let name = format!("{link:?} {way:?} {fault:?}");
-                println!("{name:29} {fired} of {places} places; {account}");
-                if !account.balanced() || fired != places {
-                    return Err(format!("{name}: {account:#?}").into());
+                for divided in [false, true] {
+                    if divided && !matches!(link, Link::Client | Link::LmtpClient) {
+                        continue;
+                    }
+                    let plan = Sweep {
+                        link,
+                        way,
+                        fault,
+                        divided,
+                    };
+                    let to = if divided { " divided" } else { "" };
+                    let name = format!("{link:?}{to} {way:?} {fault:?}");
+                    rows.push(swept(&name, &sweep(&plan))?);
                 }
-                rows.push(json!({
-                    "link": name, "places": fired, "accepted": account.accepted,
-                    "arrived": account.arrived, "in_doubt": account.in_doubt,
-                    "violations": account.violations.len(), "replies": account.replies,
-                }));
+            }
+        }
+    }
+    for (link, branch) in [
+        (Link::NextHop, Branch::First),
+        (Link::NextHop, Branch::Second),
+        (Link::LmtpNextHop, Branch::First),
+    ] {
+        for way in [Way::ToServer, Way::ToClient] {
+            for fault in [Fault::Cut, Fault::Reset] {
+                let cuts = Cuts {
+                    link,
+                    branch,
+                    way,
+                    fault,
+                    step: 1,
+                };
+                let name = format!("{link:?} {branch:?} copy {way:?} {fault:?}");
+                rows.push(swept(&name, &cut_divided(&cuts))?);
             }
         }
     }
     Ok(rows)
+}
+
+/// Prints what became of a sweep; one that does not balance is an error.
+fn swept(
+    name: &str,
+    (account, fired, places): &(Account, usize, usize),
+) -> Result<Value, Box<dyn Error>> {
+    println!("{name:37} {fired} of {places} places; {account}");
+    if !account.balanced() || fired != places {
+        return Err(format!("{name}: {account:#?}").into());
+    }
+    Ok(json!({
+        "link": name, "places": fired, "accepted": account.accepted,
+        "arrived": account.arrived, "notified": account.notified, "in_doubt": account.in_doubt,
+        "violations": account.violations.len(), "replies": account.replies,
+    }))
 }
 
 /// Most go where a mail costs least: our own client needs no queue between two tries.
@@ -125,7 +163,8 @@ fn share(road: Road, whole: usize) -> usize {
 
 fn row(road: Road, account: &Account, seconds: f64) -> Value {
     json!({
-        "road": road.name(), "sent": account.sent, "accepted": account.accepted,
+        "road": road.name(), "sent": account.sent, "deliveries": account.deliveries,
+        "accepted": account.accepted, "notified": account.notified,
         "arrived": account.arrived, "lost": account.broken(Invariant::I1NothingIsLost),
         "duplicates": account.duplicates, "in_doubt": account.in_doubt,
         "attempts": account.attempts, "kills": account.kills, "sink_kills": account.sink_kills,
@@ -137,8 +176,10 @@ fn row(road: Road, account: &Account, seconds: f64) -> Value {
 #[derive(Default)]
 struct Totals {
     sent: usize,
+    deliveries: usize,
     accepted: usize,
     arrived: usize,
+    notified: usize,
     duplicates: usize,
     in_doubt: usize,
     kills: usize,
@@ -148,6 +189,8 @@ struct Totals {
 impl Totals {
     fn add(&mut self, account: &Account) {
         self.sent += account.sent;
+        self.deliveries += account.deliveries;
+        self.notified += account.notified;
         self.accepted += account.accepted;
         self.arrived += account.arrived;
         self.duplicates += account.duplicates;

@@ -1,5 +1,6 @@
 //! Faults on every link: one after every byte of a dialogue, and each kind in each phase. The ledger
-//! says whether an answer was untrue; after each fault the next mail has to go through.
+//! says whether an answer was untrue; after each fault the next mail has to go through. Where a mail
+//! becomes several copies, it is the same mail that is tried again.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +10,16 @@ use crate::client::Envelope;
 use crate::kenin::{Gateway, Setup};
 use crate::ledger::{
     Account, Answers, Circumstances, Courier, Ledger, Letters, Road, Truth, Try, behind_postfix,
+    fan,
 };
 use crate::postfix::Postfix;
 use crate::proxy::{Fault, Moment, Proxy, Way};
 use crate::sink::{Behaviour, Sink};
 use crate::world::{PATIENCE, wait_for};
+
+mod divided;
+
+pub use divided::{Branch, Cuts, cross_divided, cut_divided};
 
 /// A link with a proxy on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +53,8 @@ pub struct Sweep {
     pub link: Link,
     pub way: Way,
     pub fault: Fault,
+    /// To recipients who are treated differently.
+    pub divided: bool,
 }
 
 /// Breaks a connection after every byte of its way, in sessions side by side; gives the account, after
@@ -55,8 +63,8 @@ pub struct Sweep {
 /// # Panics
 /// When a mail does not go through afterwards.
 pub fn sweep(sweep: &Sweep) -> (Account, usize, usize) {
-    let mut stage = Stage::new(sweep.link);
-    stage.same_letter = true;
+    let mut stage = Stage::new(sweep.link, sweep.divided);
+    stage.only = Some(if sweep.divided { UNSIGNED } else { 0 });
     stage.clean();
     let length = stage.faulty.carried(sweep.way);
     assert!(length > 150, "{sweep:?}: only {length} bytes");
@@ -75,7 +83,11 @@ pub fn sweep(sweep: &Sweep) -> (Account, usize, usize) {
             });
         }
     });
-    // The last byte is passed on before the connection breaks: its answer may be here sooner.
+    // The last byte is passed on before the connection breaks, and a goodbye may come late: the answer
+    // may be here sooner.
+    wait_for("the last fault happens", || {
+        stage.faulty.fired() >= fired + places
+    });
     stage.faulty.cut_all();
     let fired = stage.faulty.fired() - fired;
     stage.faulty.calm();
@@ -88,7 +100,7 @@ pub fn sweep(sweep: &Sweep) -> (Account, usize, usize) {
 /// # Panics
 /// When a fault does not happen, a mail that is only slow is not taken, or the next mail is not.
 pub fn matrix(link: Link) -> Account {
-    let stage = Stage::new(link);
+    let stage = Stage::new(link, false);
     stage.clean();
     for moment in Moment::PHASES {
         for fault in Fault::ALL {
@@ -136,14 +148,15 @@ struct Stage {
     ledger: Ledger,
     letters: Letters,
     /// A sweep needs dialogues of one length.
-    same_letter: bool,
+    only: Option<usize>,
+    to: Vec<String>,
     next: AtomicUsize,
     descriptors: usize,
     memory: u64,
 }
 
 impl Stage {
-    fn new(link: Link) -> Self {
+    fn new(link: Link, divided: bool) -> Self {
         let sink = Sink::with(Behaviour {
             keeps_bytes: false,
             ..Behaviour::default()
@@ -156,6 +169,7 @@ impl Stage {
             } else {
                 Road::Smtp.mode()
             },
+            mail: if divided { fan::RULES } else { "" }.to_owned(),
             ..Setup::new(next_hop)
         };
         match link {
@@ -191,33 +205,59 @@ impl Stage {
             front,
             ledger: Ledger::default(),
             letters: Letters::new(),
-            same_letter: false,
+            only: None,
+            to: if divided {
+                fan::whole_circle()
+            } else {
+                vec!["reader@example.jp".to_owned()]
+            },
             next: AtomicUsize::new(0),
             descriptors,
             memory,
         }
     }
 
-    /// Hands a mail over once, over a connection of its own.
+    /// Hands a new mail over once, over a connection of its own.
     fn attempt(&self, patience: Duration) -> (String, Try) {
+        let letter = self.letter();
+        let told = self.hand_over(&letter, patience);
+        (letter.id, told)
+    }
+
+    /// A new mail, in the books.
+    fn letter(&self) -> Letter {
         let number = self.next.fetch_add(1, Ordering::SeqCst);
         let id = format!("<{:?}.{number:06}@faults.example>", self.link);
-        let letter = if self.same_letter { 0 } else { number };
-        let envelope = Envelope::new("sender@example.jp", "reader@example.jp");
-        let raw = self.letters.entered(letter, &id, &envelope, &self.ledger);
-        let mut courier = Courier::new(self.front, patience);
+        let envelope = Envelope {
+            to: self.to.clone(),
+            ..Envelope::new("sender@example.jp", "reader@example.jp")
+        };
+        let which = self.only.unwrap_or(number);
+        let raw = self.letters.entered(which, &id, &envelope, &self.ledger);
+        Letter { id, envelope, raw }
+    }
+
+    fn courier(&self, patience: Duration) -> Courier {
+        let courier = Courier::new(self.front, patience);
         if self.link.is_lmtp() {
-            courier = courier.lmtp();
+            courier.lmtp()
+        } else {
+            courier
         }
-        let told = courier.hand_over(&self.ledger, &id, &envelope, &raw);
+    }
+
+    fn hand_over(&self, letter: &Letter, patience: Duration) -> Try {
+        let mut courier = self.courier(patience);
+        let told = courier.hand_over(&self.ledger, &letter.id, &letter.envelope, &letter.raw);
         courier.quit();
-        (id, told)
+        told
     }
 
     /// A mail without a fault has to be taken.
     fn clean(&self) {
         let (id, told) = self.attempt(PATIENCE);
-        assert!(told.is_accepted(), "{id}: {told:?}");
+        assert!(told.open().is_empty(), "{id}: {told:?}");
+        assert!(told.is_accepted() || self.link.is_lmtp(), "{id}: {told:?}");
     }
 
     fn close(mut self) -> Account {
@@ -250,6 +290,17 @@ impl Stage {
     }
 }
 
+/// A mail with its envelope.
+struct Letter {
+    id: String,
+    envelope: Envelope,
+    raw: Vec<u8>,
+}
+
+/// The letter that is short, and refused to a strict recipient; the one that is refused as tampered
+/// with.
+const UNSIGNED: usize = 2;
+const TAMPERED: usize = 3;
 /// How long a client waits where no answer is to come.
 const IMPATIENCE: Duration = Duration::from_millis(500);
 /// What is opened when it is first needed: the store's further connections.

@@ -66,6 +66,8 @@ struct State {
     fired: AtomicUsize,
     broken: AtomicUsize,
     carried: [AtomicUsize; 2],
+    /// The same for each connection since the script began.
+    each: Mutex<BTreeMap<usize, [usize; 2]>>,
     open: Mutex<BTreeMap<usize, Arc<Pair>>>,
     stopped: AtomicBool,
 }
@@ -90,6 +92,7 @@ impl Proxy {
             fired: AtomicUsize::new(0),
             broken: AtomicUsize::new(0),
             carried: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            each: Mutex::default(),
             open: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
@@ -117,6 +120,7 @@ impl Proxy {
     ) {
         *self.state.script.lock().unwrap() = Arc::new(script);
         self.state.connections.store(0, Ordering::SeqCst);
+        self.state.each.lock().unwrap().clear();
     }
 
     /// The next connection that comes to the moment suffers the fault, no other.
@@ -151,6 +155,12 @@ impl Proxy {
     /// How many bytes the longest connection had, this way.
     pub fn carried(&self, way: Way) -> usize {
         self.state.carried[way as usize].load(Ordering::SeqCst)
+    }
+
+    /// How many bytes a connection had, this way, by its number since the script began.
+    pub fn carried_by(&self, number: usize, way: Way) -> usize {
+        let each = self.state.each.lock().unwrap();
+        each.get(&number).map_or(0, |carried| carried[way as usize])
     }
 
     /// How many of them broke a connection, or changed what it says.
@@ -235,7 +245,7 @@ fn join(state: &Arc<State>, client: TcpStream) {
     for way in [Way::ToServer, Way::ToClient] {
         let (state, pair, open) = (state.clone(), pair.clone(), open.clone());
         std::thread::spawn(move || {
-            carry(&state, &pair, way);
+            carry(&state, &pair, way, number);
             if open.fetch_sub(1, Ordering::SeqCst) == 1 {
                 pair.end();
                 state.open.lock().unwrap().remove(&key);
@@ -245,7 +255,7 @@ fn join(state: &Arc<State>, client: TcpStream) {
 }
 
 /// Carries one direction to its end.
-fn carry(state: &State, pair: &Pair, way: Way) {
+fn carry(state: &State, pair: &Pair, way: Way, number: usize) {
     let (mut from, mut to) = match way {
         Way::ToServer => (&pair.client, &pair.server),
         Way::ToClient => (&pair.server, &pair.client),
@@ -264,6 +274,7 @@ fn carry(state: &State, pair: &Pair, way: Way) {
         let bytes = &buffer[..n];
         carried += n;
         state.carried[way as usize].fetch_max(carried, Ordering::SeqCst);
+        state.each.lock().unwrap().entry(number).or_default()[way as usize] = carried;
         let place = pair.watcher.lock().unwrap().look(way, bytes);
         let gone = match place {
             Place::NotYet => deliver(pair, &mut to, bytes),

@@ -25,7 +25,8 @@ struct Entry {
     truth: Truth,
     /// SHA-256 of the body, and the Subject; `None` where the harness changed the mail.
     text: Option<([u8; 32], String)>,
-    /// Whether the harness changed what is said of it: it may be refused for that.
+    /// Whether what is said of it was changed by the harness, or spoiled by an MTA: it may be refused
+    /// for that.
     garbled: bool,
     from: String,
     to: Vec<String>,
@@ -141,7 +142,7 @@ impl Ledger {
         });
     }
 
-    /// The harness changed what was said around the mail, on its way.
+    /// What was said around the mail was changed on its way, not by Kenin.
     pub fn garbled(&self, id: &str) {
         self.with(id, |entry| entry.garbled = true);
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::fan::{self, BARRED};
-use super::postfix_log::{overheard, proxy_in_doubt, told, trace};
+use super::postfix_log::{given_up, overheard, proxy_in_doubt, told, trace};
 use super::{Account, Answers, Circumstances, Courier, Ledger, Road, Told, Truth, behind_postfix};
 use crate::client::{Client, Envelope};
 use crate::forge::{Town, mime};
@@ -250,6 +250,11 @@ impl Scene {
                     ledger.overheard(&id, Some(&to), told);
                 } else {
                     circumstances.notices_in_doubt += told.in_doubt;
+                }
+            }
+            for id in logs.iter().flat_map(|log| given_up(log)) {
+                if ids.contains(&id) {
+                    ledger.garbled(&id);
                 }
             }
             // Only the one beside Kenin has a filter before its queue.

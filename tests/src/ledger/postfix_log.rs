@@ -91,6 +91,28 @@ pub(super) fn told(log: &str) -> BTreeMap<(String, String), Told> {
     all
 }
 
+/// Mails that Postfix itself gave up for some recipients, by Message-ID. Where its proxy filter does not
+/// listen at one RCPT and does at the next, it accepts the next, sends the filter no dot, and answers
+/// with what the filter said last: 354, which its own client takes for a refusal. Nobody has such a mail,
+/// and its sender is told.
+pub(super) fn given_up(log: &str) -> BTreeSet<String> {
+    let mut ids: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut all = BTreeSet::new();
+    for line in log.lines() {
+        let Some((queue, text)) = line.split_once("]: ").and_then(|(_, l)| l.split_once(": "))
+        else {
+            continue;
+        };
+        if let Some(id) = text.strip_prefix("message-id=") {
+            ids.insert(queue, id);
+        }
+        if text.contains("status=bounced") && text.contains(" said: 354 ") {
+            all.extend(ids.get(queue).map(|id| (*id).to_owned()));
+        }
+    }
+    all
+}
+
 /// The lines of a log that speak of a mail: by its Message-ID, its sender, or a queue id that had
 /// either.
 pub(super) fn trace(program: &str, log: &str, id: &str, sender: &str) -> Vec<String> {
@@ -156,6 +178,9 @@ mod tests {
             "250 2.0.0 Ok: kept",
         ];
         assert_eq!(overheard(&log), replies);
+        assert!(given_up(&log).is_empty());
+        let odd = "Nov 22 12:00:04 h postfix/smtp[2]: 4F1: to=<x@y>, relay=h[127.0.0.1]:1, status=bounced (host h[127.0.0.1] said: 354 End data with <CR><LF>.<CR><LF> (in reply to end of DATA command))\n";
+        assert!(given_up(&format!("{log}{odd}")).contains("<a@b>"));
         let about = trace("postfix", &log, "<a@b>", "s@y");
         assert_eq!(about.len(), 5, "{about:?}");
         assert!(trace("postfix", &log, "<b@b>", "s@y").is_empty());

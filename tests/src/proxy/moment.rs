@@ -30,6 +30,10 @@ pub enum Moment {
     Dot,
     /// Before the answer to the dot.
     AfterDot,
+    /// Before the connection's second final dot.
+    NextDot,
+    /// Before the answer to it.
+    AfterNextDot,
 }
 
 impl Moment {
@@ -92,7 +96,9 @@ impl Watcher {
                 reached.then(|| at - before)
             }
             (Moment::Greeting, Way::ToClient) => Some(0),
-            (Moment::AfterDot, Way::ToClient) => self.dot_passed.then_some(0),
+            (Moment::AfterDot | Moment::AfterNextDot, Way::ToClient) => {
+                self.dot_passed.then_some(0)
+            }
             (_, Way::ToClient) => None,
             (_, Way::ToServer) => {
                 let before = self.said.len();
@@ -104,11 +110,16 @@ impl Watcher {
                         let dot = if self.milter {
                             packet(&self.said, b"E")
                         } else {
-                            end(b"\r\n.\r\n")
+                            end(DOT)
                         };
                         self.dot_passed |= dot.is_some();
                         None
                     }
+                    Moment::AfterNextDot => {
+                        self.dot_passed |= second(&self.said, DOT).is_some();
+                        None
+                    }
+                    Moment::NextDot => second(&self.said, DOT).map(|at| at + 2),
                     Moment::Byte(..) => None,
                     _ if self.milter => packet(&self.said, moment_command(moment)),
                     Moment::Ehlo => Some(0),
@@ -116,7 +127,7 @@ impl Watcher {
                     Moment::Rcpt => find(&self.said, b"RCPT TO:"),
                     Moment::Data => find(&self.said, b"\r\nDATA\r\n").map(|at| at + 2),
                     Moment::InData => end(b"\r\n\r\n"),
-                    Moment::Dot => find(&self.said, b"\r\n.\r\n").map(|at| at + 2),
+                    Moment::Dot => find(&self.said, DOT).map(|at| at + 2),
                 };
                 // What was passed on already cannot be held back.
                 found.map(|at| at.saturating_sub(before))
@@ -154,9 +165,17 @@ fn packet(said: &[u8], commands: &[u8]) -> Option<usize> {
     }
 }
 
+/// Where a text begins for the second time.
+fn second(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    let behind = find(bytes, text)? + text.len();
+    find(&bytes[behind..], text).map(|at| behind + at)
+}
+
 fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
     bytes.windows(text.len()).position(|window| window == text)
 }
+
+const DOT: &[u8] = b"\r\n.\r\n";
 
 #[cfg(test)]
 mod tests {
@@ -191,6 +210,17 @@ mod tests {
         assert_eq!(watcher.look(Way::ToServer, said), Place::NotYet);
         assert_eq!(watcher.look(Way::ToClient, b"250 ok\r\n"), Place::At(0));
         assert_eq!(watcher.look(Way::ToClient, b"221 bye\r\n"), Place::NotYet);
+    }
+
+    #[test]
+    fn moments_of_a_second_mail_are_found() {
+        let said = b"DATA\r\nA: b\r\n\r\n1\r\n.\r\nMAIL FROM:<>\r\nDATA\r\n\r\n2\r\n.\r\n";
+        assert_eq!(place(Moment::NextDot, said, 1000), Some(said.len() - 3));
+        let mut watcher = Watcher::new(Some(Moment::AfterNextDot));
+        assert_eq!(watcher.look(Way::ToServer, &said[..24]), Place::NotYet);
+        assert_eq!(watcher.look(Way::ToClient, b"250 ok\r\n"), Place::NotYet);
+        assert_eq!(watcher.look(Way::ToServer, &said[24..]), Place::NotYet);
+        assert_eq!(watcher.look(Way::ToClient, b"250 ok\r\n"), Place::At(0));
     }
 
     #[test]
