@@ -180,7 +180,7 @@ async fn sealed(
         results: &results,
     };
     let copies: Vec<&mut Vec<Edit>> = match &mut treatment {
-        Treatment::Relay(edits) => vec![edits],
+        Treatment::Relay(edits) | Treatment::Quarantine { edits, .. } => vec![edits],
         Treatment::Divide(groups) => {
             let shares = groups.iter_mut().enumerate();
             shares
@@ -212,7 +212,7 @@ struct Seal<'a> {
 impl Seal<'_> {
     /// The three fields for the copy with these edits, which leave the body as it is.
     fn over(&self, raw: &[u8], edits: &[Edit]) -> Option<Vec<u8>> {
-        let edits = header_edits(edits);
+        let edits = header_edits(edits)?;
         let value = self.results.value(self.authserv_id, &edits.prepend);
         let body = header::scan(raw).body;
         let head = edits.apply(raw.get(..body)?);
@@ -239,17 +239,18 @@ impl Seal<'_> {
     }
 }
 
-/// As the one who wrote the stamp made them.
-fn header_edits(edits: &[Edit]) -> HeaderEdits {
+/// As the one who wrote the stamp made them; nothing where the body is another, too.
+fn header_edits(edits: &[Edit]) -> Option<HeaderEdits> {
     let mut out = HeaderEdits::default();
     for edit in edits {
         match edit {
             Edit::Prepend(bytes) => out.prepend.extend_from_slice(bytes),
             Edit::Remove(range) => out.remove.push(range.clone()),
             Edit::Insert(at, bytes) => out.insert.push((*at, bytes.clone())),
+            Edit::Body(..) => return None,
         }
     }
-    out
+    Some(out)
 }
 
 /// The fields with every line folded at blanks outside quotes, where it is longer than a line should be.
