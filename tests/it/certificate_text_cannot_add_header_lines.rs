@@ -111,7 +111,7 @@ fn check_head(got: &Received, text: &str) {
 fn names_of_certificates_stay_text() {
     let town = Town::get();
     let sink = Sink::start();
-    let gateway = Gateway::start(&Setup::new(sink.address).strict("strict.example"));
+    let mut gateway = Gateway::start(&Setup::new(sink.address).strict("strict.example"));
     let key = Key::p256();
     let mut client = gateway.client();
     let mut stamps = Vec::new();
@@ -141,6 +141,9 @@ fn names_of_certificates_stay_text() {
             assert_eq!(read.results.len(), 1, "{stamp}");
         }
     }
+    // At its end the whole log is out.
+    gateway.process().signal(rustix::process::Signal::TERM);
+    gateway.process().wait();
     let log = gateway.log();
     for line in log.lines() {
         let _: serde_json::Value =
@@ -153,7 +156,7 @@ fn names_of_certificates_stay_text() {
 #[test]
 fn names_of_mails_and_clients_stay_text() {
     let sink = Sink::start();
-    let gateway = Gateway::start(&Setup::new(sink.address));
+    let mut gateway = Gateway::start(&Setup::new(sink.address));
     for text in texts()
         .iter()
         .filter(|t| !t.contains(['\r', '\n', '\0']) && t.len() < 400)
@@ -180,6 +183,8 @@ fn names_of_mails_and_clients_stay_text() {
         assert_eq!(got.fields("Authentication-Results").len(), 1);
         assert_eq!(got.fields("Received").len(), 1);
     }
+    gateway.process().signal(rustix::process::Signal::TERM);
+    gateway.process().wait();
     for line in gateway.log().lines() {
         let _: serde_json::Value =
             serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));

@@ -111,10 +111,9 @@ fn xforward_is_for_trusted_peers_only() {
         "{:?}",
         got.xforward
     );
-    assert!(
-        gateway.log().contains("4F1A2B"),
-        "the upstream id joins the two logs"
-    );
+    kenin_tests::world::wait_for("the upstream id joins the two logs", || {
+        gateway.log().contains("4F1A2B")
+    });
 }
 
 #[test]
