@@ -88,6 +88,8 @@ pub fn cross_divided(link: Link) -> Account {
 impl Stage {
     /// A mail meets a fault, and is then tried until it is settled.
     fn suffer(&self, number: usize, moment: Moment, fault: Fault) {
+        // What waits at the next hop for another mail would be taken for one of this mail's.
+        self.faulty.cut_all();
         self.faulty
             .script(move |n| (n == number).then_some((moment, fault)));
         let before = self.faulty.fired();
