@@ -4,54 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 use kenin_tests::client::{Client, Envelope};
-use kenin_tests::exim::Exim;
+use kenin_tests::exim::behind_exim;
 use kenin_tests::forge::Town;
 use kenin_tests::forge::keys::Hash;
-use kenin_tests::kenin::{Gateway, Setup};
 use kenin_tests::opendkim::OpenDkim;
 use kenin_tests::openssl_mail::{SignedMail, Workshop, part, signed_part};
-use kenin_tests::parts;
 use kenin_tests::sink::{Sink, fields, split};
-use kenin_tests::world::{free_address, run, wait_for};
+use kenin_tests::world::wait_for;
 
 const SIGNED: usize = 120;
 const PLAIN: usize = 30;
-
-/// Exim with Kenin behind its queue. Kenin hands mail back to Exim's second listener, or, where told
-/// so, to another port. It is not started yet.
-fn behind_exim(sink: &Sink, mode: &str, wrong_port: bool) -> (Exim, Gateway) {
-    let mut exim = Exim::prepare(sink.address);
-    let again = free_address();
-    let gateway = Gateway::prepare(&Setup::new(again));
-    let trust = std::fs::read(gateway.folder.join("trust.toml")).unwrap();
-    let pieces = init(&gateway, mode, again);
-    if wrong_port {
-        init(&gateway, mode, exim.front);
-    }
-    std::fs::write(gateway.folder.join("trust.toml"), trust).unwrap();
-    exim.start(&pieces);
-    (exim, gateway)
-}
-
-fn init(gateway: &Gateway, mode: &str, next_hop: SocketAddr) -> String {
-    let mut command = Command::new(parts::kenin());
-    command
-        .args(["init", "exim", "--force", "--mode", mode])
-        .args(["--hostname", "gw.example.jp"])
-        .arg("--dir")
-        .arg(gateway.folder.path())
-        .arg("--state-dir")
-        .arg(gateway.folder.join("state"))
-        .args(["--listen", &gateway.address.to_string()])
-        .args(["--next-hop", &next_hop.to_string()])
-        .args(["--http", &gateway.http.to_string()])
-        .env_remove("KENIN_CONFIG");
-    String::from_utf8(run(&mut command)).unwrap()
-}
 
 /// Mail without a signature: the same contents, and one line that is longer than SMTP allows.
 fn plain(number: usize) -> (String, Vec<u8>) {

@@ -8,7 +8,9 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::kenin::{Gateway, Setup};
 use crate::parts;
+use crate::sink::Sink;
 use crate::world::{Folder, Process, files, free_address, run, wait_for};
 
 /// One instance.
@@ -122,6 +124,38 @@ impl Exim {
         let header = |path: &&PathBuf| path.to_string_lossy().ends_with("-H");
         spool.iter().filter(header).count()
     }
+}
+
+/// Exim with Kenin behind its queue. Kenin hands mail back to Exim's second listener, or, where told
+/// so, to another port. It is not started yet.
+pub fn behind_exim(sink: &Sink, mode: &str, wrong_port: bool) -> (Exim, Gateway) {
+    let mut exim = Exim::prepare(sink.address);
+    let again = free_address();
+    let gateway = Gateway::prepare(&Setup::new(again));
+    let trust = std::fs::read(gateway.folder.join("trust.toml")).unwrap();
+    let pieces = init(&gateway, mode, again);
+    if wrong_port {
+        init(&gateway, mode, exim.front);
+    }
+    std::fs::write(gateway.folder.join("trust.toml"), trust).unwrap();
+    exim.start(&pieces);
+    (exim, gateway)
+}
+
+fn init(gateway: &Gateway, mode: &str, next_hop: SocketAddr) -> String {
+    let mut command = Command::new(parts::kenin());
+    command
+        .args(["init", "exim", "--force", "--mode", mode])
+        .args(["--hostname", "gw.example.jp"])
+        .arg("--dir")
+        .arg(gateway.folder.path())
+        .arg("--state-dir")
+        .arg(gateway.folder.join("state"))
+        .args(["--listen", &gateway.address.to_string()])
+        .args(["--next-hop", &next_hop.to_string()])
+        .args(["--http", &gateway.http.to_string()])
+        .env_remove("KENIN_CONFIG");
+    String::from_utf8(run(&mut command)).unwrap()
 }
 
 impl Drop for Exim {

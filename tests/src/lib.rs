@@ -22,6 +22,7 @@ pub mod faults;
 pub mod forge;
 pub mod kenin;
 pub mod ledger;
+pub mod mixture;
 pub mod opendkim;
 pub mod openssl_mail;
 pub mod parts;
