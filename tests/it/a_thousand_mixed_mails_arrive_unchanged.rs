@@ -1,6 +1,7 @@
 //! 1,000 mails of every kind a day brings, signed by DKIM, through each mode behind a real Postfix and
 //! behind a real Exim: each recipient gets each mail once, with the one stamp that is true of it, no
-//! byte of the body changed, and the DKIM signatures hold.
+//! byte of the body changed, and the DKIM signatures hold. The same where Kenin tags Subjects: then it
+//! seals what it changed, and the chain holds.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use kenin_tests::client::Client;
 use kenin_tests::dkimpy::{Signer, opinions};
+use kenin_tests::dns::NameServer;
 use kenin_tests::exim::behind_exim;
 use kenin_tests::kenin::AUTHSERV_ID;
 use kenin_tests::ledger::behind_postfix;
 use kenin_tests::mixture::{DKIM_FIELDS, Mixed, mix, samples};
-use kenin_tests::sink::{Received, Sink, split};
+use kenin_tests::sealing::Sealing;
+use kenin_tests::sink::{Received, Sink, fields, split};
 use kenin_tests::world::wait_within;
 
 const MAILS: usize = 1000;
@@ -94,37 +97,82 @@ fn is_right(sent: &Mixed, got: &Received) {
     );
 }
 
-/// What somebody else's verifier says of all that was delivered, in one process. Without `[arc]` nobody
-/// seals; where a gateway does, its chain is told here too.
-fn is_verified(signer: &Signer, got: &[Received]) {
-    let raw: Vec<Vec<u8>> = got.iter().map(|mail| mail.raw.clone()).collect();
-    let Some(opinions) = opinions(&raw, &[signer.record()]) else {
-        return;
-    };
-    for (mail, opinion) in got.iter().zip(opinions) {
-        let id = mail.fields("Message-ID").concat();
-        assert_eq!(opinion.dkim, [true], "{id}: DKIM broke");
-        assert_eq!(opinion.chain, "none", "{id}");
+/// The words in front of a Subject; mail that is not signed and mail of lists gets none.
+fn tag(mail: &Mixed) -> Option<&'static str> {
+    if mail.kind.contains("list") {
+        return None;
+    }
+    match mail.result? {
+        "pass" => Some("[Signature valid] "),
+        "policy" => Some("[Signed, not accepted] "),
+        "fail" => Some("[Signature INVALID] "),
+        _ => None,
     }
 }
 
-fn through(front: SocketAddr, sink: &Sink) {
-    let Some((signer, mails)) = mails() else {
+/// What somebody else's verifier says of all that was delivered, in one process: what was not changed
+/// has its DKIM signature, what was changed has a seal.
+fn is_verified(signer: &Signer, sealing: Option<&Sealing>, got: &[(&Mixed, &Received)]) {
+    let raw: Vec<Vec<u8>> = got.iter().map(|(_, mail)| mail.raw.clone()).collect();
+    let records: Vec<_> = [signer.record()]
+        .into_iter()
+        .chain(sealing.map(Sealing::record))
+        .collect();
+    let Some(opinions) = opinions(&raw, &records) else {
         return;
     };
+    let mut sealed = 0;
+    for ((sent, mail), opinion) in got.iter().zip(opinions) {
+        let what = format!("{} {}", sent.kind, sent.id);
+        let tag = sealing.and_then(|_| tag(sent));
+        let subject = mail.fields("Subject").concat();
+        let before = fields(&sent.raw, "Subject").concat();
+        assert_eq!(
+            subject,
+            format!("{}{before}", tag.unwrap_or_default()),
+            "{what}"
+        );
+        assert_eq!(opinion.dkim, [tag.is_none()], "{what}: DKIM");
+        if tag.is_some() {
+            sealed += 1;
+            assert_eq!(opinion.chain, "pass", "{what}");
+            assert_eq!(opinion.sets, [(1, true, true)], "{what}");
+            let told = mail.fields("ARC-Authentication-Results").concat();
+            assert!(
+                told.contains("dkim=pass header.d=example.jp"),
+                "{what}: {told}"
+            );
+        } else {
+            assert_eq!(opinion.chain, "none", "{what}");
+        }
+    }
+    println!("{sealed} copies are sealed");
+}
+
+fn through(
+    front: SocketAddr,
+    sink: &Sink,
+    signer: &Signer,
+    mails: &[Mixed],
+    sealing: Option<&Sealing>,
+) {
     let begin = Instant::now();
     std::thread::scope(|scope| {
         for part in mails.chunks(MAILS.div_ceil(CLIENTS)) {
             scope.spawn(move || deliver(front, part));
         }
     });
-    let got = arrived(sink, &mails);
+    let got = arrived(sink, mails);
     let delivered = begin.elapsed();
     let by_id: BTreeMap<&str, &Mixed> = mails.iter().map(|mail| (&mail.id[..], mail)).collect();
-    for mail in &got {
-        is_right(by_id[&mail.fields("Message-ID").concat()[..]], mail);
+    let pairs: Vec<(&Mixed, &Received)> = got
+        .iter()
+        .map(|mail| (by_id[&mail.fields("Message-ID").concat()[..]], mail))
+        .collect();
+    for (sent, mail) in &pairs {
+        is_right(sent, mail);
     }
-    is_verified(&signer, &got);
+    is_verified(signer, sealing, &pairs);
     println!(
         "{} mails, {} copies, delivered in {delivered:.1?}, checked after {:.1?}",
         mails.len(),
@@ -133,10 +181,25 @@ fn through(front: SocketAddr, sink: &Sink) {
     );
 }
 
+/// A name server that knows the sender's key and the gateway's.
+fn name_server(signer: &Signer, sealing: &Sealing) -> NameServer {
+    NameServer::start(&[signer.record(), sealing.record()])
+}
+
+/// Twice: with header fields alone, then with tags and seals.
 fn by_postfix(mode: &str) {
+    let Some((signer, mails)) = mails() else {
+        return;
+    };
     let sink = Sink::start();
-    let (postfix, _gateway) = behind_postfix(&sink, mode, "");
-    through(postfix.front, &sink);
+    let (postfix, mut gateway) = behind_postfix(&sink, mode, "");
+    through(postfix.front, &sink, &signer, &mails, None);
+    sink.clear();
+    let sealing = Sealing::new("gw.example.jp");
+    let dns = name_server(&signer, &sealing);
+    sealing.switch_on(&gateway, &dns);
+    gateway.restart();
+    through(postfix.front, &sink, &signer, &mails, Some(&sealing));
 }
 
 #[test]
@@ -161,10 +224,19 @@ fn by_postfixs_milter() {
 
 #[test]
 fn behind_exims_queue() {
+    let Some((signer, mails)) = mails() else {
+        return;
+    };
     let sink = Sink::start();
     let (exim, mut gateway) = behind_exim(&sink, "after-queue", false);
     gateway.restart();
-    through(exim.front, &sink);
+    through(exim.front, &sink, &signer, &mails, None);
+    sink.clear();
+    let sealing = Sealing::new("gw.example.jp");
+    let dns = name_server(&signer, &sealing);
+    sealing.switch_on(&gateway, &dns);
+    gateway.restart();
+    through(exim.front, &sink, &signer, &mails, Some(&sealing));
 }
 
 /// The check would notice.

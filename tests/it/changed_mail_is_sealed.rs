@@ -10,54 +10,28 @@ use kenin_tests::client::{Client, Envelope, Reply};
 use kenin_tests::dkimpy::{Opinion, opinions};
 use kenin_tests::dns::NameServer;
 use kenin_tests::forge::Town;
-use kenin_tests::forge::keys::Key;
 use kenin_tests::kenin::{AUTHSERV_ID, Gateway, Setup, kenin};
 use kenin_tests::ledger::behind_postfix;
 use kenin_tests::opendkim::OpenDkim;
 use kenin_tests::openssl_mail::Workshop;
 use kenin_tests::parts;
 use kenin_tests::readers::authres;
+use kenin_tests::sealing::{Sealing, TAGS};
 use kenin_tests::sink::{Behaviour, Received, Sink, fields, split};
 use kenin_tests::world::{Folder, free_address, run, write_secret};
 
-const TAGS: &str = "[[rule]]\nwhen = { recipient_domain = \"plain.example\" }\nthen = { stamp = \"headers\" }\n\
-                    [[rule]]\nwhen = { recipient_domain = \"ja.example\" }\n\
-                    then = { stamp = \"subject\", language = \"ja\" }\n\
-                    [[rule]]\nwhen = { domain = \"*\" }\nthen = { stamp = \"subject\" }\n";
-
 type Records = Vec<(String, String)>;
 
-/// A sealing gateway's key, and its domain.
-struct Identity {
-    key: Key,
-    domain: &'static str,
-}
-
-impl Identity {
-    fn new(domain: &'static str) -> Self {
-        let key = Key::rsa(2048);
-        Self { key, domain }
-    }
-
-    fn record(&self) -> (String, String) {
-        let public = openssl::base64::encode_block(&self.key.spki());
-        let name = format!("kenin._domainkey.{}", self.domain);
-        (name, format!("v=DKIM1; k=rsa; p={public}"))
-    }
-
-    fn gateway(&self, next_hop: std::net::SocketAddr, dns: &str, mail: &str) -> Gateway {
-        let mut gateway = Gateway::prepare(&Setup {
-            mail: mail.to_owned(),
-            tables: format!(
-                "[arc]\ndomain = \"{}\"\nselector = \"kenin\"\nkey = \"arc.key\"\n{dns}",
-                self.domain
-            ),
-            ..Setup::new(next_hop)
-        });
-        write_secret(&gateway.folder.join("arc.key"), &self.key.pem());
-        gateway.restart();
-        gateway
-    }
+/// A gateway that tags and seals.
+fn gateway(own: &Sealing, next_hop: std::net::SocketAddr, dns: &str) -> Gateway {
+    let mut gateway = Gateway::prepare(&Setup {
+        mail: TAGS.to_owned(),
+        tables: own.lines() + dns,
+        ..Setup::new(next_hop)
+    });
+    own.put_key(&gateway);
+    gateway.restart();
+    gateway
 }
 
 /// A world with senders of `example.jp`.
@@ -68,7 +42,7 @@ struct World {
     sink: Sink,
 }
 
-fn world(gateways: &[&Identity]) -> World {
+fn world(gateways: &[&Sealing]) -> World {
     let dkim = OpenDkim::signing("relaxed/relaxed");
     let mut records = vec![
         dkim.record(),
@@ -144,9 +118,9 @@ fn one(sink: &Sink) -> Received {
 
 #[test]
 fn a_seal_tells_what_held_on_arrival() {
-    let own = Identity::new("gw.example.jp");
+    let own = Sealing::new("gw.example.jp");
     let world = world(&[&own]);
-    let gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let gateway = gateway(&own, world.sink.address, &world.dns.lines());
     let large = "0123456789012345678901234567890123456789\r\n".repeat(50_000);
     for text in ["Pay one", large.as_str()] {
         let raw = world.signed(text);
@@ -186,9 +160,9 @@ fn a_seal_tells_what_held_on_arrival() {
 
 #[test]
 fn what_does_not_hold_is_told_as_it_is() {
-    let own = Identity::new("gw.example.jp");
+    let own = Sealing::new("gw.example.jp");
     let world = world(&[&own]);
-    let gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let gateway = gateway(&own, world.sink.address, &world.dns.lines());
     let signed = world.signed("Pay one");
     let tampered = String::from_utf8(signed.clone())
         .unwrap()
@@ -254,9 +228,9 @@ fn what_does_not_hold_is_told_as_it_is() {
 
 #[test]
 fn each_changed_copy_has_its_seal_and_an_unchanged_one_its_dkim() {
-    let own = Identity::new("gw.example.jp");
+    let own = Sealing::new("gw.example.jp");
     let world = world(&[&own]);
-    let gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let gateway = gateway(&own, world.sink.address, &world.dns.lines());
     let envelope = Envelope {
         to: ["a@en.example", "b@ja.example", "c@plain.example"]
             .map(str::to_owned)
@@ -286,10 +260,10 @@ fn each_changed_copy_has_its_seal_and_an_unchanged_one_its_dkim() {
 
 #[test]
 fn a_chain_that_holds_is_continued_and_no_other() {
-    let (first, second) = (Identity::new("one.example"), Identity::new("gw.example.jp"));
+    let (first, second) = (Sealing::new("one.example"), Sealing::new("gw.example.jp"));
     let world = world(&[&first, &second]);
-    let behind = second.gateway(world.sink.address, &world.dns.lines(), TAGS);
-    let front = first.gateway(behind.address, &world.dns.lines(), TAGS);
+    let behind = gateway(&second, world.sink.address, &world.dns.lines());
+    let front = gateway(&first, behind.address, &world.dns.lines());
     let raw = world.signed("Pay one");
     assert_eq!(front.send(&to("a@en.example"), &raw).code, 250);
     let mail = one(&world.sink);
@@ -357,9 +331,9 @@ fn a_chain_that_holds_is_continued_and_no_other() {
 
 #[test]
 fn more_signatures_than_anybody_sends_are_not_evaluated() {
-    let own = Identity::new("gw.example.jp");
+    let own = Sealing::new("gw.example.jp");
     let world = world(&[&own]);
-    let gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let gateway = gateway(&own, world.sink.address, &world.dns.lines());
     let signed = world.signed("Pay one");
     let head = "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=x; h=from; bh=AA==; b=AA==\r\n";
     for (extra, sealed) in [(head.repeat(15), true), (head.repeat(16), false)] {
@@ -392,9 +366,9 @@ fn cpu(gateway: &mut Gateway) -> f64 {
 
 #[test]
 fn hostile_signatures_cost_little() {
-    let own = Identity::new("gw.example.jp");
+    let own = Sealing::new("gw.example.jp");
     let world = world(&[&own]);
-    let mut gateway = own.gateway(world.sink.address, &world.dns.lines(), TAGS);
+    let mut gateway = gateway(&own, world.sink.address, &world.dns.lines());
     let signed = String::from_utf8(world.signed("Pay one")).unwrap();
     let (head, body) = signed.split_once("\r\n\r\n").unwrap();
     let digest = {
@@ -462,18 +436,10 @@ fn hostile_signatures_cost_little() {
 #[test]
 fn the_seal_holds_behind_postfix() {
     for mode in ["milter", "before-queue", "after-queue", "lmtp"] {
-        let own = Identity::new("gw.example.jp");
+        let own = Sealing::new("gw.example.jp");
         let world = world(&[&own]);
         let (postfix, mut gateway) = behind_postfix(&world.sink, mode, "");
-        let config = std::fs::read_to_string(gateway.config()).unwrap();
-        let mut config = config.replace("\n[dns]\n", "\n");
-        config.push_str(&format!(
-            "\n[arc]\ndomain = \"gw.example.jp\"\nselector = \"kenin\"\nkey = \"arc.key\"\n{}",
-            world.dns.lines()
-        ));
-        std::fs::write(gateway.config(), config).unwrap();
-        std::fs::write(gateway.folder.join("mail.toml"), TAGS).unwrap();
-        write_secret(&gateway.folder.join("arc.key"), &own.key.pem());
+        own.switch_on(&gateway, &world.dns);
         gateway.restart();
         let workshop = Workshop::new(Town::get());
         let mails = workshop.mails(20);
@@ -506,11 +472,11 @@ fn the_seal_holds_behind_postfix() {
 
 #[test]
 fn a_name_server_that_is_silent_costs_a_seal_no_mail() {
-    let own = Identity::new("gw.example.jp");
+    let own = Sealing::new("gw.example.jp");
     let world = world(&[&own]);
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let dns = format!("[dns]\nservers = [\"{}\"]\n", silent.local_addr().unwrap());
-    let gateway = own.gateway(world.sink.address, &dns, TAGS);
+    let gateway = gateway(&own, world.sink.address, &dns);
     let start = Instant::now();
     assert_eq!(
         gateway
@@ -549,7 +515,7 @@ fn init_makes_a_key_and_check_looks_for_its_record() {
     let key = std::fs::read(folder.join("arc.key")).unwrap();
 
     let name = "kenin._domainkey.gw.example.jp".to_owned();
-    let other = Identity::new("gw.example.jp").record();
+    let other = Sealing::new("gw.example.jp").record();
     for (records, wanted) in [
         (vec![(name.clone(), text)], ""),
         (vec![other], "holds another key"),

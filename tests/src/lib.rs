@@ -29,6 +29,7 @@ pub mod parts;
 pub mod postfix;
 pub mod proxy;
 pub mod readers;
+pub mod sealing;
 pub mod sink;
 pub mod strace;
 pub mod verify;
