@@ -39,6 +39,7 @@ pub fn cut_divided(cuts: &Cuts) -> (Account, usize, usize) {
     let mut stage = Stage::new(cuts.link, true);
     stage.only = Some(UNSIGNED);
     let number = cuts.branch as usize;
+    stage.faulty.cut_all();
     stage.faulty.calm();
     stage.clean();
     let length = stage.faulty.carried_by(number, cuts.way);
