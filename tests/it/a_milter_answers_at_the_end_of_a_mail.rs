@@ -146,8 +146,10 @@ fn a_unix_socket_is_made_with_its_mode_and_goes_with_the_service() {
     // What a killed process left behind is no obstacle.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     reconfigure(&mut gateway, &listen, &both);
-    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o666);
+    // Sockets are made one after the other: the port that the harness looks at is the first.
+    wait_for("the socket has its mode", || {
+        std::fs::metadata(&socket).is_ok_and(|data| data.permissions().mode() & 0o777 == 0o666)
+    });
     postfix.execute(&format!(
         "postconf -e 'smtpd_milters=unix:{}'",
         socket.display()
