@@ -263,7 +263,13 @@ impl Gateway {
     /// GET a path of the health listener: status and body.
     pub fn get(&self, path: &str) -> (u16, String) {
         use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(self.http).unwrap();
+        // Its port is made after the one for mail, whose answer tells that Kenin is there.
+        let mut connected = None;
+        wait_for("the health listener answers", || {
+            connected = std::net::TcpStream::connect(self.http).ok();
+            connected.is_some()
+        });
+        let mut stream = connected.expect("it was waited for");
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
