@@ -258,11 +258,10 @@ fn folded(fields: &str) -> Vec<u8> {
     let mut out = String::with_capacity(fields.len() + 64);
     for line in fields.split_inclusive("\r\n") {
         let mut column = 0;
-        let mut quoted = false;
-        for (place, piece) in line.split(' ').enumerate() {
+        for (place, piece) in words(line).into_iter().enumerate() {
             if place > 0 {
                 // Not behind the name, and not where a line begins with the blank.
-                if place > 1 && !quoted && column > 1 && column + piece.trim_end().len() >= WIDTH {
+                if place > 1 && column > 1 && column + piece.trim_end().len() >= WIDTH {
                     out.push_str("\r\n");
                     column = 0;
                 }
@@ -271,11 +270,21 @@ fn folded(fields: &str) -> Vec<u8> {
             }
             out.push_str(piece);
             column += piece.len();
-            let escapes = piece.matches("\\\"").count();
-            quoted ^= (piece.matches('"').count() - escapes) % 2 == 1;
         }
     }
     out.into_bytes()
+}
+
+/// What stands between blanks; a quoted string is one word, whatever is escaped in it.
+fn words(line: &str) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let blank = |c: char| {
+        let ends = c == ' ' && !quoted;
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && quoted && !escaped;
+        ends
+    };
+    line.split(blank).collect()
 }
 
 /// Work that is long for a large mail, where it holds up nobody else's I/O.

@@ -430,6 +430,12 @@ fn hostile_signatures_cost_little() {
         assert!(cost < 2.0, "{name}: {cost} s of CPU");
         eprintln!("{name}: {cost} s of CPU");
     }
+    // They were looked at: a bound that keeps them out would make them cheap for nothing.
+    let metrics = gateway.get("/metrics").1;
+    for counted in ["sealed\"} 2", "chain-broken\"} 1"] {
+        let line = format!("kenin_arc_total{{result=\"{counted}");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
 }
 
 /// Real Postfix hands the fields on as they are.

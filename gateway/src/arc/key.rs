@@ -37,7 +37,7 @@ impl Key {
         let soft = SoftKey::from_pem_or_der(&bytes)
             .map_err(|error| wrong(&error.to_string()).hint(hint))?;
         if !matches!(soft.public_key().kind(), KeyKind::Rsa { .. }) {
-            // RFC 8463 has others, but the large receivers verify none of them in ARC.
+            // RFC 8463 has another; RSA is what every verifier has to know.
             return Err(wrong("is no RSA key").hint(hint));
         }
         Self::new(&soft)

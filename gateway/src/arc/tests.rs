@@ -17,3 +17,14 @@ fn folds_change_only_blanks_outside_quotes() {
     );
     assert!(folded.contains(&"q ".repeat(60)));
 }
+
+#[test]
+fn a_backslash_before_a_quote_ends_no_folding() {
+    let value = format!(
+        "A: i=1; x; dkim=fail header.d=\"a\\\\\" {}\r\n",
+        "w=\"\\\"\" ".repeat(300)
+    );
+    let folded = String::from_utf8(folded(&value)).unwrap();
+    assert!(folded.lines().all(|line| line.len() <= WIDTH), "{folded}");
+    assert_eq!(folded.replace("\r\n ", " "), value);
+}

@@ -39,7 +39,7 @@ pub(crate) enum Cap {
     Signers,
     /// RecipientInfos in one CMS object.
     RecipientInfos,
-    /// Signatures verified for one message: its own and those of certificates and lists.
+    /// Signatures verified for one message: its own, and as many again of certificates and lists.
     SignatureChecks,
     /// Certificates between a signer's and the anchor.
     PathDepth,

@@ -1,6 +1,6 @@
 //! One session's way to the next hop: connected when it is first needed, or taken over from a session
-//! that ended, and kept for the session's further mails. What the next hop answers is made into what the client is told
-//! here, and nowhere else is "250" said for a mail.
+//! that ended, and kept for the session's further mails. What the next hop answers is made into what the
+//! client is told here, and nowhere else is "250" said for a mail.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
