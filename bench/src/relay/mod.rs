@@ -148,7 +148,7 @@ fn behind_postfix(mode: &str, wire: &Arc<[u8]>) -> Result<Behind, Trouble> {
     let (mut lanes, mut filters) = (Vec::new(), Vec::new());
     for (name, mark) in FIELD {
         let sink = Sink::start(mark)?;
-        let postfix = Postfix::start(sink.address, "");
+        let postfix = Postfix::start(sink.address, behind::NO_PAUSES);
         let again = free_address();
         let filter = Filter::start(name, again)?;
         postfix.execute(&lines(mode, filter.address(), again));
