@@ -191,13 +191,15 @@ impl World {
         };
         let outcome = run(&case, |question| match question {
             Question::Issuers { .. } => Answer::Issuers(Vec::new()),
-            Question::Status { issuer, .. } => Answer::Crls(
-                self.crls
+            Question::Status { issuer, .. } => Answer::Status {
+                crls: self
+                    .crls
                     .iter()
                     .filter(|crl| crl.issuer() == issuer)
                     .cloned()
                     .collect(),
-            ),
+                ocsp: Vec::new(),
+            },
             Question::Registration { .. } => Answer::Registered(false),
         });
         outcome.verdict.result.unwrap_or(ResultWord::None)

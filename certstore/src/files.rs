@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
+use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::pem;
 
 use crate::StoreError;
@@ -104,6 +105,11 @@ pub fn read_crls(path: &Path) -> Result<Vec<Crl>, StoreError> {
     read_all(path, &CRLS)
 }
 
+/// Every OCSP response of a DER file, or of a folder of them (sorted by file name).
+pub fn read_ocsp(path: &Path) -> Result<Vec<OcspResponse>, StoreError> {
+    read_all(path, &OCSP)
+}
+
 /// Reads a file up to `limit` bytes; one byte more is an error.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     let mut file = File::open(path).map_err(|error| StoreError::read(path, error))?;
@@ -150,6 +156,15 @@ const CRLS: Kind<Crl> = Kind {
     file_limit: MAX_CRL_FILE,
     parse: |der| Crl::from_der(der).map_err(|error| error.to_string()),
     other: |der| Certificate::from_der(der).is_ok(),
+};
+
+const OCSP: Kind<OcspResponse> = Kind {
+    noun: "OCSP response",
+    labels: &["OCSP RESPONSE"],
+    extensions: &["ors", "ocsp", "der"],
+    file_limit: MAX_OCSP_FILE,
+    parse: |der| OcspResponse::from_der(der).map_err(|error| error.to_string()),
+    other: |der| Crl::from_der(der).is_ok() || Certificate::from_der(der).is_ok(),
 };
 
 fn read_all<T>(path: &Path, kind: &Kind<T>) -> Result<Vec<T>, StoreError> {
@@ -258,6 +273,7 @@ fn state(path: &Path) -> Option<[i64; 5]> {
 const MAX_CERTIFICATE_FILE: u64 = 16 << 20;
 /// The largest complete lists of public authorities are some tens of megabytes.
 const MAX_CRL_FILE: u64 = 256 << 20;
+const MAX_OCSP_FILE: u64 = 1 << 20;
 const MAX_FILES: usize = 10_000;
 
 #[cfg(test)]

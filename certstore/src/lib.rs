@@ -12,6 +12,8 @@ mod testpki;
 mod view;
 
 pub use error::StoreError;
-pub use files::{FileSet, Fingerprint, Loaded, read_certificates, read_crls, read_limited};
+pub use files::{
+    FileSet, Fingerprint, Loaded, read_certificates, read_crls, read_limited, read_ocsp,
+};
 pub use store::{DEFAULT_TENANT, Store};
 pub use view::CertStore;

@@ -10,7 +10,7 @@ mod smtp;
 
 pub use mail::{entity, mailbox, scrub, signed_data, stamp_writer, trust_toml};
 pub use milter::milter;
-pub use pki::{ber, certificate, crl, path};
+pub use pki::{ber, certificate, crl, ocsp, path};
 pub use smtp::{smtp_client, smtp_server};
 
 /// A function that is fed arbitrary bytes and panics when the parser breaks a promise.
@@ -24,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("entity", entity),
     ("mailbox", mailbox),
     ("milter", milter),
+    ("ocsp", ocsp),
     ("path", path),
     ("scrub", scrub),
     ("signed_data", signed_data),

@@ -1,7 +1,8 @@
 //! Targets for what `pki/` reads.
 
 use kenin_pki::ber::{Limits, Tape};
-use kenin_pki::path::{Budget, PathRules, TrustAnchor, find_path};
+use kenin_pki::ocsp::OcspResponse;
+use kenin_pki::path::{Budget, PathRules, StatusSources, TrustAnchor, find_path};
 use kenin_pki::{Certificate, Crl, Name, UnixTime};
 
 /// A tape's elements lie inside the input, children inside their parents, and every element that
@@ -57,6 +58,25 @@ pub fn certificate(data: &[u8]) {
     let _ = certificate.verify_signature(certificate.public_key());
 }
 
+/// A response keeps the bytes that came, and a certificate is looked up without a panic.
+pub fn ocsp(data: &[u8]) {
+    let Ok(response) = OcspResponse::from_der(data) else {
+        return;
+    };
+    assert_eq!(response.der(), data);
+    assert_eq!(
+        OcspResponse::from_der(response.der()).as_ref(),
+        Ok(&response)
+    );
+    for certificate in response.certificates() {
+        let key = certificate.public_key();
+        let _ = response.about(certificate, key);
+        let _ = response.is_by(certificate.subject(), key);
+        let _ = response.verify_signature(key);
+        let _ = response.mentions(certificate);
+    }
+}
+
 /// Every entry of a list can be found, and a list reads the same twice.
 pub fn crl(data: &[u8]) {
     let _ = Crl::from_pem_or_der_many(data);
@@ -81,7 +101,14 @@ pub fn path(data: &[u8]) {
     let anchors = [TrustAnchor::from_certificate(anchor.clone())];
     let rules = PathRules::new(UnixTime(1_700_000_000));
     let mut budget = Budget::default();
-    let found = find_path(target, rest, &anchors, &[], &rules, &mut budget);
+    let found = find_path(
+        target,
+        rest,
+        &anchors,
+        StatusSources::default(),
+        &rules,
+        &mut budget,
+    );
     if let Ok(path) = found {
         assert!(!path.certificates().is_empty());
         assert!(path.certificates().len() <= 12);

@@ -183,7 +183,10 @@ fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
         Question::Issuers { name, key_id } => {
             Answer::Issuers(known.issuers(name, key_id.as_deref()))
         }
-        Question::Status { issuer, .. } => Answer::Crls(known.crls(issuer)),
+        Question::Status { issuer, .. } => Answer::Status {
+            crls: known.crls(issuer),
+            ocsp: Vec::new(),
+        },
         Question::Registration { .. } => Answer::Registered(false),
     });
     substitute::unless_clock_is_trusted(outcome.verdict, now)

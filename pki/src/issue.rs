@@ -1,7 +1,8 @@
-//! Makes certificates and CRLs: for the demo, for `kenin init`, and for tests. It writes what it is told,
+//! Makes certificates, CRLs and OCSP responses: for the demo, for `kenin init`, and for tests. It writes what it is told,
 //! sensible or not: tests need both. <https://www.rfc-editor.org/rfc/rfc5280#section-4>
 
 mod crl;
+mod ocsp;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::oid::{self, Oid, OidBuf};
 use crate::time::UnixTime;
 
 pub use crl::CrlBuilder;
+pub use ocsp::OcspBuilder;
 
 /// Makes a certificate.
 ///

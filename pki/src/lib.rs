@@ -15,6 +15,7 @@ pub mod der;
 pub mod extension;
 pub mod issue;
 pub mod name;
+pub mod ocsp;
 pub mod oid;
 pub mod path;
 pub mod pem;

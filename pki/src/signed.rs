@@ -1,4 +1,4 @@
-//! What certificates and CRLs have in common: bytes to be signed, an algorithm, a signature.
+//! What certificates, CRLs and OCSP answers have in common: bytes to be signed, an algorithm, a signature.
 //! <https://www.rfc-editor.org/rfc/rfc5280#section-4.1.1>
 
 use std::ops::Range;
@@ -22,6 +22,16 @@ pub(crate) struct Signed {
 impl Signed {
     /// Reads bytes that are exactly one; gives what was signed, and where in `bytes` that begins.
     pub(crate) fn read(bytes: &[u8]) -> Result<(Self, Element<'_>, usize), DerError> {
+        let (signed, tbs, rest) = Self::read_with_more(bytes)?;
+        rest.finish()?;
+        let start = signed.tbs.start;
+        Ok((signed, tbs, start))
+    }
+
+    /// The same, and what follows the signature.
+    pub(crate) fn read_with_more(
+        bytes: &[u8],
+    ) -> Result<(Self, Element<'_>, Reader<'_>), DerError> {
         let mut outer = Reader::new(bytes);
         let whole = outer.element(SEQUENCE)?;
         outer.finish()?;
@@ -30,7 +40,6 @@ impl Signed {
         let algorithm = AlgorithmIdentifier::read(&mut reader)?;
         // A signature that is not whole octets is none: the empty one never verifies.
         let signature = reader.bit_string()?.octets().unwrap_or_default();
-        reader.finish()?;
         // Only the header of the whole stands before what was signed.
         let start = bytes.len() - whole.content.len();
         let signed = Self {
@@ -41,7 +50,7 @@ impl Signed {
             sha256: OnceLock::new(),
             tbs_digest: OnceLock::new(),
         };
-        Ok((signed, tbs, start))
+        Ok((signed, tbs, reader))
     }
 
     pub(crate) fn der(&self) -> &[u8] {
@@ -77,6 +86,11 @@ impl Signed {
         if *inner != self.algorithm {
             return Err(VerifyError::Mismatch);
         }
+        self.verify_by(key)
+    }
+
+    /// The same where what was signed does not repeat the algorithm.
+    pub(crate) fn verify_by(&self, key: &PublicKey) -> Result<(), VerifyError> {
         let algorithm = SignatureAlgorithm::from_identifier(&self.algorithm)
             .map_err(|_| VerifyError::Unsupported)?;
         if algorithm == SignatureAlgorithm::Ed25519 {

@@ -83,7 +83,7 @@ impl NoteId {
                 "a relay probably dropped ESC bytes of ISO-2022-JP text on the way"
             }
             Self::CertificateSkipped => "a certificate in the message cannot be read",
-            Self::CrlSkipped => "a revocation list in the message cannot be read",
+            Self::CrlSkipped => "a revocation list or OCSP response in the message cannot be read",
             Self::TrailingBytes => "there are bytes after the signature structure",
             Self::BoundaryOdd => "the boundary holds characters that are not allowed",
             Self::LineEndsConverted => "line ends other than CRLF were taken as CRLF",

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::name::Name;
+use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::path::Budget;
 use kenin_pki::time::UnixTime;
 use kenin_smime::{Examined, Limits, SignatureFacts};
@@ -197,7 +198,7 @@ pub enum Question {
         /// The authority key identifier of that certificate.
         key_id: Option<Vec<u8>>,
     },
-    /// Revocation lists that may cover `certificate`.
+    /// Revocation lists that may cover `certificate`, and OCSP answers about it.
     Status {
         /// Whose status is asked.
         certificate: Certificate,
@@ -218,8 +219,13 @@ pub enum Question {
 pub enum Answer {
     /// Certificates; none means that there are none.
     Issuers(Vec<Certificate>),
-    /// Revocation lists; none means that there are none.
-    Crls(Vec<Crl>),
+    /// What says something of the status; none means that there is none.
+    Status {
+        /// Revocation lists.
+        crls: Vec<Crl>,
+        /// OCSP responses.
+        ocsp: Vec<OcspResponse>,
+    },
     /// Whether it is registered.
     Registered(bool),
     /// Could not be found out now, because.
@@ -285,18 +291,22 @@ pub(crate) struct AtHand<'a> {
     pub(crate) issuers: Vec<&'a Certificate>,
     /// Lists that answers brought.
     pub(crate) crls: Vec<&'a Crl>,
+    /// OCSP responses that answers brought.
+    pub(crate) ocsp: Vec<&'a OcspResponse>,
     /// Paths found valid before, by the section of the signature (which brings certificates and
     /// lists of its own) and the fingerprint of the certificate they start from.
     cached: Vec<(&'a str, &'a [u8; 32], Trusted)>,
     /// Issuer questions that could not be answered.
     unavailable: HashSet<&'a Name>,
     asked_issuers: HashSet<(&'a Name, Option<&'a [u8]>)>,
-    asked_status: HashSet<&'a Name>,
+    asked_status: HashSet<(&'a [u8; 32], &'a Name)>,
 }
 
 impl<'a> AtHand<'a> {
     fn collect(answers: &'a [Answered]) -> Self {
         let mut at_hand = Self::default();
+        // An issuer's lists come with each of its certificates.
+        let mut lists: HashSet<&[u8; 32]> = HashSet::new();
         for Answered { question, answer } in answers {
             match question {
                 Question::Issuers { name, key_id } => {
@@ -305,14 +315,24 @@ impl<'a> AtHand<'a> {
                         at_hand.unavailable.insert(name);
                     }
                 }
-                Question::Status { issuer, .. } => {
-                    at_hand.asked_status.insert(issuer);
+                Question::Status {
+                    certificate,
+                    issuer,
+                } => {
+                    at_hand.asked_status.insert((certificate.sha256(), issuer));
                 }
                 Question::Registration { .. } => {}
             }
             match answer {
                 Answer::Issuers(certificates) => at_hand.issuers.extend(certificates),
-                Answer::Crls(crls) => at_hand.crls.extend(crls),
+                Answer::Status { crls, ocsp } => {
+                    for crl in crls {
+                        if lists.insert(crl.sha256()) {
+                            at_hand.crls.push(crl);
+                        }
+                    }
+                    at_hand.ocsp.extend(ocsp);
+                }
                 Answer::Registered(_) | Answer::Unavailable(_) => {}
             }
         }
@@ -341,7 +361,7 @@ impl<'a> AtHand<'a> {
 fn open_questions<'a>(case: &'a Case<'_>, at_hand: &mut AtHand<'a>) -> Vec<Question> {
     let mut questions = Vec::new();
     let mut issuers: HashSet<(Name, Option<Vec<u8>>)> = HashSet::new();
-    let mut statuses: HashSet<Name> = HashSet::new();
+    let mut statuses: HashSet<([u8; 32], Name)> = HashSet::new();
     for signature in &case.examined.signatures {
         for leaf in leaves(signature) {
             if let Some(found) = trustpath::cached(case, signature, leaf) {
@@ -366,7 +386,10 @@ fn open_questions<'a>(case: &'a Case<'_>, at_hand: &mut AtHand<'a>) -> Vec<Quest
                 continue;
             }
             for (certificate, issuer) in reach.status() {
-                if !at_hand.asked_status.contains(&issuer) && statuses.insert(issuer.clone()) {
+                let sha256 = *certificate.sha256();
+                if !at_hand.asked_status.contains(&(&sha256, &issuer))
+                    && statuses.insert((sha256, issuer.clone()))
+                {
                     questions.push(Question::Status {
                         certificate: certificate.clone(),
                         issuer,

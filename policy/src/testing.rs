@@ -129,13 +129,15 @@ impl World {
                     .cloned()
                     .collect(),
             ),
-            Question::Status { issuer, .. } => Answer::Crls(
-                self.crls
+            Question::Status { issuer, .. } => Answer::Status {
+                crls: self
+                    .crls
                     .iter()
                     .filter(|crl| crl.issuer() == issuer)
                     .cloned()
                     .collect(),
-            ),
+                ocsp: Vec::new(),
+            },
             Question::Registration { .. } => Answer::Registered(false),
         }
     }

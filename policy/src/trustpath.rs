@@ -12,6 +12,7 @@ use kenin_pki::crl::Crl;
 use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_pki::extension::GeneralName;
 use kenin_pki::name::Name;
+use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::path::{self, Budget, PathError, ValidPath};
 use kenin_pki::time::UnixTime;
 use kenin_smime::SignatureFacts;
@@ -220,9 +221,9 @@ pub(crate) fn cached(
 }
 
 /// Everything a path depends on besides the cache's own scope; nothing where the message brings
-/// revocation lists, which must be looked at.
+/// revocation lists or OCSP responses, which must be looked at.
 fn cache_key(case: &Case<'_>, signature: &SignatureFacts, leaf: &Certificate) -> Option<[u8; 32]> {
-    if !signature.crls.is_empty() {
+    if !signature.crls.is_empty() || !signature.ocsp.is_empty() {
         return None;
     }
     let mut digester = Digester::new(DigestAlgorithm::Sha256);
@@ -258,10 +259,20 @@ pub(crate) fn find(
         .map(|crl| (*crl).clone())
         .chain(signature.crls.iter().cloned())
         .collect();
+    let ocsp: Vec<OcspResponse> = at_hand
+        .ocsp
+        .iter()
+        .map(|response| (*response).clone())
+        .chain(signature.ocsp.iter().cloned())
+        .collect();
+    let sources = path::StatusSources {
+        crls: &crls,
+        ocsp: &ocsp,
+    };
     let mut worst: Option<PathError> = None;
     for group in case.trust.groups() {
         let rules = case.trust.rules(group.mode, case.time);
-        match path::find_path(leaf, &candidates, &group.anchors, &crls, &rules, budget) {
+        match path::find_path(leaf, &candidates, &group.anchors, sources, &rules, budget) {
             Ok(path) => {
                 let anchor = group
                     .places

@@ -5,6 +5,7 @@ use std::ops::Range;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm};
+use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::time::UnixTime;
 
 use crate::defect::{Check, Defect};
@@ -168,6 +169,8 @@ pub struct SignatureFacts {
     pub certificates: Vec<Certificate>,
     /// The readable CRLs it carries.
     pub crls: Vec<Crl>,
+    /// The readable OCSP responses it carries (RFC 5940).
+    pub ocsp: Vec<OcspResponse>,
     /// One entry per SignerInfo, in order.
     pub signers: Vec<SignerFacts>,
     /// The signed bytes: for a clear-signed root the range of `raw` that was hashed.

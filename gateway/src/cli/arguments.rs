@@ -234,6 +234,9 @@ pub struct TrustOptions {
     /// Revocation lists: a PEM or DER file, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub crl: Vec<PathBuf>,
+    /// OCSP responses: a DER file, or a folder of them
+    #[arg(long, value_name = "PATH")]
+    pub ocsp: Vec<PathBuf>,
     /// Whether a fresh, trusted revocation status is needed [default: required]
     #[arg(long, value_enum, value_name = "RULE")]
     pub revocation: Option<Revocation>,

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use kenin_certstore::{CertStore, StoreError, read_certificates, read_crls};
+use kenin_certstore::{CertStore, StoreError, read_certificates, read_crls, read_ocsp};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::name::Name;
+use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::oid::OidBuf;
 use kenin_pki::path::{Budget, RevocationMode};
 use kenin_pki::time::UnixTime;
@@ -33,6 +34,7 @@ const EXAMPLE_AUTHSERV_ID: &str = "smime.gw.example";
 pub(super) struct Engine {
     pub(super) trust: TrustPolicy,
     pub(super) store: CertStore,
+    ocsp: Vec<OcspResponse>,
     pub(super) time: UnixTime,
     /// Under which name the service would stamp.
     pub(super) authserv_id: String,
@@ -93,6 +95,7 @@ impl Engine {
         Ok(Self {
             trust: TrustPolicy::from_parts(sources.anchors, path_options),
             store,
+            ocsp: sources.ocsp,
             time,
             authserv_id,
             site_authserv_ids,
@@ -162,7 +165,18 @@ impl Engine {
             Question::Issuers { name, key_id } => {
                 Answer::Issuers(self.store.issuers(name, key_id.as_deref()))
             }
-            Question::Status { issuer, .. } => Answer::Crls(self.store.crls(issuer)),
+            Question::Status {
+                certificate,
+                issuer,
+            } => Answer::Status {
+                crls: self.store.crls(issuer),
+                ocsp: self
+                    .ocsp
+                    .iter()
+                    .filter(|response| response.mentions(certificate))
+                    .cloned()
+                    .collect(),
+            },
             Question::Registration { .. } => Answer::Registered(false),
         }
     }
@@ -174,6 +188,7 @@ struct Sources {
     anchors: Vec<Anchor>,
     certificates: Vec<Certificate>,
     crls: Vec<Crl>,
+    ocsp: Vec<OcspResponse>,
     path: PathOptions,
 }
 
@@ -272,6 +287,10 @@ impl Sources {
             self.crls
                 .extend(several(path, read_crls, &["pem", "crl", "der"])?);
         }
+        for path in &options.ocsp {
+            self.ocsp
+                .extend(several(path, read_ocsp, &["ors", "ocsp", "der"])?);
+        }
         Ok(())
     }
 }
@@ -317,12 +336,14 @@ fn several<T>(
 fn say_if_empty<T>(folder: &Path, found: &[T]) {
     if found.is_empty() {
         let folder = folder.display();
-        eprintln!("kenin: {folder}: nothing of use in it (*.pem, *.crt, *.cer, *.crl, *.der)");
+        eprintln!(
+            "kenin: {folder}: nothing of use in it (*.pem, *.crt, *.cer, *.crl, *.ors, *.der)"
+        );
     }
 }
 
 fn is_of_the_other_kind(file: &Path) -> bool {
-    read_certificates(file).is_ok() || read_crls(file).is_ok()
+    read_certificates(file).is_ok() || read_crls(file).is_ok() || read_ocsp(file).is_ok()
 }
 
 /// What the certificate store says, with its exit code.

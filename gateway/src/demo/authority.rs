@@ -199,7 +199,9 @@ fn ago(now: UnixTime, days: i64) -> UnixTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kenin_pki::path::{Budget, PathErrorKind, PathRules, TrustAnchor, find_path};
+    use kenin_pki::path::{
+        Budget, PathErrorKind, PathRules, StatusSources, TrustAnchor, find_path,
+    };
 
     #[test]
     fn people_have_paths_unless_revoked_or_expired() {
@@ -226,7 +228,7 @@ mod tests {
                 certificate,
                 &authority.chain(),
                 &anchors,
-                &crls,
+                StatusSources::lists(&crls),
                 &rules,
                 &mut budget,
             )

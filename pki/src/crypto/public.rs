@@ -6,7 +6,7 @@ use crate::der::{DerError, Reader};
 use crate::oid::{self, Oid, OidBuf};
 
 use super::signature::PssParameters;
-use super::{Digest, DigestAlgorithm, SignatureAlgorithm, raw};
+use super::{Digest, DigestAlgorithm, Digester, SignatureAlgorithm, raw};
 
 /// The public key of a SubjectPublicKeyInfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,11 @@ pub enum KeyKind {
     },
     /// An elliptic curve.
     Ec(Curve),
+    /// DSA, for judging old paths only.
+    Dsa {
+        /// Bits of p; `None` where the parameters are those of the issuer's key (RFC 3279 §2.3.2).
+        bits: Option<u32>,
+    },
     /// Ed25519.
     Ed25519,
     /// Another algorithm, or one of these in a form that cannot be used.
@@ -121,9 +126,58 @@ impl PublicKey {
                 _ => oid::RSA_ENCRYPTION,
             },
             KeyKind::Ec(_) => oid::EC_PUBLIC_KEY,
+            KeyKind::Dsa { .. } => oid::DSA,
             KeyKind::Ed25519 => oid::ED25519,
             KeyKind::Unsupported(oid) => oid.as_oid(),
         }
+    }
+
+    /// Whether the key lacks what it inherits from the key of its issuer.
+    #[must_use]
+    pub const fn is_incomplete(&self) -> bool {
+        matches!(
+            self.material,
+            Material::Dsa {
+                parameters: None,
+                ..
+            }
+        )
+    }
+
+    /// An incomplete key with the parameters of its issuer's key (RFC 5280 §6.1.4 (f)); a key of its own
+    /// identity, since with other parameters it is another key. `None` where there is nothing to inherit.
+    #[must_use]
+    pub fn inheriting(&self, issuer: &Self) -> Option<Self> {
+        let (
+            Material::Dsa {
+                parameters: None,
+                public,
+            },
+            Material::Dsa {
+                parameters: Some(parameters),
+                ..
+            },
+        ) = (&self.material, &issuer.material)
+        else {
+            return None;
+        };
+        let identity = [&*self.spki, &*parameters.p, &*parameters.q, &*parameters.g];
+        let mut digester = Digester::new(DigestAlgorithm::Sha256);
+        for piece in identity {
+            digester.update(&u64::try_from(piece.len()).unwrap_or(u64::MAX).to_be_bytes());
+            digester.update(piece);
+        }
+        Some(Self {
+            id: digester.finish(),
+            kind: KeyKind::Dsa {
+                bits: Some(bit_length(&parameters.p)),
+            },
+            material: Material::Dsa {
+                parameters: Some(parameters.clone()),
+                public: public.clone(),
+            },
+            ..self.clone()
+        })
     }
 
     /// Verifies a signature of `message`.
@@ -181,6 +235,16 @@ impl PublicKey {
             (Material::Ec(curve), SignatureAlgorithm::Ecdsa(_)) => {
                 raw::verify_ecdsa(*curve, &self.bits, digest, signature)
             }
+            (
+                Material::Dsa {
+                    parameters: Some(parameters),
+                    public,
+                },
+                SignatureAlgorithm::Dsa(_),
+            ) => {
+                let DsaParameters { p, q, g } = parameters;
+                raw::verify_dsa((p, q, g), public, digest, signature)
+            }
             _ => return Err(VerifyError::Unsupported),
         };
         match verified {
@@ -230,6 +294,26 @@ impl PublicKey {
             (Material::Ec(_), SignatureAlgorithm::Ecdsa(DigestAlgorithm::Md5)) => {
                 Err(VerifyError::Unsupported)
             }
+            (
+                Material::Dsa {
+                    parameters: Some(parameters),
+                    public,
+                },
+                SignatureAlgorithm::Dsa(_),
+            ) => {
+                if parameters.in_bounds(public) {
+                    Ok(())
+                } else {
+                    Err(VerifyError::BadKey)
+                }
+            }
+            // Which parameters it has is not known.
+            (
+                Material::Dsa {
+                    parameters: None, ..
+                },
+                SignatureAlgorithm::Dsa(_),
+            ) => Err(VerifyError::Unsupported),
             (Material::Ec(_), SignatureAlgorithm::Ecdsa(_))
             | (Material::Ed25519(_), SignatureAlgorithm::Ed25519) => Ok(()),
             _ => Err(VerifyError::Mismatch),
@@ -247,8 +331,50 @@ enum Material {
         restriction: Option<PssParameters>,
     },
     Ec(Curve),
+    Dsa {
+        parameters: Option<DsaParameters>,
+        /// y, without leading zeros.
+        public: Box<[u8]>,
+    },
     Ed25519([u8; 32]),
     Opaque,
+}
+
+/// Dss-Parms (RFC 3279 §2.3.2): magnitudes without leading zeros.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct DsaParameters {
+    p: Box<[u8]>,
+    q: Box<[u8]>,
+    g: Box<[u8]>,
+}
+
+impl DsaParameters {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut outer = Reader::new(bytes);
+        let mut reader = outer.sequence().ok()?;
+        outer.finish().ok()?;
+        let mut next = || Some(reader.unsigned().ok()?.into());
+        let read = Self {
+            p: next()?,
+            q: next()?,
+            g: next()?,
+        };
+        reader.finish().ok()?;
+        Some(read)
+    }
+
+    /// The sizes of FIPS 186, and numbers that can be elements of the group.
+    fn in_bounds(&self, public: &[u8]) -> bool {
+        let sizes = (bit_length(&self.p), bit_length(&self.q));
+        let element = |number: &[u8]| {
+            bit_length(number) > 1 && (number.len(), number) < (self.p.len(), &self.p)
+        };
+        DSA_SIZES.contains(&sizes)
+            && is_odd(&self.p)
+            && is_odd(&self.q)
+            && element(&self.g)
+            && element(public)
+    }
 }
 
 impl Material {
@@ -299,6 +425,19 @@ impl Material {
                 };
                 fits.then_some((KeyKind::Ec(curve), Self::Ec(curve)))
             }
+            oid::DSA => {
+                let parameters = match algorithm.parameters() {
+                    Some(parameters) if !algorithm.has_no_parameters() => {
+                        Some(DsaParameters::read(parameters)?)
+                    }
+                    _ => None,
+                };
+                let mut reader = Reader::new(bits);
+                let public = reader.unsigned().ok()?.into();
+                reader.finish().ok()?;
+                let bits = parameters.as_ref().map(|own| bit_length(&own.p));
+                Some((KeyKind::Dsa { bits }, Self::Dsa { parameters, public }))
+            }
             oid::ED25519 if algorithm.parameters().is_none() => {
                 Some((KeyKind::Ed25519, Self::Ed25519(bits.try_into().ok()?)))
             }
@@ -331,18 +470,21 @@ impl Curve {
 
 /// What a hostile key could make expensive is refused here: a huge modulus, a long exponent.
 fn rsa_in_bounds(modulus: &[u8], exponent: &[u8]) -> Result<(), VerifyError> {
-    let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
     let size = bit_length(modulus);
     let exponent_size = bit_length(exponent);
     let good = (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&size)
         && (2..=MAX_EXPONENT_BITS).contains(&exponent_size)
-        && odd(modulus)
-        && odd(exponent);
+        && is_odd(modulus)
+        && is_odd(exponent);
     if good {
         Ok(())
     } else {
         Err(VerifyError::BadKey)
     }
+}
+
+fn is_odd(number: &[u8]) -> bool {
+    number.last().is_some_and(|last| last & 1 == 1)
 }
 
 /// Bits of a magnitude without leading zero octets.
@@ -357,3 +499,5 @@ fn bit_length(magnitude: &[u8]) -> u32 {
 const MIN_RSA_BITS: u32 = 1024;
 const MAX_RSA_BITS: u32 = 8192;
 const MAX_EXPONENT_BITS: u32 = 33;
+/// Bits of p and q (FIPS 186-4 §4.2).
+const DSA_SIZES: [(u32, u32); 4] = [(1024, 160), (2048, 224), (2048, 256), (3072, 256)];

@@ -131,6 +131,38 @@ pub(super) fn verify_ecdsa(
     Some(succeeded(code))
 }
 
+/// Verifies DSA of a digest, by the parameters p, q and g. `None`: the key was refused.
+pub(super) fn verify_dsa(
+    (p, q, g): (&[u8], &[u8], &[u8]),
+    public: &[u8],
+    digest: &[u8],
+    signature: &[u8],
+) -> Option<bool> {
+    let (p, q, g, public) = (number(p)?, number(q)?, number(g)?, number(public)?);
+    // SAFETY: plain constructors; `set0` moves ownership of the numbers into the key only when it succeeds,
+    // and only then are our handles forgotten; the slices are live.
+    let code = unsafe {
+        let key = Owned::new(sys::DSA_new(), sys::DSA_free)?;
+        if !succeeded(sys::DSA_set0_pqg(key.get(), p.get(), q.get(), g.get())) {
+            return None;
+        }
+        [p, q, g].into_iter().for_each(std::mem::forget);
+        if !succeeded(sys::DSA_set0_key(key.get(), public.get(), ptr::null_mut())) {
+            return None;
+        }
+        std::mem::forget(public);
+        sys::DSA_verify(
+            0,
+            digest.as_ptr(),
+            digest.len(),
+            signature.as_ptr(),
+            signature.len(),
+            key.get(),
+        )
+    };
+    Some(succeeded(code))
+}
+
 /// Verifies Ed25519 (the library refuses S ≥ L).
 pub(super) fn verify_ed25519(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     // SAFETY: the arrays have the sizes that the library reads.

@@ -27,7 +27,7 @@ pub trait SigningKey: Send + Sync {
                     salt_len: 32,
                 }
             }
-            KeyKind::Rsa { .. } | KeyKind::Unsupported(_) => {
+            KeyKind::Rsa { .. } | KeyKind::Dsa { .. } | KeyKind::Unsupported(_) => {
                 SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256)
             }
             KeyKind::Ec(Curve::P256) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),

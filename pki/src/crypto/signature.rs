@@ -23,6 +23,8 @@ pub enum SignatureAlgorithm {
     },
     /// ECDSA over any of the supported curves.
     Ecdsa(DigestAlgorithm),
+    /// DSA, in the certificates and lists of old authorities only (RFC 3279 §2.2.2, RFC 5758 §3.1).
+    Dsa(DigestAlgorithm),
     /// Ed25519.
     Ed25519,
 }
@@ -86,6 +88,10 @@ impl SignatureAlgorithm {
             oid::RSA_ENCRYPTION => Err(AlgorithmError::Parameters(oid::RSA_ENCRYPTION.to_buf())),
             // Some signers name the key's algorithm, with or without the curve.
             oid::EC_PUBLIC_KEY => Ok(Self::Ecdsa(digest)),
+            // RFC 8550 §4.3 has it as historic: it is read in old paths, and nobody signs mail by it.
+            named @ (oid::DSA_WITH_SHA1 | oid::DSA_WITH_SHA224 | oid::DSA_WITH_SHA256) => {
+                Err(AlgorithmError::Unsupported(named.to_buf()))
+            }
             _ => Self::from_identifier(identifier),
         }
     }
@@ -116,17 +122,19 @@ impl SignatureAlgorithm {
                 AlgorithmIdentifier::new(named.unwrap_or(oid::RSA_ENCRYPTION), Some(&write::null()))
             }
             Self::Ecdsa(_) => AlgorithmIdentifier::new(named.unwrap_or(oid::EC_PUBLIC_KEY), None),
+            Self::Dsa(_) => AlgorithmIdentifier::new(named.unwrap_or(oid::DSA), None),
             Self::RsaPss { .. } | Self::Ed25519 => AlgorithmIdentifier::new(oid::ED25519, None),
         }
     }
 
-    /// `rsa-pkcs1`, `rsa-pss`, `ecdsa` or `ed25519`.
+    /// `rsa-pkcs1`, `rsa-pss`, `ecdsa`, `dsa` or `ed25519`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::RsaPkcs1(_) => "rsa-pkcs1",
             Self::RsaPss { .. } => "rsa-pss",
             Self::Ecdsa(_) => "ecdsa",
+            Self::Dsa(_) => "dsa",
             Self::Ed25519 => "ed25519",
         }
     }
@@ -135,7 +143,10 @@ impl SignatureAlgorithm {
     #[must_use]
     pub const fn digest(self) -> DigestAlgorithm {
         match self {
-            Self::RsaPkcs1(digest) | Self::RsaPss { digest, .. } | Self::Ecdsa(digest) => digest,
+            Self::RsaPkcs1(digest)
+            | Self::RsaPss { digest, .. }
+            | Self::Ecdsa(digest)
+            | Self::Dsa(digest) => digest,
             Self::Ed25519 => DigestAlgorithm::Sha512,
         }
     }
@@ -228,11 +239,11 @@ fn digest_of(identifier: &AlgorithmIdentifier) -> Result<Option<DigestAlgorithm>
 }
 
 /// Identifiers that name digest and signature together; of two names for one algorithm the usual one first.
-const BY_OID: [(Oid<'static>, SignatureAlgorithm); 18] = {
+const BY_OID: [(Oid<'static>, SignatureAlgorithm); 21] = {
     use DigestAlgorithm::{
         Md5, Sha1, Sha3_256, Sha3_384, Sha3_512, Sha224, Sha256, Sha384, Sha512,
     };
-    use SignatureAlgorithm::{Ecdsa, RsaPkcs1};
+    use SignatureAlgorithm::{Dsa, Ecdsa, RsaPkcs1};
     [
         (oid::SHA256_WITH_RSA, RsaPkcs1(Sha256)),
         (oid::SHA384_WITH_RSA, RsaPkcs1(Sha384)),
@@ -252,6 +263,9 @@ const BY_OID: [(Oid<'static>, SignatureAlgorithm); 18] = {
         (oid::ECDSA_WITH_SHA3_256, Ecdsa(Sha3_256)),
         (oid::ECDSA_WITH_SHA3_384, Ecdsa(Sha3_384)),
         (oid::ECDSA_WITH_SHA3_512, Ecdsa(Sha3_512)),
+        (oid::DSA_WITH_SHA1, Dsa(Sha1)),
+        (oid::DSA_WITH_SHA224, Dsa(Sha224)),
+        (oid::DSA_WITH_SHA256, Dsa(Sha256)),
     ]
 };
 

@@ -1,11 +1,12 @@
 //! Path building and validation: RFC 5280 §6.1, RFC 9618 for policies, RFC 9598 for mail addresses,
-//! revocation by CRLs of RFC 5280 §6.3.
+//! revocation by the CRLs of RFC 5280 §6.3 and by OCSP (RFC 6960).
 //!
 //! [`find_path`] looks for a path from a certificate to an anchor among candidates that may be
 //! hostile, with counted work, without recursion on input, without a clock and without any I/O.
 //! A [`ValidPath`] exists only if every rule held.
 
 mod anchor;
+mod answers;
 mod budget;
 mod constraints;
 mod delta;
@@ -25,6 +26,7 @@ pub use rules::{AlgorithmFloor, PathRules, Purpose, RevocationMode};
 
 use crate::certificate::Certificate;
 use crate::crl::Crl;
+use crate::ocsp::OcspResponse;
 use crate::time::UnixTime;
 
 /// A path that was found valid. Only [`find_path`] makes one.
@@ -42,9 +44,9 @@ pub struct ValidPath {
 pub struct StatusFact {
     /// Position in [`ValidPath::certificates`].
     pub position: usize,
-    /// What said so: `crl`.
+    /// What said so: `crl` or `ocsp`.
     pub source: &'static str,
-    /// SHA-256 of the list used.
+    /// SHA-256 of the list or of the BasicOCSPResponse.
     pub digest: [u8; 32],
     /// Since when the information is current.
     pub this_update: UnixTime,
@@ -79,6 +81,23 @@ impl ValidPath {
     }
 }
 
+/// What is at hand of the status of certificates, from wherever: none of it is believed unverified.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StatusSources<'a> {
+    /// Revocation lists.
+    pub crls: &'a [Crl],
+    /// Answers of OCSP responders.
+    pub ocsp: &'a [OcspResponse],
+}
+
+impl<'a> StatusSources<'a> {
+    /// Lists only.
+    #[must_use]
+    pub const fn lists(crls: &'a [Crl]) -> Self {
+        Self { crls, ocsp: &[] }
+    }
+}
+
 /// Looks for a valid path from `target` over `candidates` to one of `anchors`.
 ///
 /// # Errors
@@ -87,11 +106,11 @@ pub fn find_path(
     target: &Certificate,
     candidates: &[Certificate],
     anchors: &[TrustAnchor],
-    crls: &[Crl],
+    sources: StatusSources<'_>,
     rules: &PathRules,
     budget: &mut Budget,
 ) -> Result<ValidPath, PathError> {
-    let mut search = search::Search::new(target, candidates, anchors, crls);
+    let mut search = search::Search::new(target, candidates, anchors, sources);
     let found = search.run(0, None, rules, budget)?;
     let certificates: Vec<Certificate> = found
         .chain

@@ -57,6 +57,8 @@ pub struct AlgorithmFloor {
     pub minimum_rsa_bits: usize,
     /// Whether signatures over SHA-1 and SHA-224 count. For old test suites only.
     pub allow_sha1: bool,
+    /// Whether DSA keys count. For old test suites only: RFC 8550 §4.3 has DSA as historic.
+    pub allow_dsa: bool,
 }
 
 impl PathRules {
@@ -81,6 +83,7 @@ impl Default for AlgorithmFloor {
         Self {
             minimum_rsa_bits: 2048,
             allow_sha1: false,
+            allow_dsa: false,
         }
     }
 }

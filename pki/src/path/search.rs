@@ -5,12 +5,13 @@
 //! not lead to an anchor by name is never tried, loops are cut (same name and key), and every step
 //! is counted. RFC 4158 describes the choices.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::certificate::Certificate;
-use crate::crl::Crl;
 use crate::crypto::{Digest, PublicKey, SignatureAlgorithm, VerifyError};
 use crate::name::Name;
+use crate::ocsp::OcspResponse;
 use crate::oid;
 
 use super::anchor::TrustAnchor;
@@ -18,7 +19,7 @@ use super::budget::Budget;
 use super::error::{PathError, PathErrorKind, keep};
 use super::rules::{PathRules, RevocationMode};
 use super::status::{PathStatus, Signers};
-use super::validate;
+use super::{StatusSources, validate};
 
 /// The certificates, anchors and CRLs of one call, and what was computed about them.
 pub(super) struct Search<'a> {
@@ -27,6 +28,9 @@ pub(super) struct Search<'a> {
     pub(super) anchors: &'a [TrustAnchor],
     pub(super) by_subject: HashMap<&'a Name, Vec<usize>>,
     pub(super) signers: Signers<'a>,
+    /// Where among `certificates` those that came with OCSP answers stand, by fingerprint. Nothing is built
+    /// of them: they are issuers of nothing.
+    pub(super) responders: HashMap<&'a [u8; 32], usize>,
     /// The self-issued certificates of anchors among `certificates`: they lead nowhere new.
     anchors_again: HashSet<usize>,
     /// By certificate and key of the issuer.
@@ -67,7 +71,7 @@ impl<'a> Search<'a> {
         target: &'a Certificate,
         candidates: &'a [Certificate],
         anchors: &'a [TrustAnchor],
-        crls: &'a [Crl],
+        sources: StatusSources<'a>,
     ) -> Self {
         let mut seen = HashSet::from([target.sha256()]);
         let mut certificates = vec![target];
@@ -87,12 +91,19 @@ impl<'a> Search<'a> {
         };
         let anchors_again = (0..).zip(&certificates).filter(|(_, c)| is_again(c));
         let anchors_again = anchors_again.map(|(at, _)| at).collect();
-        let signers = Signers::new(crls);
+        let mut responders = HashMap::new();
+        for certificate in sources.ocsp.iter().flat_map(OcspResponse::certificates) {
+            responders.entry(certificate.sha256()).or_insert_with(|| {
+                certificates.push(certificate);
+                certificates.len() - 1
+            });
+        }
         Self {
             certificates,
             anchors,
             by_subject,
-            signers,
+            signers: Signers::new(sources),
+            responders,
             anchors_again,
             verified: HashMap::new(),
         }
@@ -177,8 +188,10 @@ impl<'a> Search<'a> {
                         keep(best, PathError::new(PathErrorKind::Budget, what, Some(by)));
                         continue;
                     }
-                    if let Err(error) =
-                        self.signed_by(below, ids, by.public_key(), rules, budget)?
+                    // What a key inherits is known when its way to an anchor is: see `complete`.
+                    let key = by.public_key();
+                    if !key.is_incomplete()
+                        && let Err(error) = self.signed_by(below, ids, key, rules, budget)?
                     {
                         keep(best, error.seen_from(own));
                         continue;
@@ -201,6 +214,12 @@ impl<'a> Search<'a> {
         rules: &PathRules,
         budget: &mut Budget,
     ) -> Result<Found, PathError> {
+        for (at, below) in chain.iter().enumerate() {
+            let key = self.working_key(&chain, at.saturating_add(1), anchor);
+            if let Some(key @ Cow::Owned(_)) = key {
+                self.signed_by(*below, KeyIds::Unknown, &key, rules, budget)??;
+            }
+        }
         let certificates: Vec<&Certificate> = chain
             .iter()
             .filter_map(|at| self.certificates.get(*at).copied())
@@ -217,6 +236,29 @@ impl<'a> Search<'a> {
             anchor,
             status,
         })
+    }
+
+    /// The key of the certificate at `position` of a chain, with the parameters that it inherits on this
+    /// way (RFC 5280 §6.1.4 (e), (f)); then it is an owned one. Parameters that another certificate of the
+    /// issuer's name has would not do: whoever may choose them can make any signature fit.
+    pub(super) fn working_key(
+        &self,
+        chain: &[usize],
+        position: usize,
+        anchor: usize,
+    ) -> Option<Cow<'a, PublicKey>> {
+        let key = |at: &usize| Some(self.certificates.get(*at)?.public_key());
+        let own = key(chain.get(position)?)?;
+        if !own.is_incomplete() {
+            return Some(Cow::Borrowed(own));
+        }
+        let above = chain.get(position.saturating_add(1)..).unwrap_or_default();
+        let above = above.iter().filter_map(key);
+        let above = above.chain(self.anchors.get(anchor).map(TrustAnchor::key));
+        let complete = above.into_iter().find(|key| !key.is_incomplete());
+        let whole = complete.and_then(|complete| own.inheriting(complete));
+        // With nothing to inherit it verifies nothing.
+        Some(Cow::Owned(whole.unwrap_or_else(|| own.clone())))
     }
 
     /// The names from which an anchor can be reached, going up from the target's issuer by name.
@@ -319,7 +361,7 @@ impl<'a> Search<'a> {
         &mut self,
         below: usize,
         ids: KeyIds,
-        key: &'a PublicKey,
+        key: &PublicKey,
         rules: &PathRules,
         budget: &mut Budget,
     ) -> Result<Result<(), PathError>, PathError> {

@@ -1,18 +1,24 @@
-//! The status of the certificates of a chain by CRLs: RFC 5280 §6.3.3, with delta and indirect lists.
+//! The status of the certificates of a chain: by CRLs (RFC 5280 §6.3.3, with delta and indirect lists), and
+//! by OCSP, which [`super::answers`] reads. Of two sources the worse news counts, and a responder that does
+//! not know a certificate outweighs a list that does not have it: a list says who was revoked, not who was
+//! issued.
 //!
 //! A list counts only if it is understood whole, fresh, in scope and signed: by the key that issued
 //! the certificate, or by another certificate of the list's issuer that may sign lists and has a
 //! valid path, not revoked, to the same anchor. Anything else leaves the status unknown, never good.
 
+use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
+use crate::certificate::Certificate;
 use crate::crl::{Crl, RevocationReason, RevokedEntry};
 use crate::crypto::{Digest, KeyKind, PublicKey, SignatureAlgorithm};
 use crate::extension::KeyUsage;
+use crate::ocsp::OcspResponse;
 use crate::time::UnixTime;
 
-use super::StatusFact;
+use super::answers::{self, Answered};
 use super::budget::Budget;
 use super::delta;
 use super::error::{PathError, PathErrorKind, keep_worst};
@@ -20,6 +26,7 @@ use super::rules::{PathRules, Purpose, RevocationMode};
 use super::scope::{self, Point, Reasons};
 use super::search::Search;
 use super::validate;
+use super::{StatusFact, StatusSources};
 
 /// What is known of the certificates of a whole chain.
 #[derive(Default)]
@@ -28,25 +35,37 @@ pub(super) struct PathStatus {
     pub(super) notes: Vec<String>,
 }
 
-/// The CRLs of a search, and which signatures of theirs were verified.
+/// The CRLs and OCSP answers of a search, and which signatures of theirs were verified.
 pub(super) struct Signers<'a> {
     /// The newest first.
     crls: Vec<&'a Crl>,
     verified: HashMap<(usize, Digest), bool>,
+    pub(super) ocsp: &'a [OcspResponse],
+    /// By place among the answers and key.
+    pub(super) answers_verified: HashMap<(usize, Digest), bool>,
     /// Certificates of CRL signers whose path is being validated.
     in_progress: Vec<usize>,
 }
 
 /// What is known of one certificate.
-enum Status {
-    Good(Vec<usize>),
-    Revoked(RevokedEntry),
+pub(super) enum Status {
+    /// Good, by these.
+    Good(Vec<Source>),
+    /// Revoked, and what says so.
+    Revoked(RevokedEntry, &'static str),
     Unknown(Cause),
+}
+
+/// What a status rests on: a place among the lists or the answers.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    Crl(usize),
+    Ocsp(usize),
 }
 
 /// Why a status is not known; of several causes the last in this order tells most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Cause {
+pub(super) enum Cause {
     NoList,
     NotInScope,
     SomeReasons,
@@ -54,15 +73,22 @@ enum Cause {
     Weak,
     NotFresh,
     BadSignature,
+    AnswerNotUnderstood,
+    AnswerWeak,
+    AnswerNotFresh,
+    AnswerNotAuthorised,
+    NotKnown,
 }
 
 impl<'a> Signers<'a> {
-    pub(super) fn new(crls: &'a [Crl]) -> Self {
-        let mut crls: Vec<&Crl> = crls.iter().collect();
+    pub(super) fn new(sources: StatusSources<'a>) -> Self {
+        let mut crls: Vec<&Crl> = sources.crls.iter().collect();
         crls.sort_by_key(|crl| Reverse(crl.this_update()));
         Self {
             crls,
             verified: HashMap::new(),
+            ocsp: sources.ocsp,
+            answers_verified: HashMap::new(),
             in_progress: Vec::new(),
         }
     }
@@ -86,21 +112,15 @@ impl<'a> Search<'a> {
                 .copied();
             match self.status(chain, position, anchor, rules, budget)? {
                 Status::Good(used) => {
-                    let crls = used.iter().filter_map(|at| self.signers.crls.get(*at));
-                    path.facts.extend(crls.map(|crl| StatusFact {
-                        position,
-                        source: "crl",
-                        digest: *crl.sha256(),
-                        this_update: crl.this_update(),
-                        next_update: crl.next_update().unwrap_or(crl.this_update()),
-                    }));
+                    let facts = used
+                        .iter()
+                        .filter_map(|source| self.fact(*source, position, certificate?));
+                    path.facts.extend(facts);
                 }
-                Status::Revoked(RevokedEntry { date: time, reason }) => {
+                Status::Revoked(RevokedEntry { date: time, reason }, source) => {
                     let kind = PathErrorKind::Revoked { time, reason };
-                    keep_worst(
-                        &mut worst,
-                        PathError::new(kind, "certificate is revoked by CRL", certificate),
-                    );
+                    let what = format!("certificate is revoked by {source}");
+                    keep_worst(&mut worst, PathError::new(kind, what, certificate));
                 }
                 Status::Unknown(cause) if rules.revocation == RevocationMode::Required => {
                     let kind = PathErrorKind::RevocationUnavailable;
@@ -120,7 +140,68 @@ impl<'a> Search<'a> {
         worst.map_or(Ok(path), Err)
     }
 
+    fn fact(
+        &self,
+        source: Source,
+        position: usize,
+        certificate: &Certificate,
+    ) -> Option<StatusFact> {
+        Some(match source {
+            Source::Crl(at) => {
+                let crl = self.signers.crls.get(at)?;
+                StatusFact {
+                    position,
+                    source: "crl",
+                    digest: *crl.sha256(),
+                    this_update: crl.this_update(),
+                    next_update: crl.next_update().unwrap_or(crl.this_update()),
+                }
+            }
+            Source::Ocsp(at) => {
+                let response = self.signers.ocsp.get(at)?;
+                let serial = certificate.serial();
+                let answer = response
+                    .answers()
+                    .iter()
+                    .find(|a| a.certificate.has(serial))?;
+                StatusFact {
+                    position,
+                    source: "ocsp",
+                    digest: *response.sha256(),
+                    this_update: answer.this_update,
+                    next_update: answers::fresh_until(answer),
+                }
+            }
+        })
+    }
+
+    /// What lists and answers together say.
     fn status(
+        &mut self,
+        chain: &[usize],
+        position: usize,
+        anchor: usize,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<Status, PathError> {
+        let answered = self.answered(chain, position, anchor, rules, budget)?;
+        if let Answered::Revoked(entry) = answered {
+            return Ok(Status::Revoked(entry, "OCSP"));
+        }
+        let listed = self.listed(chain, position, anchor, rules, budget)?;
+        Ok(match (answered, listed) {
+            (_, revoked @ Status::Revoked(..)) => revoked,
+            (Answered::NotKnown, _) => Status::Unknown(Cause::NotKnown),
+            (Answered::Good(at), _) => Status::Good(vec![Source::Ocsp(at)]),
+            (Answered::Nothing(Some(why)), Status::Unknown(cause)) => {
+                Status::Unknown(cause.max(why))
+            }
+            (_, listed) => listed,
+        })
+    }
+
+    /// What lists say.
+    pub(super) fn listed(
         &mut self,
         chain: &[usize],
         position: usize,
@@ -140,8 +221,8 @@ impl<'a> Search<'a> {
         };
         let mut reasons = Reasons::NONE;
         let mut cause = Cause::NoList;
-        let mut used: Vec<(usize, &PublicKey)> = Vec::new();
-        let mut unused: Vec<(usize, &PublicKey)> = Vec::new();
+        let mut used: Vec<(usize, Digest)> = Vec::new();
+        let mut unused: Vec<(usize, Digest)> = Vec::new();
         let mut revoked = None;
         for point in &points {
             for at in 0..self.signers.crls.len() {
@@ -181,9 +262,9 @@ impl<'a> Search<'a> {
                 // A newer list of the same scope by the same key was seen already: by the key that verified
                 // it, since what a list says of its key is only a claim. One by another key is looked at
                 // too: authorities that changed their key often go on with two lists.
-                let replaced = |(newer, by): &(usize, &PublicKey)| {
+                let replaced = |(newer, by): &(usize, Digest)| {
                     let newer = self.signers.crls.get(*newer);
-                    by.id() == key.id() && newer.is_some_and(|newer| scope::same(newer, crl))
+                    *by == key.id() && newer.is_some_and(|newer| scope::same(newer, crl))
                 };
                 if used.iter().any(replaced) {
                     continue;
@@ -191,17 +272,17 @@ impl<'a> Search<'a> {
                 // Where the newer one was of no use, an older one cannot say "good" in its stead.
                 let outdated = unused.iter().any(replaced);
                 if fault.is_some_and(|fault| fault != Cause::NotFresh) {
-                    unused.push((at, key));
+                    unused.push((at, key.id()));
                     continue;
                 }
-                let Ok(entry) = self.entry(at, key, chain, position, rules, budget)? else {
+                let Ok(entry) = self.entry(at, &key, chain, position, rules, budget)? else {
                     cause = cause.max(Cause::NotUnderstood);
-                    unused.push((at, key));
+                    unused.push((at, key.id()));
                     continue;
                 };
                 if fault.is_some() || outdated || !may_sign {
                     if may_sign {
-                        unused.push((at, key));
+                        unused.push((at, key.id()));
                     } else {
                         cause = cause.max(Cause::BadSignature);
                     }
@@ -216,7 +297,7 @@ impl<'a> Search<'a> {
                 if let Some(entry) = entry {
                     revoked = earlier(revoked, entry);
                 }
-                used.push((at, key));
+                used.push((at, key.id()));
                 reasons = reasons.or(covered);
             }
             if reasons == Reasons::ALL {
@@ -224,9 +305,9 @@ impl<'a> Search<'a> {
             }
         }
         Ok(match revoked {
-            Some(entry) => Status::Revoked(entry),
+            Some(entry) => Status::Revoked(entry, "CRL"),
             None if reasons == Reasons::ALL => {
-                Status::Good(used.into_iter().map(|u| u.0).collect())
+                Status::Good(used.into_iter().map(|u| Source::Crl(u.0)).collect())
             }
             None if used.is_empty() => Status::Unknown(cause),
             None => Status::Unknown(cause.max(Cause::SomeReasons)),
@@ -281,21 +362,22 @@ impl<'a> Search<'a> {
         anchor: usize,
         rules: &PathRules,
         budget: &mut Budget,
-    ) -> Result<Option<&'a PublicKey>, PathError> {
+    ) -> Result<Option<Cow<'a, PublicKey>>, PathError> {
         let Some(crl) = self.signers.crls.get(at).copied() else {
             return Ok(None);
         };
         let above = chain.get(position.saturating_add(1)..).unwrap_or_default();
-        for issuer in above {
-            let Some(issuer) = self.certificates.get(*issuer).copied() else {
+        for place in position.saturating_add(1)..chain.len() {
+            let issuer = chain.get(place).and_then(|at| self.certificates.get(*at));
+            let (Some(issuer), Some(key)) = (issuer, self.working_key(chain, place, anchor)) else {
                 continue;
             };
             let usage = issuer.key_usage();
             if issuer.subject() == crl.issuer()
                 && usage.is_ok_and(|u| u.is_none_or(|u| u.any(KeyUsage::CRL_SIGN)))
-                && self.signed(at, issuer.public_key(), rules, budget)?
+                && self.signed(at, &key, rules, budget)?
             {
-                return Ok(Some(issuer.public_key()));
+                return Ok(Some(key));
             }
         }
         if let Some(by) = self
@@ -308,7 +390,7 @@ impl<'a> Search<'a> {
             if usage.is_ok_and(|u| u.is_none_or(|u| u.any(KeyUsage::CRL_SIGN)))
                 && self.signed(at, by.key(), rules, budget)?
             {
-                return Ok(Some(by.key()));
+                return Ok(Some(Cow::Borrowed(by.key())));
             }
         }
         let mut others = self
@@ -337,7 +419,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             if self.is_sound_signer(other, chain, position, anchor, rules, budget)? {
-                return Ok(Some(by.public_key()));
+                return Ok(Some(Cow::Borrowed(by.public_key())));
             }
         }
         Ok(None)
@@ -352,12 +434,13 @@ impl<'a> Search<'a> {
         anchor: usize,
         rules: &PathRules,
         budget: &mut Budget,
-    ) -> Result<Option<&'a PublicKey>, PathError> {
-        let above = chain.get(position.saturating_add(1));
-        let (name, key) = match above.and_then(|at| self.certificates.get(*at)) {
-            Some(issuer) => (issuer.subject(), issuer.public_key()),
-            None => match self.anchors.get(anchor) {
-                Some(anchor) => (anchor.name(), anchor.key()),
+    ) -> Result<Option<Cow<'a, PublicKey>>, PathError> {
+        let place = position.saturating_add(1);
+        let above = chain.get(place).and_then(|at| self.certificates.get(*at));
+        let (name, key) = match (above, self.working_key(chain, place, anchor)) {
+            (Some(issuer), Some(key)) => (issuer.subject(), key),
+            _ => match self.anchors.get(anchor) {
+                Some(anchor) => (anchor.name(), Cow::Borrowed(anchor.key())),
                 None => return Ok(None),
             },
         };
@@ -366,7 +449,7 @@ impl<'a> Search<'a> {
             .crls
             .get(at)
             .is_some_and(|crl| crl.issuer() == name);
-        Ok((own && self.signed(at, key, rules, budget)?).then_some(key))
+        Ok((own && self.signed(at, &key, rules, budget)?).then_some(key))
     }
 
     /// Whether a signer of lists has a valid path of its own to the anchor, by none but authorities
@@ -425,7 +508,7 @@ impl<'a> Search<'a> {
     fn signed(
         &mut self,
         at: usize,
-        key: &'a PublicKey,
+        key: &PublicKey,
         rules: &PathRules,
         budget: &mut Budget,
     ) -> Result<bool, PathError> {
@@ -457,7 +540,7 @@ impl<'a> Search<'a> {
     fn entry(
         &mut self,
         at: usize,
-        key: &'a PublicKey,
+        key: &PublicKey,
         chain: &[usize],
         position: usize,
         rules: &PathRules,
@@ -510,7 +593,7 @@ impl<'a> Search<'a> {
     }
 }
 
-fn earlier(known: Option<RevokedEntry>, entry: RevokedEntry) -> Option<RevokedEntry> {
+pub(super) fn earlier(known: Option<RevokedEntry>, entry: RevokedEntry) -> Option<RevokedEntry> {
     match known {
         Some(known) if known.date <= entry.date => Some(known),
         _ => Some(entry),
@@ -527,6 +610,11 @@ impl Cause {
             Self::Weak => "the CRL is signed with a weak algorithm",
             Self::NotFresh => "the CRL is not current",
             Self::BadSignature => "no authorised key signed the CRL",
+            Self::AnswerNotUnderstood => "the OCSP answer is not understood",
+            Self::AnswerWeak => "the OCSP answer is signed with a weak algorithm",
+            Self::AnswerNotFresh => "the OCSP answer is not current",
+            Self::AnswerNotAuthorised => "no authorised responder signed the OCSP answer",
+            Self::NotKnown => "the OCSP responder does not know the certificate",
         }
     }
 }

@@ -172,6 +172,11 @@ pub(super) fn intermediate(certificate: &Certificate, rules: &PathRules) -> Resu
     issuing(certificate, rules)
 }
 
+/// Whether a certificate is strong enough and understood, whatever it is for.
+pub(super) fn is_fit(certificate: &Certificate, rules: &PathRules) -> bool {
+    strength(certificate, rules).is_ok() && readable(certificate).is_ok()
+}
+
 fn issuing(certificate: &Certificate, rules: &PathRules) -> Result<(), PathError> {
     let field = |e| unreadable(e, certificate);
     if !certificate
@@ -305,6 +310,7 @@ pub(super) fn weak_key(key: &PublicKey, floor: AlgorithmFloor) -> Option<String>
         {
             Some(format!("RSA key of {bits} bits"))
         }
+        KeyKind::Dsa { .. } if !floor.allow_dsa => Some("DSA key".to_owned()),
         _ => None,
     }
 }

@@ -197,6 +197,7 @@ fn strength(
     let signed_digest = match algorithm {
         SignatureAlgorithm::RsaPkcs1(digest)
         | SignatureAlgorithm::Ecdsa(digest)
+        | SignatureAlgorithm::Dsa(digest)
         | SignatureAlgorithm::RsaPss { digest, .. } => Some(digest),
         SignatureAlgorithm::Ed25519 => None,
     };
@@ -207,7 +208,7 @@ fn strength(
             usize::try_from(*bits).is_ok_and(|bits| bits < case.trust.options().minimum_rsa_bits)
         }
         KeyKind::Ec(_) | KeyKind::Ed25519 => false,
-        KeyKind::Unsupported(_) => {
+        KeyKind::Dsa { .. } | KeyKind::Unsupported(_) => {
             return (CheckResult::Failed(Reason::UnsupportedAlgorithm), None);
         }
     };

@@ -270,7 +270,7 @@ fn encrypted_roots_have_no_result() {
         recipients: 2,
         defect: None,
     });
-    let verdict = step::run(&case, |_| Answer::Crls(Vec::new())).verdict;
+    let verdict = step::run(&case, |_| Answer::Issuers(Vec::new())).verdict;
     assert_eq!((verdict.result, verdict.reason), (None, None));
     let value = verdict.to_value("f");
     assert!(value["result"].is_null());

@@ -1,4 +1,4 @@
-//! Object identifiers of CMS that pki does not need (RFC 5652, 3274, 5083, 5035, 6211).
+//! Object identifiers of CMS that pki does not need (RFC 5652, 3274, 5083, 5035, 5940, 6211).
 
 use kenin_pki::oid::Oid;
 
@@ -19,6 +19,8 @@ impl PartialEq<Oid<'_>> for Known {
     }
 }
 
+/// 1.3.6.1.5.5.7.16.2: an OCSP response beside the CRLs (RFC 5940 §2.1)
+pub(crate) const OCSP_RESPONSE: Known = Known(&[0x2b, 6, 1, 5, 5, 7, 16, 2]);
 /// 1.2.840.113549.1.7.1
 pub(crate) const DATA: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1]);
 /// 1.2.840.113549.1.7.2

@@ -5,6 +5,7 @@ use kenin_pki::algorithm::AlgorithmIdentifier;
 use kenin_pki::ber::{Cursor, Octets, Tag};
 use kenin_pki::certificate::{Certificate, Memo};
 use kenin_pki::crl::Crl;
+use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::oid::Oid;
 
 use crate::cms::{Refusal, algorithm, oids};
@@ -22,6 +23,8 @@ pub(crate) struct SignedData<'t, 'a> {
     pub(crate) unreadable: Vec<&'a [u8]>,
     pub(crate) crls: Vec<Crl>,
     pub(crate) unreadable_crls: bool,
+    /// OCSP responses among the CRLs.
+    pub(crate) ocsp: Vec<OcspResponse>,
     pub(crate) signers: Vec<Cursor<'t, 'a>>,
 }
 
@@ -65,6 +68,7 @@ impl<'t, 'a> SignedData<'t, 'a> {
             unreadable: Vec::new(),
             crls: Vec::new(),
             unreadable_crls: false,
+            ocsp: Vec::new(),
             signers: Vec::new(),
         };
         if let Some(set) = children.next_if(|child| child.is_context(0)) {
@@ -141,10 +145,23 @@ impl<'t, 'a> SignedData<'t, 'a> {
                     Ok(crl) => self.crls.push(crl),
                     Err(_) => self.unreadable_crls = true,
                 }
+            } else if let Some(response) = ocsp_response(child) {
+                match OcspResponse::from_der(response) {
+                    Ok(response) => self.ocsp.push(response),
+                    Err(_) => self.unreadable_crls = true,
+                }
             }
         }
         Ok(())
     }
+}
+
+/// An OCSPResponse in an OtherRevocationInfoFormat (RFC 5652 §10.2.1, RFC 5940 §2.1).
+fn ocsp_response<'a>(info: Cursor<'_, 'a>) -> Option<&'a [u8]> {
+    let mut children = info.is_context(1).then(|| info.children())?;
+    let format = children.next().and_then(Cursor::oid)?;
+    let response = children.next()?;
+    (oids::OCSP_RESPONSE == format && children.next().is_none()).then(|| response.raw())
 }
 
 fn is_identifier(child: Cursor<'_, '_>) -> bool {

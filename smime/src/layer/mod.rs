@@ -131,6 +131,7 @@ fn check_signers(
     }
     facts.certificates.clone_from(&signed.certificates);
     facts.crls.clone_from(&signed.crls);
+    facts.ocsp.clone_from(&signed.ocsp);
     if !signed.unreadable.is_empty() {
         facts.notes.push(Note::CertificateSkipped);
     }
@@ -160,6 +161,7 @@ fn blank(section: String, kind: LayerKind, root: bool) -> SignatureFacts {
         detail: None,
         certificates: Vec::new(),
         crls: Vec::new(),
+        ocsp: Vec::new(),
         signers: Vec::new(),
         content: None,
         content_type_iso2022jp_7bit: false,

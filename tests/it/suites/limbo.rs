@@ -7,7 +7,8 @@
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::path::{
-    AlgorithmFloor, Budget, PathRules, Purpose, RevocationMode, TrustAnchor, find_path,
+    AlgorithmFloor, Budget, PathRules, Purpose, RevocationMode, StatusSources, TrustAnchor,
+    find_path,
 };
 use kenin_pki::time::UnixTime;
 use serde_json::Value;
@@ -80,6 +81,7 @@ fn validate(case: &Value) -> Result<(), String> {
         algorithms: AlgorithmFloor {
             minimum_rsa_bits: 1024,
             allow_sha1: true,
+            allow_dsa: true,
         },
         check_anchor_validity: true,
         ..PathRules::new(time)
@@ -91,7 +93,8 @@ fn validate(case: &Value) -> Result<(), String> {
         depth: depth.unwrap_or(Budget::DEFAULT.depth),
         ..Budget::DEFAULT
     };
-    find_path(&target, &candidates, &anchors, &crls, &rules, &mut budget)
+    let sources = StatusSources::lists(&crls);
+    find_path(&target, &candidates, &anchors, sources, &rules, &mut budget)
         .map(|_| ())
         .map_err(|e| format!("{:?}: {e}", e.kind()))
 }

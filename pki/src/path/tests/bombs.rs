@@ -41,7 +41,7 @@ fn an_explosion_of_paths_ends_in_the_budget() {
         &leaf.certificate,
         &candidates,
         &[root.anchor()],
-        &[],
+        StatusSources::default(),
         &off(),
         &mut budget,
     );
@@ -295,7 +295,7 @@ fn a_long_list_is_tried_under_few_keys() {
         &leaf.certificate,
         &strangers,
         &[root.anchor()],
-        &[root.crl(|c| c), long],
+        StatusSources::lists(&[root.crl(|c| c), long]),
         &PathRules::new(now()),
         &mut budget,
     );

@@ -12,7 +12,9 @@ use crate::name::{Name, NameBuilder};
 use crate::oid::{self, Oid, OidBuf};
 
 mod bombs;
+mod dsa;
 mod names;
+mod ocsp;
 mod odd;
 mod policies;
 mod revocation;
@@ -153,7 +155,7 @@ fn find_with(
         &target.certificate,
         &candidates,
         anchors,
-        crls,
+        StatusSources::lists(crls),
         rules,
         &mut Budget::default(),
     )
@@ -478,7 +480,7 @@ fn no_changed_bit_is_accepted() {
             leaf,
             std::slice::from_ref(ca),
             &anchors,
-            crls,
+            StatusSources::lists(crls),
             &rules,
             &mut Budget::default(),
         )
