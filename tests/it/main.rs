@@ -45,6 +45,7 @@ mod the_harness_itself_is_sound;
 mod the_next_hops_answer_is_the_answer;
 mod the_readme_setup_works_as_printed;
 mod the_rfcs_examples_are_refused_politely;
+mod the_sample_sieve_rules_sort_mail;
 mod the_signed_statement_holds_for_its_mail_only;
 mod thunderbirds_messages_are_read;
 mod tls_is_neither_injected_nor_stripped;
