@@ -11,6 +11,7 @@ use kenin_pki::oid::OidBuf;
 use kenin_pki::path::{AlgorithmFloor, PathRules, Purpose, RevocationMode, TrustAnchor};
 use kenin_pki::time::UnixTime;
 
+use crate::profile::Profile;
 use crate::toml_error::ConfigError;
 
 mod file;
@@ -50,6 +51,8 @@ pub struct AnchorSettings {
     pub exact_case: bool,
     /// Whether an emailAddress in the subject counts where the certificate has no address else.
     pub dn_email: bool,
+    /// What certificates below it look like, where that is known.
+    pub profile: Option<Profile>,
 }
 
 impl Default for AnchorSettings {
@@ -59,6 +62,7 @@ impl Default for AnchorSettings {
             disclosure: Disclosure::Full,
             exact_case: false,
             dn_email: false,
+            profile: None,
         }
     }
 }
@@ -199,7 +203,7 @@ impl TrustPolicy {
                 return Err(at(format!("no certificate in {}", path.display())));
             }
             let many = certificates.len() > 1;
-            let settings = anchor.settings();
+            let settings = anchor.settings(text, file)?;
             for (place, certificate) in certificates.into_iter().enumerate() {
                 let name = match many {
                     true => format!("{}#{}", anchor.name.get_ref(), place + 1),
@@ -307,6 +311,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kenin_pki::extension::KeyUsage;
+
     use super::*;
     use crate::testing::World;
 
@@ -339,6 +345,9 @@ revocation = "if-available"
 disclosure = "verdict-only"
 address_case = "exact"
 dn_email = true
+[anchor.profile]
+certificate_policies = ["1.2.392.200149.8.5.1.1.20"]
+key_usage = ["digital-signature", "non-repudiation"]
 [[anchor]]
 name = "bundle"
 file = "two.pem"
@@ -356,7 +365,13 @@ file = "two.pem"
                 revocation: RevocationMode::IfAvailable,
                 disclosure: Disclosure::VerdictOnly,
                 exact_case: true,
-                dn_email: true
+                dn_email: true,
+                profile: Some(Profile {
+                    policies: vec![OidBuf::from_dotted("1.2.392.200149.8.5.1.1.20").unwrap()],
+                    key_usage: Some(KeyUsage(
+                        KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION
+                    )),
+                }),
             }
         );
         assert_eq!(policy.anchors()[1].settings, AnchorSettings::default());
@@ -436,6 +451,26 @@ file = "two.pem"
             ),
             ("[algorithms]\nminimum_rsa_bits = 1024\n", 2, "between 2048"),
             ("[algorithms]\nminimum_rsa_bits = -1\n", 2, ""),
+            (
+                "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = {}\n",
+                4,
+                "asks for nothing",
+            ),
+            (
+                "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { certificate_policies = [\"1.2.\"] }\n",
+                4,
+                "not an object identifier",
+            ),
+            (
+                "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { certificate_policies = [\"2.5.29.32.0\"] }\n",
+                4,
+                "anyPolicy",
+            ),
+            (
+                "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { key_usage = [\"sign\"] }\n",
+                4,
+                "unknown variant",
+            ),
             ("verify = false\n", 1, "unknown field"),
             ("crls = 1\n", 1, ""),
             ("a = \n", 1, ""),

@@ -273,6 +273,7 @@ impl SignatureVerdict {
                 | Reason::CertificateNotYetValid
                 | Reason::PathInvalid
                 | Reason::KeyUsage
+                | Reason::Profile
                 | Reason::NotRegistered
                 | Reason::IssuerNotTrusted,
             ) => Reason::NotAccepted,

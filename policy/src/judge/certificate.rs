@@ -15,7 +15,7 @@ use crate::identity::{self, Identified, Identity};
 use crate::protection::Agreement;
 use crate::reason::Reason;
 use crate::step::{AtHand, Case};
-use crate::trust::{AnchorSettings, Disclosure, hex};
+use crate::trust::{Anchor, AnchorSettings, Disclosure, hex};
 use crate::trustpath::{self, Reach, Trusted};
 use crate::verdict::{CheckResult, SignerVerdict};
 
@@ -92,11 +92,11 @@ pub(super) fn judge(
         false => trustpath::reach(case, at_hand, signature, certificate),
     };
     let found = trustpath::find(case, at_hand, signature, certificate, &reach, budget);
-    let chained = found.as_ref().ok().map(|_| Chained(()));
-    let anchor = match &found {
-        Ok(trusted) => case.trust.anchors().get(trusted.anchor()),
-        Err(_) => None,
-    };
+    let profile = anchor_of(case, &found).and_then(|anchor| anchor.settings.profile.as_ref());
+    let unlike = profile.and_then(|profile| profile.fault(certificate));
+    let path = found.as_ref().ok().filter(|_| unlike.is_none());
+    let chained = path.map(|_| Chained(()));
+    let anchor = anchor_of(case, &found);
     // Where no path was found, the anchor that was in sight decides what may be shown.
     let in_sight = anchor.or_else(|| {
         // Of several the one that allows least.
@@ -119,7 +119,14 @@ pub(super) fn judge(
         proof: identified,
     } = identity::compare(&case.sender, addresses.as_deref(), &settings, header);
     let (path_check, revocation, detail) = match &found {
-        Ok(trusted) => (CheckResult::Ok, status_check(trusted), None),
+        Ok(trusted) => match unlike {
+            None => (CheckResult::Ok, status_check(trusted), None),
+            Some(what) => (
+                CheckResult::Failed(Reason::Profile),
+                status_check(trusted),
+                Some(what.to_owned()),
+            ),
+        },
         Err(None) => (
             CheckResult::Failed(Reason::IssuerNotTrusted),
             CheckResult::Unchecked,
@@ -183,6 +190,15 @@ pub(super) fn judge(
         person: person(certificate, addresses.as_deref()),
         settings,
     }
+}
+
+/// The anchor that a path leads to.
+fn anchor_of<'a>(
+    case: &'a Case<'_>,
+    found: &Result<Trusted, Option<PathError>>,
+) -> Option<&'a Anchor> {
+    let trusted = found.as_ref().ok()?;
+    case.trust.anchors().get(trusted.anchor())
 }
 
 /// Rule 5: the algorithms of the signature and the key that made it.

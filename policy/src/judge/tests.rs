@@ -16,6 +16,7 @@ use crate::testing::{ENTITY, NOW, Party, World, builder, days, name, off};
 use crate::trust::{AnchorSettings, PathOptions, TrustPolicy};
 
 mod chains;
+mod profile;
 mod signers;
 
 const ALICE: &str = "alice@example.jp";

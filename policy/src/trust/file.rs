@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use kenin_pki::extension::KeyUsage;
+use kenin_pki::oid::{self, OidBuf};
 use kenin_pki::path::RevocationMode;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{AnchorSettings, Disclosure};
+use crate::profile::Profile;
 use crate::toml_error::ConfigError;
 
 #[derive(Deserialize)]
@@ -61,11 +64,16 @@ pub(super) struct AnchorEntry {
     address_case: AddressCase,
     #[serde(default)]
     dn_email: bool,
+    profile: Option<Spanned<ProfileEntry>>,
 }
 
 impl AnchorEntry {
-    pub(super) fn settings(&self) -> AnchorSettings {
-        AnchorSettings {
+    pub(super) fn settings(&self, text: &str, file: &str) -> Result<AnchorSettings, ConfigError> {
+        let profile = self.profile.as_ref().map(|profile| {
+            let read = profile.get_ref().read();
+            read.map_err(|what| ConfigError::at(file, text, profile.span(), what))
+        });
+        Ok(AnchorSettings {
             revocation: match self.revocation {
                 Revocation::Required => RevocationMode::Required,
                 Revocation::IfAvailable => RevocationMode::IfAvailable,
@@ -77,6 +85,61 @@ impl AnchorEntry {
             },
             exact_case: self.address_case == AddressCase::Exact,
             dn_email: self.dn_email,
+            profile: profile.transpose()?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProfileEntry {
+    #[serde(default)]
+    certificate_policies: Vec<String>,
+    key_usage: Option<Vec<Usage>>,
+}
+
+impl ProfileEntry {
+    fn read(&self) -> Result<Profile, String> {
+        let mut profile = Profile::default();
+        for text in &self.certificate_policies {
+            let policy = OidBuf::from_dotted(text)
+                .ok_or_else(|| format!("`{text}` is not an object identifier"))?;
+            // Every policy is no policy that could be told from another.
+            if policy == oid::ANY_POLICY {
+                return Err("anyPolicy is no policy of a profile".to_owned());
+            }
+            profile.policies.push(policy);
+        }
+        let bits = |words: &Vec<Usage>| words.iter().fold(0, |bits, word| bits | word.bit());
+        let bits = self.key_usage.as_ref().map(bits);
+        profile.key_usage = bits.filter(|bits| *bits != 0).map(KeyUsage);
+        if profile == Profile::default() {
+            let text = "a profile that asks for nothing; write certificate_policies or key_usage";
+            return Err(text.to_owned());
+        }
+        Ok(profile)
+    }
+}
+
+/// The key usages that a signer's certificate can have.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Usage {
+    DigitalSignature,
+    NonRepudiation,
+    KeyEncipherment,
+    DataEncipherment,
+    KeyAgreement,
+}
+
+impl Usage {
+    const fn bit(&self) -> u16 {
+        match self {
+            Self::DigitalSignature => KeyUsage::DIGITAL_SIGNATURE,
+            Self::NonRepudiation => KeyUsage::NON_REPUDIATION,
+            Self::KeyEncipherment => KeyUsage::KEY_ENCIPHERMENT,
+            Self::DataEncipherment => KeyUsage::DATA_ENCIPHERMENT,
+            Self::KeyAgreement => KeyUsage::KEY_AGREEMENT,
         }
     }
 }

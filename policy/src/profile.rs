@@ -1,0 +1,53 @@
+//! A certificate profile: what an anchor's holder promises of the certificates below it beyond RFC 5280, so that
+//! one issued for something else is not taken for a signer's. National authorities publish such profiles;
+//! their numbers are configuration, never code.
+
+use kenin_pki::certificate::Certificate;
+use kenin_pki::extension::KeyUsage;
+use kenin_pki::oid::{self, Oid, OidBuf};
+
+/// What a signer's certificate must look like. What is not asked for may be anything.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Profile {
+    /// certificatePolicies is critical and names exactly one policy, which is one of these. Empty: not asked.
+    pub policies: Vec<OidBuf>,
+    /// keyUsage is critical and has exactly these bits. `None`: not asked.
+    pub key_usage: Option<KeyUsage>,
+}
+
+impl Profile {
+    /// What a certificate does not meet, in words.
+    #[must_use]
+    pub fn fault(&self, certificate: &Certificate) -> Option<&'static str> {
+        self.policy_fault(certificate)
+            .or_else(|| self.usage_fault(certificate))
+    }
+
+    fn policy_fault(&self, certificate: &Certificate) -> Option<&'static str> {
+        if self.policies.is_empty() {
+            return None;
+        }
+        let Ok(Some([policy])) = certificate.policies() else {
+            return Some("the certificate does not name exactly one policy");
+        };
+        if !self.policies.contains(&policy.policy) {
+            return Some("the policy of the certificate is not one that the profile has");
+        }
+        let critical = is_critical(certificate, oid::CERTIFICATE_POLICIES);
+        (!critical).then_some("certificatePolicies is not critical")
+    }
+
+    fn usage_fault(&self, certificate: &Certificate) -> Option<&'static str> {
+        let wanted = self.key_usage?;
+        if certificate.key_usage() != Ok(Some(wanted)) {
+            return Some("the key usage is not the one that the profile has");
+        }
+        let critical = is_critical(certificate, oid::KEY_USAGE);
+        (!critical).then_some("keyUsage is not critical")
+    }
+}
+
+fn is_critical(certificate: &Certificate, wanted: Oid<'_>) -> bool {
+    let mut extensions = certificate.extensions().iter();
+    extensions.any(|one| one.critical && one.oid == wanted)
+}
