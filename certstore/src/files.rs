@@ -146,7 +146,7 @@ const CERTIFICATES: Kind<Certificate> = Kind {
     extensions: &["pem", "crt", "cer", "der"],
     file_limit: MAX_CERTIFICATE_FILE,
     parse: |der| Certificate::from_der(der).map_err(|error| error.to_string()),
-    other: |der| Crl::from_der(der).is_ok(),
+    other: |der| Crl::from_der(der).is_ok() || OcspResponse::from_der(der).is_ok(),
 };
 
 const CRLS: Kind<Crl> = Kind {
@@ -155,7 +155,7 @@ const CRLS: Kind<Crl> = Kind {
     extensions: &["pem", "crl", "der"],
     file_limit: MAX_CRL_FILE,
     parse: |der| Crl::from_der(der).map_err(|error| error.to_string()),
-    other: |der| Certificate::from_der(der).is_ok(),
+    other: |der| Certificate::from_der(der).is_ok() || OcspResponse::from_der(der).is_ok(),
 };
 
 const OCSP: Kind<OcspResponse> = Kind {

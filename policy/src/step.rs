@@ -261,6 +261,7 @@ pub struct Outcome {
 pub fn step<'a>(case: &'a Case<'_>, answers: &'a [Answered]) -> Step {
     let mut at_hand = AtHand::collect(answers);
     let questions = open_questions(case, &mut at_hand);
+    at_hand.exhausted = !questions.is_empty();
     match questions.is_empty() || answers.len() >= MAX_ANSWERS {
         true => Step::Done(Outcome {
             verdict: judge::judge(case, &at_hand),
@@ -298,6 +299,8 @@ pub(crate) struct AtHand<'a> {
     cached: Vec<(&'a str, &'a [u8; 32], Trusted)>,
     /// Issuer questions that could not be answered.
     unavailable: HashSet<&'a Name>,
+    /// Something was left unasked, because too much was asked before.
+    pub(crate) exhausted: bool,
     asked_issuers: HashSet<(&'a Name, Option<&'a [u8]>)>,
     asked_status: HashSet<(&'a [u8; 32], &'a Name)>,
 }
@@ -305,8 +308,8 @@ pub(crate) struct AtHand<'a> {
 impl<'a> AtHand<'a> {
     fn collect(answers: &'a [Answered]) -> Self {
         let mut at_hand = Self::default();
-        // An issuer's lists come with each of its certificates.
-        let mut lists: HashSet<&[u8; 32]> = HashSet::new();
+        // An issuer's lists come with each of its certificates, and an answer may be about several.
+        let mut seen: HashSet<&[u8; 32]> = HashSet::new();
         for Answered { question, answer } in answers {
             match question {
                 Question::Issuers { name, key_id } => {
@@ -327,11 +330,15 @@ impl<'a> AtHand<'a> {
                 Answer::Issuers(certificates) => at_hand.issuers.extend(certificates),
                 Answer::Status { crls, ocsp } => {
                     for crl in crls {
-                        if lists.insert(crl.sha256()) {
+                        if seen.insert(crl.sha256()) {
                             at_hand.crls.push(crl);
                         }
                     }
-                    at_hand.ocsp.extend(ocsp);
+                    for response in ocsp {
+                        if seen.insert(response.sha256()) {
+                            at_hand.ocsp.push(response);
+                        }
+                    }
                 }
                 Answer::Registered(_) | Answer::Unavailable(_) => {}
             }

@@ -13,7 +13,7 @@ use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_pki::extension::GeneralName;
 use kenin_pki::name::Name;
 use kenin_pki::ocsp::OcspResponse;
-use kenin_pki::path::{self, Budget, PathError, ValidPath};
+use kenin_pki::path::{self, Budget, PathError, RevocationMode, ValidPath};
 use kenin_pki::time::UnixTime;
 use kenin_smime::SignatureFacts;
 
@@ -263,7 +263,13 @@ pub(crate) fn find(
         .ocsp
         .iter()
         .map(|response| (*response).clone())
-        .chain(signature.ocsp.iter().cloned())
+        .chain(
+            signature
+                .ocsp
+                .iter()
+                .filter(|own| !at_hand.ocsp.contains(own))
+                .cloned(),
+        )
         .collect();
     let sources = path::StatusSources {
         crls: &crls,
@@ -271,7 +277,13 @@ pub(crate) fn find(
     };
     let mut worst: Option<PathError> = None;
     for group in case.trust.groups() {
-        let rules = case.trust.rules(group.mode, case.time);
+        // What nobody asked about is not what nobody could tell: a crowd of certificates in a message must not
+        // keep the question away that matters.
+        let mode = match group.mode {
+            RevocationMode::IfAvailable if at_hand.exhausted => RevocationMode::Required,
+            mode => mode,
+        };
+        let rules = case.trust.rules(mode, case.time);
         match path::find_path(leaf, &candidates, &group.anchors, sources, &rules, budget) {
             Ok(path) => {
                 let anchor = group

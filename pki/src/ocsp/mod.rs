@@ -135,11 +135,12 @@ impl OcspResponse {
         &self.0.answers
     }
 
-    /// The answer about a certificate that the holder of `issuer_key` issued.
+    /// The first answer about a certificate that the holder of `issuer_key` issued.
     #[must_use]
     pub fn about(&self, certificate: &Certificate, issuer_key: &PublicKey) -> Option<&OcspAnswer> {
-        let is_it = |answer: &&OcspAnswer| answer.certificate.is_of(certificate, issuer_key);
-        self.0.answers.iter().find(is_it)
+        let mut ids = CertIds::new(certificate, issuer_key);
+        let mut answers = self.0.answers.iter();
+        answers.find(|answer| ids.has(&answer.certificate))
     }
 
     /// Whether some answer is about a certificate of this number: worth a closer look.
@@ -235,14 +236,34 @@ impl CertId {
     pub(crate) fn has(&self, serial: &[u8]) -> bool {
         *self.serial == *serial
     }
+}
 
-    /// Whether it is of this certificate, issued by the holder of this key.
-    #[must_use]
-    pub fn is_of(&self, certificate: &Certificate, issuer_key: &PublicKey) -> bool {
+/// The CertIDs of one certificate, each made when it is first met: issuers may have long names.
+pub(crate) struct CertIds<'a> {
+    certificate: &'a Certificate,
+    issuer_key: &'a PublicKey,
+    made: Vec<CertId>,
+}
+
+impl<'a> CertIds<'a> {
+    pub(crate) const fn new(certificate: &'a Certificate, issuer_key: &'a PublicKey) -> Self {
+        Self {
+            certificate,
+            issuer_key,
+            made: Vec::new(),
+        }
+    }
+
+    /// Whether this one is among them.
+    pub(crate) fn has(&mut self, id: &CertId) -> bool {
         // The serial costs nothing to compare.
-        *self.serial == *certificate.serial()
-            && self
-                .digest
-                .is_some_and(|digest| *self == Self::of(digest, certificate, issuer_key))
+        let Some(digest) = id.digest.filter(|_| id.has(self.certificate.serial())) else {
+            return false;
+        };
+        if !self.made.iter().any(|made| made.digest == id.digest) {
+            let made = CertId::of(digest, self.certificate, self.issuer_key);
+            self.made.push(made);
+        }
+        self.made.contains(id)
     }
 }

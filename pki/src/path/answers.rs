@@ -4,11 +4,13 @@
 //! and signed by that key or by a responder that the same key named (§4.2.2.2). A responder is not believed
 //! because it is asked at the address in a certificate.
 
+use std::borrow::Cow;
+
 use crate::certificate::Certificate;
 use crate::crl::{RevocationReason, RevokedEntry};
 use crate::crypto::{PublicKey, SignatureAlgorithm};
 use crate::extension::KeyUsage;
-use crate::ocsp::{CertStatus, OcspAnswer, OcspResponse};
+use crate::ocsp::{CertIds, CertStatus, OcspAnswer, OcspResponse};
 use crate::oid;
 use crate::time::UnixTime;
 
@@ -16,13 +18,13 @@ use super::budget::Budget;
 use super::error::PathError;
 use super::rules::PathRules;
 use super::search::Search;
-use super::status::{Cause, Status, earlier};
+use super::status::{Cause, Source, Status};
 use super::validate;
 
 /// What the answers at hand say.
 pub(super) enum Answered {
-    /// Good, by the answer at this place.
-    Good(usize),
+    /// Good at this time, and what that rests on.
+    Good(UnixTime, Vec<Source>),
     Revoked(RevokedEntry),
     /// An authorised responder does not know the certificate.
     NotKnown,
@@ -30,7 +32,31 @@ pub(super) enum Answered {
     Nothing(Option<Cause>),
 }
 
+/// What a responder said that may say it.
+struct Statement<'a> {
+    answer: &'a OcspAnswer,
+    produced_at: UnixTime,
+    /// What it rests on, itself included.
+    sources: Vec<Source>,
+    /// Why it is no use, but for what is revoked for good.
+    fault: Option<Cause>,
+}
+
+impl Statement<'_> {
+    /// Later news is greater; of one moment the worse.
+    fn order(&self) -> (UnixTime, UnixTime, u8) {
+        let severity = match self.answer.status {
+            CertStatus::Good => 0,
+            CertStatus::Unknown => 1,
+            CertStatus::Revoked(_) => 2,
+        };
+        (self.answer.this_update, self.produced_at, severity)
+    }
+}
+
 impl<'a> Search<'a> {
+    /// The newest answer of whoever may answer decides, as the newest list of a scope does: an older one does not
+    /// come back when it is stale or of no use, but for what it says is revoked for good.
     pub(super) fn answered(
         &mut self,
         chain: &[usize],
@@ -42,127 +68,123 @@ impl<'a> Search<'a> {
         let certificate = chain
             .get(position)
             .and_then(|at| self.certificates.get(*at));
-        let Some(certificate) = certificate.copied() else {
+        let Some(certificate) = certificate.filter(|_| !self.signers.ocsp.is_empty()) else {
             return Ok(Answered::Nothing(None));
         };
-        let above = position.saturating_add(1);
-        let anchor_key = || self.anchors.get(anchor).map(|by| by.key().clone());
-        let issuer_key = match self.working_key(chain, above, anchor) {
-            Some(key) => key.into_owned(),
-            None => match anchor_key() {
-                Some(key) => key,
-                None => return Ok(Answered::Nothing(None)),
-            },
+        let place = position.saturating_add(1);
+        let above = chain.get(place..).unwrap_or_default();
+        let issuer_key = match (
+            self.working_key(chain, place, anchor),
+            self.anchors.get(anchor),
+        ) {
+            (Some(key), _) => key,
+            (None, Some(anchor)) => Cow::Borrowed(anchor.key()),
+            (None, None) => return Ok(Answered::Nothing(None)),
         };
-        let (mut cause, mut revoked) = (None, None);
-        let mut newest: Option<(usize, &OcspAnswer)> = None;
+        let mut ids = CertIds::new(certificate, &issuer_key);
+        let (mut cause, mut newest) = (None, None::<Statement<'_>>);
         for (at, response) in self.signers.ocsp.iter().enumerate() {
-            for _ in response.answers() {
+            for answer in response.answers() {
                 budget.step().map_err(PathError::spent)?;
-            }
-            let Some(answer) = response.about(certificate, &issuer_key) else {
-                continue;
-            };
-            if rules.time < answer.this_update || rules.time < response.produced_at() {
-                cause = cause.max(Some(Cause::AnswerNotFresh));
-                continue;
-            }
-            if !response.unknown_critical().is_empty() || answer.not_understood {
-                cause = cause.max(Some(Cause::AnswerNotUnderstood));
-                continue;
-            }
-            let weak = SignatureAlgorithm::from_identifier(response.signature_algorithm())
-                .is_ok_and(|algorithm| validate::weak_digest(algorithm, rules.algorithms));
-            if weak {
-                cause = cause.max(Some(Cause::AnswerWeak));
-                continue;
-            }
-            let above = chain.get(above..).unwrap_or_default();
-            if !self.may_answer(at, response, &issuer_key, (above, anchor), rules, budget)? {
-                cause = cause.max(Some(Cause::AnswerNotAuthorised));
-                continue;
-            }
-            // As with lists: what was revoked stays so when the news is old; only a hold is ever lifted.
-            if let CertStatus::Revoked(entry) = answer.status
-                && entry.reason != RevocationReason::CertificateHold
-            {
-                revoked = earlier(revoked, entry);
-                continue;
-            }
-            if rules.time > fresh_until(answer) {
-                cause = cause.max(Some(Cause::AnswerNotFresh));
-                continue;
-            }
-            // An older answer that is still current must not undo a newer one.
-            if newest.is_none_or(|(_, newer)| newer.this_update < answer.this_update) {
-                newest = Some((at, answer));
+                if !ids.has(&answer.certificate) {
+                    continue;
+                }
+                if rules.time < answer.this_update || rules.time < response.produced_at() {
+                    cause = cause.max(Some(Cause::AnswerNotFresh));
+                    continue;
+                }
+                let issuer = (&*issuer_key, above, anchor);
+                let told = self.may_answer(at, response, answer, issuer, rules, budget)?;
+                let Some((mut sources, until)) = told else {
+                    cause = cause.max(Some(Cause::AnswerNotAuthorised));
+                    continue;
+                };
+                let until = until.min(fresh_until(answer));
+                sources.push(Source::Ocsp(at, answer.this_update, until));
+                let statement = Statement {
+                    answer,
+                    produced_at: response.produced_at(),
+                    sources,
+                    fault: fault(response, answer, rules),
+                };
+                if newest
+                    .as_ref()
+                    .is_none_or(|newest| newest.order() < statement.order())
+                {
+                    newest = Some(statement);
+                }
             }
         }
-        Ok(match (revoked, newest) {
-            (Some(entry), _) => Answered::Revoked(entry),
-            (None, None) => Answered::Nothing(cause),
-            (None, Some((at, answer))) => match answer.status {
-                CertStatus::Good => Answered::Good(at),
-                CertStatus::Revoked(entry) => Answered::Revoked(entry),
-                CertStatus::Unknown => Answered::NotKnown,
-            },
+        let Some(newest) = newest else {
+            return Ok(Answered::Nothing(cause));
+        };
+        Ok(match (newest.answer.status, newest.fault) {
+            (CertStatus::Revoked(entry), None) => Answered::Revoked(entry),
+            // As with lists: what was revoked stays so when the news is old; only a hold is ever lifted.
+            (CertStatus::Revoked(entry), Some(Cause::AnswerNotFresh)) if is_lasting(entry) => {
+                Answered::Revoked(entry)
+            }
+            (_, Some(fault)) => Answered::Nothing(cause.max(Some(fault))),
+            (CertStatus::Good, None) => Answered::Good(newest.answer.this_update, newest.sources),
+            (CertStatus::Unknown, None) => Answered::NotKnown,
         })
     }
 
-    /// Whether the issuer signed the response, or a responder that it named and has not revoked.
+    /// Whether the issuer signed the response, or a responder that it named and has not revoked; then what the
+    /// responder's own status rests on, and until when it may answer.
     fn may_answer(
         &mut self,
         at: usize,
         response: &'a OcspResponse,
-        issuer_key: &PublicKey,
-        (above, anchor): (&[usize], usize),
+        answer: &OcspAnswer,
+        (issuer_key, above, anchor): (&PublicKey, &[usize], usize),
         rules: &PathRules,
         budget: &mut Budget,
-    ) -> Result<bool, PathError> {
+    ) -> Result<Option<(Vec<Source>, UnixTime)>, PathError> {
         let issuer = above.first().and_then(|at| self.certificates.get(*at));
         let issuer_name = match (issuer, self.anchors.get(anchor)) {
             (Some(issuer), _) => issuer.subject(),
             (None, Some(anchor)) => anchor.name(),
-            (None, None) => return Ok(false),
+            (None, None) => return Ok(None),
         };
         if response.is_by(issuer_name, issuer_key)
             && self.answer_signed(at, response, issuer_key, rules, budget)?
         {
-            return Ok(true);
+            return Ok(Some((Vec::new(), UnixTime(i64::MAX))));
         }
+        // What was revoked for good is so whatever became of the responder since.
+        let lasting = matches!(answer.status, CertStatus::Revoked(entry) if is_lasting(entry));
+        let time = if lasting {
+            response.produced_at()
+        } else {
+            rules.time
+        };
         for named in response.certificates() {
+            let Some(own) = self.responders.get(named.sha256()).copied() else {
+                continue;
+            };
             if !response.is_by(named.subject(), named.public_key())
                 || named.issuer() != issuer_name
-                || !is_responder(named, rules)
-            {
-                continue;
-            }
-            budget.signature().map_err(PathError::spent)?;
-            if named.verify_signature(issuer_key).is_err()
+                || !is_responder(named, time, rules)
+                || !self.is_signed_by(own, issuer_key, budget)?
                 || !self.answer_signed(at, response, named.public_key(), rules, budget)?
             {
                 continue;
             }
-            let no_check = named.extensions().iter();
-            if no_check
-                .into_iter()
-                .any(|one| one.oid == oid::OCSP_NO_CHECK)
-            {
-                return Ok(true);
+            let until = named.not_after().unwrap_or(time);
+            let mut extensions = named.extensions().iter();
+            if extensions.any(|one| one.oid == oid::OCSP_NO_CHECK) {
+                return Ok(Some((Vec::new(), until)));
             }
             // Its own status comes from lists: an answer of its own would prove nothing.
-            let Some(own) = self.responders.get(named.sha256()).copied() else {
-                continue;
-            };
             let chain = [&[own], above].concat();
-            if matches!(
-                self.listed(&chain, 0, anchor, rules, budget)?,
-                Status::Good(_)
-            ) {
-                return Ok(true);
+            match self.listed(&chain, 0, anchor, rules, budget)?.0 {
+                Status::Good(sources) => return Ok(Some((sources, until))),
+                Status::Unknown(_) if lasting => return Ok(Some((Vec::new(), until))),
+                _ => {}
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Whether the key signed the response, verified once.
@@ -189,25 +211,39 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether a certificate is fit for a responder: id-kp-OCSPSigning by name, valid, understood, strong.
-fn is_responder(certificate: &Certificate, rules: &PathRules) -> bool {
+/// Why an answer is no use, whoever gave it.
+fn fault(response: &OcspResponse, answer: &OcspAnswer, rules: &PathRules) -> Option<Cause> {
+    let weak = SignatureAlgorithm::from_identifier(response.signature_algorithm())
+        .is_ok_and(|algorithm| validate::weak_digest(algorithm, rules.algorithms));
+    match () {
+        () if !response.unknown_critical().is_empty() || answer.not_understood => {
+            Some(Cause::AnswerNotUnderstood)
+        }
+        () if weak => Some(Cause::AnswerWeak),
+        () if rules.time > fresh_until(answer) => Some(Cause::AnswerNotFresh),
+        () => None,
+    }
+}
+
+fn is_lasting(entry: RevokedEntry) -> bool {
+    entry.reason != RevocationReason::CertificateHold
+}
+
+/// Whether a certificate is fit for a responder at `time`: id-kp-OCSPSigning by name, valid, understood, strong.
+fn is_responder(certificate: &Certificate, time: UnixTime, rules: &PathRules) -> bool {
     let purposes = certificate.ext_key_usage().ok().flatten();
     let named = purposes.is_some_and(|all| all.iter().any(|one| *one == oid::OCSP_SIGNING));
     let signs = certificate.key_usage().is_ok_and(|usage| {
         usage.is_none_or(|u| u.any(KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION))
     });
-    let valid = certificate
-        .not_before()
-        .is_ok_and(|from| from <= rules.time)
-        && certificate
-            .not_after()
-            .is_ok_and(|until| rules.time <= until);
+    let valid = certificate.not_before().is_ok_and(|from| from <= time)
+        && certificate.not_after().is_ok_and(|until| time <= until);
     named && signs && valid && validate::is_fit(certificate, rules)
 }
 
 /// When an answer counts until. Without nextUpdate newer information is always to be had (RFC 6960
 /// §4.2.2.1): it is good for the moment, which is a little longer than a mail takes.
-pub(super) fn fresh_until(answer: &OcspAnswer) -> UnixTime {
+fn fresh_until(answer: &OcspAnswer) -> UnixTime {
     answer
         .next_update
         .unwrap_or(answer.this_update.plus(MOMENT))

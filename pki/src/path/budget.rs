@@ -6,7 +6,7 @@
 /// What a search may still spend. Running out ends in [`super::PathErrorKind::Budget`].
 #[derive(Clone, Debug)]
 pub struct Budget {
-    /// Signature verifications left, of certificates and CRLs together.
+    /// Signature verifications left, of certificates, CRLs and OCSP responses together.
     pub signatures: u32,
     /// Building and policy-graph steps left.
     pub steps: u32,

@@ -356,6 +356,34 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Whether the key signed the certificate, verified once.
+    pub(super) fn is_signed_by(
+        &mut self,
+        at: usize,
+        key: &PublicKey,
+        budget: &mut Budget,
+    ) -> Result<bool, PathError> {
+        Ok(self.verify(at, key, budget)?.is_ok())
+    }
+
+    fn verify(
+        &mut self,
+        at: usize,
+        key: &PublicKey,
+        budget: &mut Budget,
+    ) -> Result<Result<(), VerifyError>, PathError> {
+        if let Some(known) = self.verified.get(&(at, key.id())) {
+            return Ok(*known);
+        }
+        budget.signature().map_err(PathError::spent)?;
+        let result = match self.certificates.get(at) {
+            Some(certificate) => certificate.verify_signature(key),
+            None => Err(VerifyError::BadSignature),
+        };
+        self.verified.insert((at, key.id()), result);
+        Ok(result)
+    }
+
     /// Whether the key signed the certificate. The outer error is the end of the budget.
     fn signed_by(
         &mut self,
@@ -368,16 +396,7 @@ impl<'a> Search<'a> {
         let Some(certificate) = self.certificates.get(below).copied() else {
             return Ok(Ok(()));
         };
-        let result = match self.verified.get(&(below, key.id())) {
-            Some(known) => *known,
-            None => {
-                budget.signature().map_err(PathError::spent)?;
-                let result = certificate.verify_signature(key);
-                self.verified.insert((below, key.id()), result);
-                result
-            }
-        };
-        let Err(error) = result else {
+        let Err(error) = self.verify(below, key, budget)? else {
             return Ok(Ok(()));
         };
         let at = Some(certificate);

@@ -11,14 +11,13 @@ use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
-use crate::certificate::Certificate;
 use crate::crl::{Crl, RevocationReason, RevokedEntry};
 use crate::crypto::{Digest, KeyKind, PublicKey, SignatureAlgorithm};
 use crate::extension::KeyUsage;
 use crate::ocsp::OcspResponse;
 use crate::time::UnixTime;
 
-use super::answers::{self, Answered};
+use super::answers::Answered;
 use super::budget::Budget;
 use super::delta;
 use super::error::{PathError, PathErrorKind, keep_worst};
@@ -60,7 +59,8 @@ pub(super) enum Status {
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     Crl(usize),
-    Ocsp(usize),
+    /// And the times of the answer that counted.
+    Ocsp(usize, UnixTime, UnixTime),
 }
 
 /// Why a status is not known; of several causes the last in this order tells most.
@@ -114,7 +114,7 @@ impl<'a> Search<'a> {
                 Status::Good(used) => {
                     let facts = used
                         .iter()
-                        .filter_map(|source| self.fact(*source, position, certificate?));
+                        .filter_map(|source| self.fact(*source, position));
                     path.facts.extend(facts);
                 }
                 Status::Revoked(RevokedEntry { date: time, reason }, source) => {
@@ -122,7 +122,10 @@ impl<'a> Search<'a> {
                     let what = format!("certificate is revoked by {source}");
                     keep_worst(&mut worst, PathError::new(kind, what, certificate));
                 }
-                Status::Unknown(cause) if rules.revocation == RevocationMode::Required => {
+                // That nobody knows it is no lack of news: perhaps it was never issued.
+                Status::Unknown(cause)
+                    if rules.revocation == RevocationMode::Required || cause == Cause::NotKnown =>
+                {
                     let kind = PathErrorKind::RevocationUnavailable;
                     keep_worst(&mut worst, PathError::new(kind, cause.text(), certificate));
                 }
@@ -140,12 +143,7 @@ impl<'a> Search<'a> {
         worst.map_or(Ok(path), Err)
     }
 
-    fn fact(
-        &self,
-        source: Source,
-        position: usize,
-        certificate: &Certificate,
-    ) -> Option<StatusFact> {
+    fn fact(&self, source: Source, position: usize) -> Option<StatusFact> {
         Some(match source {
             Source::Crl(at) => {
                 let crl = self.signers.crls.get(at)?;
@@ -157,21 +155,13 @@ impl<'a> Search<'a> {
                     next_update: crl.next_update().unwrap_or(crl.this_update()),
                 }
             }
-            Source::Ocsp(at) => {
-                let response = self.signers.ocsp.get(at)?;
-                let serial = certificate.serial();
-                let answer = response
-                    .answers()
-                    .iter()
-                    .find(|a| a.certificate.has(serial))?;
-                StatusFact {
-                    position,
-                    source: "ocsp",
-                    digest: *response.sha256(),
-                    this_update: answer.this_update,
-                    next_update: answers::fresh_until(answer),
-                }
-            }
+            Source::Ocsp(at, this_update, next_update) => StatusFact {
+                position,
+                source: "ocsp",
+                digest: *self.signers.ocsp.get(at)?.sha256(),
+                this_update,
+                next_update,
+            },
         })
     }
 
@@ -188,11 +178,15 @@ impl<'a> Search<'a> {
         if let Answered::Revoked(entry) = answered {
             return Ok(Status::Revoked(entry, "OCSP"));
         }
-        let listed = self.listed(chain, position, anchor, rules, budget)?;
+        let (listed, held) = self.listed(chain, position, anchor, rules, budget)?;
         Ok(match (answered, listed) {
             (_, revoked @ Status::Revoked(..)) => revoked,
             (Answered::NotKnown, _) => Status::Unknown(Cause::NotKnown),
-            (Answered::Good(at), _) => Status::Good(vec![Source::Ocsp(at)]),
+            // A list that is stale by now had it on hold when this answer was made, or later.
+            (Answered::Good(time, _), _) if held.is_some_and(|held| time <= held) => {
+                Status::Unknown(Cause::NotFresh)
+            }
+            (Answered::Good(_, sources), _) => Status::Good(sources),
             (Answered::Nothing(Some(why)), Status::Unknown(cause)) => {
                 Status::Unknown(cause.max(why))
             }
@@ -200,7 +194,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// What lists say.
+    /// What lists say; and the time of the newest that had the certificate on hold, but is of no use now.
     pub(super) fn listed(
         &mut self,
         chain: &[usize],
@@ -208,22 +202,22 @@ impl<'a> Search<'a> {
         anchor: usize,
         rules: &PathRules,
         budget: &mut Budget,
-    ) -> Result<Status, PathError> {
+    ) -> Result<(Status, Option<UnixTime>), PathError> {
         let Some(certificate) = chain
             .get(position)
             .and_then(|at| self.certificates.get(*at))
             .copied()
         else {
-            return Ok(Status::Unknown(Cause::NoList));
+            return Ok((Status::Unknown(Cause::NoList), None));
         };
         let Ok(points) = scope::points(certificate) else {
-            return Ok(Status::Unknown(Cause::NotUnderstood));
+            return Ok((Status::Unknown(Cause::NotUnderstood), None));
         };
         let mut reasons = Reasons::NONE;
         let mut cause = Cause::NoList;
         let mut used: Vec<(usize, Digest)> = Vec::new();
         let mut unused: Vec<(usize, Digest)> = Vec::new();
-        let mut revoked = None;
+        let (mut revoked, mut held) = (None, None);
         for point in &points {
             for at in 0..self.signers.crls.len() {
                 let Some(crl) = self.signers.crls.get(at).copied() else {
@@ -289,8 +283,10 @@ impl<'a> Search<'a> {
                     // A list of yesterday cannot say "good", but what it says is revoked stays so;
                     // only a hold is ever lifted (RFC 5280 §5.3.1).
                     let lasting = |e: &RevokedEntry| e.reason != RevocationReason::CertificateHold;
-                    if let Some(entry) = entry.filter(lasting) {
-                        revoked = earlier(revoked, entry);
+                    match entry {
+                        Some(entry) if lasting(&entry) => revoked = earlier(revoked, entry),
+                        Some(_) => held = held.max(Some(crl.this_update())),
+                        None => {}
                     }
                     continue;
                 }
@@ -304,14 +300,15 @@ impl<'a> Search<'a> {
                 break;
             }
         }
-        Ok(match revoked {
+        let status = match revoked {
             Some(entry) => Status::Revoked(entry, "CRL"),
             None if reasons == Reasons::ALL => {
                 Status::Good(used.into_iter().map(|u| Source::Crl(u.0)).collect())
             }
             None if used.is_empty() => Status::Unknown(cause),
             None => Status::Unknown(cause.max(Cause::SomeReasons)),
-        })
+        };
+        Ok((status, held))
     }
 
     fn in_scope(
@@ -593,7 +590,7 @@ impl<'a> Search<'a> {
     }
 }
 
-pub(super) fn earlier(known: Option<RevokedEntry>, entry: RevokedEntry) -> Option<RevokedEntry> {
+fn earlier(known: Option<RevokedEntry>, entry: RevokedEntry) -> Option<RevokedEntry> {
     match known {
         Some(known) if known.date <= entry.date => Some(known),
         _ => Some(entry),

@@ -145,6 +145,24 @@ fn unknown_is_never_good() {
         PathErrorKind::RevocationUnavailable,
         "does not know",
     );
+    // Nor is it where status counts only if it is to be had.
+    let unknown = world.by_issuer(world.answer(CertStatus::Unknown, -HOUR, Some(HOUR)));
+    let lax = PathRules {
+        revocation: RevocationMode::IfAvailable,
+        ..PathRules::new(now())
+    };
+    let end = find_path(
+        &world.leaf.certificate,
+        std::slice::from_ref(&world.ca.certificate),
+        &[world.root.anchor()],
+        StatusSources {
+            crls: &[],
+            ocsp: &[unknown],
+        },
+        &lax,
+        &mut Budget::default(),
+    );
+    fails(end, PathErrorKind::RevocationUnavailable, "does not know");
 }
 
 #[test]
@@ -188,6 +206,10 @@ fn a_replayed_good_does_not_undo_what_came_after() {
     };
     let hold = world.by_issuer(world.answer(hold, -8 * HOUR, Some(HOUR)));
     let unknown = world.by_issuer(world.answer(CertStatus::Unknown, -8 * HOUR, Some(HOUR)));
+    let stale_hold = revoked(RevocationReason::CertificateHold);
+    let stale_hold = world.by_issuer(world.answer(stale_hold, -8 * HOUR, Some(-HOUR)));
+    let stale_unknown = world.answer(CertStatus::Unknown, -8 * HOUR, Some(-HOUR));
+    let stale_unknown = world.by_issuer(stale_unknown);
     let lifted = world.by_issuer(world.answer(CertStatus::Good, -HOUR, Some(HOUR)));
     for turned in [false, true] {
         let both = |one: &OcspResponse, other: &OcspResponse| match turned {
@@ -201,9 +223,114 @@ fn a_replayed_good_does_not_undo_what_came_after() {
             PathErrorKind::RevocationUnavailable,
             "does not know",
         );
+        for newer in [&stale_hold, &stale_unknown] {
+            fails(
+                world.find(&both(&good, newer), &[]),
+                PathErrorKind::RevocationUnavailable,
+                "not current",
+            );
+        }
+        // News of the same moment: the worse.
+        let same = world.by_issuer(world.answer(CertStatus::Good, -8 * HOUR, Some(HOUR)));
+        fails(world.find(&both(&same, &hold), &[]), hold_kind, "revoked");
+        // As a newer list replaces an older one.
         world.find(&both(&hold, &lifted), &[]).unwrap();
-        fails(world.find(&both(&stale, &lifted), &[]), kind, "revoked");
+        world.find(&both(&stale, &lifted), &[]).unwrap();
     }
+}
+
+/// A list of yesterday had the certificate on hold; an answer from before does not make that undone.
+#[test]
+fn a_good_from_before_a_hold_does_not_count() {
+    let world = world();
+    let stale_list = |since: i64| {
+        CrlBuilder::new(now().plus(since), Some(now().plus(-60)))
+            .revoke(
+                world.leaf.certificate.serial(),
+                now().plus(since),
+                RevocationReason::CertificateHold,
+            )
+            .issued_by(&world.ca.certificate, &world.ca.key)
+            .unwrap()
+    };
+    let good = world.by_issuer(world.answer(CertStatus::Good, -5 * HOUR, Some(9 * HOUR)));
+    for (list, fresh) in [(-4 * HOUR, false), (-5 * HOUR, false), (-6 * HOUR, true)] {
+        let end = world.find(std::slice::from_ref(&good), &[stale_list(list)]);
+        if fresh {
+            end.unwrap();
+        } else {
+            fails(end, PathErrorKind::RevocationUnavailable, "not current");
+        }
+    }
+}
+
+#[test]
+fn every_answer_of_a_response_is_looked_at_and_only_those_about_the_certificate() {
+    let world = world();
+    let times = (now().plus(-HOUR), Some(now().plus(HOUR)));
+    let (leaf, ca) = (&world.leaf.certificate, world.ca.certificate.public_key());
+    // The same number under another authority, first, with other times.
+    let stranger = Party::root("Stranger");
+    let other = stranger.issue("Other", |b| b.serial(leaf.serial()));
+    let long = (now().plus(-2 * HOUR), Some(now().plus(99 * HOUR)));
+    let response = OcspBuilder::new(now()).answer(
+        &other.certificate,
+        stranger.certificate.public_key(),
+        CertStatus::Good,
+        long,
+    );
+    let response = world.by_issuer(response.answer(leaf, ca, CertStatus::Good, times));
+    let path = world.find(&[response], &[]).unwrap();
+    assert_eq!(path.valid_until(), now().plus(HOUR));
+    // By two digests, differently.
+    let status = revoked(RevocationReason::KeyCompromise);
+    let response = OcspBuilder::new(now())
+        .answer(leaf, ca, CertStatus::Good, times)
+        .digest(DigestAlgorithm::Sha256)
+        .answer(leaf, ca, status, times);
+    let kind = PathErrorKind::Revoked {
+        time: now().plus(-DAY),
+        reason: RevocationReason::KeyCompromise,
+    };
+    fails(
+        world.find(&[world.by_issuer(response)], &[]),
+        kind,
+        "revoked",
+    );
+}
+
+/// What a responder said before its certificate ended stays said where it cannot be undone.
+#[test]
+fn a_responder_that_is_gone_has_still_revoked() {
+    let world = world();
+    let responder = world.ca.leaf("Responder", |b| {
+        named(b).validity(now().plus(-9 * DAY), now().plus(-60))
+    });
+    let answer = |status| world.by(world.answer(status, -HOUR, Some(HOUR)), &responder);
+    let kind = PathErrorKind::Revoked {
+        time: now().plus(-DAY),
+        reason: RevocationReason::KeyCompromise,
+    };
+    let bad = answer(revoked(RevocationReason::KeyCompromise));
+    fails(world.find(&[bad], &[]), kind, "revoked");
+    for status in [
+        CertStatus::Good,
+        CertStatus::Unknown,
+        revoked(RevocationReason::CertificateHold),
+    ] {
+        world.unknown(answer(status), "no authorised responder");
+    }
+}
+
+#[test]
+fn a_path_lasts_no_longer_than_its_responder() {
+    let world = world();
+    let responder = world.ca.leaf("Responder", |b| {
+        no_check(named(b)).validity(now().plus(-9 * DAY), now().plus(60))
+    });
+    let good = world.answer(CertStatus::Good, -HOUR, Some(HOUR));
+    let path = world.find(&[world.by(good, &responder)], &[]).unwrap();
+    assert_eq!(path.valid_until(), now().plus(60));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Certificates, roots, revocation and the cache of paths.
 
+use kenin_pki::extension::DistributionPoint;
+
 use super::*;
 
 #[test]
@@ -357,4 +359,41 @@ fn without_a_way_to_an_anchor_the_closed_one_decides_what_is_shown() {
     world.settings.disclosure = Disclosure::Full;
     let verdict = world.verdict(&mail);
     assert_eq!(verdict.signatures[0].disclosure, Disclosure::Full);
+}
+
+/// A crowd of certificates in a message that asks about everything but the one that is revoked.
+#[test]
+fn a_crowd_of_certificates_does_not_hide_a_revoked_one() {
+    let mut world = World::new();
+    world.settings.revocation = RevocationMode::IfAvailable;
+    let alice = world.person(ALICE);
+    let mail = alice.sign(ALICE, Form::Clear);
+    world.crls[1] = CrlBuilder::new(days(-1), Some(days(7)))
+        .revoke(
+            world.middle.certificate.serial(),
+            days(-2),
+            RevocationReason::KeyCompromise,
+        )
+        .issued_by(&world.root.certificate, &world.root.key)
+        .unwrap();
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let crowd = (0..62).map(|number| {
+        let issuers = (0..3).map(|more| GeneralName::Directory(name(&format!("{number}-{more}"))));
+        let point = DistributionPoint {
+            crl_issuer: issuers.collect(),
+            ..DistributionPoint::default()
+        };
+        builder("Middle", &key)
+            .authority(None)
+            .crl_distribution_points(&[point])
+            .sign(&name(&format!("Junk {number}")), b"x", &key)
+            .unwrap()
+    });
+    let crowd: Vec<Certificate> = crowd.collect();
+    let trust = world.trust();
+    let mut case = Case::new(&mail, &trust, &[], NOW, &Limits::default());
+    let known = vec![world.middle.certificate.clone()];
+    case.examined.signatures[0].certificates = [crowd, known].concat();
+    let verdict = step::run(&case, |question| world.answer(question)).verdict;
+    assert_ne!(reason(&verdict), Reason::Ok, "{verdict:?}");
 }
