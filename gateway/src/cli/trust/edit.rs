@@ -11,6 +11,8 @@ pub(super) struct Entry {
     pub(super) uses: Vec<String>,
     pub(super) revocation: String,
     pub(super) disclosure: String,
+    /// What `profile` asks of the certificates below, key by key; nothing where there is none.
+    pub(super) profile: Vec<(String, Vec<String>)>,
 }
 
 /// Why the text cannot be edited.
@@ -123,7 +125,23 @@ fn entry(table: &Table) -> Entry {
         uses,
         revocation: text("revocation", "required"),
         disclosure: text("disclosure", "full"),
+        profile: profile(table),
     }
+}
+
+fn profile(table: &Table) -> Vec<(String, Vec<String>)> {
+    let profile = table.get("profile").and_then(Item::as_table_like);
+    let words = |item: &Item| {
+        let words = item.as_array().into_iter().flatten();
+        words
+            .filter_map(|word| word.as_str().map(str::to_owned))
+            .collect()
+    };
+    profile
+        .into_iter()
+        .flat_map(|profile| profile.iter())
+        .map(|(key, item)| (key.to_owned(), words(item)))
+        .collect()
 }
 
 /// A name for an anchor, from words of its subject: lower-case letters, digits and hyphens.
@@ -163,6 +181,7 @@ mod tests {
             uses: vec!["mail-signing".into()],
             revocation: "required".into(),
             disclosure: "full".into(),
+            profile: Vec::new(),
         }
     }
 
@@ -215,6 +234,29 @@ mod tests {
         assert_eq!(names, ["two"]);
         let error = remove(TEXT, "tow").unwrap_err().to_string();
         assert!(error.contains("one, two"), "{error}");
+    }
+
+    #[test]
+    fn a_profile_is_read_in_either_spelling() {
+        let expected = vec![
+            ("certificate_policies".to_owned(), vec!["1.2.3".to_owned()]),
+            (
+                "key_usage".to_owned(),
+                vec!["digital-signature".to_owned(), "non-repudiation".to_owned()],
+            ),
+        ];
+        let fields = "certificate_policies = [\"1.2.3\"]\n\
+                      key_usage = [\"digital-signature\", \"non-repudiation\"]\n";
+        let inline = fields.trim_end().replace('\n', ", ");
+        for text in [
+            format!("[[anchor]]\nname = \"a\"\nprofile = {{ {inline} }}\n"),
+            format!("[[anchor]]\nname = \"a\"\n[anchor.profile]\n{fields}"),
+        ] {
+            assert_eq!(list(&text).unwrap()[0].profile, expected, "{text}");
+            // Another anchor behind it takes nothing away.
+            let more = add(&text, &three(), "").unwrap();
+            assert_eq!(list(&more).unwrap()[0].profile, expected, "{more}");
+        }
     }
 
     #[test]

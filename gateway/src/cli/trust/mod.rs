@@ -122,6 +122,7 @@ impl TrustFile {
             uses: vec!["mail-signing".to_owned()],
             revocation: revocation_word(options.revocation).to_owned(),
             disclosure: disclosure_word(options.disclosure).to_owned(),
+            profile: Vec::new(),
         };
         let comment = format!(
             "{}\nsha256 {}",
@@ -284,6 +285,10 @@ fn text_of<E: std::fmt::Display>(
         harmless(&entry.revocation),
         harmless(&entry.disclosure)
     );
+    for (key, words) in &entry.profile {
+        let (key, words) = (harmless(key), harmless(&words.join(", ")));
+        text.push_str(&format!("  profile   {key}: {words}\n"));
+    }
     match certificates {
         Err(error) => text.push_str(&format!("  error     {}\n", harmless(&error.to_string()))),
         Ok(certificates) => {
@@ -305,12 +310,18 @@ fn json_of<E: std::fmt::Display>(
     entry: &Entry,
     certificates: &Result<Vec<Certificate>, E>,
 ) -> serde_json::Value {
+    let profile: serde_json::Map<_, _> = entry
+        .profile
+        .iter()
+        .map(|(key, words)| (key.clone(), words.clone().into()))
+        .collect();
     let mut value = serde_json::json!({
         "name": entry.name,
         "file": entry.file,
         "use": entry.uses,
         "revocation": entry.revocation,
         "disclosure": entry.disclosure,
+        "profile": profile,
     });
     let (key, more) = match certificates {
         Err(error) => ("error", serde_json::Value::from(error.to_string())),
