@@ -457,6 +457,16 @@ file = "two.pem"
                 "asks for nothing",
             ),
             (
+                "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { certificate_policies = [], key_usage = [\"non-repudiation\"] }\n",
+                4,
+                "asks for nothing",
+            ),
+            (
+                "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { certificate_policies = [\"1.2.3\"], key_usage = [] }\n",
+                4,
+                "asks for nothing",
+            ),
+            (
                 "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { certificate_policies = [\"1.2.\"] }\n",
                 4,
                 "not an object identifier",

@@ -65,9 +65,7 @@ impl<'a> Search<'a> {
         rules: &PathRules,
         budget: &mut Budget,
     ) -> Result<Answered, PathError> {
-        let certificate = chain
-            .get(position)
-            .and_then(|at| self.certificates.get(*at));
+        let certificate = self.at(chain, position);
         let Some(certificate) = certificate.filter(|_| !self.signers.ocsp.is_empty()) else {
             return Ok(Answered::Nothing(None));
         };

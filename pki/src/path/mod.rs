@@ -11,6 +11,7 @@ mod budget;
 mod constraints;
 mod delta;
 mod error;
+mod list_signers;
 mod match_name;
 mod policy;
 mod rules;

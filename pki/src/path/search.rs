@@ -356,6 +356,12 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// The certificate at a position of a chain.
+    pub(super) fn at(&self, chain: &[usize], position: usize) -> Option<&'a Certificate> {
+        let at = chain.get(position)?;
+        self.certificates.get(*at).copied()
+    }
+
     /// Whether the key signed the certificate, verified once.
     pub(super) fn is_signed_by(
         &mut self,

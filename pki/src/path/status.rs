@@ -1,5 +1,6 @@
 //! The status of the certificates of a chain: by CRLs (RFC 5280 §6.3.3, with delta and indirect lists), and
-//! by OCSP, which [`super::answers`] reads. Of two sources the worse news counts, and a responder that does
+//! by OCSP, which [`super::answers`] reads. Who may sign a list is asked in
+//! [`super::list_signers`]. Of two sources the worse news counts, and a responder that does
 //! not know a certificate outweighs a list that does not have it: a list says who was revoked, not who was
 //! issued.
 //!
@@ -7,13 +8,11 @@
 //! the certificate, or by another certificate of the list's issuer that may sign lists and has a
 //! valid path, not revoked, to the same anchor. Anything else leaves the status unknown, never good.
 
-use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
 use crate::crl::{Crl, RevocationReason, RevokedEntry};
-use crate::crypto::{Digest, KeyKind, PublicKey, SignatureAlgorithm};
-use crate::extension::KeyUsage;
+use crate::crypto::{Digest, PublicKey, SignatureAlgorithm};
 use crate::ocsp::OcspResponse;
 use crate::time::UnixTime;
 
@@ -21,7 +20,7 @@ use super::answers::Answered;
 use super::budget::Budget;
 use super::delta;
 use super::error::{PathError, PathErrorKind, keep_worst};
-use super::rules::{PathRules, Purpose, RevocationMode};
+use super::rules::{PathRules, RevocationMode};
 use super::scope::{self, Point, Reasons};
 use super::search::Search;
 use super::validate;
@@ -37,13 +36,13 @@ pub(super) struct PathStatus {
 /// The CRLs and OCSP answers of a search, and which signatures of theirs were verified.
 pub(super) struct Signers<'a> {
     /// The newest first.
-    crls: Vec<&'a Crl>,
-    verified: HashMap<(usize, Digest), bool>,
+    pub(super) crls: Vec<&'a Crl>,
+    pub(super) verified: HashMap<(usize, Digest), bool>,
     pub(super) ocsp: &'a [OcspResponse],
     /// By place among the answers and key.
     pub(super) answers_verified: HashMap<(usize, Digest), bool>,
     /// Certificates of CRL signers whose path is being validated.
-    in_progress: Vec<usize>,
+    pub(super) in_progress: Vec<usize>,
 }
 
 /// What is known of one certificate.
@@ -106,10 +105,7 @@ impl<'a> Search<'a> {
         let mut path = PathStatus::default();
         let mut worst = None;
         for position in (0..chain.len()).rev() {
-            let certificate = chain
-                .get(position)
-                .and_then(|at| self.certificates.get(*at))
-                .copied();
+            let certificate = self.at(chain, position);
             match self.status(chain, position, anchor, rules, budget)? {
                 Status::Good(used) => {
                     let facts = used
@@ -203,11 +199,7 @@ impl<'a> Search<'a> {
         rules: &PathRules,
         budget: &mut Budget,
     ) -> Result<(Status, Option<UnixTime>), PathError> {
-        let Some(certificate) = chain
-            .get(position)
-            .and_then(|at| self.certificates.get(*at))
-            .copied()
-        else {
+        let Some(certificate) = self.at(chain, position) else {
             return Ok((Status::Unknown(Cause::NoList), None));
         };
         let Ok(points) = scope::points(certificate) else {
@@ -319,10 +311,7 @@ impl<'a> Search<'a> {
         position: usize,
         cause: &mut Cause,
     ) -> Option<Reasons> {
-        let certificate = chain
-            .get(position)
-            .and_then(|at| self.certificates.get(*at))
-            .copied()?;
+        let certificate = self.at(chain, position)?;
         let covered = scope::covers(point, crl, certificate);
         if covered.is_none() && crl.issuer() == certificate.issuer() {
             *cause = (*cause).max(Cause::NotInScope);
@@ -349,190 +338,6 @@ impl<'a> Search<'a> {
         (!fresh).then_some(Cause::NotFresh)
     }
 
-    /// The key that signed a list, if it may: that of an issuer above in the chain, of the anchor, or
-    /// of another certificate of the list's issuer.
-    fn signer(
-        &mut self,
-        at: usize,
-        chain: &[usize],
-        position: usize,
-        anchor: usize,
-        rules: &PathRules,
-        budget: &mut Budget,
-    ) -> Result<Option<Cow<'a, PublicKey>>, PathError> {
-        let Some(crl) = self.signers.crls.get(at).copied() else {
-            return Ok(None);
-        };
-        let above = chain.get(position.saturating_add(1)..).unwrap_or_default();
-        for place in position.saturating_add(1)..chain.len() {
-            let issuer = chain.get(place).and_then(|at| self.certificates.get(*at));
-            let (Some(issuer), Some(key)) = (issuer, self.working_key(chain, place, anchor)) else {
-                continue;
-            };
-            let usage = issuer.key_usage();
-            if issuer.subject() == crl.issuer()
-                && usage.is_ok_and(|u| u.is_none_or(|u| u.any(KeyUsage::CRL_SIGN)))
-                && self.signed(at, &key, rules, budget)?
-            {
-                return Ok(Some(key));
-            }
-        }
-        if let Some(by) = self
-            .anchors
-            .get(anchor)
-            .filter(|by| by.name() == crl.issuer())
-        {
-            // Whoever holds the anchor's key may sign lists, unless its certificate says otherwise.
-            let usage = by.certificate().map_or(Ok(None), |c| c.key_usage());
-            if usage.is_ok_and(|u| u.is_none_or(|u| u.any(KeyUsage::CRL_SIGN)))
-                && self.signed(at, by.key(), rules, budget)?
-            {
-                return Ok(Some(Cow::Borrowed(by.key())));
-            }
-        }
-        let mut others = self
-            .by_subject
-            .get(crl.issuer())
-            .cloned()
-            .unwrap_or_default();
-        others.retain(|other| !above.contains(other));
-        // The one that the list names first; a crowd of strangers must not use up the budget.
-        let wanted = crl.authority_key_id().ok().flatten();
-        let wanted = wanted.and_then(|id| id.key_id.as_deref());
-        others.sort_by_key(|other| {
-            let own = self.certificates.get(*other);
-            let own = own.and_then(|c| c.subject_key_id().ok().flatten());
-            own.is_none() || own != wanted
-        });
-        for other in others.into_iter().take(MAX_STRANGERS) {
-            let Some(by) = self.certificates.get(other).copied() else {
-                continue;
-            };
-            // A stranger to the chain must be named a signer of lists outright.
-            let usage = by.key_usage().ok().flatten();
-            if !usage.is_some_and(|u| u.any(KeyUsage::CRL_SIGN))
-                || !self.signed(at, by.public_key(), rules, budget)?
-            {
-                continue;
-            }
-            if self.is_sound_signer(other, chain, position, anchor, rules, budget)? {
-                return Ok(Some(Cow::Borrowed(by.public_key())));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The key that issued a certificate, if it made the signature of a list in its own name.
-    fn issuing_key(
-        &mut self,
-        at: usize,
-        chain: &[usize],
-        position: usize,
-        anchor: usize,
-        rules: &PathRules,
-        budget: &mut Budget,
-    ) -> Result<Option<Cow<'a, PublicKey>>, PathError> {
-        let place = position.saturating_add(1);
-        let above = chain.get(place).and_then(|at| self.certificates.get(*at));
-        let (name, key) = match (above, self.working_key(chain, place, anchor)) {
-            (Some(issuer), Some(key)) => (issuer.subject(), key),
-            _ => match self.anchors.get(anchor) {
-                Some(anchor) => (anchor.name(), Cow::Borrowed(anchor.key())),
-                None => return Ok(None),
-            },
-        };
-        let own = self
-            .signers
-            .crls
-            .get(at)
-            .is_some_and(|crl| crl.issuer() == name);
-        Ok((own && self.signed(at, &key, rules, budget)?).then_some(key))
-    }
-
-    /// Whether a signer of lists has a valid path of its own to the anchor, by none but authorities
-    /// that also stand above the certificate in question. RFC 5280 §6.3.3 (f) asks for the same
-    /// anchor only; then a revoked authority could name a signer after its issuer and clear itself.
-    ///
-    /// A certificate may be on the list that it signs: an issuer may put the status of its signer of
-    /// lists on that signer's own list.
-    fn is_sound_signer(
-        &mut self,
-        signer: usize,
-        chain: &[usize],
-        position: usize,
-        anchor: usize,
-        rules: &PathRules,
-        budget: &mut Budget,
-    ) -> Result<bool, PathError> {
-        if chain.get(position) == Some(&signer) {
-            return Ok(true);
-        }
-        let nested = &self.signers.in_progress;
-        if chain.contains(&signer) || nested.contains(&signer) || nested.len() >= MAX_NESTED {
-            return Ok(false);
-        }
-        let rules = PathRules {
-            purpose: Purpose::Any,
-            initial_policies: Vec::new(),
-            require_explicit_policy: false,
-            ..rules.clone()
-        };
-        self.signers.in_progress.push(signer);
-        let found = self.run(signer, Some(anchor), &rules, budget);
-        self.signers.in_progress.pop();
-        let above = chain.get(position.saturating_add(1)..).unwrap_or_default();
-        match found {
-            Ok(found) => Ok(found.chain.iter().skip(1).all(|issuer| {
-                above
-                    .iter()
-                    .any(|own| self.is_same_authority(*own, *issuer))
-            })),
-            Err(error) if error.kind() == PathErrorKind::Budget => Err(error),
-            Err(_) => Ok(false),
-        }
-    }
-
-    /// Whether two certificates are of one name and key, as after a renewal.
-    fn is_same_authority(&self, one: usize, other: usize) -> bool {
-        let at = |place: usize| self.certificates.get(place).copied();
-        one == other
-            || at(one).zip(at(other)).is_some_and(|(one, other)| {
-                one.subject() == other.subject() && one.public_key().id() == other.public_key().id()
-            })
-    }
-
-    /// Whether the key signed the list, verified once.
-    fn signed(
-        &mut self,
-        at: usize,
-        key: &PublicKey,
-        rules: &PathRules,
-        budget: &mut Budget,
-    ) -> Result<bool, PathError> {
-        if let Some(known) = self.signers.verified.get(&(at, key.id())) {
-            return Ok(*known);
-        }
-        let Some(crl) = self.signers.crls.get(at) else {
-            return Ok(false);
-        };
-        if validate::weak_key(key, rules.algorithms).is_some() {
-            return Ok(false);
-        }
-        // Other algorithms share one hash of the list between all keys.
-        match SignatureAlgorithm::from_identifier(crl.signature_algorithm()) {
-            Ok(SignatureAlgorithm::Ed25519)
-                if *key.kind() == KeyKind::Ed25519 && !crl.is_known_of(key) =>
-            {
-                budget.long_signature(crl.tbs().len())
-            }
-            _ => budget.signature(),
-        }
-        .map_err(PathError::spent)?;
-        let good = crl.verify_signature(key).is_ok();
-        self.signers.verified.insert((at, key.id()), good);
-        Ok(good)
-    }
-
     /// What the list, or a newer delta to it, says of the certificate. `Err(())` is nonsense.
     fn entry(
         &mut self,
@@ -543,10 +348,7 @@ impl<'a> Search<'a> {
         rules: &PathRules,
         budget: &mut Budget,
     ) -> Result<Result<Option<RevokedEntry>, ()>, PathError> {
-        let certificate = chain
-            .get(position)
-            .and_then(|at| self.certificates.get(*at))
-            .copied();
+        let certificate = self.at(chain, position);
         let base = self.signers.crls.get(at).copied();
         let (Some(certificate), Some(base)) = (certificate, base) else {
             return Ok(Err(()));
@@ -623,9 +425,3 @@ pub(super) fn fresh_until(facts: &[StatusFact], until: UnixTime) -> UnixTime {
         .map(|fact| fact.next_update)
         .fold(until, UnixTime::min)
 }
-
-/// A signer of lists whose own status comes from a list of another such signer, and so on: this deep.
-const MAX_NESTED: usize = 3;
-
-/// Certificates of a list's issuer from outside the chain that are tried for its signature.
-const MAX_STRANGERS: usize = 8;

@@ -15,7 +15,7 @@ use crate::identity::{self, Identified, Identity};
 use crate::protection::Agreement;
 use crate::reason::Reason;
 use crate::step::{AtHand, Case};
-use crate::trust::{Anchor, AnchorSettings, Disclosure, hex};
+use crate::trust::{AnchorSettings, Disclosure, hex};
 use crate::trustpath::{self, Reach, Trusted};
 use crate::verdict::{CheckResult, SignerVerdict};
 
@@ -92,11 +92,13 @@ pub(super) fn judge(
         false => trustpath::reach(case, at_hand, signature, certificate),
     };
     let found = trustpath::find(case, at_hand, signature, certificate, &reach, budget);
-    let profile = anchor_of(case, &found).and_then(|anchor| anchor.settings.profile.as_ref());
+    let anchor = match &found {
+        Ok(trusted) => case.trust.anchors().get(trusted.anchor()),
+        Err(_) => None,
+    };
+    let profile = anchor.and_then(|anchor| anchor.settings.profile.as_ref());
     let unlike = profile.and_then(|profile| profile.fault(certificate));
-    let path = found.as_ref().ok().filter(|_| unlike.is_none());
-    let chained = path.map(|_| Chained(()));
-    let anchor = anchor_of(case, &found);
+    let chained = (found.is_ok() && unlike.is_none()).then_some(Chained(()));
     // Where no path was found, the anchor that was in sight decides what may be shown.
     let in_sight = anchor.or_else(|| {
         // Of several the one that allows least.
@@ -190,15 +192,6 @@ pub(super) fn judge(
         person: person(certificate, addresses.as_deref()),
         settings,
     }
-}
-
-/// The anchor that a path leads to.
-fn anchor_of<'a>(
-    case: &'a Case<'_>,
-    found: &Result<Trusted, Option<PathError>>,
-) -> Option<&'a Anchor> {
-    let trusted = found.as_ref().ok()?;
-    case.trust.anchors().get(trusted.anchor())
 }
 
 /// Rule 5: the algorithms of the signature and the key that made it.

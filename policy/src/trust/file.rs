@@ -93,15 +93,25 @@ impl AnchorEntry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfileEntry {
-    #[serde(default)]
-    certificate_policies: Vec<String>,
+    certificate_policies: Option<Vec<String>>,
     key_usage: Option<Vec<Usage>>,
 }
 
 impl ProfileEntry {
     fn read(&self) -> Result<Profile, String> {
         let mut profile = Profile::default();
-        for text in &self.certificate_policies {
+        let usage = self.key_usage.as_deref();
+        let policies = self.certificate_policies.as_deref();
+        // An empty list would ask for nothing where somebody meant to ask for something.
+        if (policies.is_none() && usage.is_none())
+            || policies.is_some_and(<[_]>::is_empty)
+            || usage.is_some_and(<[_]>::is_empty)
+        {
+            let text = "a profile that asks for nothing; write certificate_policies or key_usage, \
+                        each with something in it";
+            return Err(text.to_owned());
+        }
+        for text in policies.unwrap_or_default() {
             let policy = OidBuf::from_dotted(text)
                 .ok_or_else(|| format!("`{text}` is not an object identifier"))?;
             // Every policy is no policy that could be told from another.
@@ -110,13 +120,8 @@ impl ProfileEntry {
             }
             profile.policies.push(policy);
         }
-        let bits = |words: &Vec<Usage>| words.iter().fold(0, |bits, word| bits | word.bit());
-        let bits = self.key_usage.as_ref().map(bits);
-        profile.key_usage = bits.filter(|bits| *bits != 0).map(KeyUsage);
-        if profile == Profile::default() {
-            let text = "a profile that asks for nothing; write certificate_policies or key_usage";
-            return Err(text.to_owned());
-        }
+        profile.key_usage =
+            usage.map(|words| KeyUsage(words.iter().fold(0, |bits, word| bits | word.bit())));
         Ok(profile)
     }
 }
