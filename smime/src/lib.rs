@@ -2,7 +2,7 @@
 //!
 //! [`examine`] reads one message once and answers with owned facts: which layers there are, what each
 //! signature covers, whether digests and signatures are mathematically right. Whether any of it is
-//! *accepted* is policy's business. [`sign`] makes honest signed mail.
+//! *accepted* is policy's business. [`sign`] makes honest signed mail, [`release`] takes a content out of its signature.
 //!
 //! This crate never does I/O, never reads a clock, has no trust anchors and no opinions. It never
 //! recurses on input, never re-builds a signed byte, and lets no unsigned attribute influence a fact.
@@ -16,6 +16,8 @@ mod facts;
 mod layer;
 mod limits;
 pub mod mime;
+mod release;
+mod seven_bit;
 pub mod sign;
 
 pub use defect::{Check, Defect};
@@ -25,3 +27,5 @@ pub use facts::{
     ProtectedHeader, SignatureFacts, SignerFacts, SignerId,
 };
 pub use limits::Limits;
+pub use release::release;
+pub use seven_bit::seven_bit;
