@@ -86,6 +86,8 @@ pub fn stamp_writer(data: &[u8]) {
         now: NOW,
         mode: StampMode::Subject(Language::Ja),
         tags: true,
+        wrapper: None,
+        shielding: false,
     };
     let edits = stamp(data, &verdict, &context);
     let mut before = 0;

@@ -1,17 +1,20 @@
 //! From a verdict to what is done with the message: the mail rules, then the stamp, for each group of
 //! recipients that is treated alike.
 //!
-//! Never looks at a certificate, and never changes a byte below the header.
+//! Never looks at a certificate. A body is changed by the policy only: a message of our own takes its place,
+//! or what was signed without its signature.
 
 use std::time::SystemTime;
 
 use kenin_policy::verdict::Verdict;
-use kenin_policy::{Act, HeaderEdits, Parties, Shown, StampContext, StampMode, header, stamp};
+use kenin_policy::{
+    Act, Delivered, HeaderEdits, Parties, Shown, StampContext, StampMode, deliver, header,
+};
 use kenin_smtp_filter::{Division, Edit, Group, Mail, Reply, Share, Treatment};
 
 use crate::clock::unix_time;
-use crate::reply;
 use crate::snapshot::Snapshot;
+use crate::{metrics, reply, wrapper};
 
 /// A verdict and what follows from it.
 pub(crate) struct Decided {
@@ -74,25 +77,45 @@ pub(crate) fn act(
         now: unix_time(now),
         mode: StampMode::Headers,
         tags: snapshot.mail.may_tag(),
-    };
-    let mut changed = Vec::new();
-    let mut edits = |place: usize, mode: StampMode| {
-        context.mode = mode;
-        let HeaderEdits {
-            remove,
-            insert,
-            prepend,
-            rewrites,
-        } = stamp(&mail.raw, &verdict, &context);
-        changed.extend(rewrites.then_some(place));
-        let removed = remove.into_iter().map(Edit::Remove);
-        let inserted = insert.into_iter().map(|(at, text)| Edit::Insert(at, text));
-        removed
-            .chain(inserted)
-            .chain(std::iter::once(Edit::Prepend(prepend)))
-            .collect::<Vec<_>>()
+        wrapper: snapshot.wrapper.as_ref(),
+        shielding: wrapper::shielding(&snapshot.trust).is_some(),
     };
     let groups = groups(&each, had, envelope.division);
+    let limits = snapshot.config.engine_limits();
+    let mut copies: Vec<(StampMode, Delivered)> = Vec::new();
+    for (course, _) in &groups {
+        let Course::Stamp(mode) = *course else {
+            continue;
+        };
+        context.mode = mode;
+        match deliver(&mail.raw, &verdict, &context, &limits) {
+            Ok(copy) => copies.push((mode, copy)),
+            // Whatever the mode: what must not be shown cannot be kept out of it, and stays the sender's.
+            Err(reason) => {
+                let reply = reason.strict_reply();
+                let reply = reply.map(|reply| reply::refused(reason, &reply, &envelope.id));
+                return Decided {
+                    treatment: Treatment::Refuse(reply.unwrap_or_else(Reply::aborted)),
+                    action: "refuse",
+                    changed: Vec::new(),
+                    sealed: "",
+                    rule,
+                    verdict,
+                };
+            }
+        }
+    }
+    let mut changed = Vec::new();
+    let mut edits = |place: usize, mode: StampMode| {
+        let copy = copies.iter().position(|(own, _)| *own == mode);
+        let copy = copy.map(|copy| copies.swap_remove(copy).1);
+        let copy = copy.unwrap_or_default();
+        if copy.body.is_some() {
+            metrics::rewritten(copy.wrapped);
+        }
+        changed.extend(copy.header.rewrites.then_some(place));
+        edits_of(copy)
+    };
     let held = each.iter().find_map(|act| match act {
         Act::Hold { reason, .. } => Some(*reason),
         Act::Refuse { .. } | Act::Stamp(_) => None,
@@ -136,6 +159,24 @@ pub(crate) fn act(
         sealed: "",
         rule,
     }
+}
+
+/// A copy as the front end takes it.
+fn edits_of(copy: Delivered) -> Vec<Edit> {
+    let HeaderEdits {
+        remove,
+        insert,
+        prepend,
+        rewrites: _,
+    } = copy.header;
+    let removed = remove.into_iter().map(Edit::Remove);
+    let inserted = insert.into_iter().map(|(at, text)| Edit::Insert(at, text));
+    let body = copy.body.map(|(at, body)| Edit::Body(at, body.into()));
+    removed
+        .chain(inserted)
+        .chain(std::iter::once(Edit::Prepend(prepend)))
+        .chain(body)
+        .collect()
 }
 
 /// What the rules say for each recipient.

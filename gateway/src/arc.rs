@@ -210,18 +210,28 @@ struct Seal<'a> {
 }
 
 impl Seal<'_> {
-    /// The three fields for the copy with these edits, which leave the body as it is.
+    /// The three fields for the copy with these edits.
     fn over(&self, raw: &[u8], edits: &[Edit]) -> Option<Vec<u8>> {
-        let edits = header_edits(edits)?;
+        let body = edits.iter().find_map(|edit| match edit {
+            Edit::Body(_, bytes) => Some(bytes),
+            _ => None,
+        });
+        let edits = header_edits(edits);
         let value = self.results.value(self.authserv_id, &edits.prepend);
-        let body = header::scan(raw).body;
-        let head = edits.apply(raw.get(..body)?);
-        // Only the header is another than on arrival: the body's digests are kept.
-        let copy = AuthenticatedMessage {
-            raw_message: self.message.raw_message,
-            body_offset: self.message.body_offset,
-            body_hashes: self.message.body_hashes.clone(),
-            ..AuthenticatedMessage::parse(&head)?
+        let start = header::scan(raw).body;
+        let mut head = edits.apply(raw.get(..start)?);
+        let copy = match body {
+            // Only the header is another than on arrival: the body's digests are kept.
+            None => AuthenticatedMessage {
+                raw_message: self.message.raw_message,
+                body_offset: self.message.body_offset,
+                body_hashes: self.message.body_hashes.clone(),
+                ..AuthenticatedMessage::parse(&head)?
+            },
+            Some(body) => {
+                head.extend_from_slice(body);
+                AuthenticatedMessage::parse(&head)?
+            }
         };
         // A field that is not there is not signed: MTAs add the Date or Message-ID that is missing.
         let signed = SIGNED.iter().copied().filter(|name| {
@@ -239,18 +249,18 @@ impl Seal<'_> {
     }
 }
 
-/// As the one who wrote the stamp made them; nothing where the body is another, too.
-fn header_edits(edits: &[Edit]) -> Option<HeaderEdits> {
+/// The edits of the header, as the one who wrote the stamp made them.
+fn header_edits(edits: &[Edit]) -> HeaderEdits {
     let mut out = HeaderEdits::default();
     for edit in edits {
         match edit {
             Edit::Prepend(bytes) => out.prepend.extend_from_slice(bytes),
             Edit::Remove(range) => out.remove.push(range.clone()),
             Edit::Insert(at, bytes) => out.insert.push((*at, bytes.clone())),
-            Edit::Body(..) => return None,
+            Edit::Body(..) => {}
         }
     }
-    Some(out)
+    out
 }
 
 /// The fields with every line folded at blanks outside quotes, where it is longer than a line should be.

@@ -95,11 +95,13 @@ fn look(config: &Arc<Config>, options: &CheckOptions, findings: &mut Vec<Finding
             let mut snapshot: Snapshot = parts.with(certificates, crls);
             findings.extend(snapshot.key_trouble.take().map(Finding::from));
             findings.extend(snapshot.arc_trouble.take().map(Finding::from));
+            findings.extend(snapshot.wrap_trouble.take().map(Finding::from));
             references::mail(&snapshot, findings);
             references::trust(&snapshot, findings);
             if !options.offline {
                 environment::trust(&snapshot, findings);
                 environment::arc(&snapshot, findings);
+                environment::wrap(&snapshot, findings);
             }
         }
         Err(error) => findings.push(error.into()),

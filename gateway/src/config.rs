@@ -49,6 +49,8 @@ pub struct Config {
     pub stamp_key: Option<PathBuf>,
     /// `[arc]`: seals mail that is changed. Without it there are no seals.
     pub arc: Option<Arc>,
+    /// `[wrap]`: what signs mail of our own around others'. Without it no mail is wrapped.
+    pub wrap: Option<Wrap>,
     /// `[dns] servers`: who is asked for keys and policies of senders' domains. Default: the system's.
     pub dns_servers: Vec<SocketAddr>,
     /// `[store] path`, below `state_dir`. Default `kenin.sqlite`.
@@ -126,6 +128,17 @@ pub struct Arc {
     pub selector: String,
     /// `key`: an RSA private key of 2048 bits or more, PKCS#8 or PKCS#1 in PEM.
     pub key: PathBuf,
+}
+
+/// What signs the messages that mail is wrapped in.
+#[derive(Debug, Clone)]
+pub struct Wrap {
+    /// `certificate`: a certificate for mail in PEM, with the chain that goes along behind it.
+    pub certificate: PathBuf,
+    /// `key`: its private key, PKCS#8, PKCS#1 or SEC1 in PEM.
+    pub key: PathBuf,
+    /// `name`: what the service is called in From and in the statement. Default `Kenin`.
+    pub name: String,
 }
 
 /// Where mail goes on to.
@@ -379,6 +392,11 @@ impl Config {
                 domain: arc.domain.0,
                 selector: arc.selector.0,
                 key: dir.join(arc.key),
+            }),
+            wrap: raw.wrap.map(|wrap| Wrap {
+                certificate: dir.join(wrap.certificate),
+                key: dir.join(wrap.key),
+                name: wrap.name.unwrap_or_else(|| "Kenin".to_owned()),
             }),
             dns_servers: raw
                 .dns

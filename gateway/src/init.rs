@@ -1,4 +1,4 @@
-//! `kenin init postfix|exim|arc`: a commented configuration, a stamp key, and the exact lines for the
+//! `kenin init postfix|exim|arc|wrap`: a commented configuration, keys, and the exact lines for the
 //! mail server.
 //!
 //! Nothing of the mail server is touched: the lines are printed, for the admin to read and use. No
@@ -15,8 +15,10 @@ pub use crate::config::ListenerMode as Mode;
 mod arc;
 mod exim;
 mod lines;
+mod wrap;
 
 pub use arc::{ArcOptions, arc};
+pub use wrap::{WrapOptions, wrap};
 
 /// What the command line says about `kenin init`.
 #[derive(Debug, Clone)]
@@ -148,6 +150,13 @@ fn write(options: &InitOptions) -> Result<Vec<PathBuf>, InitError> {
         writer.file(&options.dir.join(name), text.as_bytes(), 0o644)?;
     }
     writer.key(&options.dir.join("stamp.key"))?;
+    let own = WrapOptions {
+        dir: options.dir.clone(),
+        address: format!("kenin@{}", options.hostname),
+        renew: false,
+        dry_run: options.dry_run,
+    };
+    wrap::make(&mut writer, &own)?;
     Ok(writer.written)
 }
 

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kenin_pki::certificate::Certificate;
+use kenin_policy::Wrapper;
 use kenin_smtp_filter::Fate;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -79,6 +80,12 @@ pub(crate) fn log_line_dropped() {
     counter!(LOG_DROPPED).increment(1);
 }
 
+/// A copy got another body.
+pub(crate) fn rewritten(wrapped: bool) {
+    let how = if wrapped { "wrapped" } else { "released" };
+    counter!(COPIES, "how" => how).increment(1);
+}
+
 /// A configuration was taken over, or kept.
 pub(crate) fn reloaded(taken: bool) {
     gauge!(RELOAD).set(if taken { 1.0 } else { 0.0 });
@@ -91,6 +98,11 @@ pub(crate) fn describe_snapshot(snapshot: &Snapshot) {
     if snapshot.config.arc.is_some() {
         gauge!(ARC_KEY).set(if snapshot.arc.is_some() { 1.0 } else { 0.0 });
     }
+    if snapshot.config.wrap.is_some() {
+        gauge!(WRAP_KEY).set(if snapshot.wrapper.is_some() { 1.0 } else { 0.0 });
+    }
+    let own = snapshot.wrapper.as_ref().map(Wrapper::certificate);
+    earliest("wrap", own.into_iter());
     let next_update = snapshot.known.next_update();
     gauge!(CRL).set(next_update.map_or(f64::NAN, |time| seconds(time.0)));
     let anchors = snapshot
@@ -148,6 +160,11 @@ fn describe() {
     );
     describe_gauge!(KEY, "Whether the key of the stamp can be used.");
     describe_gauge!(ARC_KEY, "Whether changed mail can be sealed.");
+    describe_gauge!(WRAP_KEY, "Whether mail can be wrapped.");
+    describe_counter!(
+        COPIES,
+        "Copies of mail with another body, by what was done: wrapped, or released from its signature."
+    );
     describe_gauge!(BUILD, "Version of the program.");
     describe_gauge!(START, "When the process started.");
 }
@@ -174,6 +191,8 @@ const CRL: &str = "kenin_crl_next_update_timestamp_seconds";
 const CERTIFICATE: &str = "kenin_certificate_not_after_timestamp_seconds";
 const KEY: &str = "kenin_stamp_key_usable";
 const ARC_KEY: &str = "kenin_arc_key_usable";
+const WRAP_KEY: &str = "kenin_wrap_key_usable";
+const COPIES: &str = "kenin_rewritten_total";
 const BUILD: &str = "kenin_build_info";
 const START: &str = "process_start_time_seconds";
 

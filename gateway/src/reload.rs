@@ -165,6 +165,11 @@ impl Reloader {
         {
             return Err(trouble);
         }
+        if current.wrapper.is_some()
+            && let Some(trouble) = snapshot.wrap_trouble.take()
+        {
+            return Err(trouble);
+        }
         Ok(snapshot)
     }
 }

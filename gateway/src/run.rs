@@ -26,7 +26,7 @@ use crate::front::Front;
 use crate::pipeline::Pipeline;
 use crate::reload::Reloader;
 use crate::snapshot::{Snapshot, make_folders};
-use crate::{clock, http, log, metrics};
+use crate::{clock, http, log, metrics, wrapper};
 
 /// What the command line says about `kenin run`.
 #[derive(Debug, Clone, Default)]
@@ -134,6 +134,14 @@ impl Gateway {
         }
         if let Some(trouble) = &snapshot.arc_trouble {
             error!(error = %trouble, "changed mail goes on without an ARC seal");
+        }
+        if let Some(trouble) = &snapshot.wrap_trouble {
+            error!(error = %trouble, "mail is stamped, not wrapped");
+        }
+        let now = clock::unix_time(clock::now());
+        let signer = snapshot.wrapper.as_ref();
+        if let Some(concern) = wrapper::concern(&config, &snapshot.trust, signer, now) {
+            warn!(error = %concern, "wrapping mail");
         }
         metrics::describe_snapshot(&snapshot);
         metrics::reloaded(true);

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use kenin_certstore::{
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::{DigestAlgorithm, Digester};
-use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy};
-use tracing::warn;
+use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy, Wrapper};
 
 use crate::arc::Sealer;
 use crate::config::{Config, ConfigError, Listener, ListenerMode, Place};
 use crate::front::{self, Front};
+use crate::{keyfile, wrapper};
 
 /// Settings, trust, mail rules, what is known, and the key of the stamp.
 #[derive(Debug)]
@@ -42,6 +42,10 @@ pub struct Snapshot {
     pub(crate) arc: Option<Sealer>,
     /// Why `[arc]` cannot be used, if so.
     pub arc_trouble: Option<ConfigError>,
+    /// Signs what mail is wrapped in; without it mail is stamped only.
+    pub wrapper: Option<Wrapper>,
+    /// Why `[wrap]` cannot be used, if so.
+    pub wrap_trouble: Option<ConfigError>,
     /// Paths found valid before; as short-lived as the snapshot.
     pub paths: PathCache,
     /// A short name of all that: equal inputs have equal revisions, on every node.
@@ -73,6 +77,8 @@ pub struct Parts {
     key_trouble: Option<ConfigError>,
     arc: Option<Sealer>,
     arc_trouble: Option<ConfigError>,
+    wrapper: Option<Wrapper>,
+    wrap_trouble: Option<ConfigError>,
     files: FileSet,
     seen: Fingerprint,
     loaded: kenin_certstore::Loaded,
@@ -190,6 +196,11 @@ impl Parts {
             .map_err(|error| from_policy(&error, &mail_text))?;
 
         holders(&config, &mail)?;
+        if mail.may_wrap() && config.wrap.is_none() {
+            let text = "stamp = \"wrap\" needs [wrap] in kenin.toml";
+            let error = ConfigError::new(&mail_file, text);
+            return Err(error.hint("\"kenin init wrap\" makes certificate and key for it"));
+        }
 
         let here = |paths: &[PathBuf]| paths.iter().map(|path| config.dir.join(path)).collect();
         let mut files = files.into_inner();
@@ -210,6 +221,14 @@ impl Parts {
         }
         let (arc, arc_trouble) = match Sealer::new(&config) {
             Ok(arc) => (arc, None),
+            Err(trouble) => (None, Some(trouble)),
+        };
+        if let Some(wrap) = &config.wrap {
+            files.watch(&wrap.certificate);
+            files.watch(&wrap.key);
+        }
+        let (wrapper, wrap_trouble) = match wrapper::read(&config) {
+            Ok(wrapper) => (wrapper, None),
             Err(trouble) => (None, Some(trouble)),
         };
         let fronts = front::fronts(&config, &mut files)?;
@@ -233,6 +252,8 @@ impl Parts {
             key_trouble,
             arc,
             arc_trouble,
+            wrapper,
+            wrap_trouble,
             files,
             seen,
             loaded,
@@ -282,6 +303,8 @@ impl Parts {
             key_trouble: self.key_trouble,
             arc: self.arc,
             arc_trouble: self.arc_trouble,
+            wrapper: self.wrapper,
+            wrap_trouble: self.wrap_trouble,
             paths: PathCache::default(),
             revision: digest
                 .as_ref()
@@ -317,21 +340,8 @@ fn holders(config: &Config, mail: &MailRules) -> Result<(), ConfigError> {
 
 fn read_key(config: &Config, path: &Path) -> Result<StampKey, ConfigError> {
     let wrong = |text: String| config.mistake("stamp.key", format!("{}: {text}", path.display()));
-    let bytes = std::fs::read(path).map_err(|error| {
-        wrong(error.to_string()).hint(
-            "\"kenin init postfix\" makes one; without this line \
-                                       mail is stamped without X-Kenin-Verdict",
-        )
-    })?;
-    // Whoever has the key writes verdicts in our name.
-    let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
-    if mode & OPEN_TO_ALL != 0 {
-        let text = "can be read or changed by anybody".to_owned();
-        return Err(wrong(text).hint(format!("chmod 600 {}", path.display())));
-    }
-    if mode & 0o077 != 0 {
-        warn!(file = %path.display(), "the stamp key can be read by its group; chmod 600");
-    }
+    let hint = "\"kenin init postfix\" makes one; without this line mail is stamped without X-Kenin-Verdict";
+    let bytes = keyfile::read(config, "stamp.key", path, hint)?;
     StampKey::from_pkcs8(&bytes).map_err(|text| wrong(text.to_string()))
 }
 
@@ -354,9 +364,6 @@ fn from_policy(error: &kenin_policy::ConfigError, text: &str) -> ConfigError {
         ..ConfigError::new(&error.file, &error.message)
     }
 }
-
-/// Others may do something with the file, or the group may write it.
-const OPEN_TO_ALL: u32 = 0o027;
 
 /// Nobody writes a policy of this size by hand.
 const MAX_POLICY_FILE: u64 = 4 << 20;

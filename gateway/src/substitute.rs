@@ -27,6 +27,7 @@ fn verdict(reason: Reason) -> Verdict {
         layers: Vec::new(),
         notes: Vec::new(),
         detail: None,
+        complete: false,
         revision: String::new(),
     }
 }
@@ -82,6 +83,7 @@ mod tests {
             path: Vec::new(),
             anchor: None,
             status: Vec::new(),
+            status_as_of: None,
             revoked: None,
             disclosure: Disclosure::Full,
             signers: 1,

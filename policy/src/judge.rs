@@ -14,7 +14,6 @@ use crate::note::NoteId;
 use crate::protection::Agreement;
 use crate::reason::{Reason, ResultWord};
 use crate::step::{AtHand, Case};
-use crate::trust::Disclosure;
 use crate::verdict::{
     CheckResult, Checks, EncryptionVerdict, LayerVerdict, NoteVerdict, SignatureVerdict, Verdict,
 };
@@ -95,6 +94,7 @@ pub(crate) fn judge(case: &Case<'_>, at_hand: &AtHand<'_>) -> Verdict {
             .collect(),
         notes,
         detail: examined.detail.map(str::to_owned),
+        complete: examined.defect.is_none(),
         revision: case.trust.revision().to_owned(),
     }
 }
@@ -238,8 +238,15 @@ fn judge_signature(
         status: judged
             .map(|judged| judged.status.clone())
             .unwrap_or_default(),
+        status_as_of: judged
+            .and_then(|judged| judged.status_as_of)
+            .map(|time| time.to_string()),
         revoked: judged.and_then(|judged| judged.revoked.clone()),
-        disclosure: judged.map_or(Disclosure::Full, |judged| judged.settings.disclosure),
+        // Without a certificate that could be read nobody knows whose it is.
+        disclosure: judged.map_or_else(
+            || certificate::unknown_issuer(case).disclosure,
+            |judged| judged.settings.disclosure,
+        ),
         signers: signature.signers.len(),
     }
 }

@@ -66,6 +66,8 @@ pub enum StampMode {
     Folder,
     /// By a tag in front of the Subject.
     Subject(Language),
+    /// By a message of the gateway's own around it ([`crate::wrap`]).
+    Wrap,
 }
 
 impl MailRules {
@@ -89,6 +91,7 @@ impl MailRules {
                 }
                 (Stamp::Folder, None) => StampMode::Folder,
                 (Stamp::Headers, None) => StampMode::Headers,
+                (Stamp::Wrap, None) => StampMode::Wrap,
             };
             if entry.then.require_signature && enforce == Enforce::Stamp {
                 let message = "require_signature needs enforce = \"strict\" or \"quarantine\"";
@@ -147,6 +150,11 @@ impl MailRules {
     pub fn may_tag(&self) -> bool {
         let tags = |rule: &Rule| matches!(rule.mode, StampMode::Subject(_));
         self.rules.iter().any(tags)
+    }
+
+    /// Whether any rule has mail wrapped: then there has to be something to sign the wrapping with.
+    pub fn may_wrap(&self) -> bool {
+        self.rules.iter().any(|rule| rule.mode == StampMode::Wrap)
     }
 
     /// What to do for each recipient, in their order; without any, for the message.
@@ -349,6 +357,7 @@ enum Stamp {
     Headers,
     Folder,
     Subject,
+    Wrap,
 }
 
 #[cfg(test)]

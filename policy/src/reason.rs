@@ -156,7 +156,7 @@ impl StrictReply {
 
 /// Makes the enum and its table from one list, so that no id can lack a column.
 macro_rules! reasons {
-    ($($variant:ident $id:literal $word:ident $reply:expr, $actor:ident, $text:literal, $advice:literal;)+) => {
+    ($($variant:ident $id:literal $word:ident $reply:expr, $actor:ident, $text:literal, $ja:literal, $advice:literal;)+) => {
         /// Why a verdict is what it is.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
@@ -180,6 +180,11 @@ macro_rules! reasons {
             /// One line in plain words.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// The same line in Japanese, for those who get the mail.
+            pub const fn text_ja(self) -> &'static str {
+                match self { $(Self::$variant => $ja,)+ }
             }
 
             /// What strict mode answers; `None` where strict mode lets the mail pass.
@@ -211,156 +216,205 @@ const LATER: Option<StrictReply> = Some(StrictReply::LATER);
 reasons! {
     NotSigned "not-signed" None REFUSED, Nobody,
         "the message is not signed",
+        "このメールには署名がありません",
         "nothing; where a signature is required, the sender has to sign";
     SignatureNotAtRoot "signature-not-at-root" None REFUSED, Sender,
         "a part of the message is signed, the message is not",
+        "メールの一部だけが署名されており、メール全体は署名されていません",
         "sign the whole message; mailing lists that wrap mail cause this too";
 
     Ok "ok" Pass None, Nobody,
         "the signature is valid and its certificate belongs to the sender address",
+        "署名は正しく、証明書は差出人アドレスのものです",
         "nothing";
 
     DigestMismatch "digest-mismatch" Fail CONTENT, Relay,
         "the content was changed after it was signed",
+        "署名された後で内容が変更されています",
         "look for a server that rewrites mail; ask the sender to send it again";
     SignatureInvalid "signature-invalid" Fail CONTENT, Sender,
         "the signature was not made with the key of the certificate",
+        "証明書の鍵で作られた署名ではありません",
         "ask the sender to send it again";
     WeakDigest "weak-digest" Fail CONTENT, Sender,
         "the signature uses a broken digest algorithm (MD5 or older)",
+        "安全でないダイジェスト方式（MD5 など）で署名されています",
         "the sender's mail program must use SHA-256 or better";
     CertificateExpired "certificate-expired" Fail CHAIN, Sender,
         "a certificate of the chain has expired",
+        "証明書（または発行元の証明書）の有効期間が切れています",
         "the sender needs a new certificate";
     CertificateNotYetValid "certificate-not-yet-valid" Fail CHAIN, Sender,
         "a certificate of the chain is not valid yet",
+        "証明書（または発行元の証明書）の有効期間がまだ始まっていません",
         "check the clock of the issuer and of this gateway";
     Revoked "revoked" Fail CHAIN, Sender,
         "a certificate of the chain was revoked by its issuer",
+        "証明書（または発行元の証明書）は発行元により失効されています",
         "the sender needs a new certificate";
     PathInvalid "path-invalid" Fail CHAIN, Issuer,
         "the certificate chain breaks the rules of RFC 5280",
+        "証明書のつながりが規則（RFC 5280）に反しています",
         "the issuer has to correct its certificates";
     EssMismatch "ess-mismatch" Fail CONTENT, Sender,
         "the signature names another certificate than the one that came with it",
+        "添えられた証明書は、署名が指している証明書ではありません",
         "ask the sender to send it again; somebody may have exchanged the certificate";
     AlgorithmMismatch "algorithm-mismatch" Fail CONTENT, Sender,
         "the protected algorithm attribute differs from the algorithms used",
+        "署名の方式が、署名に記された方式と異なります",
         "ask the sender to send it again";
 
     FromMismatch "from-mismatch" Policy REFUSED, Sender,
         "the From address is not an address of the signing certificate",
+        "差出人アドレスは、署名した証明書のアドレスではありません",
         "the sender has to sign with a certificate for the From address";
     FromAmbiguous "from-ambiguous" Policy REFUSED, Sender,
         "the From field does not name exactly one sender",
+        "差出人が一人に定まりません",
         "the sender has to use one plain From address";
     NotRegistered "not-registered" Policy REFUSED, Sender,
         "the certificate is not registered to the From address",
+        "証明書は差出人アドレスに登録されていません",
         "the sender has to register the certificate with this gateway";
     IssuerNotTrusted "issuer-not-trusted" Policy REFUSED, Admin,
         "the certificate does not lead to an issuer that is trusted here",
+        "証明書の発行元は、ここでは信頼されていません",
         "add the issuer to trust.toml if it deserves trust";
     WeakAlgorithm "weak-algorithm" Policy ALGORITHM, Sender,
         "the signature or its key is weaker than this gateway accepts",
+        "署名または鍵の強さが足りません",
         "the sender needs SHA-256 or better and, for RSA, 2048 bits or more";
     KeyUsage "key-usage" Policy REFUSED, Issuer,
         "the certificate is not meant for signing mail",
+        "メールの署名に使うための証明書ではありません",
         "the sender needs a certificate for mail signing";
     MultipleSigners "multiple-signers" Policy REFUSED, Sender,
         "the message is signed by more than one person",
+        "二人以上の署名が付いています",
         "one message, one signer";
     HeaderMismatch "header-mismatch" Policy REFUSED, Sender,
         "the protected header fields differ from the outer ones",
+        "署名で守られた見出しと、外側の見出しが異なります",
         "somebody may have re-sent an old mail; ask the sender";
     Profile "profile" Policy REFUSED, Sender,
         "the signature does not meet the profile asked for",
+        "証明書が、求められている形式に合いません",
         "see the profile of the trust anchor";
     NotAccepted "not-accepted" Policy REFUSED, Sender,
         "the signature was read, but does not meet the acceptance conditions",
+        "署名は確認できましたが、受け入れ条件を満たしません",
         "ask the sender to check the state of the certificate";
 
     UnsupportedAlgorithm "unsupported-algorithm" Neutral ALGORITHM, Sender,
         "the signature uses an algorithm that is not supported",
+        "対応していない方式の署名です",
         "the sender has to sign with RSA, ECDSA or Ed25519";
     UnsupportedLayer "unsupported-layer" Neutral ALGORITHM, Sender,
         "the message uses a kind of protection that is not supported",
+        "対応していない方式で保護されています",
         "the sender has to use ordinary S/MIME";
 
     RevocationUnavailable "revocation-unavailable" TempError Some(StrictReply::REVOCATION), Admin,
         "no fresh answer says whether the certificate is revoked",
+        "証明書の失効情報を現在確認できません",
         "see that the revocation lists are fetched and fresh";
     IssuerUnavailable "issuer-unavailable" TempError LATER, Admin,
         "the certificate of an issuer could not be obtained now",
+        "発行元の証明書を現在入手できません",
         "try again later, or add the intermediate certificate";
     DirectoryUnavailable "directory-unavailable" TempError LATER, Admin,
         "the certificate directory does not answer",
+        "証明書の登録簿が現在応答しません",
         "look at the directory server";
     RegistrationUnavailable "registration-unavailable" TempError LATER, Admin,
         "the register of addresses does not answer",
+        "アドレスの登録簿が現在応答しません",
         "look at the store";
     ClockNotTrusted "clock-not-trusted" TempError Some(StrictReply::CLOCK), Admin,
         "the clock of the gateway cannot be right",
+        "検証装置の時計が正しくないため、確認できません",
         "set the clock of the gateway";
     PathBudget "path-budget" TempError LATER, Sender,
         "checking the certificate chain would take too much work",
+        "証明書の確認に手間がかかりすぎるため、確認を打ち切りました",
         "the sender has to send fewer certificates";
 
     Malformed "malformed" PermError CHAIN, Sender,
         "the signature cannot be read",
+        "署名を読み取れません",
         "ask the sender to send it again";
     NoSigners "no-signers" PermError CHAIN, Sender,
         "there is a signature structure without any signature",
+        "署名の形をしていますが、署名がありません",
         "ask the sender to sign the message";
     TwoContents "two-contents" PermError CHAIN, Sender,
         "the signature brings a second content of its own",
+        "署名が、別の内容をもう一つ持っています",
         "treat the message as an attack unless the sender explains it";
     NoSignedAttributes "no-signed-attributes" PermError CHAIN, Sender,
         "the signature has no signed attributes",
+        "署名属性がありません",
         "the sender's program must sign attributes, as RFC 8551 recommends";
     AttributesNotDer "attributes-not-der" PermError CHAIN, Sender,
         "the signed attributes are not in DER",
+        "署名属性の符号化が規則（DER）に反しています",
         "the sender's program must encode signed attributes in DER";
     AttributeMissing "attribute-missing" PermError CHAIN, Sender,
         "a signed attribute that must be there is missing",
+        "必要な署名属性がありません",
         "the sender's program must be corrected";
     AttributeDuplicate "attribute-duplicate" PermError CHAIN, Sender,
         "a signed attribute is there more than once",
+        "同じ署名属性が二つ以上あります",
         "the sender's program must be corrected";
     ContentTypeMismatch "content-type-mismatch" PermError CHAIN, Sender,
         "the signed content type is not the type of the content",
+        "署名された内容の種類が、実際の内容と異なります",
         "the sender's program must be corrected";
     SignerCertificateMissing "signer-certificate-missing" PermError CHAIN, Sender,
         "the certificate of the signer is not in the message and not known",
+        "署名者の証明書が見つかりません",
         "the sender's program must include the certificate";
     AmbiguousMime "ambiguous-mime" PermError CHAIN, Sender,
         "two readers could split this message in different ways",
+        "読み取る人によって内容が変わりうる、あいまいな構造です",
         "treat the message as an attack unless the sender explains it";
     LimitAsn1 "limit-asn1" PermError LIMITS, Sender,
         "the signature is nested or split beyond the limits",
+        "署名の構造が制限を超えています",
         "ask the sender to send it again";
     LimitMime "limit-mime" PermError LIMITS, Sender,
         "the message has too many parts or levels",
+        "メールの部分または階層が多すぎます",
         "ask the sender to send it again";
     LimitLayers "limit-layers" PermError LIMITS, Sender,
         "the message has too many layers of protection",
+        "保護が重なりすぎています",
         "ask the sender to protect the message once";
     LimitSigners "limit-signers" PermError LIMITS, Sender,
         "the message has too many signatures",
+        "署名が多すぎます",
         "one message, one signer";
     LimitCertificates "limit-certificates" PermError LIMITS, Sender,
         "the message brings too many certificates or revocation lists",
+        "証明書または失効リストが多すぎます",
         "the sender has to send only the own chain";
     LimitCompression "limit-compression" PermError LIMITS, Sender,
         "the message expands beyond the limits",
+        "展開すると制限を超えます",
         "send without compression";
     LimitSize "limit-size" PermError LIMITS, Sender,
         "the message or a part of it is too large",
+        "メールまたはその一部が大きすぎます",
         "send less at once";
     LimitTime "limit-time" PermError LIMITS, Sender,
         "checking the message took too long",
+        "確認に時間がかかりすぎました",
         "ask the sender to send it again";
     LimitPoison "limit-poison" PermError LIMITS, Admin,
         "checking the message failed again and again, so it was not checked",
+        "確認に繰り返し失敗したため、確認していません",
         "report this message to the makers of Kenin";
 }
 
@@ -417,6 +471,7 @@ mod tests {
             );
             assert_eq!(Reason::from_id(reason.id()), Some(*reason));
             assert!(!reason.text().is_empty() && !reason.advice().is_empty());
+            assert!(!reason.text_ja().is_ascii());
         }
         assert_eq!(Reason::ALL.len(), 2 + 1 + 9 + 10 + 2 + 6 + 19);
     }

@@ -20,10 +20,11 @@ use crate::scrub::Scrubber;
 use crate::subject::{self, SubjectEdits};
 use crate::trust::Disclosure;
 use crate::verdict::{SignatureVerdict, Verdict};
+use crate::wrap::Wrapper;
 use crate::writer::{self, ResultsField, long_word};
 
 /// How many signatures of one message are written down.
-const MAX_RESULTS: usize = 16;
+pub(crate) const MAX_RESULTS: usize = 16;
 
 /// What to change in a header: first leave out the ranges, then put the bytes in front.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +77,10 @@ pub struct StampContext<'a> {
     pub mode: StampMode,
     /// Whether the site reads tags in subjects, so that no mail may bring one along.
     pub tags: bool,
+    /// What wraps mail; without it no mail is wrapped.
+    pub wrapper: Option<&'a Wrapper>,
+    /// Whether some anchor's certificates must not be shown to others.
+    pub shielding: bool,
 }
 
 /// Scrubs and stamps: what to change in the header of `raw` for this verdict.
@@ -94,35 +99,13 @@ pub fn stamp(raw: &[u8], verdict: &Verdict, context: &StampContext<'_>) -> Heade
     }
     let outward = outward(verdict);
     let subject = subject_edits(raw, &header, outward, context);
-    let mut prepend = Vec::new();
-    if let Some((result, reason)) = outward {
-        prepend.extend(results(verdict, (result, reason), context.authserv_id));
-        if let Some(key) = context.key {
-            let claims = Claims {
-                id: context.id,
-                issuer: context.authserv_id,
-                time: context.now,
-                result: result.as_str(),
-                reason: reason.id(),
-                signers: verdict
-                    .root_signatures()
-                    .filter_map(SignatureVerdict::identifier)
-                    .take(MAX_RESULTS)
-                    .collect(),
-                revision: &verdict.revision,
-            };
-            let body = raw.get(header.body..).unwrap_or_default();
-            let payload = if subject.is_empty() {
-                payload(raw, &header, body, &claims)
-            } else {
-                let head = head_as_delivered(raw, &header, &remove, &subject);
-                payload(&head, &header::scan(&head), body, &claims)
-            };
-            if let Some(jws) = key.sign(&payload) {
-                prepend.extend(long_word("X-Kenin-Verdict", &jws));
-            }
-        }
-    }
+    let body = raw.get(header.body..).unwrap_or_default();
+    let mut prepend = if subject.is_empty() {
+        own_fields(verdict, context, raw, &header, body)
+    } else {
+        let head = head_as_delivered(raw, &header, &remove, &subject);
+        own_fields(verdict, context, &head, &header::scan(&head), body)
+    };
     let rewrites = !subject.is_empty();
     prepend.extend(subject.field);
     let mut remove = remove;
@@ -134,6 +117,40 @@ pub fn stamp(raw: &[u8], verdict: &Verdict, context: &StampContext<'_>) -> Heade
         prepend,
         rewrites,
     }
+}
+
+/// `Authentication-Results` and `X-Kenin-Verdict` for a copy with this header, which lies in `head`, and
+/// this body; nothing where there is no result.
+pub(crate) fn own_fields(
+    verdict: &Verdict,
+    context: &StampContext<'_>,
+    head: &[u8],
+    header: &Header,
+    body: &[u8],
+) -> Vec<u8> {
+    let Some((result, reason)) = outward(verdict) else {
+        return Vec::new();
+    };
+    let mut fields = results(verdict, (result, reason), context.authserv_id);
+    if let Some(key) = context.key {
+        let claims = Claims {
+            id: context.id,
+            issuer: context.authserv_id,
+            time: context.now,
+            result: result.as_str(),
+            reason: reason.id(),
+            signers: verdict
+                .root_signatures()
+                .filter_map(SignatureVerdict::identifier)
+                .take(MAX_RESULTS)
+                .collect(),
+            revision: &verdict.revision,
+        };
+        if let Some(jws) = key.sign(&payload(head, header, body, &claims)) {
+            fields.extend(long_word("X-Kenin-Verdict", &jws));
+        }
+    }
+    fields
 }
 
 fn subject_edits(

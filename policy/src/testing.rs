@@ -187,6 +187,7 @@ pub(crate) fn unsigned() -> Verdict {
         layers: Vec::new(),
         notes: Vec::new(),
         detail: None,
+        complete: true,
         revision: "r".to_owned(),
     }
 }

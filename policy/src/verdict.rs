@@ -32,6 +32,8 @@ pub struct Verdict {
     pub notes: Vec<NoteVerdict>,
     /// What was wrong with the message as a whole, for people.
     pub detail: Option<String>,
+    /// Whether the message was read to its end: else it may hold layers that are not listed.
+    pub complete: bool,
     /// The revision of the trust policy that judged.
     pub revision: String,
 }
@@ -67,6 +69,8 @@ pub struct SignatureVerdict {
     pub anchor: Option<String>,
     /// What the status rests on, one line a certificate.
     pub status: Vec<String>,
+    /// Since when what the status rests on was published, RFC 3339: the oldest of it.
+    pub status_as_of: Option<String>,
     /// Revocation time (RFC 3339) and reason code, if revoked.
     pub revoked: Option<(String, Option<u8>)>,
     /// How much of it may be shown to others.
@@ -203,6 +207,11 @@ impl Verdict {
         self.signatures.iter().filter(|signature| signature.root)
     }
 
+    /// Whether the certificate of some signature must not be shown to others.
+    pub fn is_shielded(&self) -> bool {
+        self.signatures.iter().any(SignatureVerdict::is_shielded)
+    }
+
     /// Whether the message is signed by the owner of its From address, by every rule.
     pub fn is_pass(&self) -> bool {
         self.result == Some(ResultWord::Pass)
@@ -260,6 +269,11 @@ impl SignatureVerdict {
     pub fn identifier(&self) -> Option<&str> {
         let told = self.disclosure == Disclosure::Full || self.checks.identity == CheckResult::Ok;
         self.signer.as_ref().filter(|_| told)?.identifier.as_deref()
+    }
+
+    /// Whether its certificate must not be shown to others.
+    pub fn is_shielded(&self) -> bool {
+        self.disclosure == Disclosure::VerdictOnly
     }
 
     /// What may be said to others about this signature: under `verdict-only`, revoked, expired and

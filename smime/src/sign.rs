@@ -223,7 +223,8 @@ fn opaque(object: &[u8]) -> Vec<u8> {
 }
 
 /// A boundary that does not occur in the entity; the same entity gets the same one.
-fn boundary_for(entity: &[u8]) -> String {
+#[must_use]
+pub fn boundary_for(entity: &[u8]) -> String {
     let digest = DigestAlgorithm::Sha256.digest(entity);
     let hex: String = digest
         .as_ref()

@@ -195,6 +195,8 @@ fn bomb_04_mime_is_linear() {
         now: UnixTime(1_800_000_000),
         mode: StampMode::Subject(Language::Ja),
         tags: true,
+        wrapper: None,
+        shielding: false,
     };
     let cost = |raw: &[u8]| {
         let begun = clock_gettime(ClockId::ThreadCPUTime);

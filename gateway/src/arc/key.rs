@@ -1,6 +1,5 @@
 //! The RSA key of our seals, and its public half as the domain name system has it (RFC 6376 §3.6.1).
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use mail_auth::common::headers::Writable;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::config::{Config, ConfigError};
+use crate::keyfile;
 
 /// One key, for as many seals as are made at once.
 #[derive(Clone)]
@@ -27,13 +27,7 @@ impl Key {
     pub(super) fn read(config: &Config, path: &Path) -> Result<Self, ConfigError> {
         let wrong = |text: &str| config.mistake("arc.key", format!("{}: {text}", path.display()));
         let hint = "\"kenin init arc\" makes one";
-        let bytes = std::fs::read(path).map_err(|error| wrong(&error.to_string()).hint(hint))?;
-        let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
-        // Whoever has the key vouches for mail in our name.
-        if mode & 0o027 != 0 {
-            let error = wrong("can be read or changed by anybody");
-            return Err(error.hint(format!("chmod 600 {}", path.display())));
-        }
+        let bytes = keyfile::read(config, "arc.key", path, hint)?;
         let soft = SoftKey::from_pem_or_der(&bytes)
             .map_err(|error| wrong(&error.to_string()).hint(hint))?;
         if !matches!(soft.public_key().kind(), KeyKind::Rsa { .. }) {

@@ -13,6 +13,7 @@ use super::{Finding, warning};
 use crate::clock::{now, unix_time};
 use crate::config::{Config, ConfigError, ListenAddress};
 use crate::snapshot::Snapshot;
+use crate::wrapper;
 
 /// Dates of what is trusted and known.
 pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
@@ -137,6 +138,14 @@ pub(super) fn arc(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     let hint = format!("publish there: {}", sealer.record());
     let error = snapshot.config.mistake("arc.selector", text).hint(hint);
     findings.push(warning(error));
+}
+
+/// Whether mail can be wrapped now and for a while.
+pub(super) fn wrap(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
+    let (config, trust) = (&snapshot.config, &snapshot.trust);
+    let wrapper = snapshot.wrapper.as_ref();
+    let concern = wrapper::concern(config, trust, wrapper, unix_time(now()));
+    findings.extend(concern.map(warning));
 }
 
 /// Whether files can be made there; a folder that is not there yet will be made by `run`.

@@ -123,7 +123,7 @@ pub struct Demo {
 /// `kenin init`.
 #[derive(Debug, Clone, Args)]
 pub struct Init {
-    /// What to write: a configuration for a mail server, or a key to seal changed mail with
+    /// What to write: a configuration for a mail server, or a key to seal or wrap mail with
     #[arg(value_enum, default_value_t = MailServer::Postfix)]
     pub server: MailServer,
     /// Where Kenin stands on the route [default: before-queue for Postfix, after-queue for Exim]
@@ -157,6 +157,12 @@ pub struct Init {
     /// Selector of the key that is published, for arc [default: kenin]
     #[arg(long, value_name = "SELECTOR")]
     pub selector: Option<String>,
+    /// Address that wrapped mail comes from, for wrap
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// Make another certificate under the authority that is there, for wrap
+    #[arg(long)]
+    pub renew: bool,
     /// Overwrite files that exist; never the key
     #[arg(long)]
     pub force: bool,
@@ -174,6 +180,8 @@ pub enum MailServer {
     Exim,
     /// Makes the key of ARC seals and prints its DNS record; --domain and --selector
     Arc,
+    /// Makes the certificate that wrapped mail is signed with, and prints its authority's; --address
+    Wrap,
 }
 
 /// Where Kenin stands.

@@ -92,6 +92,11 @@ fn serve(config: &[PathBuf], options: &arguments::Run) -> ExitCode {
 fn init(options: &arguments::Init) -> Result<Exit, Failure> {
     use crate::init::InitOptions;
     use arguments::MailServer;
+    let for_wrap = options.address.is_some() || options.renew;
+    if for_wrap && options.server != MailServer::Wrap {
+        let what = "--address and --renew are for \"kenin init wrap\"";
+        return Err(Failure::new(Exit::Usage, what));
+    }
     if options.server == MailServer::Arc {
         return init_arc(options);
     }
@@ -103,9 +108,19 @@ fn init(options: &arguments::Init) -> Result<Exit, Failure> {
         Some(name) => name.clone(),
         None => system_hostname()?,
     };
+    if options.server == MailServer::Wrap {
+        let address = options.address.clone();
+        let done = crate::init::wrap(&crate::init::WrapOptions {
+            dir: options.dir.clone(),
+            address: address.unwrap_or_else(|| format!("kenin@{hostname}")),
+            renew: options.renew,
+            dry_run: options.dry_run,
+        });
+        return initialized(done, options.dry_run);
+    }
     let mode = options.mode.unwrap_or(match options.server {
         MailServer::Postfix => Mode::BeforeQueue,
-        MailServer::Exim | MailServer::Arc => Mode::AfterQueue,
+        MailServer::Exim | MailServer::Arc | MailServer::Wrap => Mode::AfterQueue,
     });
     let mode = match mode {
         Mode::BeforeQueue => crate::init::Mode::BeforeQueue,

@@ -25,6 +25,7 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) stamp: RawStamp,
     pub(super) arc: Option<RawArc>,
+    pub(super) wrap: Option<RawWrap>,
     #[serde(default)]
     pub(super) dns: RawDns,
     #[serde(default)]
@@ -84,6 +85,14 @@ pub(super) struct RawArc {
     pub(super) key: String,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWrap {
+    pub(super) certificate: String,
+    pub(super) key: String,
+    pub(super) name: Option<String>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDns {
@@ -134,6 +143,7 @@ impl Raw {
         take(&mut self.http.address, over.http.address);
         take(&mut self.stamp.key, over.stamp.key);
         take(&mut self.arc, over.arc);
+        take(&mut self.wrap, over.wrap);
         take(&mut self.dns.servers, over.dns.servers);
         take(&mut self.store.path, over.store.path);
         take(&mut self.limits.message_size, over.limits.message_size);

@@ -46,6 +46,7 @@ pub(super) struct Judged {
     pub(super) path: Vec<String>,
     pub(super) anchor: Option<String>,
     pub(super) status: Vec<String>,
+    pub(super) status_as_of: Option<UnixTime>,
     pub(super) status_unknown: bool,
     pub(super) revoked: Option<(String, Option<u8>)>,
     pub(super) not_before: Option<UnixTime>,
@@ -63,7 +64,7 @@ impl Judged {
 
 /// The settings for a certificate that leads to no anchor. It may be one of an authority whose
 /// certificates must not be shown, with a link left out on purpose.
-fn unknown_issuer(case: &Case<'_>) -> AnchorSettings {
+pub(super) fn unknown_issuer(case: &Case<'_>) -> AnchorSettings {
     let mut anchors = case.trust.anchors().iter();
     let closed = anchors.any(|anchor| anchor.settings.disclosure == Disclosure::VerdictOnly);
     AnchorSettings {
@@ -185,6 +186,10 @@ pub(super) fn judge(
                     .collect()
             })
             .unwrap_or_default(),
+        status_as_of: path.and_then(|path| {
+            let facts = path.revocation().iter();
+            facts.map(|fact| fact.this_update).min()
+        }),
         status_unknown: path.is_some_and(|path| !path.notes().is_empty()),
         revoked,
         not_before: certificate.not_before().ok(),

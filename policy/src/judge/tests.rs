@@ -13,7 +13,7 @@ use super::*;
 use crate::scrub::Scrubber;
 use crate::step::{self, Answer, PathCache, Question, Step};
 use crate::testing::{ENTITY, NOW, Party, World, builder, days, name, off};
-use crate::trust::{AnchorSettings, PathOptions, TrustPolicy};
+use crate::trust::{AnchorSettings, Disclosure, PathOptions, TrustPolicy};
 
 mod chains;
 mod profile;

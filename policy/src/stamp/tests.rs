@@ -19,6 +19,8 @@ fn context(key: Option<&StampKey>) -> StampContext<'_> {
         now: NOW,
         mode: StampMode::Headers,
         tags: false,
+        wrapper: None,
+        shielding: false,
     }
 }
 

@@ -49,7 +49,7 @@ impl Verdict {
 
 impl Serialize for SignatureVerdict {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Signature", 16)?;
+        let mut out = serializer.serialize_struct("Signature", 17)?;
         out.serialize_field("section", &self.section)?;
         if self.root {
             out.skip_field("root")?;
@@ -69,6 +69,7 @@ impl Serialize for SignatureVerdict {
         out.serialize_field("path", &self.path)?;
         out.serialize_field("anchor", &self.anchor)?;
         out.serialize_field("status", &self.status)?;
+        out.serialize_field("status_as_of", &self.status_as_of)?;
         out.serialize_field("revoked", &self.revoked.as_ref().map(|(time, _)| time))?;
         out.end()
     }

@@ -298,6 +298,8 @@ impl Explanation<'_> {
             now: self.engine.time,
             mode: StampMode::Headers,
             tags: false,
+            wrapper: None,
+            shielding: false,
         };
         // The service takes no mail with a larger header.
         let bytes = &self.judged.bytes;

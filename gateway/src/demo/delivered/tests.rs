@@ -34,6 +34,8 @@ fn delivered(key: &StampKey) -> Vec<u8> {
         now,
         mode: StampMode::Headers,
         tags: false,
+        wrapper: None,
+        shielding: false,
     };
     stamp(MAIL, &verdict, &context).apply(MAIL)
 }

@@ -1,0 +1,459 @@
+//! The copy of a signed mail in which the gateway speaks: its own signed message around the original, or,
+//! where the signer's certificate must not be shown, around what was signed.
+//!
+//! A copy that must not show a certificate never does: where its content cannot be taken out of the
+//! signature, there is no copy, and the caller has to refuse the mail, which then stays its sender's.
+//! Never changes an octet of what was signed, never promotes one of its header fields, never shows a
+//! name in From that was not found to be the signer's. RFC 8551 §3.5, RFC 5322.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crypto::SigningKey;
+use kenin_pki::extension::KeyUsage;
+use kenin_pki::oid;
+use kenin_pki::time::UnixTime;
+use kenin_smime::sign::{Form, Signer, boundary_for};
+use kenin_smime::{Limits, release, seven_bit};
+
+use crate::header::{self, Header};
+use crate::mail::StampMode;
+use crate::reason::Reason;
+use crate::stamp::{HeaderEdits, StampContext, outward, own_fields, stamp};
+use crate::verdict::Verdict;
+
+mod evidence;
+mod names;
+mod statement;
+
+/// What wraps mail: the gateway's own certificate and key, and the name it goes by.
+pub struct Wrapper {
+    key: Box<dyn SigningKey>,
+    certificate: Certificate,
+    chain: Vec<Certificate>,
+    address: String,
+    service: String,
+}
+
+/// Why a certificate cannot sign wrapped mail.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrapperError {
+    /// There is none.
+    #[error("there is no certificate")]
+    NoCertificate,
+    /// The key is another's.
+    #[error("the key is not the one of the certificate, which has to be the first in its file")]
+    OtherKey,
+    /// Mail programs compare From with the certificate.
+    #[error("the certificate holds no mail address")]
+    NoAddress,
+    /// Mail programs would not take it for mail.
+    #[error("the certificate is not for signing mail (key usage, extended key usage)")]
+    NotForMail,
+}
+
+impl Wrapper {
+    /// A wrapper that signs with `key` for the first of `certificates`; the others go along with it.
+    ///
+    /// # Errors
+    /// When mail programs would not accept the result.
+    pub fn new(
+        key: Box<dyn SigningKey>,
+        certificates: Vec<Certificate>,
+        service: &str,
+    ) -> Result<Self, WrapperError> {
+        let mut certificates = certificates.into_iter();
+        let certificate = certificates.next().ok_or(WrapperError::NoCertificate)?;
+        if certificate.public_key().spki() != key.public_key().spki() {
+            return Err(WrapperError::OtherKey);
+        }
+        if !signs_mail(&certificate) {
+            return Err(WrapperError::NotForMail);
+        }
+        let addresses = certificate.addresses().unwrap_or_default();
+        let address = addresses.first().ok_or(WrapperError::NoAddress)?;
+        Ok(Self {
+            address: address.to_string(),
+            key,
+            chain: certificates.collect(),
+            certificate,
+            service: service.to_owned(),
+        })
+    }
+
+    /// The address that wrapped mail comes from.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The certificate that signs.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Whether the certificate is valid at this time, so that a mail program may accept it.
+    pub fn is_valid_at(&self, now: UnixTime) -> bool {
+        let since = self.certificate.not_before();
+        let until = self.certificate.not_after();
+        since.is_ok_and(|since| since <= now) && until.is_ok_and(|until| now <= until)
+    }
+}
+
+impl std::fmt::Debug for Wrapper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wrapper")
+            .field("address", &self.address)
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}
+
+fn signs_mail(certificate: &Certificate) -> bool {
+    let usage = certificate.key_usage().ok().flatten();
+    let purposes = certificate.ext_key_usage().ok().flatten();
+    usage.is_none_or(|usage| {
+        usage.0 & (KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION) != 0
+    }) && purposes.is_none_or(|purposes| {
+        purposes.iter().any(|purpose| {
+            purpose.as_oid() == oid::EMAIL_PROTECTION || purpose.as_oid() == oid::ANY_EXT_KEY_USAGE
+        })
+    })
+}
+
+/// How a copy differs from the message that came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// The changes of its header.
+    pub header: HeaderEdits,
+    /// Where the body begins, and the one that takes its place.
+    pub body: Option<(usize, Vec<u8>)>,
+    /// Whether the gateway signed it.
+    pub wrapped: bool,
+}
+
+/// The copy to deliver for this verdict: stamped, or wrapped where the mode or the signer's certificate
+/// asks for it.
+///
+/// # Errors
+/// Why nothing may be delivered: the mail shows, or may show, a certificate that nobody may see, and its
+/// content cannot be told from it.
+pub fn deliver(
+    raw: &[u8],
+    verdict: &Verdict,
+    context: &StampContext<'_>,
+    limits: &Limits,
+) -> Result<Delivered, Reason> {
+    let shielded = verdict.is_shielded();
+    // Said to the sender, so only what may be said outside.
+    let reason = outward(verdict).map_or(Reason::Malformed, |(_, reason)| reason);
+    let reason = match reason.strict_reply() {
+        Some(_) => reason,
+        None => Reason::Malformed,
+    };
+    if context.shielding && !verdict.complete && may_hold_a_signature(raw) {
+        // What was not read to its end may hold what nobody may see.
+        return Err(reason);
+    }
+    let signed = verdict.root_signatures().next().is_some();
+    let asked = context.mode == StampMode::Wrap || shielded;
+    let wrapper = context
+        .wrapper
+        .filter(|wrapper| signed && asked && wrapper.is_valid_at(context.now));
+    if wrapper.is_none() && !shielded {
+        return Ok(Delivered {
+            header: stamp(raw, verdict, context),
+            ..Delivered::default()
+        });
+    }
+    let own = header::scan(raw);
+    // Scrubbed, and nothing else: the stamps are made for another header.
+    let scrubbed = HeaderEdits {
+        prepend: Vec::new(),
+        ..stamp(
+            raw,
+            verdict,
+            &StampContext {
+                mode: StampMode::Headers,
+                ..*context
+            },
+        )
+    };
+    let released = match shielded {
+        true => Some(without_signatures(raw, verdict, limits).ok_or(reason)?),
+        false => None,
+    };
+    let copy = Copy {
+        raw,
+        header: &own,
+        scrubbed,
+        verdict,
+        context,
+        limits,
+    };
+    if let Some(wrapped) = wrapper.and_then(|wrapper| copy.wrapped(wrapper, released.as_deref())) {
+        return Ok(wrapped);
+    }
+    match released {
+        Some(released) => copy.bare(&released).ok_or(reason),
+        None => Ok(Delivered {
+            header: stamp(raw, verdict, context),
+            ..Delivered::default()
+        }),
+    }
+}
+
+/// The message without the signatures whose certificates must not be shown.
+fn without_signatures(raw: &[u8], verdict: &Verdict, limits: &Limits) -> Option<Vec<u8>> {
+    let dropped = |section: &str| {
+        let mut signatures = verdict.signatures.iter();
+        signatures.any(|signature| signature.is_shielded() && signature.section == section)
+    };
+    release(raw, limits, &dropped).ok()
+}
+
+/// Whether anything in the message names a CMS object.
+fn may_hold_a_signature(raw: &[u8]) -> bool {
+    let holds = |word: &[u8]| {
+        memchr::memchr2_iter(b'p', b'P', raw).any(|at| {
+            let found = raw.get(at..at + word.len());
+            found.is_some_and(|found| found.eq_ignore_ascii_case(word))
+        })
+    };
+    holds(b"pkcs7") || holds(b"p7m") || holds(b"p7s")
+}
+
+/// What a copy is made of.
+struct Copy<'a> {
+    raw: &'a [u8],
+    header: &'a Header,
+    scrubbed: HeaderEdits,
+    verdict: &'a Verdict,
+    context: &'a StampContext<'a>,
+    limits: &'a Limits,
+}
+
+impl Copy<'_> {
+    /// The released message as it is, under the sender's own header: where nobody can sign another.
+    fn bare(&self, released: &[u8]) -> Option<Delivered> {
+        let entity = self.fitting(released)?;
+        let inner = header::scan(&entity);
+        let mut fields = Vec::new();
+        let content = inner
+            .fields
+            .iter()
+            .filter(|field| describes(&entity, field));
+        for field in content {
+            fields.extend_from_slice(entity.get(field.whole.clone())?);
+        }
+        let body = entity.get(inner.body..)?.to_vec();
+        self.delivered(|field| describes(self.raw, field), fields, body, false)
+    }
+
+    /// The gateway's own message around the released one, or around the one that came.
+    fn wrapped(&self, wrapper: &Wrapper, released: Option<&[u8]>) -> Option<Delivered> {
+        let inner = match released {
+            Some(released) => {
+                let whole = self.inner(released);
+                match seven_bit(&whole, self.limits) {
+                    Some(Cow::Owned(fitting)) => fitting,
+                    Some(Cow::Borrowed(_)) | None => whole,
+                }
+            }
+            None => {
+                let edits = &self.scrubbed;
+                edits.apply(self.raw)
+            }
+        };
+        let entity = self.entity(wrapper, &inner, released.is_some());
+        // What a relay might change inside a signed part travels as an object of its own.
+        let form = match matches!(seven_bit(&entity, self.limits), Some(Cow::Borrowed(_))) {
+            true => Form::Clear,
+            false => Form::Opaque,
+        };
+        let signer = Signer {
+            chain: &wrapper.chain,
+            signing_time: Some(self.context.now),
+            ..Signer::new(&*wrapper.key, &wrapper.certificate)
+        };
+        let signed = signer.sign(&entity, form).ok()?;
+        let split = header::scan(&signed);
+        let head = signed.get(..split.body.checked_sub(2)?)?;
+        let body = signed.get(split.body..)?.to_vec();
+        let mut fields = self.own_header(wrapper);
+        fields.extend_from_slice(head);
+        let replaced = |field: &header::Field| {
+            describes(self.raw, field) || field.may_be(self.raw, |name| REPLACED.contains(&name))
+        };
+        self.delivered(replaced, fields, body, true)
+    }
+
+    /// The message inside: of the original header what a reader needs, of the content all.
+    fn inner(&self, released: &[u8]) -> Vec<u8> {
+        let head = self
+            .scrubbed
+            .apply(self.raw.get(..self.header.body).unwrap_or_default());
+        let mut out = Vec::with_capacity(released.len());
+        for field in header::scan(&head).fields {
+            if INNER.iter().any(|name| field.is_plainly(&head, name)) {
+                out.extend_from_slice(head.get(field.whole).unwrap_or_default());
+            }
+        }
+        out.extend_from_slice(b"MIME-Version: 1.0\r\n");
+        let content = header::scan(released);
+        for field in &content.fields {
+            if describes(released, field) && !field.may_be(released, |name| name == "mime-version")
+            {
+                out.extend_from_slice(released.get(field.whole.clone()).unwrap_or_default());
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(released.get(content.body..).unwrap_or_default());
+        out
+    }
+
+    /// Statement, evidence and message.
+    fn entity(&self, wrapper: &Wrapper, inner: &[u8], released: bool) -> Vec<u8> {
+        let told = statement::Told {
+            raw: self.raw,
+            header: self.header,
+            verdict: self.verdict,
+            context: self.context,
+            service: &wrapper.service,
+            released,
+        };
+        let boundary = boundary_for(inner);
+        let mut out = Vec::with_capacity(inner.len() + 8192);
+        let part = |out: &mut Vec<u8>, header: &str| {
+            out.extend_from_slice(format!("--{boundary}\r\n{header}\r\n").as_bytes());
+        };
+        out.extend_from_slice(
+            format!("Content-Type: multipart/mixed; boundary=\"{boundary}\"\r\n\r\n").as_bytes(),
+        );
+        part(
+            &mut out,
+            "Content-Type: text/plain; charset=utf-8\r\nContent-Language: ja, en\r\n\
+             Content-Transfer-Encoding: base64\r\n",
+        );
+        names::push_base64(&mut out, statement::text(&told).as_bytes());
+        part(
+            &mut out,
+            "Content-Type: application/json; name=\"kenin-verdict.json\"\r\n\
+             Content-Disposition: attachment; filename=\"kenin-verdict.json\"\r\n\
+             Content-Transfer-Encoding: base64\r\n",
+        );
+        names::push_base64(&mut out, evidence::json(&told).as_bytes());
+        // Only what is 7-bit says nothing of its encoding.
+        let encoding = match inner.is_ascii() {
+            true => "",
+            false => "Content-Transfer-Encoding: 8bit\r\n",
+        };
+        part(
+            &mut out,
+            &format!(
+                "Content-Type: message/rfc822\r\nContent-Disposition: inline; filename=\"original.eml\"\r\n{encoding}"
+            ),
+        );
+        out.extend_from_slice(inner);
+        out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        out
+    }
+
+    /// From, Reply-To and Date of the wrapping message.
+    fn own_header(&self, wrapper: &Wrapper) -> Vec<u8> {
+        let pass = self.verdict.is_pass();
+        let signer = self
+            .verdict
+            .root_signatures()
+            .find_map(|one| one.identifier());
+        let shown = match signer.filter(|_| pass) {
+            // Readers, this engine among them, distrust a display name that holds another address.
+            Some(signer) => format!("{} via {}", signer.replace('@', " at "), wrapper.service),
+            None => wrapper.service.clone(),
+        };
+        let mut out = names::mailbox_field("From", &shown, &wrapper.address);
+        let mut from = self
+            .header
+            .fields
+            .iter()
+            .filter(|field| field.may_be(self.raw, |name| name == "from"));
+        // An answer goes to whoever wrote; where that is not one person, to nobody but us.
+        if let (Some(only), None) = (from.next(), from.next())
+            && only.is_plainly(self.raw, "from")
+            && self.verdict.reason != Some(Reason::FromAmbiguous)
+        {
+            out.extend_from_slice(b"Reply-To:");
+            out.extend_from_slice(only.value(self.raw));
+        }
+        out.extend_from_slice(format!("Date: {}\r\n", names::date(self.context.now)).as_bytes());
+        out
+    }
+
+    /// 7-bit where the message that came was: the next hop was told so.
+    fn fitting<'r>(&self, released: &'r [u8]) -> Option<Cow<'r, [u8]>> {
+        match seven_bit(released, self.limits) {
+            Some(fitting) => Some(fitting),
+            None if !self.raw.is_ascii() => {
+                Some(Cow::Owned(kenin_smime::canonical::to_crlf(released)))
+            }
+            None => None,
+        }
+    }
+
+    /// The copy with another body, these fields in place of the replaced ones, and the stamps for it.
+    fn delivered(
+        &self,
+        replaced: impl Fn(&header::Field) -> bool,
+        fields: Vec<u8>,
+        mut body: Vec<u8>,
+        wrapped: bool,
+    ) -> Option<Delivered> {
+        if !body.ends_with(b"\r\n") {
+            body.extend_from_slice(b"\r\n");
+        }
+        let mut edits = self.scrubbed.clone();
+        let gone: Vec<Range<usize>> = self
+            .header
+            .fields
+            .iter()
+            .filter(|field| replaced(field))
+            .map(|field| field.whole.clone())
+            .collect();
+        let inside = |at: usize| gone.iter().any(|range| range.contains(&at));
+        edits.remove.retain(|range| !inside(range.start));
+        edits.insert.retain(|(at, _)| !inside(*at));
+        edits.remove.extend(gone);
+        edits.remove.sort_by_key(|range| range.start);
+        edits.prepend = fields;
+        edits.rewrites = true;
+        let head = edits.apply(self.raw.get(..self.header.body)?);
+        let own = own_fields(
+            self.verdict,
+            self.context,
+            &head,
+            &header::scan(&head),
+            &body,
+        );
+        edits.prepend = [own, edits.prepend].concat();
+        Some(Delivered {
+            header: edits,
+            body: Some((self.header.body, body)),
+            wrapped,
+        })
+    }
+}
+
+/// Whether a field is about how the body is written.
+fn describes(raw: &[u8], field: &header::Field) -> bool {
+    field.may_be(raw, |name| {
+        name.starts_with("content-") || name == "mime-version"
+    })
+}
+
+/// Fields that a wrapping message has of its own.
+const REPLACED: [&str; 4] = ["from", "sender", "reply-to", "date"];
+/// Fields of the original that stand in the message inside.
+const INNER: [&str; 6] = ["from", "to", "cc", "date", "subject", "message-id"];
+
+#[cfg(test)]
+mod tests;
