@@ -5,6 +5,7 @@
 mod delivered;
 mod error;
 mod files;
+mod holders;
 mod scope;
 mod store;
 #[cfg(test)]
@@ -15,5 +16,6 @@ pub use error::StoreError;
 pub use files::{
     FileSet, Fingerprint, Loaded, read_certificates, read_crls, read_limited, read_ocsp,
 };
+pub use holders::{Kept, MAX_FOUND, Origin, address_key};
 pub use store::{DEFAULT_TENANT, Store};
 pub use view::CertStore;

@@ -106,43 +106,6 @@ impl Store {
         }
     }
 
-    /// Keeps a certificate and its addresses; says whether it was new.
-    pub async fn put_certificate(
-        &self,
-        tenant: &str,
-        certificate: &Certificate,
-    ) -> Result<bool, StoreError> {
-        let mut change = self.pool.begin().await.map_err(|e| self.failed(&e))?;
-        let done = sqlx::query(
-            "INSERT INTO certificate (tenant, sha256, subject, der) VALUES (?, ?, ?, ?) \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(tenant)
-        .bind(certificate.sha256().as_slice())
-        .bind(certificate.subject().canonical())
-        .bind(certificate.der())
-        .execute(&mut *change)
-        .await
-        .map_err(|e| self.failed(&e))?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        for address in certificate.addresses().unwrap_or_default() {
-            sqlx::query(
-                "INSERT INTO address (tenant, address, sha256) VALUES (?, ?, ?) \
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(tenant)
-            .bind(address.to_string())
-            .bind(certificate.sha256().as_slice())
-            .execute(&mut *change)
-            .await
-            .map_err(|e| self.failed(&e))?;
-        }
-        self.commit(tenant, change).await?;
-        Ok(true)
-    }
-
     /// Keeps a list unless one of the same scope is there that is as new; says whether it was
     /// kept. An older list never replaces a newer one.
     /// `by` is the key that verified it.
@@ -198,30 +161,13 @@ impl Store {
         Ok(true)
     }
 
-    /// All certificates.
-    pub async fn certificates(&self, tenant: &str) -> Result<Vec<Certificate>, StoreError> {
-        let rows = sqlx::query("SELECT der FROM certificate WHERE tenant = ? ORDER BY sha256")
+    /// The certificates that may issue others and may be used.
+    pub async fn authorities(&self, tenant: &str) -> Result<Vec<Certificate>, StoreError> {
+        let rows = sqlx::query("SELECT der FROM certificate WHERE tenant = ? AND authority = 1 AND quarantined = 0 ORDER BY sha256")
             .bind(tenant)
             .fetch_all(&self.pool)
             .await
             .map_err(|e| self.failed(&e))?;
-        rows.iter().map(|row| self.certificate(row)).collect()
-    }
-
-    /// Certificates whose subject is this name.
-    pub async fn issuers_by_name(
-        &self,
-        tenant: &str,
-        name: &Name,
-    ) -> Result<Vec<Certificate>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT der FROM certificate WHERE tenant = ? AND subject = ? ORDER BY sha256",
-        )
-        .bind(tenant)
-        .bind(name.canonical())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| self.failed(&e))?;
         rows.iter().map(|row| self.certificate(row)).collect()
     }
 
@@ -290,7 +236,7 @@ impl Store {
         self.pool.close().await;
     }
 
-    async fn commit(
+    pub(crate) async fn commit(
         &self,
         tenant: &str,
         mut change: Transaction<'_, Sqlite>,
@@ -306,7 +252,10 @@ impl Store {
         change.commit().await.map_err(|e| self.failed(&e))
     }
 
-    fn certificate(&self, row: &sqlx::sqlite::SqliteRow) -> Result<Certificate, StoreError> {
+    pub(crate) fn certificate(
+        &self,
+        row: &sqlx::sqlite::SqliteRow,
+    ) -> Result<Certificate, StoreError> {
         let der: Vec<u8> = row.try_get(0).map_err(|e| self.failed(&e))?;
         Certificate::from_der(&der).map_err(|e| database(&self.path, &e))
     }
@@ -336,6 +285,7 @@ fn migrations() -> Vec<Migration> {
             "delivered",
             include_str!("../migrations/0002_delivered.sql"),
         ),
+        ("holders", include_str!("../migrations/0003_holders.sql")),
     ]
     .into_iter()
     .zip(1..)

@@ -56,6 +56,13 @@ impl Ca {
             .unwrap()
     }
 
+    pub(crate) fn leaf_until(&self, common_name: &str, end: i64) -> Certificate {
+        CertificateBuilder::new(name(common_name), self.key.public_key())
+            .validity(UnixTime(0), UnixTime(end))
+            .issued_by(&self.certificate, &self.key)
+            .unwrap()
+    }
+
     pub(crate) fn leaf(&self, common_name: &str, address: &str) -> Certificate {
         CertificateBuilder::new(name(common_name), self.key.public_key())
             .serial(&[2])

@@ -2,8 +2,10 @@
 
 use kenin_pki::ber::{Limits, Tape};
 use kenin_pki::ocsp::OcspResponse;
+use kenin_pki::oid::OidBuf;
 use kenin_pki::path::{Budget, PathRules, StatusSources, TrustAnchor, find_path};
 use kenin_pki::{Certificate, Crl, Name, UnixTime};
+use kenin_policy::HolderAttributes;
 
 /// A tape's elements lie inside the input, children inside their parents, and every element that
 /// is definite reads the same on its own.
@@ -54,6 +56,13 @@ pub fn certificate(data: &[u8]) {
     printable(certificate.subject());
     printable(certificate.issuer());
     let _ = certificate.subject_alt_names();
+    if let Some(arc) = OidBuf::from_dotted("1.2.392.200149.8.5.5")
+        && let Ok(Some(holder)) = HolderAttributes::read(&certificate, arc.as_oid())
+    {
+        for text in [&holder.name.value, &holder.address.value] {
+            assert!(!text.is_empty() && !text.contains(char::is_control));
+        }
+    }
     let _ = certificate.name_constraints();
     let _ = certificate.verify_signature(certificate.public_key());
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
-use crate::snapshot::{Parts, Snapshot, remembered};
+use crate::snapshot::{Parts, Remembered, Snapshot, remembered};
 
 mod environment;
 mod references;
@@ -80,19 +80,19 @@ pub fn check(options: &CheckOptions) -> Report {
 
 fn look(config: &Arc<Config>, options: &CheckOptions, findings: &mut Vec<Finding>) {
     references::settings(config, findings);
-    let (certificates, crls) = match remembered(config) {
+    let known = match remembered(config) {
         Ok(known) => known,
         Err(error) => {
             if !options.offline {
                 let text = error.to_string();
                 findings.push(config.mistake("store.path", text).into());
             }
-            (Vec::new(), Vec::new())
+            Remembered::default()
         }
     };
     match Parts::read(Arc::clone(config)) {
         Ok(parts) => {
-            let mut snapshot: Snapshot = parts.with(certificates, crls);
+            let mut snapshot: Snapshot = parts.with(known.authorities, known.crls);
             findings.extend(snapshot.key_trouble.take().map(Finding::from));
             findings.extend(snapshot.arc_trouble.take().map(Finding::from));
             findings.extend(snapshot.wrap_trouble.take().map(Finding::from));

@@ -65,8 +65,8 @@ fn milter(config: &Config) -> Arc<MilterConfig> {
         temp_dir: config.temp_dir(),
         // Also where no rule needs it now: a reload may bring one, and the MTA is asked only once.
         wants: Wants {
+            body: true,
             quarantine: true,
-            ..Wants::default()
         },
         limits: limits(config),
         ..MilterConfig::default()

@@ -7,14 +7,16 @@
 //! on our side is 451: the message stays the sender's. Nothing here changes a signed byte.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use kenin_certstore::Store;
+use kenin_certstore::{DEFAULT_TENANT, Store};
+use kenin_pki::address::Address;
 use kenin_policy::scrub::Scrubber;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{Answer, Case, Question, Reason, step};
 use kenin_smtp_filter::{Event, Filter, Mail, Recording, Reply, Treating, Treatment};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::{error, warn};
@@ -187,10 +189,29 @@ fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
             crls: known.crls(issuer),
             ocsp: Vec::new(),
         },
-        Question::Registration { .. } => Answer::Registered(false),
+        Question::Registration {
+            certificate,
+            address,
+        } => registered(snapshot.store.as_ref(), certificate, address),
     });
     substitute::unless_clock_is_trusted(outcome.verdict, now)
 }
+
+/// Asks the store, from a thread that may wait.
+fn registered(store: Option<&Store>, certificate: &[u8; 32], address: &Address) -> Answer {
+    let (Some(store), Ok(runtime)) = (store, Handle::try_current()) else {
+        return Answer::Registered(false);
+    };
+    let asked = store.is_registered(DEFAULT_TENANT, certificate, address);
+    match runtime.block_on(tokio::time::timeout(STORE_PATIENCE, asked)) {
+        Ok(Ok(found)) => Answer::Registered(found),
+        Ok(Err(error)) => Answer::Unavailable(error.to_string()),
+        Err(_) => Answer::Unavailable("the store does not answer".to_owned()),
+    }
+}
+
+/// The store's part of our budget for one message.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 pub(crate) mod tests;

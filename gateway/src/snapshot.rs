@@ -56,6 +56,8 @@ pub struct Snapshot {
     pub state: State,
     /// What the front end needs to know, one a listener.
     pub fronts: Vec<Front>,
+    /// Asked for what does not lie in the snapshot.
+    pub(crate) store: Option<Store>,
 }
 
 /// The state of everything that is watched.
@@ -100,7 +102,7 @@ impl Snapshot {
             return Ok(parts.with(Vec::new(), Vec::new()));
         };
         let before = revision(Some(store)).await;
-        let certificates = store.certificates(DEFAULT_TENANT).await.map_err(blame)?;
+        let certificates = store.authorities(DEFAULT_TENANT).await.map_err(blame)?;
         let crls = store.crls(DEFAULT_TENANT).await.map_err(blame)?;
         let mut snapshot = parts.with(certificates, crls);
         // Remembered, so that putting an older list in the file's place takes nothing back.
@@ -113,6 +115,7 @@ impl Snapshot {
             kept += i64::from(new);
         }
         snapshot.state.store = before.saturating_add(kept);
+        snapshot.store = Some(store.clone());
         Ok(snapshot)
     }
 }
@@ -139,10 +142,10 @@ pub(crate) async fn revision(store: Option<&Store>) -> i64 {
 
 /// What the store remembers besides the files, read as it lies there, for commands that run beside
 /// the service. Nothing where there is no store yet.
-pub(crate) fn remembered(config: &Config) -> Result<(Vec<Certificate>, Vec<Crl>), StoreError> {
+pub(crate) fn remembered(config: &Config) -> Result<Remembered, StoreError> {
     let path = &config.store;
     if !path.exists() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Remembered::default());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -153,11 +156,25 @@ pub(crate) fn remembered(config: &Config) -> Result<(Vec<Certificate>, Vec<Crl>)
         })?;
     runtime.block_on(async {
         let store = Store::open_to_read(path).await?;
-        let certificates = store.certificates(DEFAULT_TENANT).await;
+        let authorities = store.authorities(DEFAULT_TENANT).await;
         let crls = store.crls(DEFAULT_TENANT).await;
+        let registrations = store.registrations(DEFAULT_TENANT).await;
         store.close().await;
-        Ok((certificates?, crls?))
+        Ok(Remembered {
+            authorities: authorities?,
+            crls: crls?,
+            registrations: registrations?.into_iter().collect(),
+        })
     })
+}
+
+/// What lies in a store.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    pub(crate) authorities: Vec<Certificate>,
+    pub(crate) crls: Vec<Crl>,
+    /// Fingerprints of certificates with addresses that are registered to them.
+    pub(crate) registrations: HashSet<([u8; 32], String)>,
 }
 
 impl Parts {
@@ -318,6 +335,7 @@ impl Parts {
                 store: 0,
             },
             fronts: self.fronts,
+            store: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use kenin_pki::certificate::Certificate;
 
 use crate::protection::Agreement;
 use crate::reason::Reason;
-use crate::step::Sender;
+use crate::step::{Registered, Sender};
 use crate::trust::AnchorSettings;
 use crate::verdict::CheckResult;
 
@@ -39,12 +39,21 @@ pub(crate) struct Identity {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identified(());
 
-/// Compares the sender with the addresses.
+/// Whether the certificate holds this address somewhere, so that nobody has to be asked. What its anchor
+/// makes of it is another matter.
+pub(crate) fn may_speak_for(certificate: &Certificate, address: &Address) -> bool {
+    let holds = |own: &Address| own.matches(address, AddressCase::Insensitive);
+    let listed = certificate.addresses().unwrap_or_default();
+    listed.iter().any(holds)
+}
+
+/// Compares the sender with the addresses; one that is registered to the certificate counts as one of them.
 pub(crate) fn compare(
     sender: &Sender,
     addresses: Option<&[Address]>,
     settings: &AnchorSettings,
     header: Agreement,
+    registered: Registered,
 ) -> Identity {
     let failed = |reason| Identity {
         check: CheckResult::Failed(reason),
@@ -83,6 +92,19 @@ pub(crate) fn compare(
             identifier: Some(address.to_string()),
             proof: Some(Identified(())),
         },
-        None => failed(Reason::FromMismatch),
+        None => match registered {
+            Registered::Yes if header == Agreement::Differs => failed(Reason::HeaderMismatch),
+            Registered::Yes => Identity {
+                check: CheckResult::Ok,
+                identifier: Some(mailbox.address.to_string()),
+                proof: Some(Identified(())),
+            },
+            Registered::Unknown => failed(Reason::RegistrationUnavailable),
+            // Certificates of cards hold no address: theirs are registered here or nowhere.
+            Registered::No if list.is_empty() && settings.is_for_cards() => {
+                failed(Reason::NotRegistered)
+            }
+            Registered::No => failed(Reason::FromMismatch),
+        },
     }
 }

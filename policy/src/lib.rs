@@ -9,6 +9,7 @@
 
 mod arrival;
 pub mod header;
+pub mod holder;
 mod identity;
 mod idna;
 mod judge;
@@ -34,6 +35,7 @@ mod writer;
 mod testing;
 
 pub use arrival::ArrivalResults;
+pub use holder::HolderAttributes;
 pub use mail::{Act, MailRules, Parties, StampMode};
 pub use mailbox::Shown;
 pub use note::NoteId;

@@ -6,6 +6,8 @@ use kenin_pki::certificate::Certificate;
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::oid::{self, Oid, OidBuf};
 
+use crate::holder::HolderAttributes;
+
 /// What a signer's certificate must look like. What is not asked for may be anything.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Profile {
@@ -13,14 +15,19 @@ pub struct Profile {
     pub policies: Vec<OidBuf>,
     /// keyUsage is critical and has exactly these bits. `None`: not asked.
     pub key_usage: Option<KeyUsage>,
+    /// The attributes of the holder stand below this arc, and nothing is wrong with any of them. `None`: not
+    /// asked.
+    pub holder_attributes: Option<OidBuf>,
 }
 
 impl Profile {
-    /// What a certificate does not meet, in words.
+    /// What a certificate does not meet, in words, which say nothing of its holder.
     #[must_use]
-    pub fn fault(&self, certificate: &Certificate) -> Option<&'static str> {
+    pub fn fault(&self, certificate: &Certificate) -> Option<String> {
         self.policy_fault(certificate)
             .or_else(|| self.usage_fault(certificate))
+            .map(str::to_owned)
+            .or_else(|| self.holder_fault(certificate))
     }
 
     fn policy_fault(&self, certificate: &Certificate) -> Option<&'static str> {
@@ -44,6 +51,15 @@ impl Profile {
         }
         let critical = is_critical(certificate, oid::KEY_USAGE);
         (!critical).then_some("keyUsage is not critical")
+    }
+
+    fn holder_fault(&self, certificate: &Certificate) -> Option<String> {
+        let arc = self.holder_attributes.as_ref()?;
+        match HolderAttributes::read(certificate, arc.as_oid()) {
+            Ok(Some(_)) => None,
+            Ok(None) => Some("the certificate does not carry the holder's attributes".to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
     }
 }
 

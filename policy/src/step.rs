@@ -7,8 +7,9 @@
 //!
 //! Never does I/O, never reads a clock.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::name::Name;
@@ -18,6 +19,7 @@ use kenin_pki::time::UnixTime;
 use kenin_smime::{Examined, Limits, SignatureFacts};
 
 use crate::header;
+use crate::identity;
 use crate::judge;
 use crate::mailbox::{self, FromField};
 use crate::protection::{self, Agreement};
@@ -36,6 +38,9 @@ const MAX_QUESTIONS: usize = 64;
 
 /// After so many answers nothing more is asked.
 const MAX_ANSWERS: usize = 256;
+
+/// How many certificates of one message may be asked about as the sender's.
+const MAX_REGISTRATIONS: usize = 4;
 
 /// One message, the trust it is judged by, and the moment of judgement.
 #[derive(Debug)]
@@ -205,12 +210,12 @@ pub enum Question {
         /// Whose lists.
         issuer: Name,
     },
-    /// Whether the certificate is registered to the address. Not asked yet.
+    /// Whether the certificate is registered to the address, which does not stand in it.
     Registration {
         /// SHA-256 of the certificate.
         certificate: [u8; 32],
-        /// The address.
-        address: String,
+        /// The address that the mail is from.
+        address: Address,
     },
 }
 
@@ -301,6 +306,8 @@ pub(crate) struct AtHand<'a> {
     unavailable: HashSet<&'a Name>,
     /// Something was left unasked, because too much was asked before.
     pub(crate) exhausted: bool,
+    /// Certificates that were asked about, and whether they are registered to the sender.
+    registered: HashMap<&'a [u8; 32], Registered>,
     asked_issuers: HashSet<(&'a Name, Option<&'a [u8]>)>,
     asked_status: HashSet<(&'a [u8; 32], &'a Name)>,
 }
@@ -324,7 +331,14 @@ impl<'a> AtHand<'a> {
                 } => {
                     at_hand.asked_status.insert((certificate.sha256(), issuer));
                 }
-                Question::Registration { .. } => {}
+                Question::Registration { certificate, .. } => {
+                    let registered = match answer {
+                        Answer::Registered(true) => Registered::Yes,
+                        Answer::Registered(false) => Registered::No,
+                        _ => Registered::Unknown,
+                    };
+                    at_hand.registered.insert(certificate, registered);
+                }
             }
             match answer {
                 Answer::Issuers(certificates) => at_hand.issuers.extend(certificates),
@@ -358,6 +372,16 @@ impl<'a> AtHand<'a> {
         self.cached.iter().find(is_it).map(|(_, _, found)| found)
     }
 
+    /// Whether this certificate is registered to the sender's address.
+    pub(crate) fn registered(&self, certificate: &[u8; 32]) -> Registered {
+        let asked = self.registered.get(certificate).copied();
+        // What was left unasked nobody knows.
+        asked.unwrap_or(match self.exhausted {
+            true => Registered::Unknown,
+            false => Registered::No,
+        })
+    }
+
     /// Whether the certificates of an issuer were asked for and could not be had.
     pub(crate) fn is_unavailable(&self, issuer: &Name) -> bool {
         self.unavailable.contains(issuer)
@@ -369,8 +393,21 @@ fn open_questions<'a>(case: &'a Case<'_>, at_hand: &mut AtHand<'a>) -> Vec<Quest
     let mut questions = Vec::new();
     let mut issuers: HashSet<(Name, Option<Vec<u8>>)> = HashSet::new();
     let mut statuses: HashSet<([u8; 32], Name)> = HashSet::new();
+    let mut registrations: HashSet<[u8; 32]> = HashSet::new();
     for signature in &case.examined.signatures {
         for leaf in leaves(signature) {
+            let sender = case.from().and_then(|from| from.mailbox.as_ref().ok());
+            if let Some(sender) = sender.filter(|_| signature.root)
+                && !at_hand.registered.contains_key(leaf.sha256())
+                && registrations.len() < MAX_REGISTRATIONS
+                && !identity::may_speak_for(leaf, &sender.address)
+                && registrations.insert(*leaf.sha256())
+            {
+                questions.push(Question::Registration {
+                    certificate: *leaf.sha256(),
+                    address: sender.address.clone(),
+                });
+            }
             if let Some(found) = trustpath::cached(case, signature, leaf) {
                 at_hand
                     .cached
@@ -407,6 +444,17 @@ fn open_questions<'a>(case: &'a Case<'_>, at_hand: &mut AtHand<'a>) -> Vec<Quest
     }
     questions.truncate(MAX_QUESTIONS);
     questions
+}
+
+/// Whether a certificate is registered to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registered {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Nobody can say now.
+    Unknown,
 }
 
 /// The certificates that may have made the signatures of a layer.

@@ -55,6 +55,14 @@ pub struct AnchorSettings {
     pub profile: Option<Profile>,
 }
 
+impl AnchorSettings {
+    /// Whether the certificates below it are of persons, by a profile or by what may be shown of them, and
+    /// not of mail addresses.
+    pub(crate) fn is_for_cards(&self) -> bool {
+        self.profile.is_some() || self.disclosure == Disclosure::VerdictOnly
+    }
+}
+
 impl Default for AnchorSettings {
     fn default() -> Self {
         Self {
@@ -348,6 +356,7 @@ dn_email = true
 [anchor.profile]
 certificate_policies = ["1.2.392.200149.8.5.1.1.20"]
 key_usage = ["digital-signature", "non-repudiation"]
+holder_attributes = "1.2.392.200149.8.5.5"
 [[anchor]]
 name = "bundle"
 file = "two.pem"
@@ -371,12 +380,26 @@ file = "two.pem"
                     key_usage: Some(KeyUsage(
                         KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION
                     )),
+                    holder_attributes: OidBuf::from_dotted("1.2.392.200149.8.5.5"),
                 }),
             }
         );
         assert_eq!(policy.anchors()[1].settings, AnchorSettings::default());
         assert_eq!(policy.groups().len(), 2);
         assert!(policy.wants_status());
+    }
+
+    #[test]
+    fn a_profile_may_ask_for_the_holder_alone() {
+        let policy = parse(
+            "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { holder_attributes = \"1.2.3\" }\n",
+        )
+        .unwrap();
+        let expected = Profile {
+            holder_attributes: OidBuf::from_dotted("1.2.3"),
+            ..Profile::default()
+        };
+        assert_eq!(policy.anchors()[0].settings.profile, Some(expected));
     }
 
     #[test]
@@ -475,6 +498,16 @@ file = "two.pem"
                 "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { certificate_policies = [\"2.5.29.32.0\"] }\n",
                 4,
                 "anyPolicy",
+            ),
+            (
+                "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { holder_attributes = \"\" }\n",
+                4,
+                "not an object identifier",
+            ),
+            (
+                "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { holder_attributes = [\"1.2.3\"] }\n",
+                4,
+                "",
             ),
             (
                 "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nprofile = { key_usage = [\"sign\"] }\n",

@@ -16,6 +16,7 @@ mod a_killed_kenin_loses_no_mail;
 mod a_milter_answers_at_the_end_of_a_mail;
 mod a_milter_holds_mail_and_replaces_bodies;
 mod a_thousand_mixed_mails_arrive_unchanged;
+mod a_verdict_shields_the_person;
 mod an_ocsp_responder_is_believed_within_its_bounds;
 mod an_unread_log_holds_up_no_mail;
 mod another_milter_client_understands_the_answers;

@@ -23,6 +23,7 @@ pub mod forge;
 pub mod kenin;
 pub mod ledger;
 pub mod mixture;
+pub mod nss;
 pub mod opendkim;
 pub mod openssl_mail;
 pub mod parts;

@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::Origin;
 use crate::testpki::{ca, name};
 
 async fn open(dir: &tempfile::TempDir) -> Store {
@@ -16,28 +17,35 @@ async fn what_is_put_is_found_after_opening_again() {
     assert_eq!(store.revision("default").await.unwrap(), 0);
     assert!(
         store
-            .put_certificate("default", &ca.certificate)
+            .put_certificate("default", &ca.certificate, Origin::Admin, false)
             .await
             .unwrap()
     );
-    assert!(store.put_certificate("default", &leaf).await.unwrap());
     assert!(
-        !store.put_certificate("default", &leaf).await.unwrap(),
+        store
+            .put_certificate("default", &leaf, Origin::Admin, false)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .put_certificate("default", &leaf, Origin::Admin, false)
+            .await
+            .unwrap(),
         "known already"
     );
     assert_eq!(
         store.revision("default").await.unwrap(),
-        2,
+        1,
         "nothing new, no new revision"
     );
     store.close().await;
 
     let store = open(&dir).await;
-    assert_eq!(store.certificates("default").await.unwrap().len(), 2);
-    let found = store.issuers_by_name("default", &name("a")).await.unwrap();
+    let found = store.authorities("default").await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].der(), ca.certificate.der());
-    assert_eq!(store.revision("default").await.unwrap(), 2);
+    assert_eq!(store.revision("default").await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -125,19 +133,15 @@ async fn tenants_do_not_see_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).await;
     let ca = ca("A");
-    store.put_certificate("one", &ca.certificate).await.unwrap();
+    store
+        .put_certificate("one", &ca.certificate, Origin::Admin, false)
+        .await
+        .unwrap();
     store
         .put_crl("one", &ca.crl(Some(1), 1000), ca.certificate.public_key())
         .await
         .unwrap();
-    assert!(store.certificates("two").await.unwrap().is_empty());
-    assert!(
-        store
-            .issuers_by_name("two", &name("A"))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(store.authorities("two").await.unwrap().is_empty());
     assert!(
         store
             .crls_by_issuer("two", &name("A"))
@@ -186,7 +190,7 @@ async fn a_newer_schema_is_refused_with_words() {
             error,
             StoreError::NewerSchema {
                 found: 7,
-                known: 2,
+                known: 3,
                 ..
             }
         ),

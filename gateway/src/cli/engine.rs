@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use kenin_certstore::{CertStore, StoreError, read_certificates, read_crls, read_ocsp};
+use kenin_certstore::{
+    CertStore, StoreError, address_key, read_certificates, read_crls, read_ocsp,
+};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::name::Name;
@@ -35,6 +37,8 @@ pub(super) struct Engine {
     pub(super) trust: TrustPolicy,
     pub(super) store: CertStore,
     ocsp: Vec<OcspResponse>,
+    /// Fingerprints of certificates with addresses that are registered to them.
+    registrations: HashSet<([u8; 32], String)>,
     pub(super) time: UnixTime,
     /// Under which name the service would stamp.
     pub(super) authserv_id: String,
@@ -96,6 +100,7 @@ impl Engine {
             trust: TrustPolicy::from_parts(sources.anchors, path_options),
             store,
             ocsp: sources.ocsp,
+            registrations: sources.registrations,
             time,
             authserv_id,
             site_authserv_ids,
@@ -177,7 +182,13 @@ impl Engine {
                     .cloned()
                     .collect(),
             },
-            Question::Registration { .. } => Answer::Registered(false),
+            Question::Registration {
+                certificate,
+                address,
+            } => {
+                let asked = (*certificate, address_key(address));
+                Answer::Registered(self.registrations.contains(&asked))
+            }
         }
     }
 }
@@ -189,6 +200,7 @@ struct Sources {
     certificates: Vec<Certificate>,
     crls: Vec<Crl>,
     ocsp: Vec<OcspResponse>,
+    registrations: HashSet<([u8; 32], String)>,
     path: PathOptions,
 }
 
@@ -234,9 +246,10 @@ impl Sources {
         }
         // The service goes on with what it remembers, and so must what says the same as it.
         match remembered(config) {
-            Ok((certificates, crls)) => {
-                self.certificates.extend(certificates);
-                self.crls.extend(crls);
+            Ok(remembered) => {
+                self.certificates.extend(remembered.authorities);
+                self.crls.extend(remembered.crls);
+                self.registrations.extend(remembered.registrations);
             }
             Err(error) => eprintln!("kenin: the service's store is left out: {error}"),
         }

@@ -12,6 +12,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 pub mod arguments;
+mod cert;
 mod documentation;
 mod engine;
 mod explain;
@@ -69,6 +70,7 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
         Command::Verify(options) => verify::command(&global.config, &options, paint)?,
         Command::Explain(options) => explain::command(&global.config, &options, paint)?,
         Command::Trust(options) => trust::command(&global.config, &options.command)?,
+        Command::Cert(options) => cert::command(&global.config, &options.command)?,
         Command::Health(options) => health(&global.config, &options)?,
         Command::Completions(options) => documentation::completions(options.shell)?,
         Command::Man(options) => documentation::man(options.dir.as_deref())?,

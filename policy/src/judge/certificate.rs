@@ -120,14 +120,20 @@ pub(super) fn judge(
         check: identity,
         identifier,
         proof: identified,
-    } = identity::compare(&case.sender, addresses.as_deref(), &settings, header);
+    } = identity::compare(
+        &case.sender,
+        addresses.as_deref(),
+        &settings,
+        header,
+        at_hand.registered(certificate.sha256()),
+    );
     let (path_check, revocation, detail) = match &found {
         Ok(trusted) => match unlike {
             None => (CheckResult::Ok, status_check(trusted), None),
             Some(what) => (
                 CheckResult::Failed(Reason::Profile),
                 status_check(trusted),
-                Some(what.to_owned()),
+                Some(what),
             ),
         },
         Err(None) => (

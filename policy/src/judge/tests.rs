@@ -17,6 +17,7 @@ use crate::trust::{AnchorSettings, Disclosure, PathOptions, TrustPolicy};
 
 mod chains;
 mod profile;
+mod registration;
 mod signers;
 
 const ALICE: &str = "alice@example.jp";

@@ -95,6 +95,7 @@ impl AnchorEntry {
 pub(super) struct ProfileEntry {
     certificate_policies: Option<Vec<String>>,
     key_usage: Option<Vec<Usage>>,
+    holder_attributes: Option<String>,
 }
 
 impl ProfileEntry {
@@ -102,18 +103,18 @@ impl ProfileEntry {
         let mut profile = Profile::default();
         let usage = self.key_usage.as_deref();
         let policies = self.certificate_policies.as_deref();
+        let holder = self.holder_attributes.as_deref();
         // An empty list would ask for nothing where somebody meant to ask for something.
-        if (policies.is_none() && usage.is_none())
+        if (policies.is_none() && usage.is_none() && holder.is_none())
             || policies.is_some_and(<[_]>::is_empty)
             || usage.is_some_and(<[_]>::is_empty)
         {
-            let text = "a profile that asks for nothing; write certificate_policies or key_usage, \
-                        each with something in it";
+            let text = "a profile that asks for nothing; write certificate_policies, key_usage or \
+                        holder_attributes, each with something in it";
             return Err(text.to_owned());
         }
         for text in policies.unwrap_or_default() {
-            let policy = OidBuf::from_dotted(text)
-                .ok_or_else(|| format!("`{text}` is not an object identifier"))?;
+            let policy = identifier(text)?;
             // Every policy is no policy that could be told from another.
             if policy == oid::ANY_POLICY {
                 return Err("anyPolicy is no policy of a profile".to_owned());
@@ -122,6 +123,7 @@ impl ProfileEntry {
         }
         profile.key_usage =
             usage.map(|words| KeyUsage(words.iter().fold(0, |bits, word| bits | word.bit())));
+        profile.holder_attributes = holder.map(identifier).transpose()?;
         Ok(profile)
     }
 }
@@ -147,6 +149,10 @@ impl Usage {
             Self::KeyAgreement => KeyUsage::KEY_AGREEMENT,
         }
     }
+}
+
+fn identifier(text: &str) -> Result<OidBuf, String> {
+    OidBuf::from_dotted(text).ok_or_else(|| format!("`{text}` is not an object identifier"))
 }
 
 fn mail_signing() -> Spanned<Vec<Use>> {

@@ -157,8 +157,12 @@ pub struct Authority {
 impl Authority {
     /// A self-signed root.
     pub fn root(common_name: &str) -> Self {
+        Self::root_named(cn(common_name))
+    }
+
+    /// A self-signed root of this Name.
+    pub fn root_named(name: Vec<u8>) -> Self {
         let key = Key::p256();
-        let name = cn(common_name);
         let form = CertificateForm {
             serial: next_serial(),
             issuer: name.clone(),
@@ -265,6 +269,21 @@ impl Authority {
 
     /// A complete CRL with chosen times.
     pub fn crl_between(&self, revoked: &[&[u8]], this: &str, next: Option<&str>) -> Vec<u8> {
+        self.list(revoked, this, next, &[])
+    }
+
+    /// A CRL with more extensions.
+    pub fn crl_with(&self, revoked: &[&[u8]], extensions: &[Vec<u8>]) -> Vec<u8> {
+        self.list(revoked, "20210101000000Z", Some(NOT_AFTER), extensions)
+    }
+
+    fn list(
+        &self,
+        revoked: &[&[u8]],
+        this: &str,
+        next: Option<&str>,
+        extensions: &[Vec<u8>],
+    ) -> Vec<u8> {
         let algorithm = self.key.usual();
         let mut parts = vec![
             int(1),
@@ -280,7 +299,8 @@ impl Authority {
             })));
         }
         let number = extension("2.5.29.20", false, &int(7));
-        parts.push(explicit(0, &seq([self.authority_key_id(), number])));
+        let own = [self.authority_key_id(), number];
+        parts.push(explicit(0, &seq(own.iter().chain(extensions))));
         signed(seq(parts), algorithm, &self.key)
     }
 }

@@ -159,6 +159,11 @@ pub fn utf8(text: &str) -> Vec<u8> {
     tlv(12, text.as_bytes())
 }
 
+/// PrintableString.
+pub fn printable(text: &str) -> Vec<u8> {
+    tlv(0x13, text.as_bytes())
+}
+
 /// IA5String of any bytes.
 pub fn ia5(bytes: &[u8]) -> Vec<u8> {
     tlv(22, bytes)

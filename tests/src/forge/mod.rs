@@ -2,6 +2,7 @@
 //! model. Every shape says what the right verdict is. It shares no parsing, writing or signing code
 //! with Kenin.
 
+pub mod card;
 pub mod certificates;
 pub mod cms;
 pub mod der;

@@ -131,11 +131,12 @@ fn entry(table: &Table) -> Entry {
 
 fn profile(table: &Table) -> Vec<(String, Vec<String>)> {
     let profile = table.get("profile").and_then(Item::as_table_like);
+    // A key has a list of words, or one word.
     let words = |item: &Item| {
-        let words = item.as_array().into_iter().flatten();
-        words
-            .filter_map(|word| word.as_str().map(str::to_owned))
-            .collect()
+        let list = item.as_array().into_iter().flatten();
+        let list = list.filter_map(|word| word.as_str());
+        let all = item.as_str().into_iter().chain(list);
+        all.map(str::to_owned).collect()
     };
     profile
         .into_iter()
@@ -244,9 +245,11 @@ mod tests {
                 "key_usage".to_owned(),
                 vec!["digital-signature".to_owned(), "non-repudiation".to_owned()],
             ),
+            ("holder_attributes".to_owned(), vec!["1.2.4".to_owned()]),
         ];
         let fields = "certificate_policies = [\"1.2.3\"]\n\
-                      key_usage = [\"digital-signature\", \"non-repudiation\"]\n";
+                      key_usage = [\"digital-signature\", \"non-repudiation\"]\n\
+                      holder_attributes = \"1.2.4\"\n";
         let inline = fields.trim_end().replace('\n', ", ");
         for text in [
             format!("[[anchor]]\nname = \"a\"\nprofile = {{ {inline} }}\n"),

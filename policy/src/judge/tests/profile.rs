@@ -1,8 +1,8 @@
 //! An anchor with a profile, as a national authority's (C1): a certificate issued for something else, or in
-//! another shape, is never the signer's of an accepted mail.
+//! another shape, is never the signer's of an accepted mail. Nor is one whose holder it does not name (C2).
 
 use kenin_pki::der::write;
-use kenin_pki::extension::KeyUsage;
+use kenin_pki::extension::{GeneralName, KeyUsage};
 use kenin_pki::issue::CertificateBuilder;
 use kenin_pki::oid::{self, OidBuf};
 
@@ -14,6 +14,9 @@ use crate::trust::{Anchor, Disclosure};
 const SIGNING: &str = "1.2.392.200149.8.5.1.1.20";
 const TEST: &str = "1.2.392.200149.8.5.1.0.20";
 const LOGIN: &str = "1.2.392.200149.8.5.1.3.30";
+
+/// The arc of the holder's attributes.
+const ATTRIBUTES: &str = "1.2.392.200149.8.5.5";
 
 const BOTH: u16 = KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION;
 
@@ -38,6 +41,7 @@ fn world() -> World {
     world.settings.profile = Some(Profile {
         policies: vec![number(SIGNING)],
         key_usage: Some(KeyUsage(BOTH)),
+        holder_attributes: None,
     });
     world
 }
@@ -114,6 +118,89 @@ fn what_is_worse_than_the_profile_is_said_first() {
     world.publish(&[&alice.certificate]);
     let verdict = world.verdict(&alice.sign(ALICE, Form::Clear));
     assert_eq!(reason(&verdict), Reason::Revoked);
+}
+
+/// A verdict on a card's signature where the profile asks for the holder's attributes.
+fn holder_verdict(disclosure: Disclosure, values: &[(u8, &str)]) -> Verdict {
+    let mut world = world();
+    world.settings.disclosure = disclosure;
+    let profile = world.settings.profile.as_mut().unwrap();
+    profile.holder_attributes = Some(number(ATTRIBUTES));
+    let mut names = vec![GeneralName::Rfc822(ALICE.into())];
+    names.extend(values.iter().map(|(member, text)| GeneralName::Other {
+        oid: number(&format!("{ATTRIBUTES}.{member}")),
+        value: write::utf8_string(text).into(),
+    }));
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let alice = world.issue(key, |builder| {
+        let builder = builder.subject_alt_names(&names);
+        usage(policies(builder, true, &[SIGNING]), true, BOTH)
+    });
+    world.verdict(&alice.sign(ALICE, Form::Clear))
+}
+
+#[test]
+fn a_holder_who_cannot_be_named_is_a_failure_of_the_profile() {
+    let good: [(u8, &str); 6] = [
+        (1, "検印花子"),
+        (4, "419990401"),
+        (3, "2"),
+        (5, "東京都架空区一丁目２番３号"),
+        (2, "0000"),
+        (6, "0000000000000"),
+    ];
+    let with = |member: u8, text: &'static str| {
+        good.map(|(known, old)| (known, if known == member { text } else { old }))
+    };
+    for values in [good, with(2, "0010")] {
+        let verdict = holder_verdict(Disclosure::Full, &values);
+        assert_eq!(reason(&verdict), Reason::Ok, "{verdict:?}");
+    }
+    let nobody = "the certificate does not carry the holder's attributes";
+    let cases: [(&[(u8, &str)], &str); 6] = [
+        (&[], nobody),
+        (&[(7, "検印花子")], nobody),
+        (&good[..5], "the flags of the holder's address: missing"),
+        (&with(4, "019990401"), "the holder's birth date: unknown"),
+        (
+            &with(2, "000"),
+            "the flags of the holder's name: not as many as there are characters",
+        ),
+        (&with(3, "女"), "the holder's sex: no code of the profile"),
+    ];
+    for (values, detail) in cases {
+        let verdict = holder_verdict(Disclosure::Full, values);
+        assert_eq!(reason(&verdict), Reason::Profile, "{detail}: {verdict:?}");
+        let signature = &verdict.signatures[0];
+        assert_eq!(signature.detail.as_deref(), Some(detail));
+        let closed = holder_verdict(Disclosure::VerdictOnly, values);
+        assert_eq!(closed.signatures[0].outward().1, Reason::NotAccepted);
+    }
+}
+
+/// C4: whatever a verdict says of a card's signature, the holder's attributes are not in it.
+#[test]
+fn a_verdict_holds_nothing_of_the_holder() {
+    let (name, birth) = ("検印花子", "419990401");
+    let address = "東京都架空区一丁目２番３号";
+    for (flags, result) in [("0000", Reason::Ok), ("000", Reason::Profile)] {
+        let verdict = holder_verdict(
+            Disclosure::Full,
+            &[
+                (1, name),
+                (2, flags),
+                (3, "2"),
+                (4, birth),
+                (5, address),
+                (6, "0000000000000"),
+            ],
+        );
+        assert_eq!(reason(&verdict), result);
+        let shown = format!("{} {verdict:?}", verdict.to_json("a.eml"));
+        for secret in [name, birth, address] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+    }
 }
 
 /// Of several generations of an authority with one name the one whose key signed counts, with its profile.

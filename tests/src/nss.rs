@@ -1,0 +1,55 @@
+//! NSS as a reader of signed mail: what Thunderbird and its relatives see.
+
+use std::process::Command;
+
+use crate::forge::certificates::pem;
+use crate::world::{Folder, run};
+
+/// A profile that trusts some authorities for mail.
+pub struct Nss {
+    folder: Folder,
+}
+
+impl Nss {
+    /// An empty profile with these roots (DER) trusted for mail.
+    pub fn trusting(roots: &[&[u8]]) -> Self {
+        let folder = Folder::new();
+        let database = format!("sql:{}", folder.path().display());
+        run(Command::new("certutil").args(["-N", "--empty-password", "-d", &database]));
+        for (number, root) in roots.iter().enumerate() {
+            let file = folder.join(format!("root{number}.pem"));
+            std::fs::write(&file, pem("CERTIFICATE", root)).unwrap();
+            let name = format!("root{number}");
+            let mut add = Command::new("certutil");
+            add.args(["-A", "-d", &database, "-n", &name, "-t", ",C,", "-i"]);
+            run(add.arg(&file));
+        }
+        Self { folder }
+    }
+
+    /// The status of each signer of a detached signature (DER) over this content. Exit codes of
+    /// `cmsutil` say nothing: its words do.
+    pub fn statuses(&self, signature: &[u8], content: &[u8]) -> Vec<String> {
+        let (object, text) = (self.folder.join("object"), self.folder.join("content"));
+        std::fs::write(&object, signature).unwrap();
+        std::fs::write(&text, content).unwrap();
+        let database = format!("sql:{}", self.folder.path().display());
+        let output = Command::new("cmsutil")
+            .args(["-D", "-d", &database, "-h", "0", "-u", "5", "-i"])
+            .arg(&object)
+            .arg("-c")
+            .arg(&text)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let status = |word: &str| {
+            word.split_once(".status=")
+                .map(|(_, status)| status.to_owned())
+        };
+        let words = said.split(|c: char| c.is_whitespace() || c == ';');
+        let all: Vec<String> = words.filter_map(status).collect();
+        assert!(!all.is_empty(), "cmsutil said nothing of a signer: {said}");
+        all
+    }
+}
