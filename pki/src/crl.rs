@@ -3,6 +3,7 @@
 //! [`crate::path`]. <https://www.rfc-editor.org/rfc/rfc5280#section-5>
 
 mod parse;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,8 @@ use crate::name::Name;
 use crate::oid::OidBuf;
 use crate::signed::Signed;
 use crate::time::UnixTime;
+
+pub use stream::{AbridgedCrl, CrlStream, StreamError, StreamedEntry};
 
 /// A complete or delta CRL.
 #[derive(Clone)]
@@ -48,13 +51,13 @@ impl Crl {
         }
     }
 
-    /// The bytes as they came.
+    /// The bytes as they came; none where somebody else keeps its entries.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         self.0.signed.der()
     }
 
-    /// The bytes that the issuer signed.
+    /// The bytes that the issuer signed; none where somebody else keeps the entries.
     #[must_use]
     pub fn tbs(&self) -> &[u8] {
         self.0.signed.tbs()
@@ -148,13 +151,22 @@ impl Crl {
     /// How many entries.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.entries.len()
+        match &self.0.entries {
+            Entries::Here(entries) => entries.len(),
+            Entries::Elsewhere(entries) => entries.len(),
+        }
+    }
+
+    /// Whether somebody else keeps its entries.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        matches!(self.0.entries, Entries::Elsewhere(_))
     }
 
     /// Whether it has no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.entries.is_empty()
+        self.len() == 0
     }
 
     /// The entry of the certificate that the CRL's own issuer issued with this serial (content octets).
@@ -166,7 +178,16 @@ impl Crl {
     /// The entry of the certificate that `issuer` issued with this serial, in an indirect CRL too.
     #[must_use]
     pub fn find_of(&self, issuer: &Name, serial: &[u8]) -> Option<RevokedEntry> {
-        let entries = &self.0.entries;
+        let entries = match &self.0.entries {
+            Entries::Here(entries) => entries,
+            Entries::Elsewhere(entries) => {
+                let own = (&self.0.issuer == issuer).then_some(0);
+                let named = self.0.issuers.iter().zip(1..);
+                let named = named.filter(|(name, _)| *name == issuer);
+                let mut numbers = own.into_iter().chain(named.map(|(_, number)| number));
+                return numbers.find_map(|number| entries.find(number, serial));
+            }
+        };
         let from = entries.partition_point(|entry| self.0.serial(entry) < serial);
         entries
             .get(from..)?
@@ -183,10 +204,10 @@ impl Crl {
     }
 }
 
-/// Octet by octet.
+/// Octet by octet, as far as SHA-256 tells.
 impl PartialEq for Crl {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.der() == other.der()
+        Arc::ptr_eq(&self.0, &other.0) || self.sha256() == other.sha256()
     }
 }
 
@@ -317,12 +338,33 @@ struct Inner {
     delta_base: Field<Box<[u8]>>,
     authority_key_id: Field<AuthorityKeyId>,
     issuing_distribution_point: Field<IssuingDistributionPoint>,
-    /// Sorted by serial, entries of one serial in order of the list.
-    entries: Vec<Entry>,
+    entries: Entries,
     /// Issuers that entries of an indirect CRL name.
     issuers: Vec<Name>,
     /// The key that was found to have signed it: a long list is hashed once, not once a message.
     signed_by: OnceLock<Digest>,
+}
+
+/// The entries of a list.
+enum Entries {
+    /// Sorted by serial, entries of one serial in order of the list.
+    Here(Vec<Entry>),
+    /// Somebody else keeps them.
+    Elsewhere(Arc<dyn RevokedEntries>),
+}
+
+/// Who keeps the entries of a list that is too long to be kept as it is.
+pub trait RevokedEntries: Send + Sync {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first entry of this serial (content octets) and issuer, as [`StreamedEntry`] has them.
+    fn find(&self, issuer: u32, serial: &[u8]) -> Option<RevokedEntry>;
 }
 
 /// Where an entry stands in the bytes.

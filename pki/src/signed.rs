@@ -17,6 +17,16 @@ pub(crate) struct Signed {
     sha256: OnceLock<[u8; 32]>,
     /// What the signature is over, by the digest of the algorithm: hashed once, and not once a key tried.
     tbs_digest: OnceLock<Digest>,
+    /// The bytes are not those that were signed, but what is left of them.
+    abridged: bool,
+}
+
+/// What is known of bytes that are not kept.
+pub(crate) struct Abridged {
+    /// SHA-256 of the whole.
+    pub(crate) sha256: [u8; 32],
+    /// Digest of what was signed, by the algorithm of the signature.
+    pub(crate) tbs_digest: Option<Digest>,
 }
 
 impl Signed {
@@ -49,15 +59,31 @@ impl Signed {
             signature: signature.into(),
             sha256: OnceLock::new(),
             tbs_digest: OnceLock::new(),
+            abridged: false,
         };
         Ok((signed, tbs, reader))
     }
 
+    /// From now on this stands for a longer structure with the same fields and signature.
+    pub(crate) fn abridge(&mut self, whole: Abridged) {
+        self.abridged = true;
+        self.sha256 = OnceLock::from(whole.sha256);
+        self.tbs_digest = whole.tbs_digest.map(OnceLock::from).unwrap_or_default();
+    }
+
+    /// The bytes; none where they are not those that were signed.
     pub(crate) fn der(&self) -> &[u8] {
+        if self.abridged {
+            return &[];
+        }
         &self.der
     }
 
+    /// What was signed; nothing where it is not kept.
     pub(crate) fn tbs(&self) -> &[u8] {
+        if self.abridged {
+            return &[];
+        }
         self.der.get(self.tbs.clone()).unwrap_or_default()
     }
 
@@ -93,6 +119,10 @@ impl Signed {
     pub(crate) fn verify_by(&self, key: &PublicKey) -> Result<(), VerifyError> {
         let algorithm = SignatureAlgorithm::from_identifier(&self.algorithm)
             .map_err(|_| VerifyError::Unsupported)?;
+        if self.abridged && self.tbs_digest.get().is_none() {
+            // It signs no digest, and the rest is not kept.
+            return Err(VerifyError::Unsupported);
+        }
         if algorithm == SignatureAlgorithm::Ed25519 {
             return key.verify(algorithm, self.tbs(), &self.signature);
         }

@@ -14,7 +14,7 @@ use crate::oid::{self, Oid, OidBuf};
 use crate::signed::Signed;
 use crate::time::UnixTime;
 
-use super::{Entry, Inner, RevocationReason, RevokedEntry, slice};
+use super::{Entries, Entry, Inner, RevocationReason, RevokedEntry, slice};
 
 pub(super) fn crl(bytes: &[u8]) -> Result<Inner, DerError> {
     if u32::try_from(bytes.len()).is_err() {
@@ -58,7 +58,7 @@ pub(super) fn crl(bytes: &[u8]) -> Result<Inner, DerError> {
     let mut index = Index {
         bytes,
         entries: Vec::new(),
-        issuers: Vec::new(),
+        issuers: Issuers::default(),
     };
     index.read(list, list_end, &mut unknown_critical)?;
     let issuing_distribution_point = extensions.field(
@@ -69,7 +69,7 @@ pub(super) fn crl(bytes: &[u8]) -> Result<Inner, DerError> {
     // RFC 5280 §5.3.3: entries of others stand in an indirect list only. In another list nobody can know
     // whose certificate is meant.
     let indirect = matches!(&issuing_distribution_point, Ok(Some(point)) if point.indirect);
-    if !index.issuers.is_empty() && !indirect {
+    if !index.issuers.names.is_empty() && !indirect {
         unknown_critical.push(oid::CERTIFICATE_ISSUER.to_buf());
     }
     Ok(Inner {
@@ -88,8 +88,8 @@ pub(super) fn crl(bytes: &[u8]) -> Result<Inner, DerError> {
         ),
         issuing_distribution_point,
         extensions,
-        entries: index.entries,
-        issuers: index.issuers,
+        entries: Entries::Here(index.entries),
+        issuers: index.issuers.names,
         signed_by: OnceLock::new(),
     })
 }
@@ -98,17 +98,14 @@ pub(super) fn crl(bytes: &[u8]) -> Result<Inner, DerError> {
 pub(super) fn entry(octets: &[u8]) -> Option<RevokedEntry> {
     let mut facts = EntryFacts::default();
     facts.read(&mut Reader::new(octets)).ok()?;
-    Some(RevokedEntry {
-        date: facts.date,
-        reason: facts.reason,
-    })
+    Some(facts.entry())
 }
 
 /// What follows the serial in an entry.
-struct EntryFacts<'a> {
+pub(super) struct EntryFacts<'a> {
     date: UnixTime,
     reason: RevocationReason,
-    issuer: Option<&'a [u8]>,
+    pub(super) issuer: Option<&'a [u8]>,
     unknown_critical: Option<Oid<'a>>,
 }
 
@@ -124,7 +121,25 @@ impl Default for EntryFacts<'_> {
 }
 
 impl<'a> EntryFacts<'a> {
-    fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), DerError> {
+    /// What is said of the certificate.
+    pub(super) const fn entry(&self) -> RevokedEntry {
+        RevokedEntry {
+            date: self.date,
+            reason: self.reason,
+        }
+    }
+
+    /// Adds a critical extension that nobody knows to those found before.
+    pub(super) fn note_unknown(&self, unknown: &mut Vec<OidBuf>) {
+        if let Some(oid) = self.unknown_critical
+            && !unknown.iter().any(|known| *known == oid)
+            && unknown.len() < MAX_UNKNOWN
+        {
+            unknown.push(oid.to_buf());
+        }
+    }
+
+    pub(super) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), DerError> {
         self.date = reader.time()?;
         if reader.is_empty() {
             return Ok(());
@@ -155,7 +170,45 @@ impl<'a> EntryFacts<'a> {
 struct Index<'a> {
     bytes: &'a [u8],
     entries: Vec<Entry>,
-    issuers: Vec<Name>,
+    issuers: Issuers,
+}
+
+/// The issuers that entries name, and how much more of them may be kept.
+pub(super) struct Issuers {
+    pub(super) names: Vec<Name>,
+    /// Numbers by the octets that named them.
+    known: HashMap<Box<[u8]>, u32>,
+    room: usize,
+}
+
+impl Default for Issuers {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            known: HashMap::new(),
+            room: MAX_ISSUER_OCTETS,
+        }
+    }
+}
+
+impl Issuers {
+    /// The number of the issuer that a certificateIssuer names. It holds for the entry and those after it,
+    /// until another names its own (RFC 5280 §5.3.3).
+    pub(super) fn number(&mut self, value: &[u8]) -> Result<u32, DerError> {
+        if let Some(number) = self.known.get(value) {
+            return Ok(*number);
+        }
+        let cost = value.len().saturating_add(ISSUER_OVERHEAD);
+        self.room = self
+            .room
+            .checked_sub(cost)
+            .ok_or(DerError("too many issuers of entries"))?;
+        let name = directory_name(value).ok_or(DerError("certificateIssuer is not one name"))?;
+        self.names.push(name);
+        let number = small(self.names.len());
+        self.known.insert(value.into(), number);
+        Ok(number)
+    }
 }
 
 impl Index<'_> {
@@ -167,9 +220,6 @@ impl Index<'_> {
     ) -> Result<(), DerError> {
         let mut reader = Reader::new(list);
         let mut issuer = 0;
-        // Numbers of the issuers, by the octets that named them.
-        let mut known: HashMap<&[u8], u32> = HashMap::new();
-        let mut room = MAX_ISSUER_OCTETS;
         // With the first octets of the serials beside, sorting seldom looks into the list.
         let mut entries: Vec<(u64, Entry)> = Vec::new();
         while !reader.is_empty() {
@@ -180,29 +230,9 @@ impl Index<'_> {
             let mut facts = EntryFacts::default();
             facts.read(&mut entry)?;
             if let Some(value) = facts.issuer {
-                // Holds for this entry and those after it, until another names its own (RFC 5280 §5.3.3).
-                issuer = match known.get(value) {
-                    Some(number) => *number,
-                    None => {
-                        let cost = value.len().saturating_add(ISSUER_OVERHEAD);
-                        room = room
-                            .checked_sub(cost)
-                            .ok_or(DerError("too many issuers of entries"))?;
-                        let name = directory_name(value)
-                            .ok_or(DerError("certificateIssuer is not one name"))?;
-                        self.issuers.push(name);
-                        let number = small(self.issuers.len());
-                        known.insert(value, number);
-                        number
-                    }
-                };
+                issuer = self.issuers.number(value)?;
             }
-            if let Some(oid) = facts.unknown_critical
-                && !unknown.iter().any(|known| *known == oid)
-                && unknown.len() < MAX_UNKNOWN
-            {
-                unknown.push(oid.to_buf());
-            }
+            facts.note_unknown(unknown);
             let entry = Entry {
                 serial: small(serial_end - serial.len()),
                 serial_end: small(serial_end),

@@ -141,6 +141,13 @@ impl Digest {
     }
 }
 
+impl Digest {
+    /// Octets that were a digest; nothing where they are too many.
+    pub(crate) fn of(octets: &[u8]) -> Option<Self> {
+        (octets.len() <= 64).then(|| Self::new(octets))
+    }
+}
+
 impl AsRef<[u8]> for Digest {
     fn as_ref(&self) -> &[u8] {
         self.octets.get(..self.size).unwrap_or_default()
