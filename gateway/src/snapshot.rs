@@ -251,7 +251,7 @@ impl Parts {
         let fronts = front::fronts(&config, &mut files)?;
         let seen = files.first_fingerprint();
         let loaded = files.load().map_err(blame)?;
-        for anchor in trust.anchors() {
+        for anchor in trust.anchors().iter().chain(trust.time_stamping()) {
             revision.update(anchor.certificate.sha256());
         }
         for id in [&config.authserv_id]

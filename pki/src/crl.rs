@@ -23,6 +23,8 @@ use crate::time::UnixTime;
 
 pub use stream::{AbridgedCrl, CrlStream, StreamError, StreamedEntry};
 
+pub(crate) use parse::invalidity_date;
+
 /// A complete or delta CRL.
 #[derive(Clone)]
 pub struct Crl(Arc<Inner>);
@@ -299,6 +301,24 @@ impl RevocationReason {
             Self::AaCompromise => "aACompromise",
         }
     }
+
+    /// Whether it says for certain that the key was in nobody else's hands. An unspecified reason may be any,
+    /// and a hold is a question that is still open: it is what a lost card gets first.
+    #[must_use]
+    pub const fn leaves_the_key_sound(self) -> bool {
+        match self {
+            Self::AffiliationChanged
+            | Self::Superseded
+            | Self::CessationOfOperation
+            | Self::PrivilegeWithdrawn => true,
+            Self::Unspecified
+            | Self::KeyCompromise
+            | Self::CaCompromise
+            | Self::CertificateHold
+            | Self::RemoveFromCrl
+            | Self::AaCompromise => false,
+        }
+    }
 }
 
 /// What a CRL says of one certificate.
@@ -308,6 +328,19 @@ pub struct RevokedEntry {
     pub date: UnixTime,
     /// reasonCode.
     pub reason: RevocationReason,
+    /// invalidityDate: since when the certificate was no good, as its issuer thinks; the first of all times
+    /// where that cannot be read.
+    pub invalidity_date: Option<UnixTime>,
+}
+
+impl RevokedEntry {
+    /// Whether a signature that was there at `proven_at` was made with a certificate that was still good, and a
+    /// key that nobody else had.
+    #[must_use]
+    pub fn is_outlived_by(&self, proven_at: UnixTime) -> bool {
+        let since = self.invalidity_date.unwrap_or(self.date).min(self.date);
+        proven_at < since && self.reason.leaves_the_key_sound()
+    }
 }
 
 /// Why bytes are not a CRL.

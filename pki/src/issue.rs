@@ -1,8 +1,9 @@
-//! Makes certificates, CRLs and OCSP responses: for the demo, for `kenin init`, and for tests. It writes what it is told,
+//! Makes certificates, CRLs, OCSP responses and time stamps: for the demo, for `kenin init`, and for tests. It writes what it is told,
 //! sensible or not: tests need both. <https://www.rfc-editor.org/rfc/rfc5280#section-4>
 
 mod crl;
 mod ocsp;
+mod timestamp;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::time::UnixTime;
 
 pub use crl::CrlBuilder;
 pub use ocsp::OcspBuilder;
+pub use timestamp::TimeStampBuilder;
 
 /// Makes a certificate.
 ///

@@ -21,6 +21,7 @@ pub mod path;
 pub mod pem;
 mod signed;
 pub mod time;
+pub mod tst_info;
 
 #[cfg(test)]
 mod testing;
@@ -30,3 +31,4 @@ pub use certificate::Certificate;
 pub use crl::Crl;
 pub use name::Name;
 pub use time::UnixTime;
+pub use tst_info::TstInfo;

@@ -20,6 +20,7 @@ use crate::verdict::{
 
 mod certificate;
 mod signer;
+pub(crate) mod timestamp;
 
 use certificate::Judged;
 use signer::JudgedSigner;

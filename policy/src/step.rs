@@ -20,17 +20,18 @@ use kenin_smime::{Examined, Limits, SignatureFacts};
 
 use crate::header;
 use crate::identity;
-use crate::judge;
+use crate::judge::{self, timestamp};
 use crate::mailbox::{self, FromField};
 use crate::protection::{self, Agreement};
 use crate::scrub::Scrubber;
 use crate::trust::TrustPolicy;
 pub use crate::trustpath::PathCache;
-use crate::trustpath::{self, Trusted};
+use crate::trustpath::{self, Reach, Trusted};
 use crate::verdict::Verdict;
 
 /// How often questions are asked about one message, at most: issuers are followed one level a
-/// round, and the status of the last ones takes one more.
+/// round, and the status of the last ones takes one more. Where a certificate is revoked and the signature has
+/// a time stamp, as many rounds again may ask about who stamped it.
 pub const MAX_ROUNDS: usize = 8;
 
 /// How many questions one round may ask.
@@ -265,8 +266,12 @@ pub struct Outcome {
 /// Decides, or asks for what it takes to decide.
 pub fn step<'a>(case: &'a Case<'_>, answers: &'a [Answered]) -> Step {
     let mut at_hand = AtHand::collect(answers);
-    let questions = open_questions(case, &mut at_hand);
+    let mut questions = open_questions(case, &mut at_hand);
     at_hand.exhausted = !questions.is_empty();
+    // Asked after all else: what nobody signed keeps no question from being asked.
+    if questions.is_empty() {
+        questions = timestamp_questions(case, &at_hand);
+    }
     match questions.is_empty() || answers.len() >= MAX_ANSWERS {
         true => Step::Done(Outcome {
             verdict: judge::judge(case, &at_hand),
@@ -390,9 +395,7 @@ impl<'a> AtHand<'a> {
 
 /// What is still lacking for any signature of the message.
 fn open_questions<'a>(case: &'a Case<'_>, at_hand: &mut AtHand<'a>) -> Vec<Question> {
-    let mut questions = Vec::new();
-    let mut issuers: HashSet<(Name, Option<Vec<u8>>)> = HashSet::new();
-    let mut statuses: HashSet<([u8; 32], Name)> = HashSet::new();
+    let mut asking = Asking::default();
     let mut registrations: HashSet<[u8; 32]> = HashSet::new();
     for signature in &case.examined.signatures {
         for leaf in leaves(signature) {
@@ -403,7 +406,7 @@ fn open_questions<'a>(case: &'a Case<'_>, at_hand: &mut AtHand<'a>) -> Vec<Quest
                 && !identity::may_speak_for(leaf, &sender.address)
                 && registrations.insert(*leaf.sha256())
             {
-                questions.push(Question::Registration {
+                asking.questions.push(Question::Registration {
                     certificate: *leaf.sha256(),
                     address: sender.address.clone(),
                 });
@@ -414,36 +417,72 @@ fn open_questions<'a>(case: &'a Case<'_>, at_hand: &mut AtHand<'a>) -> Vec<Quest
                     .push((&signature.section, leaf.sha256(), found));
                 continue;
             }
-            let reach = trustpath::reach(case, at_hand, signature, leaf);
-            for child in &reach.orphans {
-                let key_id = key_id(child);
-                let asked = at_hand.asked_issuers.contains(&(child.issuer(), key_id));
-                let entry = (child.issuer().clone(), key_id.map(<[u8]>::to_vec));
-                if !asked && issuers.insert(entry.clone()) {
-                    questions.push(Question::Issuers {
-                        name: entry.0,
-                        key_id: entry.1,
-                    });
-                }
-            }
-            if !case.trust.wants_status() {
-                continue;
-            }
-            for (certificate, issuer) in reach.status() {
-                let sha256 = *certificate.sha256();
-                if !at_hand.asked_status.contains(&(&sha256, &issuer))
-                    && statuses.insert((sha256, issuer.clone()))
-                {
-                    questions.push(Question::Status {
-                        certificate: certificate.clone(),
-                        issuer,
-                    });
+            let (anchors, brought) = (case.trust.anchors(), &signature.certificates);
+            let reach = trustpath::reach(case, at_hand, anchors, brought, leaf);
+            asking.about(at_hand, &reach, case.trust.wants_status());
+        }
+    }
+    asking.finish()
+}
+
+/// What is lacking to know who stamped the time of a signature whose certificate is said to be revoked since.
+fn timestamp_questions(case: &Case<'_>, at_hand: &AtHand<'_>) -> Vec<Question> {
+    let mut asking = Asking::default();
+    for signature in &case.examined.signatures {
+        for facts in &signature.signers {
+            for leaf in judge::in_question(facts).map(|candidate| &candidate.certificate) {
+                let stamps = timestamp::in_question(case, at_hand, signature, facts, leaf);
+                for stamp in stamps {
+                    let (anchors, brought) = (case.trust.time_stamping(), &stamp.certificates);
+                    let reach =
+                        trustpath::reach(case, at_hand, anchors, brought, &stamp.certificate);
+                    asking.about(at_hand, &reach, true);
                 }
             }
         }
     }
-    questions.truncate(MAX_QUESTIONS);
-    questions
+    asking.finish()
+}
+
+/// Questions in the making; none is asked twice.
+#[derive(Default)]
+struct Asking {
+    questions: Vec<Question>,
+    issuers: HashSet<(Name, Option<Vec<u8>>)>,
+    statuses: HashSet<([u8; 32], Name)>,
+}
+
+impl Asking {
+    /// Asks for issuers that are lacking, and for the status of what is in reach.
+    fn about(&mut self, at_hand: &AtHand<'_>, reach: &Reach<'_>, status: bool) {
+        for child in &reach.orphans {
+            let key_id = key_id(child);
+            let asked = at_hand.asked_issuers.contains(&(child.issuer(), key_id));
+            let entry = (child.issuer().clone(), key_id.map(<[u8]>::to_vec));
+            if !asked && self.issuers.insert(entry.clone()) {
+                self.questions.push(Question::Issuers {
+                    name: entry.0,
+                    key_id: entry.1,
+                });
+            }
+        }
+        for (certificate, issuer) in reach.status().filter(|_| status) {
+            let sha256 = *certificate.sha256();
+            if !at_hand.asked_status.contains(&(&sha256, &issuer))
+                && self.statuses.insert((sha256, issuer.clone()))
+            {
+                self.questions.push(Question::Status {
+                    certificate: certificate.clone(),
+                    issuer,
+                });
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Question> {
+        self.questions.truncate(MAX_QUESTIONS);
+        self.questions
+    }
 }
 
 /// Whether a certificate is registered to an address.

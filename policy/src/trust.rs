@@ -23,6 +23,8 @@ use file::{TrustFile, Use};
 pub struct TrustPolicy {
     anchors: Vec<Anchor>,
     groups: Vec<AnchorGroup>,
+    time_stamping: Vec<Anchor>,
+    time_stampers: Vec<TrustAnchor>,
     options: PathOptions,
     intermediates: Vec<PathBuf>,
     crls: Vec<PathBuf>,
@@ -127,13 +129,7 @@ impl TrustPolicy {
         let mut groups: Vec<AnchorGroup> = Vec::new();
         for (place, anchor) in anchors.iter().enumerate() {
             let mode = anchor.settings.revocation;
-            let trusted = TrustAnchor::from_certificate(anchor.certificate.clone());
-            // What a root says of itself binds (RFC 5937), as other verifiers have it: an expired or
-            // constrained root vouches for no more than it claims. A version 1 root says nothing.
-            let trusted = match anchor.certificate.extensions() {
-                [] => trusted,
-                _ => trusted.constrained(),
-            };
+            let trusted = anchor.trusted();
             match groups.iter_mut().find(|group| group.mode == mode) {
                 Some(group) => {
                     group.anchors.push(trusted);
@@ -152,15 +148,26 @@ impl TrustPolicy {
             RevocationMode::IfAvailable => 1,
             RevocationMode::Off => 2,
         });
-        let revision = revision(&anchors, &options);
+        let revision = revision(&anchors, &[], &options);
         Self {
             anchors,
             groups,
+            time_stamping: Vec::new(),
+            time_stampers: Vec::new(),
             options,
             intermediates: Vec::new(),
             crls: Vec::new(),
             revision,
         }
+    }
+
+    /// With anchors that are trusted to stamp times, and by that for nothing else.
+    #[must_use]
+    pub fn with_time_stamping(mut self, anchors: Vec<Anchor>) -> Self {
+        self.revision = revision(&self.anchors, &anchors, &self.options);
+        self.time_stampers = anchors.iter().map(Anchor::trusted).collect();
+        self.time_stamping = anchors;
+        self
     }
 
     /// The policy of a `trust.toml`.
@@ -182,6 +189,7 @@ impl TrustPolicy {
             ..PathOptions::default()
         };
         let mut anchors: Vec<Anchor> = Vec::new();
+        let mut time_stamping: Vec<Anchor> = Vec::new();
         for anchor in written.anchor {
             let at = |message: String| ConfigError::at(file, text, anchor.file.span(), message);
             let path: &Path = anchor.file.get_ref();
@@ -190,7 +198,7 @@ impl TrustPolicy {
                 let rest = other.name.strip_prefix(anchor.name.get_ref().as_str());
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
             };
-            if anchors.iter().any(taken) {
+            if anchors.iter().chain(&time_stamping).any(taken) {
                 let message = format!("two anchors are named `{}`", anchor.name.get_ref());
                 return Err(ConfigError::at(file, text, anchor.name.span(), message));
             }
@@ -217,24 +225,34 @@ impl TrustPolicy {
                     true => format!("{}#{}", anchor.name.get_ref(), place + 1),
                     false => anchor.name.get_ref().clone(),
                 };
-                if anchor.uses.get_ref().contains(&Use::MailSigning) {
-                    anchors.push(Anchor {
-                        name,
-                        certificate,
-                        settings: settings.clone(),
-                    });
+                let one = Anchor {
+                    name,
+                    certificate,
+                    settings: settings.clone(),
+                };
+                let uses = anchor.uses.get_ref();
+                if uses.contains(&Use::TimeStamping) {
+                    time_stamping.push(one.clone());
+                }
+                if uses.contains(&Use::MailSigning) {
+                    anchors.push(one);
                 }
             }
         }
-        let mut policy = Self::from_parts(anchors, options);
+        let mut policy = Self::from_parts(anchors, options).with_time_stamping(time_stamping);
         policy.intermediates = written.intermediates;
         policy.crls = written.crls;
         Ok(policy)
     }
 
-    /// The anchors, in the order written.
+    /// The anchors for signed mail, in the order written.
     pub fn anchors(&self) -> &[Anchor] {
         &self.anchors
+    }
+
+    /// The anchors for time stamps, in the order written.
+    pub fn time_stamping(&self) -> &[Anchor] {
+        &self.time_stamping
     }
 
     /// Files and folders with intermediate certificates, as written.
@@ -261,6 +279,11 @@ impl TrustPolicy {
         &self.groups
     }
 
+    /// The same as where paths end.
+    pub(crate) fn time_stampers(&self) -> &[TrustAnchor] {
+        &self.time_stampers
+    }
+
     /// Whether any anchor wants revocation looked at.
     pub(crate) fn wants_status(&self) -> bool {
         self.groups
@@ -285,17 +308,43 @@ impl TrustPolicy {
             ..PathRules::new(time)
         }
     }
+
+    /// The rules for a path to an anchor for time stamps. Its revocation setting is for mail: that an
+    /// authority has not been revoked is always asked.
+    pub(crate) fn time_stamping_rules(&self, time: UnixTime) -> PathRules {
+        PathRules {
+            purpose: Purpose::TimeStamping,
+            // These policies are of certificates that sign mail.
+            initial_policies: Vec::new(),
+            require_explicit_policy: false,
+            ..self.rules(RevocationMode::Required, time)
+        }
+    }
 }
 
-fn revision(anchors: &[Anchor], options: &PathOptions) -> String {
+impl Anchor {
+    /// As where a path ends. What a root says of itself binds (RFC 5937), as other verifiers have it: an expired
+    /// or constrained root vouches for no more than it claims. A version 1 root says nothing.
+    fn trusted(&self) -> TrustAnchor {
+        let trusted = TrustAnchor::from_certificate(self.certificate.clone());
+        match self.certificate.extensions() {
+            [] => trusted,
+            _ => trusted.constrained(),
+        }
+    }
+}
+
+fn revision(anchors: &[Anchor], time_stamping: &[Anchor], options: &PathOptions) -> String {
     let mut text = format!("{options:?}");
-    for anchor in anchors {
-        text.push_str(&format!(
-            "\n{} {} {:?}",
-            anchor.name,
-            hex(anchor.certificate.sha256().as_ref()),
-            anchor.settings
-        ));
+    for (anchors, word) in [(anchors, ""), (time_stamping, "time-stamping ")] {
+        for anchor in anchors {
+            text.push_str(&format!(
+                "\n{word}{} {} {:?}",
+                anchor.name,
+                hex(anchor.certificate.sha256().as_ref()),
+                anchor.settings
+            ));
+        }
     }
     let mut digest = hex(DigestAlgorithm::Sha256.digest(text.as_bytes()).as_ref());
     digest.truncate(16);
@@ -400,6 +449,39 @@ file = "two.pem"
             ..Profile::default()
         };
         assert_eq!(policy.anchors()[0].settings.profile, Some(expected));
+    }
+
+    #[test]
+    fn an_anchor_is_trusted_for_the_uses_that_are_written() {
+        let policy = parse(
+            r#"
+[[anchor]]
+name = "times"
+file = "one.pem"
+use = ["time-stamping"]
+[[anchor]]
+name = "both"
+file = "two.pem"
+use = ["mail-signing", "time-stamping"]
+"#,
+        )
+        .unwrap();
+        let names = |anchors: &[Anchor]| anchors.iter().map(|a| a.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(policy.anchors()), ["both#1", "both#2"]);
+        assert_eq!(names(policy.time_stamping()), ["times", "both#1", "both#2"]);
+        let usual = parse("[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\n").unwrap();
+        assert!(usual.time_stamping().is_empty());
+        let stamping = usual.clone().with_time_stamping(policy.time_stamping);
+        assert_ne!(usual.revision(), stamping.revision());
+        assert_eq!(
+            usual.revision(),
+            usual.clone().with_time_stamping(Vec::new()).revision()
+        );
+        let twice = parse(
+            "[[anchor]]\nname = \"a\"\nfile = \"one.pem\"\nuse = [\"time-stamping\"]\n\
+             [[anchor]]\nname = \"a\"\nfile = \"one.pem\"\n",
+        );
+        assert!(twice.unwrap_err().to_string().contains("two anchors"));
     }
 
     #[test]

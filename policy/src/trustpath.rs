@@ -13,14 +13,19 @@ use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_pki::extension::GeneralName;
 use kenin_pki::name::Name;
 use kenin_pki::ocsp::OcspResponse;
-use kenin_pki::path::{self, Budget, PathError, RevocationMode, ValidPath};
+use kenin_pki::path::{self, Budget, PathError, PathRules, RevocationMode, ValidPath};
 use kenin_pki::time::UnixTime;
-use kenin_smime::SignatureFacts;
+use kenin_smime::{SignatureFacts, TimeStampFacts};
 
 use crate::step::{AtHand, Case, MAX_ROUNDS};
+use crate::trust::Anchor;
 
 /// How many certificates are looked at above one signer.
 const MAX_REACHED: usize = 64;
+
+/// What the path of one time stamp may cost: a few certificates and their lists.
+const STAMP_SIGNATURES: u32 = 24;
+const STAMP_STEPS: u32 = 20_000;
 
 /// A valid path to an anchor of the policy in force. Made by [`find`] only, from a
 /// [`ValidPath`] of pki.
@@ -154,11 +159,12 @@ fn list_issuers(certificate: &Certificate) -> Vec<Name> {
     names
 }
 
-/// Walks upward from `leaf` over everything at hand, breadth first.
+/// Walks upward from `leaf` over everything at hand and what came along with it, breadth first.
 pub(crate) fn reach<'a>(
     case: &'a Case<'_>,
     at_hand: &AtHand<'a>,
-    signature: &'a SignatureFacts,
+    anchors: &[Anchor],
+    brought: &'a [Certificate],
     leaf: &'a Certificate,
 ) -> Reach<'a> {
     let mut reach = Reach {
@@ -181,7 +187,7 @@ pub(crate) fn reach<'a>(
             for wanted in list_issuers(child) {
                 let is_issuer = wanted == *child.issuer();
                 let mut found = false;
-                for (place, anchor) in case.trust.anchors().iter().enumerate() {
+                for (place, anchor) in anchors.iter().enumerate() {
                     if *anchor.certificate.subject() == wanted {
                         found = true;
                         if is_issuer && !reach.anchors.contains(&place) {
@@ -189,8 +195,7 @@ pub(crate) fn reach<'a>(
                         }
                     }
                 }
-                let pool = signature
-                    .certificates
+                let pool = brought
                     .iter()
                     .chain(case.known)
                     .chain(at_hand.issuers.iter().copied());
@@ -235,46 +240,102 @@ fn cache_key(case: &Case<'_>, signature: &SignatureFacts, leaf: &Certificate) ->
     digester.finish().as_ref().try_into().ok()
 }
 
-/// Looks for a valid path under every group of anchors; the most telling failure is reported.
+/// What a search goes over, in one piece.
+struct Gathered {
+    candidates: Vec<Certificate>,
+    crls: Vec<Crl>,
+    ocsp: Vec<OcspResponse>,
+}
+
+impl Gathered {
+    /// Of what is at hand, and the lists and responses that came along.
+    fn new(at_hand: &AtHand<'_>, reach: &Reach<'_>, crls: &[Crl], ocsp: &[OcspResponse]) -> Self {
+        Self {
+            candidates: reach
+                .certificates
+                .iter()
+                .skip(1)
+                .map(|certificate| (*certificate).clone())
+                .collect(),
+            crls: at_hand
+                .crls
+                .iter()
+                .map(|crl| (*crl).clone())
+                .chain(crls.iter().cloned())
+                .collect(),
+            ocsp: at_hand
+                .ocsp
+                .iter()
+                .map(|response| (*response).clone())
+                .chain(
+                    ocsp.iter()
+                        .filter(|own| !at_hand.ocsp.contains(own))
+                        .cloned(),
+                )
+                .collect(),
+        }
+    }
+
+    fn sources(&self) -> path::StatusSources<'_> {
+        path::StatusSources {
+            crls: &self.crls,
+            ocsp: &self.ocsp,
+        }
+    }
+}
+
+/// Whether a time stamp was made by an authority that is trusted for time stamps, whose certificate is valid
+/// now and known not to be revoked.
+///
+/// That it is judged by today, and not by the day of the stamp, is the simplest rule that holds: who can forge
+/// what an authority signed loses that with its certificate. Mail is judged when it comes in, so that little
+/// is lost by it.
+pub(crate) fn is_trusted_stamp(
+    case: &Case<'_>,
+    at_hand: &AtHand<'_>,
+    stamp: &TimeStampFacts,
+) -> bool {
+    let (certificate, anchors) = (&stamp.certificate, case.trust.time_stamping());
+    let reach = reach(case, at_hand, anchors, &stamp.certificates, certificate);
+    if reach.anchors.is_empty() {
+        return false;
+    }
+    let gathered = Gathered::new(at_hand, &reach, &stamp.crls, &stamp.ocsp);
+    // On an account of its own: what nobody signed takes nothing from what was signed.
+    let mut budget = Budget {
+        signatures: case.budget.signatures.min(STAMP_SIGNATURES),
+        steps: case.budget.steps.min(STAMP_STEPS),
+        comparisons: case.budget.comparisons.min(STAMP_STEPS),
+        depth: case.budget.depth,
+    };
+    path::find_path(
+        certificate,
+        &gathered.candidates,
+        case.trust.time_stampers(),
+        gathered.sources(),
+        &case.trust.time_stamping_rules(case.time),
+        &mut budget,
+    )
+    .is_ok()
+}
+
+/// Looks for a valid path under every group of anchors; the most telling failure is reported. `proven_at` is
+/// when the signature was there, as a trusted time stamp says: a path that needs it is good for this one
+/// signature and is never kept.
 pub(crate) fn find(
     case: &Case<'_>,
     at_hand: &AtHand<'_>,
     signature: &SignatureFacts,
     leaf: &Certificate,
     reach: &Reach<'_>,
+    proven_at: Option<UnixTime>,
     budget: &mut Budget,
 ) -> Result<Trusted, Option<PathError>> {
     if let Some(trusted) = at_hand.cached(signature, leaf) {
         return Ok(trusted.clone());
     }
-    let candidates: Vec<Certificate> = reach
-        .certificates
-        .iter()
-        .skip(1)
-        .map(|certificate| (*certificate).clone())
-        .collect();
-    let crls: Vec<Crl> = at_hand
-        .crls
-        .iter()
-        .map(|crl| (*crl).clone())
-        .chain(signature.crls.iter().cloned())
-        .collect();
-    let ocsp: Vec<OcspResponse> = at_hand
-        .ocsp
-        .iter()
-        .map(|response| (*response).clone())
-        .chain(
-            signature
-                .ocsp
-                .iter()
-                .filter(|own| !at_hand.ocsp.contains(own))
-                .cloned(),
-        )
-        .collect();
-    let sources = path::StatusSources {
-        crls: &crls,
-        ocsp: &ocsp,
-    };
+    let gathered = Gathered::new(at_hand, reach, &signature.crls, &signature.ocsp);
+    let (candidates, sources) = (&gathered.candidates, gathered.sources());
     let mut worst: Option<PathError> = None;
     for group in case.trust.groups() {
         // What nobody asked about is not what nobody could tell: a crowd of certificates in a message must not
@@ -283,8 +344,11 @@ pub(crate) fn find(
             RevocationMode::IfAvailable if at_hand.exhausted => RevocationMode::Required,
             mode => mode,
         };
-        let rules = case.trust.rules(mode, case.time);
-        match path::find_path(leaf, &candidates, &group.anchors, sources, &rules, budget) {
+        let rules = PathRules {
+            proven_at,
+            ..case.trust.rules(mode, case.time)
+        };
+        match path::find_path(leaf, candidates, &group.anchors, sources, &rules, budget) {
             Ok(path) => {
                 let anchor = group
                     .places
@@ -295,7 +359,9 @@ pub(crate) fn find(
                     path: Arc::new(path),
                     anchor,
                 };
-                if let (Some(cache), Some(key)) = (case.cache, cache_key(case, signature, leaf)) {
+                if proven_at.is_none()
+                    && let (Some(cache), Some(key)) = (case.cache, cache_key(case, signature, leaf))
+                {
                     cache.put(key, &trusted, case.time);
                 }
                 return Ok(trusted);

@@ -161,6 +161,7 @@ impl<'a> Walk<'a> {
             budget: Budget {
                 signature_checks: limits.signature_checks,
                 digested_bytes: limits.digested_bytes,
+                timestamp_checks: Budget::TIMESTAMP_CHECKS,
             },
             parts_left: limits.mime_parts,
             jobs: Vec::new(),

@@ -7,6 +7,7 @@ use kenin_pki::crl::Crl;
 use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm};
 use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::time::UnixTime;
+use kenin_pki::tst_info::TstInfo;
 
 use crate::defect::{Check, Defect};
 
@@ -254,6 +255,9 @@ pub struct SignerFacts {
     pub signing_time: Option<UnixTime>,
     /// What the ESS attribute says.
     pub ess: Ess,
+    /// The time stamps over its signature value, as far as they are right. They stand in no signed place: what
+    /// is missing or wrong is simply not here.
+    pub timestamps: Vec<TimeStampFacts>,
     /// Remarks.
     pub notes: Vec<Note>,
 }
@@ -281,6 +285,26 @@ impl SignerFacts {
             .first()
             .map_or(Check::Unchecked, |candidate| candidate.signature)
     }
+}
+
+/// A time stamp (RFC 3161) over the signature value of a SignerInfo. Its own signature is right and its ESS
+/// attribute names the certificate; whether that is of anybody who is believed is not asked here.
+#[derive(Clone, Debug)]
+pub struct TimeStampFacts {
+    /// What it says.
+    pub info: TstInfo,
+    /// The certificate of the authority that made it.
+    pub certificate: Certificate,
+    /// The digest algorithm of its signature.
+    pub digest: DigestAlgorithm,
+    /// Its signature algorithm.
+    pub algorithm: SignatureAlgorithm,
+    /// The readable certificates it carries.
+    pub certificates: Vec<Certificate>,
+    /// The readable CRLs it carries.
+    pub crls: Vec<Crl>,
+    /// The readable OCSP responses it carries.
+    pub ocsp: Vec<OcspResponse>,
 }
 
 /// A certificate that may be the signer's.

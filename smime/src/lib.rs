@@ -5,7 +5,8 @@
 //! *accepted* is policy's business. [`sign`] makes honest signed mail, [`release`] takes a content out of its signature.
 //!
 //! This crate never does I/O, never reads a clock, has no trust anchors and no opinions. It never
-//! recurses on input, never re-builds a signed byte, and lets no unsigned attribute influence a fact.
+//! recurses on input, never re-builds a signed byte, and lets no unsigned attribute influence a fact; what
+//! a time stamp beside a signature says is a fact of its own.
 //! RFC 8551 (S/MIME 4.0), RFC 5652 (CMS), RFC 2045–2049 and 1847 (MIME).
 
 pub mod canonical;
@@ -24,7 +25,7 @@ pub use defect::{Check, Defect};
 pub use examine::{examine, examine_cms, examine_with};
 pub use facts::{
     Candidate, EncryptionFacts, Ess, Examined, FieldSpan, LayerFacts, LayerKind, Note,
-    ProtectedHeader, SignatureFacts, SignerFacts, SignerId,
+    ProtectedHeader, SignatureFacts, SignerFacts, SignerId, TimeStampFacts,
 };
 pub use limits::Limits;
 pub use release::release;

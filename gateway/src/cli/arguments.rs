@@ -350,6 +350,14 @@ pub struct TrustAdd {
     /// Name of the anchor [default: made from the subject]
     #[arg(long)]
     pub name: Option<String>,
+    /// What it is trusted for
+    #[arg(
+        long = "use",
+        value_enum,
+        value_name = "USE",
+        default_value = "mail-signing"
+    )]
+    pub uses: Vec<AnchorUse>,
     /// Whether a fresh revocation status is needed below it
     #[arg(long, value_enum, default_value_t = Revocation::Required, value_name = "RULE")]
     pub revocation: Revocation,
@@ -482,6 +490,15 @@ impl CertCommand {
             | Self::Unregister { dry_run, .. } => !dry_run,
         }
     }
+}
+
+/// What an anchor is trusted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AnchorUse {
+    /// Certificates of people who sign mail
+    MailSigning,
+    /// Time stamps on signatures (RFC 3161)
+    TimeStamping,
 }
 
 /// Disclosure of an anchor.

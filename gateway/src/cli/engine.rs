@@ -97,7 +97,8 @@ impl Engine {
         };
         let store = sources.store(time);
         Ok(Self {
-            trust: TrustPolicy::from_parts(sources.anchors, path_options),
+            trust: TrustPolicy::from_parts(sources.anchors, path_options)
+                .with_time_stamping(sources.time_stamping),
             store,
             ocsp: sources.ocsp,
             registrations: sources.registrations,
@@ -197,6 +198,7 @@ impl Engine {
 #[derive(Default)]
 struct Sources {
     anchors: Vec<Anchor>,
+    time_stamping: Vec<Anchor>,
     certificates: Vec<Certificate>,
     crls: Vec<Crl>,
     ocsp: Vec<OcspResponse>,
@@ -254,6 +256,8 @@ impl Sources {
             Err(error) => eprintln!("kenin: the service's store is left out: {error}"),
         }
         self.anchors.extend(policy.anchors().iter().cloned());
+        self.time_stamping
+            .extend(policy.time_stamping().iter().cloned());
         self.path = policy.options().clone();
         Ok(())
     }

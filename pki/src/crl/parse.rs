@@ -101,11 +101,23 @@ pub(super) fn entry(octets: &[u8]) -> Option<RevokedEntry> {
     Some(facts.entry())
 }
 
+/// The value of an invalidityDate. One that cannot be read may be any: the first of all times.
+pub(crate) fn invalidity_date(value: &[u8]) -> UnixTime {
+    let mut reader = Reader::new(value);
+    let time = reader.time();
+    match (time, reader.is_empty()) {
+        (Ok(time), true) => time,
+        _ => UnixTime(i64::MIN),
+    }
+}
+
 /// What follows the serial in an entry.
 pub(super) struct EntryFacts<'a> {
     date: UnixTime,
     reason: RevocationReason,
     pub(super) issuer: Option<&'a [u8]>,
+    /// Not read before somebody asks.
+    invalidity: Option<&'a [u8]>,
     unknown_critical: Option<Oid<'a>>,
 }
 
@@ -115,6 +127,7 @@ impl Default for EntryFacts<'_> {
             date: UnixTime::default(),
             reason: RevocationReason::Unspecified,
             issuer: None,
+            invalidity: None,
             unknown_critical: None,
         }
     }
@@ -122,10 +135,11 @@ impl Default for EntryFacts<'_> {
 
 impl<'a> EntryFacts<'a> {
     /// What is said of the certificate.
-    pub(super) const fn entry(&self) -> RevokedEntry {
+    pub(super) fn entry(&self) -> RevokedEntry {
         RevokedEntry {
             date: self.date,
             reason: self.reason,
+            invalidity_date: self.invalidity.map(invalidity_date),
         }
     }
 
@@ -157,7 +171,7 @@ impl<'a> EntryFacts<'a> {
                     self.reason = RevocationReason::from_code(code.small()?);
                 }
                 oid::CERTIFICATE_ISSUER => self.issuer = Some(value),
-                oid::INVALIDITY_DATE => {}
+                oid::INVALIDITY_DATE => self.invalidity = Some(value),
                 _ if critical => self.unknown_critical = Some(oid),
                 _ => {}
             }

@@ -69,7 +69,8 @@ fn everything_survives_issuing_and_reading() {
         crl.find(&[5]),
         Some(RevokedEntry {
             date,
-            reason: RevocationReason::KeyCompromise
+            reason: RevocationReason::KeyCompromise,
+            invalidity_date: None,
         })
     );
     assert_eq!(crl.find(&[1]).unwrap().date, UnixTime(2_600_000_000));

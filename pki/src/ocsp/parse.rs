@@ -2,7 +2,7 @@
 
 use crate::algorithm::AlgorithmIdentifier;
 use crate::certificate::Certificate;
-use crate::crl::{RevocationReason, RevokedEntry};
+use crate::crl::{RevocationReason, RevokedEntry, invalidity_date};
 use crate::crypto::DigestAlgorithm;
 use crate::der::{
     DerError, ENUMERATED, INTEGER, OCTET_STRING, Reader, context, context_constructed,
@@ -134,7 +134,7 @@ fn extensions(reader: &mut Reader<'_>) -> Result<ExtensionSet, DerError> {
 fn answer(mut reader: Reader<'_>) -> Result<OcspAnswer, DerError> {
     let certificate = cert_id(reader.sequence()?)?;
     let element = reader.any()?;
-    let status = match element.tag {
+    let mut status = match element.tag {
         tag if tag == context(0) && element.content.is_empty() => CertStatus::Good,
         tag if tag == context_constructed(1) => {
             let mut inner = element.reader();
@@ -150,7 +150,11 @@ fn answer(mut reader: Reader<'_>) -> Result<OcspAnswer, DerError> {
                 None => RevocationReason::Unspecified,
             };
             inner.finish()?;
-            CertStatus::Revoked(RevokedEntry { date, reason })
+            CertStatus::Revoked(RevokedEntry {
+                date,
+                reason,
+                invalidity_date: None,
+            })
         }
         tag if tag == context(2) && element.content.is_empty() => CertStatus::Unknown,
         _ => return Err(DerError("certStatus has a bad form")),
@@ -170,6 +174,12 @@ fn answer(mut reader: Reader<'_>) -> Result<OcspAnswer, DerError> {
         None => ExtensionSet::empty(),
     };
     reader.finish()?;
+    // The extensions of a list's entry may stand here too (RFC 6960 §4.4.5).
+    let mut dates = extensions.all().iter();
+    if let CertStatus::Revoked(entry) = &mut status {
+        let date = dates.find(|one| one.oid == oid::INVALIDITY_DATE);
+        entry.invalidity_date = date.map(|one| invalidity_date(&one.value));
+    }
     Ok(OcspAnswer {
         certificate,
         status,

@@ -41,6 +41,7 @@ fn a_response_reads_as_it_was_made() {
     let entry = RevokedEntry {
         date: now().plus(-9),
         reason: RevocationReason::KeyCompromise,
+        invalidity_date: None,
     };
     for status in [
         CertStatus::Good,

@@ -25,7 +25,8 @@ use super::validate;
 pub(super) enum Answered {
     /// Good at this time, and what that rests on.
     Good(UnixTime, Vec<Source>),
-    Revoked(RevokedEntry),
+    /// And what that rests on, where it is as good as an answer of "good" has to be.
+    Revoked(RevokedEntry, Option<Vec<Source>>),
     /// An authorised responder does not know the certificate.
     NotKnown,
     /// Nothing that counts; and why, where there was an answer.
@@ -48,7 +49,8 @@ impl Statement<'_> {
         let severity = match self.answer.status {
             CertStatus::Good => 0,
             CertStatus::Unknown => 1,
-            CertStatus::Revoked(_) => 2,
+            CertStatus::Revoked(entry) if entry.reason.leaves_the_key_sound() => 2,
+            CertStatus::Revoked(_) => 3,
         };
         (self.answer.this_update, self.produced_at, severity)
     }
@@ -117,10 +119,17 @@ impl<'a> Search<'a> {
             return Ok(Answered::Nothing(cause));
         };
         Ok(match (newest.answer.status, newest.fault) {
-            (CertStatus::Revoked(entry), None) => Answered::Revoked(entry),
+            (CertStatus::Revoked(entry), None) => {
+                let fresh = |source: &Source| match source {
+                    Source::Crl(_) => true,
+                    Source::Ocsp(_, _, until) => rules.time <= *until,
+                };
+                let settled = newest.sources.iter().all(fresh);
+                Answered::Revoked(entry, settled.then_some(newest.sources))
+            }
             // As with lists: what was revoked stays so when the news is old; only a hold is ever lifted.
             (CertStatus::Revoked(entry), Some(Cause::AnswerNotFresh)) if is_lasting(entry) => {
-                Answered::Revoked(entry)
+                Answered::Revoked(entry, None)
             }
             (_, Some(fault)) => Answered::Nothing(cause.max(Some(fault))),
             (CertStatus::Good, None) => Answered::Good(newest.answer.this_update, newest.sources),
@@ -178,7 +187,10 @@ impl<'a> Search<'a> {
             let chain = [&[own], above].concat();
             match self.listed(&chain, 0, anchor, rules, budget)?.0 {
                 Status::Good(sources) => return Ok(Some((sources, until))),
-                Status::Unknown(_) if lasting => return Ok(Some((Vec::new(), until))),
+                // What it says is revoked is heard; nothing in anybody's favour rests on it.
+                Status::Unknown(_) if lasting => {
+                    return Ok(Some((Vec::new(), UnixTime(i64::MIN))));
+                }
                 _ => {}
             }
         }

@@ -139,6 +139,8 @@ impl<'a> Search<'a> {
             purpose: Purpose::Any,
             initial_policies: Vec::new(),
             require_explicit_policy: false,
+            // What was signed by then is not the list.
+            proven_at: None,
             ..rules.clone()
         };
         self.signers.in_progress.push(signer);

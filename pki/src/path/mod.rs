@@ -26,7 +26,7 @@ pub use error::{PathError, PathErrorKind};
 pub use rules::{AlgorithmFloor, PathRules, Purpose, RevocationMode};
 
 use crate::certificate::Certificate;
-use crate::crl::Crl;
+use crate::crl::{Crl, RevokedEntry};
 use crate::ocsp::OcspResponse;
 use crate::time::UnixTime;
 
@@ -37,6 +37,7 @@ pub struct ValidPath {
     anchor: usize,
     revocation: Vec<StatusFact>,
     notes: Vec<String>,
+    outlived: Option<RevokedEntry>,
     valid_until: UnixTime,
 }
 
@@ -74,6 +75,12 @@ impl ValidPath {
     /// What was left open, such as a status that could not be determined and need not be.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The revocation of the target that came after [`PathRules::proven_at`]. Such a path is good for what was
+    /// proven, and for nothing else.
+    pub fn outlived(&self) -> Option<RevokedEntry> {
+        self.outlived
     }
 
     /// The moment after which the path must be looked at again.
@@ -133,6 +140,7 @@ pub fn find_path(
         anchor: found.anchor,
         revocation: found.status.facts,
         notes: found.status.notes,
+        outlived: found.status.outlived,
         valid_until,
     })
 }

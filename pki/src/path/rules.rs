@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock: the time is a parameter.
 
+use crate::crl::RevokedEntry;
 use crate::oid::OidBuf;
 use crate::time::UnixTime;
 
@@ -27,6 +28,10 @@ pub struct PathRules {
     /// Refuse a path whose anchor certificate is outside its validity. Off by default: an anchor is
     /// trusted because an administrator says so, until the administrator says otherwise.
     pub check_anchor_validity: bool,
+    /// A moment at which what the target signed is known to have been there already. The target, and no
+    /// authority above it, may then have been revoked later, for a reason that leaves the key sound; all else
+    /// is judged at `time` as ever. Only a trusted time stamp proves such a moment.
+    pub proven_at: Option<UnixTime>,
 }
 
 /// What to do about revocation.
@@ -46,6 +51,9 @@ pub enum Purpose {
     /// Signing mail: digitalSignature or nonRepudiation, and where an extended key usage is present
     /// (also in an intermediate) emailProtection or anyExtendedKeyUsage (RFC 8550 §4.4).
     MailSigning,
+    /// Stamping times (RFC 3161 §2.3): an extended key usage that is critical and names timeStamping and nothing
+    /// else; and where one is present in an intermediate, timeStamping or anyExtendedKeyUsage.
+    TimeStamping,
     /// Whatever it is; only RFC 5280 §6.1 counts.
     Any,
 }
@@ -74,7 +82,14 @@ impl PathRules {
             inhibit_any_policy: false,
             algorithms: AlgorithmFloor::default(),
             check_anchor_validity: false,
+            proven_at: None,
         }
+    }
+
+    /// Whether a revocation came too late to matter.
+    pub(super) fn outlives(&self, entry: &RevokedEntry) -> bool {
+        self.proven_at
+            .is_some_and(|proven_at| entry.is_outlived_by(proven_at))
     }
 }
 

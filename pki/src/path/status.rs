@@ -31,6 +31,8 @@ use super::{StatusFact, StatusSources};
 pub(super) struct PathStatus {
     pub(super) facts: Vec<StatusFact>,
     pub(super) notes: Vec<String>,
+    /// A revocation of the target that came too late to matter.
+    pub(super) outlived: Option<RevokedEntry>,
 }
 
 /// The CRLs and OCSP answers of a search, and which signatures of theirs were verified.
@@ -49,9 +51,18 @@ pub(super) struct Signers<'a> {
 pub(super) enum Status {
     /// Good, by these.
     Good(Vec<Source>),
-    /// Revoked, and what says so.
-    Revoked(RevokedEntry, &'static str),
+    Revoked(Revocation),
     Unknown(Cause),
+}
+
+/// That a certificate is revoked, and what says so.
+pub(super) struct Revocation {
+    /// Of several the worst: one that came too late to matter only where all did.
+    entry: RevokedEntry,
+    by: &'static str,
+    /// What it rests on, where that is as current and as complete as "good" would have to rest on. Else
+    /// there may be worse news by now, such as that the key was stolen, and the revocation is never excused.
+    settled: Option<Vec<Source>>,
 }
 
 /// What a status rests on: a place among the lists or the answers.
@@ -113,9 +124,23 @@ impl<'a> Search<'a> {
                         .filter_map(|source| self.fact(*source, position));
                     path.facts.extend(facts);
                 }
-                Status::Revoked(RevokedEntry { date: time, reason }, source) => {
-                    let kind = PathErrorKind::Revoked { time, reason };
-                    let what = format!("certificate is revoked by {source}");
+                Status::Revoked(Revocation {
+                    entry,
+                    settled: Some(used),
+                    ..
+                }) if position == 0 && rules.outlives(&entry) => {
+                    let facts = used
+                        .iter()
+                        .filter_map(|source| self.fact(*source, position));
+                    path.facts.extend(facts);
+                    path.outlived = Some(entry);
+                }
+                Status::Revoked(Revocation { entry, by, .. }) => {
+                    let kind = PathErrorKind::Revoked {
+                        time: entry.date,
+                        reason: entry.reason,
+                    };
+                    let what = format!("certificate is revoked by {by}");
                     keep_worst(&mut worst, PathError::new(kind, what, certificate));
                 }
                 // That nobody knows it is no lack of news: perhaps it was never issued.
@@ -171,12 +196,31 @@ impl<'a> Search<'a> {
         budget: &mut Budget,
     ) -> Result<Status, PathError> {
         let answered = self.answered(chain, position, anchor, rules, budget)?;
-        if let Answered::Revoked(entry) = answered {
-            return Ok(Status::Revoked(entry, "OCSP"));
+        if let Answered::Revoked(entry, settled) = answered {
+            let mut answer = Revocation {
+                entry,
+                by: "OCSP",
+                settled,
+            };
+            // Before it is passed over, the lists are heard too.
+            if answer.settled.is_some() && rules.outlives(&entry) {
+                match self.listed(chain, position, anchor, rules, budget)? {
+                    (Status::Revoked(listed), _) if !rules.outlives(&listed.entry) => {
+                        return Ok(Status::Revoked(listed));
+                    }
+                    (_, Some(_)) => answer.settled = None,
+                    _ => {}
+                }
+            }
+            return Ok(Status::Revoked(answer));
         }
         let (listed, held) = self.listed(chain, position, anchor, rules, budget)?;
         Ok(match (answered, listed) {
-            (_, revoked @ Status::Revoked(..)) => revoked,
+            (Answered::NotKnown, Status::Revoked(revocation)) => Status::Revoked(Revocation {
+                settled: None,
+                ..revocation
+            }),
+            (_, revoked @ Status::Revoked(_)) => revoked,
             (Answered::NotKnown, _) => Status::Unknown(Cause::NotKnown),
             // A list that is stale by now had it on hold when this answer was made, or later.
             (Answered::Good(time, _), _) if held.is_some_and(|held| time <= held) => {
@@ -210,6 +254,7 @@ impl<'a> Search<'a> {
         let mut used: Vec<(usize, Digest)> = Vec::new();
         let mut unused: Vec<(usize, Digest)> = Vec::new();
         let (mut revoked, mut held) = (None, None);
+        let mut old_news = false;
         for point in &points {
             for at in 0..self.signers.crls.len() {
                 let Some(crl) = self.signers.crls.get(at).copied() else {
@@ -276,14 +321,17 @@ impl<'a> Search<'a> {
                     // only a hold is ever lifted (RFC 5280 §5.3.1).
                     let lasting = |e: &RevokedEntry| e.reason != RevocationReason::CertificateHold;
                     match entry {
-                        Some(entry) if lasting(&entry) => revoked = earlier(revoked, entry),
+                        Some(entry) if lasting(&entry) => {
+                            revoked = worse(revoked, entry, rules);
+                            old_news = true;
+                        }
                         Some(_) => held = held.max(Some(crl.this_update())),
                         None => {}
                     }
                     continue;
                 }
                 if let Some(entry) = entry {
-                    revoked = earlier(revoked, entry);
+                    revoked = worse(revoked, entry, rules);
                 }
                 used.push((at, key.id()));
                 reasons = reasons.or(covered);
@@ -292,11 +340,15 @@ impl<'a> Search<'a> {
                 break;
             }
         }
+        let complete = reasons == Reasons::ALL;
+        let sources = || -> Vec<Source> { used.iter().map(|u| Source::Crl(u.0)).collect() };
         let status = match revoked {
-            Some(entry) => Status::Revoked(entry, "CRL"),
-            None if reasons == Reasons::ALL => {
-                Status::Good(used.into_iter().map(|u| Source::Crl(u.0)).collect())
-            }
+            Some(entry) => Status::Revoked(Revocation {
+                entry,
+                by: "CRL",
+                settled: (complete && held.is_none() && !old_news).then(sources),
+            }),
+            None if complete => Status::Good(sources()),
             None if used.is_empty() => Status::Unknown(cause),
             None => Status::Unknown(cause.max(Cause::SomeReasons)),
         };
@@ -392,9 +444,15 @@ impl<'a> Search<'a> {
     }
 }
 
-fn earlier(known: Option<RevokedEntry>, entry: RevokedEntry) -> Option<RevokedEntry> {
+/// The earlier of two; but one that matters before one that came too late to.
+fn worse(
+    known: Option<RevokedEntry>,
+    entry: RevokedEntry,
+    rules: &PathRules,
+) -> Option<RevokedEntry> {
+    let order = |entry: &RevokedEntry| (rules.outlives(entry), entry.date);
     match known {
-        Some(known) if known.date <= entry.date => Some(known),
+        Some(known) if order(&known) <= order(&entry) => Some(known),
         _ => Some(entry),
     }
 }

@@ -6,7 +6,7 @@
 use crate::certificate::Certificate;
 use crate::crypto::{DigestAlgorithm, KeyKind, PublicKey, SignatureAlgorithm};
 use crate::extension::{FieldError, KeyUsage};
-use crate::oid;
+use crate::oid::{self, Oid};
 
 use super::anchor::TrustAnchor;
 use super::budget::Budget;
@@ -129,7 +129,7 @@ pub(super) fn target(certificate: &Certificate, rules: &PathRules) -> Result<(),
     strength(certificate, rules)?;
     readable(certificate)?;
     let field = |e| unreadable(e, certificate);
-    if rules.purpose == Purpose::MailSigning {
+    if rules.purpose != Purpose::Any {
         let bits = KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION;
         if certificate
             .key_usage()
@@ -138,7 +138,11 @@ pub(super) fn target(certificate: &Certificate, rules: &PathRules) -> Result<(),
         {
             return Err(key_usage("key usage does not allow signing", certificate));
         }
-        mail_purpose(certificate)?;
+    }
+    match rules.purpose {
+        Purpose::MailSigning => mail_purpose(certificate)?,
+        Purpose::TimeStamping => stamping_only(certificate)?,
+        Purpose::Any => {}
     }
     let basic = certificate.basic_constraints().map_err(field)?;
     let ca = basic.is_some_and(|b| b.ca);
@@ -199,10 +203,10 @@ fn issuing(certificate: &Certificate, rules: &PathRules) -> Result<(), PathError
     if certificate.subject().is_empty() {
         return Err(PathError::invalid("issuer without a name", certificate));
     }
-    if rules.purpose == Purpose::MailSigning {
-        mail_purpose(certificate)
-    } else {
-        Ok(())
+    match rules.purpose {
+        Purpose::MailSigning => mail_purpose(certificate),
+        Purpose::TimeStamping => stamping_purpose(certificate),
+        Purpose::Any => Ok(()),
     }
 }
 
@@ -317,21 +321,44 @@ pub(super) fn weak_key(key: &PublicKey, floor: AlgorithmFloor) -> Option<String>
 
 /// A present extended key usage must name mail or anything.
 fn mail_purpose(certificate: &Certificate) -> Result<(), PathError> {
+    let what = "extended key usage does not allow mail";
+    names_purpose(certificate, oid::EMAIL_PROTECTION, what)
+}
+
+/// A present extended key usage must name time stamping or anything.
+fn stamping_purpose(certificate: &Certificate) -> Result<(), PathError> {
+    let what = "extended key usage does not allow time stamps";
+    names_purpose(certificate, oid::TIME_STAMPING, what)
+}
+
+fn names_purpose(certificate: &Certificate, wanted: Oid<'_>, what: &str) -> Result<(), PathError> {
     let purposes = certificate
         .ext_key_usage()
         .map_err(|e| unreadable(e, certificate))?;
     let fits = purposes.is_none_or(|purposes| {
         purposes
             .iter()
-            .any(|p| *p == oid::EMAIL_PROTECTION || *p == oid::ANY_EXT_KEY_USAGE)
+            .any(|p| *p == wanted || *p == oid::ANY_EXT_KEY_USAGE)
     });
     if fits {
         Ok(())
     } else {
-        Err(key_usage(
-            "extended key usage does not allow mail",
-            certificate,
-        ))
+        Err(key_usage(what, certificate))
+    }
+}
+
+/// RFC 3161 §2.3: a key that stamps times does nothing else, and its certificate says so critically.
+fn stamping_only(certificate: &Certificate) -> Result<(), PathError> {
+    let purposes = certificate
+        .ext_key_usage()
+        .map_err(|e| unreadable(e, certificate))?;
+    let only = matches!(purposes, Some([purpose]) if *purpose == oid::TIME_STAMPING);
+    let mut extensions = certificate.extensions().iter();
+    if only && extensions.any(|e| e.critical && e.oid == oid::EXT_KEY_USAGE) {
+        Ok(())
+    } else {
+        let what = "extended key usage is not critical and of time stamps only";
+        Err(key_usage(what, certificate))
     }
 }
 

@@ -6,11 +6,13 @@
 
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
+use kenin_pki::crl::RevokedEntry;
 use kenin_pki::crypto::{DigestAlgorithm, KeyKind, SignatureAlgorithm};
 use kenin_pki::path::{Budget, PathError, PathErrorKind};
 use kenin_pki::time::UnixTime;
 use kenin_smime::{SignatureFacts, SignerFacts};
 
+use super::timestamp;
 use crate::identity::{self, Identified, Identity};
 use crate::protection::Agreement;
 use crate::reason::Reason;
@@ -86,13 +88,34 @@ pub(super) fn judge(
     certificate: &Certificate,
     budget: &mut Budget,
 ) -> Judged {
-    let (algorithm, strong) = strength(case, facts, certificate);
+    let (algorithm, strong) = strength(case, (facts.digest, facts.algorithm), certificate);
     // A path known to be valid needs no walk.
     let reach = match at_hand.cached(signature, certificate).is_some() {
         true => Reach::default(),
-        false => trustpath::reach(case, at_hand, signature, certificate),
+        false => {
+            let (anchors, brought) = (case.trust.anchors(), &signature.certificates);
+            trustpath::reach(case, at_hand, anchors, brought, certificate)
+        }
     };
-    let found = trustpath::find(case, at_hand, signature, certificate, &reach, budget);
+    let mut find = |proven_at| {
+        trustpath::find(
+            case,
+            at_hand,
+            signature,
+            certificate,
+            &reach,
+            proven_at,
+            budget,
+        )
+    };
+    let found = match find(None) {
+        // Revoked by now: good all the same, if the signature is known to be older, and all else holds.
+        Err(Some(error)) => match timestamp::proven_at(case, at_hand, facts, certificate, &error) {
+            Some(time) => find(Some(time)),
+            None => Err(Some(error)),
+        },
+        found => found,
+    };
     let anchor = match &found {
         Ok(trusted) => case.trust.anchors().get(trusted.anchor()),
         Err(_) => None,
@@ -129,7 +152,10 @@ pub(super) fn judge(
     );
     let (path_check, revocation, detail) = match &found {
         Ok(trusted) => match unlike {
-            None => (CheckResult::Ok, status_check(trusted), None),
+            None => {
+                let detail = trusted.path().outlived().map(excused);
+                (CheckResult::Ok, status_check(trusted), detail)
+            }
             Some(what) => (
                 CheckResult::Failed(Reason::Profile),
                 status_check(trusted),
@@ -206,12 +232,12 @@ pub(super) fn judge(
 }
 
 /// Rule 5: the algorithms of the signature and the key that made it.
-fn strength(
+pub(super) fn strength(
     case: &Case<'_>,
-    facts: &SignerFacts,
+    algorithms: (Option<DigestAlgorithm>, Option<SignatureAlgorithm>),
     certificate: &Certificate,
 ) -> (CheckResult, Option<Strong>) {
-    let (Some(digest), Some(algorithm)) = (facts.digest, facts.algorithm) else {
+    let (Some(digest), Some(algorithm)) = algorithms else {
         return (CheckResult::Failed(Reason::UnsupportedAlgorithm), None);
     };
     let signed_digest = match algorithm {
@@ -265,6 +291,14 @@ fn path_reason(error: &PathError, at_hand: &AtHand<'_>) -> Reason {
         // PathErrorKind may grow; what is not known is not valid.
         _ => Reason::PathInvalid,
     }
+}
+
+/// What is told of a revocation that a time stamp excuses.
+fn excused(entry: RevokedEntry) -> String {
+    let (date, reason) = (entry.date, entry.reason.name());
+    format!(
+        "certificate is revoked since {date} ({reason}); a time stamp shows an earlier signature"
+    )
 }
 
 /// `ok` only where something said so for every certificate of the path.

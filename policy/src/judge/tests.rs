@@ -19,6 +19,7 @@ mod chains;
 mod profile;
 mod registration;
 mod signers;
+mod timestamps;
 
 const ALICE: &str = "alice@example.jp";
 

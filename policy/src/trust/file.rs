@@ -163,6 +163,7 @@ fn mail_signing() -> Spanned<Vec<Use>> {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Use {
     MailSigning,
+    TimeStamping,
 }
 
 #[derive(Deserialize, Default)]

@@ -143,7 +143,8 @@ const KNOWN: [Known; 6] = [
     oids::ALGORITHM_PROTECTION,
 ];
 
-fn attribute_parts<'t, 'a>(
+/// The type of an Attribute and the SET of its values.
+pub(super) fn attribute_parts<'t, 'a>(
     attribute: Cursor<'t, 'a>,
 ) -> Option<(kenin_pki::oid::Oid<'a>, Cursor<'t, 'a>)> {
     if !attribute.is(Tag::SEQUENCE) {

@@ -1,5 +1,6 @@
 //! CMS objects (RFC 5652): what they are and what their signatures say. Everything unsigned in them is
-//! skipped: unsigned attributes and countersignatures influence nothing.
+//! skipped: unsigned attributes and countersignatures influence nothing. One is read, in `timestamp`: what it
+//! says of a signature never makes the signature right or wrong.
 
 mod attributes;
 mod content;
@@ -7,6 +8,7 @@ mod envelope;
 mod matcher;
 mod oids;
 mod signed_data;
+mod timestamp;
 mod verify;
 
 pub(crate) use attributes::is_signed_attributes;

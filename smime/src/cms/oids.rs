@@ -1,4 +1,4 @@
-//! Object identifiers of CMS that pki does not need (RFC 5652, 3274, 5083, 5035, 5940, 6211).
+//! Object identifiers of CMS that pki does not need (RFC 5652, 3161, 3274, 5083, 5035, 5940, 6211).
 
 use kenin_pki::oid::Oid;
 
@@ -37,6 +37,8 @@ pub(crate) const ENCRYPTED_DATA: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0
 /// 1.2.840.113549.1.9.16.1.2
 pub(crate) const AUTHENTICATED_DATA: Known =
     Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 1, 2]);
+/// 1.2.840.113549.1.9.16.1.4 (RFC 3161)
+pub(crate) const TST_INFO: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 1, 4]);
 /// 1.2.840.113549.1.9.16.1.9
 pub(crate) const COMPRESSED_DATA: Known =
     Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 1, 9]);
@@ -55,6 +57,9 @@ pub(crate) const ALGORITHM_PROTECTION: Known =
 /// 1.2.840.113549.1.9.16.2.12 (RFC 2634)
 pub(crate) const SIGNING_CERTIFICATE: Known =
     Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 12]);
+/// 1.2.840.113549.1.9.16.2.14 (RFC 3161)
+pub(crate) const TIME_STAMP_TOKEN: Known =
+    Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 14]);
 /// 1.2.840.113549.1.9.16.2.47 (RFC 5035)
 pub(crate) const SIGNING_CERTIFICATE_V2: Known =
     Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 47]);

@@ -35,6 +35,8 @@ pub(crate) struct SignerInfo<'t, 'a> {
     pub(crate) signed_attributes: Option<Cursor<'t, 'a>>,
     pub(crate) algorithm: AlgorithmIdentifier,
     pub(crate) signature: Vec<u8>,
+    /// For [`super::timestamp`] only: nothing else that is not signed is read.
+    pub(crate) unsigned_attributes: Option<Cursor<'t, 'a>>,
 }
 
 const BAD: Refusal = (Defect::Malformed, "the SignedData has a wrong structure");
@@ -204,8 +206,7 @@ impl<'t, 'a> SignerInfo<'t, 'a> {
         let signed_attributes = children.next_if(|child| child.is_context(0));
         let algorithm = algorithm(children.next()?)?;
         let signature = children.next()?.octet_string()?.contiguous().into_owned();
-        // Unsigned attributes: recognised, so that nothing else can stand here, and not read.
-        children.next_if(|child| child.is_context(1));
+        let unsigned_attributes = children.next_if(|child| child.is_context(1));
         if children.next().is_some() {
             return None;
         }
@@ -215,6 +216,7 @@ impl<'t, 'a> SignerInfo<'t, 'a> {
             signed_attributes,
             algorithm,
             signature,
+            unsigned_attributes,
         })
     }
 }

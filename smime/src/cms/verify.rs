@@ -3,21 +3,30 @@
 //! is acceptable is not asked here.
 
 use kenin_pki::algorithm::AlgorithmIdentifier;
-use kenin_pki::certificate::Certificate;
+use kenin_pki::certificate::{Certificate, Memo};
 use kenin_pki::crypto::{AlgorithmError, Digest, DigestAlgorithm, SignatureAlgorithm, VerifyError};
 
 use super::attributes::Attributes;
 use super::matcher::Matcher;
 use super::signed_data::{SignedData, SignerInfo};
+use super::timestamp;
 use super::{Content, Refusal, oids};
 use crate::defect::{Check, Defect};
 use crate::facts::{Candidate, Ess, Note, SignerFacts, SignerId};
+use crate::limits::Limits;
 
 /// How much calculation a message has left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     pub(crate) signature_checks: usize,
     pub(crate) digested_bytes: usize,
+    /// Signature calculations for time stamps: on their own account, since nobody signed that they are there.
+    pub(crate) timestamp_checks: usize,
+}
+
+impl Budget {
+    /// Time stamps of one message whose signatures are looked at.
+    pub(crate) const TIMESTAMP_CHECKS: usize = 16;
 }
 
 /// Evaluates the signers of one layer.
@@ -45,16 +54,32 @@ impl<'v> Verifier<'v> {
         }
     }
 
-    /// Evaluates every signer, in order.
-    pub(crate) fn signers(&mut self, signed: &SignedData<'_, '_>) -> Vec<SignerFacts> {
-        signed
+    /// Evaluates every signer, in order, and the time stamps of those that are right.
+    pub(crate) fn signers(
+        &mut self,
+        signed: &SignedData<'_, '_>,
+        limits: &Limits,
+        memo: Option<&Memo>,
+    ) -> Vec<SignerFacts> {
+        let mut all: Vec<SignerFacts> = signed
             .signers
             .iter()
             .map(|cursor| self.signer(signed, SignerInfo::read(*cursor)))
-            .collect()
+            .collect();
+        for (cursor, facts) in signed.signers.iter().zip(&mut all) {
+            // What is wrong does not become right by its age.
+            if facts.defect.is_none()
+                && let Some(info) = SignerInfo::read(*cursor)
+            {
+                facts.timestamps = timestamp::read(&info, self.known, limits, memo, self.budget);
+            }
+        }
+        all
     }
 
-    fn signer(
+    /// Evaluates one signer, without what is not signed: a time stamp is itself evaluated so, and never has
+    /// time stamps.
+    pub(super) fn signer(
         &mut self,
         signed: &SignedData<'_, '_>,
         info: Option<SignerInfo<'_, '_>>,
@@ -446,6 +471,7 @@ const fn blank() -> SignerFacts {
         candidates: Vec::new(),
         signing_time: None,
         ess: Ess::Absent,
+        timestamps: Vec::new(),
         notes: Vec::new(),
     }
 }

@@ -139,7 +139,7 @@ fn check_signers(
         facts.notes.push(Note::CrlSkipped);
     }
     let mut verifier = Verifier::new(content, walk.known, &mut walk.budget);
-    facts.signers = verifier.signers(signed);
+    facts.signers = verifier.signers(signed, walk.limits, walk.memo);
 }
 
 impl SignatureFacts {

@@ -15,6 +15,7 @@ mod limits;
 mod mime;
 mod objects;
 mod round_trip;
+mod timestamps;
 
 use std::sync::OnceLock;
 

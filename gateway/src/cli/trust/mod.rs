@@ -9,7 +9,7 @@ use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::KeyKind;
 use kenin_pki::oid;
 
-use super::arguments::{Disclosure, Format, Revocation, TrustAdd, TrustCommand};
+use super::arguments::{AnchorUse, Disclosure, Format, Revocation, TrustAdd, TrustCommand};
 use super::engine;
 use super::paint::harmless;
 use crate::exit::{Exit, Failure};
@@ -119,7 +119,9 @@ impl TrustFile {
         let entry = Entry {
             name,
             file: stored.to_string_lossy().into_owned(),
-            uses: vec!["mail-signing".to_owned()],
+            uses: (options.uses.iter())
+                .map(|what| use_word(*what).to_owned())
+                .collect(),
             revocation: revocation_word(options.revocation).to_owned(),
             disclosure: disclosure_word(options.disclosure).to_owned(),
             profile: Vec::new(),
@@ -382,7 +384,14 @@ const fn revocation_word(rule: Revocation) -> &'static str {
     }
 }
 
-const fn disclosure_word(disclosure: Disclosure) -> &'static str {
+const fn use_word(what: AnchorUse) -> &'static str {
+    match what {
+        AnchorUse::MailSigning => "mail-signing",
+        AnchorUse::TimeStamping => "time-stamping",
+    }
+}
+
+fn disclosure_word(disclosure: Disclosure) -> &'static str {
     match disclosure {
         Disclosure::Full => "full",
         Disclosure::VerdictOnly => "verdict-only",
@@ -409,6 +418,7 @@ mod tests {
 
     fn add(file: PathBuf) -> TrustAdd {
         TrustAdd {
+            uses: vec![AnchorUse::MailSigning],
             file,
             name: None,
             revocation: Revocation::Required,

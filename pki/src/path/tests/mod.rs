@@ -17,6 +17,7 @@ mod names;
 mod ocsp;
 mod odd;
 mod policies;
+mod proven;
 mod revocation;
 
 const DAY: i64 = 86_400;

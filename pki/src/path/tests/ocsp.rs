@@ -23,6 +23,7 @@ fn revoked(reason: RevocationReason) -> CertStatus {
     CertStatus::Revoked(RevokedEntry {
         date: now().plus(-DAY),
         reason,
+        invalidity_date: None,
     })
 }
 
