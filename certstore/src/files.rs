@@ -14,7 +14,7 @@ use kenin_pki::crl::Crl;
 use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::pem;
 
-use crate::StoreError;
+use crate::{RevocationIndex, StoreError};
 
 /// The files and folders that one snapshot is made of.
 #[derive(Debug, Clone, Default)]
@@ -63,14 +63,14 @@ impl FileSet {
         self.also.push((path, now));
     }
 
-    /// Reads everything.
-    pub fn load(&self) -> Result<Loaded, StoreError> {
+    /// Reads everything; long revocation lists by way of their index.
+    pub fn load(&self, index: &RevocationIndex) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
         for path in &self.certificates {
             loaded.certificates.extend(read_certificates(path)?);
         }
         for path in &self.crls {
-            loaded.crls.extend(read_crls(path)?);
+            loaded.crls.extend(read_crls(path, index)?);
         }
         Ok(loaded)
     }
@@ -97,17 +97,33 @@ impl FileSet {
 
 /// Every certificate of a PEM or DER file, or of a folder of them (sorted by file name).
 pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, StoreError> {
-    read_all(path, &CERTIFICATES)
+    read_all(path, &CERTIFICATES, &|_| Ok(None))
 }
 
-/// Every revocation list of a PEM or DER file, or of a folder of them (sorted by file name).
-pub fn read_crls(path: &Path) -> Result<Vec<Crl>, StoreError> {
-    read_all(path, &CRLS)
+/// Every revocation list of a PEM or DER file, or of a folder of them (sorted by file name). A long one in DER
+/// is read into the index.
+pub fn read_crls(path: &Path, index: &RevocationIndex) -> Result<Vec<Crl>, StoreError> {
+    read_all(path, &CRLS, &|file| match is_long_der(file)? {
+        true => index.of_file(file).map(Some),
+        false => Ok(None),
+    })
+}
+
+/// Whether a file is long, and no PEM.
+fn is_long_der(path: &Path) -> Result<bool, StoreError> {
+    let failed = |error| StoreError::read(path, error);
+    let mut file = File::open(path).map_err(failed)?;
+    if !RevocationIndex::is_for(file.metadata().map_err(failed)?.size()) {
+        return Ok(false);
+    }
+    let mut first = [0];
+    file.read_exact(&mut first).map_err(failed)?;
+    Ok(first == [0x30])
 }
 
 /// Every OCSP response of a DER file, or of a folder of them (sorted by file name).
 pub fn read_ocsp(path: &Path) -> Result<Vec<OcspResponse>, StoreError> {
-    read_all(path, &OCSP)
+    read_all(path, &OCSP, &|_| Ok(None))
 }
 
 /// Reads a file up to `limit` bytes; one byte more is an error.
@@ -167,9 +183,17 @@ const OCSP: Kind<OcspResponse> = Kind {
     other: |der| Crl::from_der(der).is_ok() || Certificate::from_der(der).is_ok(),
 };
 
-fn read_all<T>(path: &Path, kind: &Kind<T>) -> Result<Vec<T>, StoreError> {
+/// `aside` may read a file in another way.
+fn read_all<T>(
+    path: &Path,
+    kind: &Kind<T>,
+    aside: &dyn Fn(&Path) -> Result<Option<T>, StoreError>,
+) -> Result<Vec<T>, StoreError> {
     let metadata = std::fs::metadata(path).map_err(|error| StoreError::read(path, error))?;
     if !metadata.is_dir() {
+        if let Some(one) = aside(path)? {
+            return Ok(vec![one]);
+        }
         let found = read_file(path, kind, false)?;
         if found.is_empty() {
             return Err(StoreError::content(path, format!("holds no {}", kind.noun)));
@@ -183,7 +207,10 @@ fn read_all<T>(path: &Path, kind: &Kind<T>) -> Result<Vec<T>, StoreError> {
             .and_then(|e| e.to_str())
             .map(str::to_ascii_lowercase);
         if extension.is_some_and(|e| kind.extensions.contains(&e.as_str())) {
-            found.extend(read_file(&file, kind, true)?);
+            match aside(&file)? {
+                Some(one) => found.push(one),
+                None => found.extend(read_file(&file, kind, true)?),
+            }
         }
     }
     Ok(found)

@@ -6,6 +6,7 @@ mod delivered;
 mod error;
 mod files;
 mod holders;
+mod index;
 mod scope;
 mod store;
 #[cfg(test)]
@@ -17,5 +18,6 @@ pub use files::{
     FileSet, Fingerprint, Loaded, read_certificates, read_crls, read_limited, read_ocsp,
 };
 pub use holders::{Kept, MAX_FOUND, Origin, address_key};
+pub use index::{IndexBuilder, IndexError, RevocationIndex};
 pub use store::{DEFAULT_TENANT, Store};
 pub use view::CertStore;

@@ -11,14 +11,13 @@ use std::time::Duration;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::PublicKey;
-use kenin_pki::name::Name;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
 
-use crate::{StoreError, scope};
+use crate::{RevocationIndex, StoreError, scope};
 
 /// The tenant of a simple installation.
 pub const DEFAULT_TENANT: &str = "default";
@@ -141,11 +140,11 @@ impl Store {
             }
         }
         sqlx::query(
-            "INSERT INTO crl (tenant, issuer, scope, number, this_update, next_update, der) \
-             VALUES (?, ?, ?, ?, ?, ?, ?) \
+            "INSERT INTO crl (tenant, issuer, scope, number, this_update, next_update, der, indexed) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
              ON CONFLICT (tenant, issuer, scope) DO UPDATE SET number = excluded.number, \
              this_update = excluded.this_update, next_update = excluded.next_update, \
-             der = excluded.der",
+             der = excluded.der, indexed = excluded.indexed",
         )
         .bind(tenant)
         .bind(issuer)
@@ -154,6 +153,7 @@ impl Store {
         .bind(crl.this_update().0)
         .bind(crl.next_update().map(|time| time.0))
         .bind(crl.der())
+        .bind(crl.is_indexed().then(|| crl.sha256().to_vec()))
         .execute(&mut *change)
         .await
         .map_err(|e| self.failed(&e))?;
@@ -171,26 +171,29 @@ impl Store {
         rows.iter().map(|row| self.certificate(row)).collect()
     }
 
-    /// All current revocation lists.
-    pub async fn crls(&self, tenant: &str) -> Result<Vec<Crl>, StoreError> {
-        let rows = sqlx::query("SELECT der FROM crl WHERE tenant = ? ORDER BY issuer, scope")
-            .bind(tenant)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|e| self.failed(&e))?;
-        rows.iter().map(|row| self.crl(row)).collect()
-    }
-
-    /// The current revocation lists in this issuer's name.
-    pub async fn crls_by_issuer(&self, tenant: &str, name: &Name) -> Result<Vec<Crl>, StoreError> {
+    /// All current revocation lists; the long ones from their index, as far as they are in it.
+    pub async fn crls(
+        &self,
+        tenant: &str,
+        index: &RevocationIndex,
+    ) -> Result<Vec<Crl>, StoreError> {
         let rows =
-            sqlx::query("SELECT der FROM crl WHERE tenant = ? AND issuer = ? ORDER BY scope")
+            sqlx::query("SELECT der, indexed FROM crl WHERE tenant = $1 ORDER BY issuer, scope")
                 .bind(tenant)
-                .bind(name.canonical())
                 .fetch_all(&self.pool)
                 .await
                 .map_err(|e| self.failed(&e))?;
-        rows.iter().map(|row| self.crl(row)).collect()
+        let mut crls = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let indexed: Option<Vec<u8>> = row.try_get(1).map_err(|e| self.failed(&e))?;
+            match indexed.map(<[u8; 32]>::try_from) {
+                None => crls.push(self.crl(row)?),
+                // Its file may be read again; without it the status is unknown, which is never good.
+                Some(Ok(sha256)) => crls.extend(index.open_list(&sha256).ok()),
+                Some(Err(_)) => {}
+            }
+        }
+        Ok(crls)
     }
 
     /// The counter of changes: 0 in a new store.
@@ -286,6 +289,7 @@ fn migrations() -> Vec<Migration> {
             include_str!("../migrations/0002_delivered.sql"),
         ),
         ("holders", include_str!("../migrations/0003_holders.sql")),
+        ("indexed", include_str!("../migrations/0004_indexed.sql")),
     ]
     .into_iter()
     .zip(1..)

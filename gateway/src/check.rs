@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
+use kenin_certstore::RevocationIndex;
+
 use crate::snapshot::{Parts, Remembered, Snapshot, remembered};
 
 mod environment;
@@ -90,7 +92,7 @@ fn look(config: &Arc<Config>, options: &CheckOptions, findings: &mut Vec<Finding
             Remembered::default()
         }
     };
-    match Parts::read(Arc::clone(config)) {
+    match Parts::read(Arc::clone(config), Arc::new(RevocationIndex::passing())) {
         Ok(parts) => {
             let mut snapshot: Snapshot = parts.with(known.authorities, known.crls);
             findings.extend(snapshot.key_trouble.take().map(Finding::from));

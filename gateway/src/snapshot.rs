@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kenin_certstore::{
-    CertStore, DEFAULT_TENANT, FileSet, Fingerprint, Store, StoreError, read_certificates,
-    read_limited,
+    CertStore, DEFAULT_TENANT, FileSet, Fingerprint, RevocationIndex, Store, StoreError,
+    read_certificates, read_limited,
 };
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
@@ -83,6 +83,7 @@ pub struct Parts {
     wrap_trouble: Option<ConfigError>,
     files: FileSet,
     seen: Fingerprint,
+    lists: Arc<RevocationIndex>,
     loaded: kenin_certstore::Loaded,
     revision: Digester,
     fronts: Vec<Front>,
@@ -94,7 +95,11 @@ impl Snapshot {
         // A reload may name another folder.
         make_folders(&config).map_err(|text| config.mistake("state_dir", text))?;
         // Reading a large revocation list takes long enough to hold up other work.
-        let parts = match tokio::task::spawn_blocking(move || Parts::read(config)).await {
+        let read = move || {
+            let lists = RevocationIndex::open(&lists_folder(&config)).map_err(blame)?;
+            Parts::read(config, Arc::new(lists))
+        };
+        let parts = match tokio::task::spawn_blocking(read).await {
             Ok(parts) => parts?,
             Err(error) => return Err(ConfigError::new("", format!("cannot read: {error}"))),
         };
@@ -103,7 +108,8 @@ impl Snapshot {
         };
         let before = revision(Some(store)).await;
         let certificates = store.authorities(DEFAULT_TENANT).await.map_err(blame)?;
-        let crls = store.crls(DEFAULT_TENANT).await.map_err(blame)?;
+        let lists = Arc::clone(&parts.lists);
+        let crls = store.crls(DEFAULT_TENANT, &lists).await.map_err(blame)?;
         let mut snapshot = parts.with(certificates, crls);
         // Remembered, so that putting an older list in the file's place takes nothing back.
         let mut kept = 0;
@@ -114,10 +120,17 @@ impl Snapshot {
                 .map_err(blame)?;
             kept += i64::from(new);
         }
+        let in_use = snapshot.known.all_crls().iter();
+        lists.keep_only(&in_use.map(|crl| *crl.sha256()).collect());
         snapshot.state.store = before.saturating_add(kept);
         snapshot.store = Some(store.clone());
         Ok(snapshot)
     }
+}
+
+/// Where the indexes of long revocation lists lie.
+fn lists_folder(config: &Config) -> PathBuf {
+    config.state_dir.join("lists")
 }
 
 /// Makes the folders of the state, for nobody but us.
@@ -154,10 +167,11 @@ pub(crate) fn remembered(config: &Config) -> Result<Remembered, StoreError> {
             path: path.clone(),
             error,
         })?;
+    let lists = RevocationIndex::open_to_read(&lists_folder(config));
     runtime.block_on(async {
         let store = Store::open_to_read(path).await?;
         let authorities = store.authorities(DEFAULT_TENANT).await;
-        let crls = store.crls(DEFAULT_TENANT).await;
+        let crls = store.crls(DEFAULT_TENANT, &lists).await;
         let registrations = store.registrations(DEFAULT_TENANT).await;
         store.close().await;
         Ok(Remembered {
@@ -179,7 +193,8 @@ pub(crate) struct Remembered {
 
 impl Parts {
     /// Reads the files that the configuration and `trust.toml` name.
-    pub fn read(config: Arc<Config>) -> Result<Self, ConfigError> {
+    /// Long revocation lists are read into `lists`.
+    pub fn read(config: Arc<Config>, lists: Arc<RevocationIndex>) -> Result<Self, ConfigError> {
         let (trust_file, mail_file) = (config.trust_file(), config.mail_file());
         let mut revision = Digester::new(DigestAlgorithm::Sha256);
         let files = RefCell::new(FileSet::default());
@@ -250,7 +265,7 @@ impl Parts {
         };
         let fronts = front::fronts(&config, &mut files)?;
         let seen = files.first_fingerprint();
-        let loaded = files.load().map_err(blame)?;
+        let loaded = files.load(&lists).map_err(blame)?;
         for anchor in trust.anchors().iter().chain(trust.time_stamping()) {
             revision.update(anchor.certificate.sha256());
         }
@@ -273,6 +288,7 @@ impl Parts {
             wrap_trouble,
             files,
             seen,
+            lists,
             loaded,
             revision,
             fronts,

@@ -7,6 +7,7 @@ use std::{
     fs::File,
     io::{self, Write},
     ops::Deref,
+    os::unix::fs::MetadataExt,
     path::Path,
     ptr::NonNull,
     slice,
@@ -77,27 +78,48 @@ impl TempBody {
     ///
     /// When the system cannot map it.
     pub fn map(self) -> Result<Mapped, TempBodyError> {
-        let len = usize::try_from(self.len).map_err(|_| Errno::FBIG)?;
-        if len == 0 {
-            return Ok(Mapped {
-                start: NonNull::dangling(),
-                len,
-            });
-        }
-        // SAFETY: a null hint lets the kernel choose the place, so no existing mapping is touched.
-        let start = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                len,
-                ProtFlags::READ,
-                MapFlags::SHARED,
-                &self.file,
-                0,
-            )
-        }?;
-        let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         // The descriptor is closed here; the mapping alone keeps the file alive.
-        Ok(Mapped { start, len })
+        Ok(map(&self.file, self.len)?)
+    }
+}
+
+fn map(file: &File, len: u64) -> Result<Mapped, Errno> {
+    let len = usize::try_from(len).map_err(|_| Errno::FBIG)?;
+    if len == 0 {
+        return Ok(Mapped {
+            start: NonNull::dangling(),
+            len,
+        });
+    }
+    // SAFETY: a null hint lets the kernel choose the place, so no existing mapping is touched.
+    let start = unsafe {
+        mmap(
+            std::ptr::null_mut(),
+            len,
+            ProtFlags::READ,
+            MapFlags::SHARED,
+            file,
+            0,
+        )
+    }?;
+    let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
+    Ok(Mapped { start, len })
+}
+
+impl Mapped {
+    /// Maps a file that was written whole and is never written again, in a folder that is ours alone. Where it
+    /// is replaced, that has to be by another file under its name, or removed: what is mapped stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// When the file can be written or read by others, or the system cannot map it.
+    pub fn finished(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        // Who could write it could change what is read while it is read.
+        if metadata.mode() & 0o022 != 0 || metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other("it can be written by others"));
+        }
+        Ok(map(file, metadata.len())?)
     }
 }
 
@@ -118,9 +140,10 @@ impl Deref for Mapped {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: `start` and `len` are of one live PROT_READ mapping (or dangling with length 0),
-        // unmapped only in `drop`. The file was made by us with mode 0600, has no name, and its
-        // only descriptor was closed by `map`, so nobody but root or a debugger of this process
-        // (who can do worse) can write or truncate it while this slice lives: no changing bytes.
+        // unmapped only in `drop`. A file of `TempBody` was made by us with mode 0600, has no name, and its
+        // only descriptor was closed by `map`; one of `finished` is our user's, nobody else can write it,
+        // and by its contract we never do again. So nobody but root, our own user or a debugger of this
+        // process (who can do worse) can write or truncate it while this slice lives: no changing bytes.
         // A disk that cannot read a page back raises SIGBUS, which ends the process: the mail was
         // not answered yet and stays the sender's.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }

@@ -20,11 +20,16 @@ fn reads_files_and_folders_in_either_form() {
     let found = read_certificates(&folder).unwrap();
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].der(), one.certificate.der());
-    assert_eq!(read_crls(&folder).unwrap().len(), 2);
+    assert_eq!(
+        read_crls(&folder, &RevocationIndex::passing())
+            .unwrap()
+            .len(),
+        2
+    );
     assert_eq!(read_certificates(&folder.join("b.pem")).unwrap().len(), 1);
 
     let set = FileSet::new(vec![folder.clone()], vec![folder]);
-    let loaded = set.load().unwrap();
+    let loaded = set.load(&RevocationIndex::passing()).unwrap();
     assert_eq!((loaded.certificates.len(), loaded.crls.len()), (2, 2));
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use kenin_certstore::{
-    CertStore, StoreError, address_key, read_certificates, read_crls, read_ocsp,
+    CertStore, RevocationIndex, StoreError, address_key, read_certificates, read_crls, read_ocsp,
 };
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
@@ -203,6 +203,8 @@ struct Sources {
     crls: Vec<Crl>,
     ocsp: Vec<OcspResponse>,
     registrations: HashSet<([u8; 32], String)>,
+    /// Takes the long lists; what is read of them outlives it.
+    lists: RevocationIndex,
     path: PathOptions,
 }
 
@@ -244,7 +246,8 @@ impl Sources {
                 .extend(read_certificates(&dir.join(path)).map_err(wrong)?);
         }
         for path in policy.crls() {
-            self.crls.extend(read_crls(&dir.join(path)).map_err(wrong)?);
+            self.crls
+                .extend(read_crls(&dir.join(path), &self.lists).map_err(wrong)?);
         }
         // The service goes on with what it remembers, and so must what says the same as it.
         match remembered(config) {
@@ -301,8 +304,9 @@ impl Sources {
             )?);
         }
         for path in &options.crl {
-            self.crls
-                .extend(several(path, read_crls, &["pem", "crl", "der"])?);
+            let read = |path: &Path| read_crls(path, &self.lists);
+            let found = several(path, read, &["pem", "crl", "der"])?;
+            self.crls.extend(found);
         }
         for path in &options.ocsp {
             self.ocsp
@@ -316,7 +320,7 @@ impl Sources {
 /// said on standard error and passed over: it only takes away, it cannot make anything trusted.
 fn several<T>(
     path: &Path,
-    read: fn(&Path) -> Result<Vec<T>, StoreError>,
+    read: impl Fn(&Path) -> Result<Vec<T>, StoreError>,
     extensions: &[&str],
 ) -> Result<Vec<T>, Failure> {
     if !path.is_dir() {
@@ -360,7 +364,8 @@ fn say_if_empty<T>(folder: &Path, found: &[T]) {
 }
 
 fn is_of_the_other_kind(file: &Path) -> bool {
-    read_certificates(file).is_ok() || read_crls(file).is_ok() || read_ocsp(file).is_ok()
+    let lists = RevocationIndex::passing();
+    read_certificates(file).is_ok() || read_crls(file, &lists).is_ok() || read_ocsp(file).is_ok()
 }
 
 /// What the certificate store says, with its exit code.
