@@ -152,7 +152,8 @@ fn write(options: &InitOptions) -> Result<Vec<PathBuf>, InitError> {
     writer.key(&options.dir.join("stamp.key"))?;
     let own = WrapOptions {
         dir: options.dir.clone(),
-        address: format!("kenin@{}", options.hostname),
+        address: None,
+        hostname: options.hostname.clone(),
         renew: false,
         dry_run: options.dry_run,
     };

@@ -9,6 +9,7 @@ use kenin_pki::path::RevocationMode;
 use super::{Finding, warning};
 use crate::config::{Config, ConfigError, ListenerMode};
 use crate::snapshot::Snapshot;
+use crate::wrapper;
 
 /// `kenin.toml`.
 pub(super) fn settings(config: &Config, findings: &mut Vec<Finding>) {
@@ -75,6 +76,23 @@ pub(super) fn mail(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             let hint = "use \"milter\" or \"before-queue\", or leave enforce = \"strict\" out of mail.toml";
             findings.push(warning(config.mistake(&key, text).hint(hint)));
         }
+    }
+    if wrapper::shielding(&snapshot.trust).is_some() {
+        let behind = |mode| matches!(mode, ListenerMode::AfterQueue | ListenerMode::Lmtp);
+        if let Some(index) = config.listeners.iter().position(|one| behind(one.mode)) {
+            let text = "an anchor shows the verdict only, and mail whose certificate cannot be kept back is \
+                        refused: behind a queue that is a bounce, to a sender who may be forged";
+            let hint = "let \"before-queue\" or \"milter\" take the mail that comes from outside";
+            let key = format!("listener.{index}.mode");
+            findings.push(warning(config.mistake(&key, text).hint(hint)));
+        }
+    }
+    if snapshot.mail.may_wrap() && config.arc.is_none() {
+        let text = "stamp = \"wrap\" breaks every DKIM signature, and there is no [arc] that tells what held before";
+        let hint =
+            "seal what is changed (\"kenin init arc\"), or verify DKIM before Kenin and trust that";
+        let error = ConfigError::new(config.mail_file(), text);
+        findings.push(warning(error.hint(hint)));
     }
     if snapshot.mail.may_tag() && config.arc.is_none() {
         let text = "stamp = \"subject\" breaks every DKIM signature that covers the Subject: whoever takes the mail \

@@ -111,10 +111,10 @@ fn init(options: &arguments::Init) -> Result<Exit, Failure> {
         None => system_hostname()?,
     };
     if options.server == MailServer::Wrap {
-        let address = options.address.clone();
         let done = crate::init::wrap(&crate::init::WrapOptions {
             dir: options.dir.clone(),
-            address: address.unwrap_or_else(|| format!("kenin@{hostname}")),
+            address: options.address.clone(),
+            hostname,
             renew: options.renew,
             dry_run: options.dry_run,
         });

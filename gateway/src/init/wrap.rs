@@ -22,8 +22,11 @@ use crate::clock::{now, unix_time};
 pub struct WrapOptions {
     /// Folder of the configuration (`/etc/kenin`).
     pub dir: PathBuf,
-    /// The address that wrapped mail comes from.
-    pub address: String,
+    /// The address that wrapped mail comes from. Default: that of the certificate that is there, else `kenin@`
+    /// and the host's name.
+    pub address: Option<String>,
+    /// This host's name.
+    pub hostname: String,
     /// Make another certificate under the authority that is there.
     pub renew: bool,
     /// Write nothing.
@@ -51,20 +54,43 @@ pub(super) fn make(
     writer: &mut Writer,
     options: &WrapOptions,
 ) -> Result<Option<Certificate>, InitError> {
-    let address = Address::parse(&options.address)
-        .map_err(|_| InitError::Usage(format!("\"{}\" is no mail address", options.address)))?;
     let folder = options.dir.join("wrap");
     let (authority_file, authority_key) =
         (folder.join("authority.pem"), folder.join("authority.key"));
     let (certificate_file, key_file) = (folder.join("certificate.pem"), folder.join("key.pem"));
-    if certificate_file.exists() && !options.renew {
+    let present = match certificate_file.exists() {
+        true => first(&certificate_file)?.addresses().unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let present = present.first();
+    let address = match (&options.address, present) {
+        (Some(text), _) => parsed(text)?,
+        (None, Some(present)) => present.clone(),
+        (None, None) => parsed(&format!("kenin@{}", options.hostname))?,
+    };
+    if let Some(present) = present.filter(|_| !options.renew) {
+        if *present != address {
+            let file = certificate_file.display();
+            let what = format!("{file} is for {present}; --renew makes another for {address}");
+            return Err(InitError::Usage(what));
+        }
         return first(&authority_file).map(Some);
     }
     writer.folder(&options.dir, 0o755)?;
     writer.folder(&folder, 0o755)?;
     let now = unix_time(now());
     let authority = match authority_file.exists() {
-        true => (first(&authority_file)?, soft_key(&authority_key)?),
+        true => {
+            let authority = first(&authority_file)?;
+            if !vouches_for(&authority, &address) {
+                let what = format!(
+                    "{} cannot vouch for {address}; move the folder away to begin with another authority",
+                    authority_file.display()
+                );
+                return Err(InitError::Usage(what));
+            }
+            (authority, soft_key(&authority_key)?)
+        }
         false => {
             let made = new_authority(address.domain(), now).map_err(failed)?;
             writer.file(&authority_key, &private(&made.1)?, 0o600)?;
@@ -83,6 +109,22 @@ pub(super) fn make(
     writer.file(&key_file, &private(&key)?, 0o600)?;
     writer.file(&certificate_file, chain.concat().as_bytes(), 0o644)?;
     Ok((!options.dry_run).then_some(authority.0))
+}
+
+fn parsed(address: &str) -> Result<Address, InitError> {
+    Address::parse(address)
+        .map_err(|_| InitError::Usage(format!("\"{address}\" is no mail address")))
+}
+
+/// Whether an authority of ours may issue for this address.
+fn vouches_for(authority: &Certificate, address: &Address) -> bool {
+    let only = authority.name_constraints().ok().flatten();
+    only.is_none_or(|only| {
+        only.permitted.iter().any(|name| match name {
+            GeneralName::Rfc822(domain) => domain.eq_ignore_ascii_case(address.domain()),
+            _ => false,
+        })
+    })
 }
 
 fn new_authority(domain: &str, now: UnixTime) -> Result<(Certificate, SoftKey), KeyError> {
