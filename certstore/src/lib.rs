@@ -1,9 +1,10 @@
 //! Where certificates and revocation data are kept and found: files in folders, and an embedded
-//! SQLite store. It never sees mail, never holds a private key, never decides what is trusted,
-//! and never fetches from a network.
+//! SQLite store; and fetched from where authorities publish them. It never sees mail, never holds a private key,
+//! and never decides what is trusted.
 
 mod delivered;
 mod error;
+pub mod fetch;
 mod files;
 mod holders;
 mod index;

@@ -26,6 +26,7 @@ pub mod mixture;
 pub mod nss;
 pub mod opendkim;
 pub mod openssl_mail;
+pub mod openssl_tsa;
 pub mod parts;
 pub mod postfix;
 pub mod proxy;

@@ -143,6 +143,17 @@ fn next_serial() -> Vec<u8> {
     NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec()
 }
 
+/// An entry of a CRL.
+#[derive(Clone, Copy, Debug)]
+pub struct Revoked<'a> {
+    /// The serial number, big-endian.
+    pub serial: &'a [u8],
+    /// revocationDate.
+    pub date: &'a str,
+    /// reasonCode.
+    pub reason: u8,
+}
+
 /// A certification authority.
 #[derive(Clone)]
 pub struct Authority {
@@ -269,17 +280,23 @@ impl Authority {
 
     /// A complete CRL with chosen times.
     pub fn crl_between(&self, revoked: &[&[u8]], this: &str, next: Option<&str>) -> Vec<u8> {
-        self.list(revoked, this, next, &[])
+        self.list(&stolen(revoked), this, next, &[])
+    }
+
+    /// A complete CRL of chosen entries and times.
+    pub fn crl_of(&self, revoked: &[Revoked<'_>], this: &str, next: &str) -> Vec<u8> {
+        self.list(revoked, this, Some(next), &[])
     }
 
     /// A CRL with more extensions.
     pub fn crl_with(&self, revoked: &[&[u8]], extensions: &[Vec<u8>]) -> Vec<u8> {
-        self.list(revoked, "20210101000000Z", Some(NOT_AFTER), extensions)
+        let revoked = stolen(revoked);
+        self.list(&revoked, "20210101000000Z", Some(NOT_AFTER), extensions)
     }
 
     fn list(
         &self,
-        revoked: &[&[u8]],
+        revoked: &[Revoked<'_>],
         this: &str,
         next: Option<&str>,
         extensions: &[Vec<u8>],
@@ -293,9 +310,9 @@ impl Authority {
         ];
         parts.extend(next.map(time));
         if !revoked.is_empty() {
-            parts.push(seq(revoked.iter().map(|serial| {
-                let reason = extension("2.5.29.21", false, &[0x0a, 1, 1]);
-                seq([unsigned(serial), time("20230101000000Z"), seq([reason])])
+            parts.push(seq(revoked.iter().map(|entry| {
+                let reason = extension("2.5.29.21", false, &[0x0a, 1, entry.reason]);
+                seq([unsigned(entry.serial), time(entry.date), seq([reason])])
             })));
         }
         let number = extension("2.5.29.20", false, &int(7));
@@ -303,6 +320,16 @@ impl Authority {
         parts.push(explicit(0, &seq(own.iter().chain(extensions))));
         signed(seq(parts), algorithm, &self.key)
     }
+}
+
+/// Entries for these serial numbers, whose keys were stolen in 2023.
+fn stolen<'a>(serials: &[&'a [u8]]) -> Vec<Revoked<'a>> {
+    let entries = serials.iter().map(|&serial| Revoked {
+        serial,
+        date: "20230101000000Z",
+        reason: 1,
+    });
+    entries.collect()
 }
 
 /// Somebody who signs mail.

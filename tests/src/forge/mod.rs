@@ -10,6 +10,7 @@ pub mod keys;
 pub mod mime;
 pub mod rows;
 pub mod town;
+pub mod twin;
 
 pub use town::Town;
 
