@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release -p kenin-bench -- engine
+//! cargo run --release -p kenin-bench -- crl
 //! cargo run --release -p kenin-bench -- soak 2000          # mails
 //! cargo run --release -p kenin-bench -- soak 50000 1000 7  # mails, kills, seed
 //! ```
@@ -9,6 +10,7 @@
 //! Machines differ and are noisy: a figure is a ratio taken side by side in one run, or CPU time.
 
 mod behind;
+mod crl;
 mod direct;
 mod engine;
 mod idle;
@@ -37,6 +39,9 @@ fn main() -> ExitCode {
         ["milter"] => kept("milter", milter::milter()),
         // A part of `milter`, in a process of its own; so are those below of theirs.
         ["noop-milter", form, path] => milter::noop::serve(path, *form == "replace"),
+        ["crl"] => crl::crl().and_then(|value| keep("crl", &value)),
+        ["crl-read", rest @ ..] => crl::read(rest),
+        ["crl-swap", rest @ ..] => crl::swap(rest),
         ["relay"] => kept("relay", relay::relay()),
         ["noop-relay", listen, next_hop] => relay::noop::serve(listen, next_hop),
         ["idle"] => kept("idle", idle::idle()),
@@ -57,7 +62,9 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: kenin-bench engine | milter | relay | idle | soak [MAILS [KILLS [SEED]]]");
+    eprintln!(
+        "usage: kenin-bench engine | milter | relay | crl | idle | soak [MAILS [KILLS [SEED]]]"
+    );
     ExitCode::from(2)
 }
 

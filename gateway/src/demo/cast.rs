@@ -44,6 +44,8 @@ pub const STRANGER: &str = "stranger@demo.example";
 pub const CAROL: &str = "carol@recipient.example";
 /// Who gets mail only if its signature is right.
 pub const STRICT: &str = "dave@strict.example";
+/// Gets signed mail wrapped.
+pub const WRAPPED: &str = "erika@people.example";
 
 /// RSA PKCS #1 v1.5 with SHA-256.
 pub const RSA: SignatureAlgorithm = SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256);

@@ -1,10 +1,12 @@
 //! What arrived, compared with what was sent and with the truth: verdict and reason in the stamp, one
 //! set of stamps, a statement whose signature holds, and not one signed byte changed.
 
+use kenin_pki::certificate::Certificate;
 use kenin_policy::StampKey;
 
 use super::mailbox::Arrived;
 use super::mails::{Case, Expected};
+use super::wrapped;
 
 /// One line of the result.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct Row {
     pub expected: String,
     /// What is wrong; empty when all is right.
     pub problems: Vec<String>,
+    /// What a wrapped mail says to the person who gets it.
+    pub statement: Option<String>,
 }
 
 /// A header field: its name as written, its value unfolded, all its bytes.
@@ -35,6 +39,7 @@ pub fn inspect(
     arrived: Option<&Arrived>,
     authserv_id: &str,
     key: &StampKey,
+    authority: &Certificate,
 ) -> Row {
     let mut row = Row {
         title: case.title,
@@ -42,10 +47,12 @@ pub fn inspect(
         reason: String::new(),
         expected: match case.expected {
             Expected::Stamped(result, reason) => format!("{result} ({reason})"),
+            Expected::Wrapped(result, reason) => format!("{result} ({reason}), wrapped"),
             Expected::Unstamped => "no result".to_owned(),
             Expected::Refused(code, reason) => format!("{code} ({reason})"),
         },
         problems: Vec::new(),
+        statement: None,
     };
     match (case.expected, arrived) {
         (Expected::Refused(code, reason), None) => {
@@ -63,6 +70,11 @@ pub fn inspect(
                     .push(format!("delivered, and answered {reply}"));
             }
             stamped(&mut row, expected, case, &arrived.bytes, authserv_id, key);
+            if let Expected::Wrapped(..) = expected {
+                row.statement = wrapped::statement(&arrived.bytes);
+                let wrong = wrapped::problems(&arrived.bytes, &case.mail, authority);
+                row.problems.extend(wrong);
+            }
         }
     }
     row
@@ -103,7 +115,9 @@ fn stamped(
         row.reason = between(text, '(', &[')']).unwrap_or_else(|| silent.to_owned());
     }
     let right = match expected {
-        Expected::Stamped(result, reason) => row.verdict == result && row.reason == reason,
+        Expected::Stamped(result, reason) | Expected::Wrapped(result, reason) => {
+            row.verdict == result && row.reason == reason
+        }
         Expected::Unstamped | Expected::Refused(..) => smime.is_empty(),
     };
     if !right {
@@ -128,6 +142,10 @@ fn stamped(
         && let Err(why) = statement(bytes, row, authserv_id, key)
     {
         row.problems.push(format!("X-Kenin-Verdict: {why}"));
+    }
+    if let Expected::Wrapped(..) = expected {
+        // Its own header and body are looked at elsewhere.
+        return;
     }
     if body(bytes) != body(&case.mail) {
         row.problems.push("the body was changed".to_owned());

@@ -5,7 +5,7 @@ use kenin_smime::sign::{Form, SignError};
 
 use super::authority::Holder;
 use super::cast::{
-    ALICE, BOB, CAROL, Cast, ECDSA, MALLORY, OLGA, PSS, RSA, RSA_512, STRANGER, STRICT,
+    ALICE, BOB, CAROL, Cast, ECDSA, MALLORY, OLGA, PSS, RSA, RSA_512, STRANGER, STRICT, WRAPPED,
 };
 use super::forge;
 
@@ -27,6 +27,8 @@ pub struct Case {
 pub enum Expected {
     /// It arrives with this result and reason.
     Stamped(&'static str, &'static str),
+    /// It arrives inside a message of the gateway's own, with this result and reason.
+    Wrapped(&'static str, &'static str),
     /// It arrives without any `smime=` result: it is encrypted.
     Unstamped,
     /// It is refused with a reply that begins so and holds this reason.
@@ -46,6 +48,7 @@ pub fn all(cast: &Cast, authserv_id: &str) -> Result<Vec<Case>, SignError> {
     make.not_accepted()?;
     make.not_signed()?;
     make.strict()?;
+    make.wrapped()?;
     Ok(make.cases)
 }
 
@@ -244,6 +247,29 @@ impl Make<'_> {
                 mail,
                 to: STRICT,
                 expected,
+            });
+        }
+        Ok(())
+    }
+
+    fn wrapped(&mut self) -> Result<(), SignError> {
+        let signed = self.clear(&self.cast.bob, ECDSA, PLAIN)?;
+        let good = mail(BOB, "", &signed);
+        let tampered = forge::replace(&good, b"1,000 yen", b"9,000 yen");
+        let cases = [
+            ("wrapped for people: signed", good, ("pass", "ok")),
+            (
+                "wrapped for people: changed",
+                tampered,
+                ("fail", "digest-mismatch"),
+            ),
+        ];
+        for (title, mail, (result, reason)) in cases {
+            self.cases.push(Case {
+                title,
+                mail,
+                to: WRAPPED,
+                expected: Expected::Wrapped(result, reason),
             });
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kenin_pki::certificate::Certificate;
 use kenin_policy::StampKey;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,6 +26,7 @@ mod forge;
 pub mod mailbox;
 pub mod mails;
 mod show;
+mod wrapped;
 
 use cast::Cast;
 use delivered::Row;
@@ -62,6 +64,10 @@ async fn demo(options: &Demo, folder: &Path, paint: Paint) -> Result<Exit, Failu
             "{right} of {} mails as expected, {seconds:.1} s",
             rows.len()
         );
+        if let Some(statement) = rows.iter().find_map(|row| row.statement.as_deref()) {
+            let title = paint.bold("What people read in front of a wrapped mail");
+            writeln!(io::stdout(), "\n{title}\n{}", show::indented(statement))?;
+        }
         let word = if wrong == 0 { "pass" } else { "fail" };
         writeln!(io::stdout(), "{}", paint.result(word, &line))?;
     }
@@ -112,6 +118,8 @@ struct World {
     cast: Cast,
     authserv_id: String,
     key: StampKey,
+    /// Whose certificates sign what the gateway wraps.
+    wrapping: Certificate,
     mailbox: Mailbox,
     gateway: Gateway,
     smtp: SocketAddr,
@@ -129,6 +137,16 @@ impl World {
         std::fs::create_dir_all(folder.join("state"))?;
         std::fs::write(folder.join("trust.toml"), TRUST)?;
         std::fs::write(folder.join("mail.toml"), MAIL)?;
+        let made = crate::init::wrap(&crate::init::WrapOptions {
+            dir: folder.to_owned(),
+            address: Some("kenin@gw.demo.example".to_owned()),
+            hostname: "gw.demo.example".to_owned(),
+            renew: false,
+            dry_run: false,
+        });
+        let wrapping = Certificate::from_pem_or_der_many(made.map_err(broken)?.lines.as_bytes());
+        let wrapping = wrapping.map_err(broken)?.into_iter().next();
+        let wrapping = wrapping.ok_or_else(|| broken("no certificate to wrap with"))?;
         let path = folder.join("kenin.toml");
         std::fs::write(
             &path,
@@ -149,6 +167,7 @@ impl World {
             cast,
             authserv_id,
             key,
+            wrapping,
             mailbox,
             gateway,
             smtp,
@@ -180,6 +199,7 @@ impl World {
             arrived.as_ref(),
             &self.authserv_id,
             &self.key,
+            &self.wrapping,
         ))
     }
 
@@ -281,6 +301,10 @@ address = "127.0.0.1:0"
 
 [stamp]
 key = "stamp.key"
+
+[wrap]
+certificate = "wrap/certificate.pem"
+key = "wrap/key.pem"
 "#;
 
 const TRUST: &str = r#"intermediates = ["intermediates"]
@@ -295,6 +319,10 @@ use = ["mail-signing"]
 const MAIL: &str = r#"[[rule]]
 when = { domain = "strict.example" }
 then = { enforce = "strict" }
+
+[[rule]]
+when = { domain = "people.example" }
+then = { stamp = "wrap" }
 "#;
 
 /// `openssl` mixes line ends, which SMTP does not allow: `sed` makes them all CRLF.
@@ -306,7 +334,8 @@ const DIRECTIONS: &str = r#"
     -from alice@demo.example -to carol@recipient.example -subject Hello | sed 's/\r*$/\r/' > "$D/hello.eml"
   curl smtp://{smtp} --mail-from alice@demo.example --mail-rcpt carol@recipient.example \
     --upload-file "$D/hello.eml"
-  (bob and mallory have keys too; to strict.example goes only mail whose signature holds)
+  (bob and mallory have keys too; to strict.example goes only mail whose signature holds, to people.example
+  signed mail goes wrapped)
 
 {read}
   ls "$D/mailbox/"

@@ -23,6 +23,12 @@ pub(super) fn table(rows: &[Row]) -> String {
     text
 }
 
+/// A text as an inset.
+pub(super) fn indented(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("  {line}\n"));
+    lines.collect()
+}
+
 /// One JSON object a mail.
 pub(super) fn json(row: &Row) -> serde_json::Value {
     serde_json::json!({
@@ -32,6 +38,7 @@ pub(super) fn json(row: &Row) -> serde_json::Value {
         "expected": row.expected,
         "ok": row.problems.is_empty(),
         "problems": row.problems,
+        "statement": row.statement,
     })
 }
 
@@ -47,6 +54,7 @@ mod tests {
             reason: "ok".into(),
             expected: "pass (ok)".into(),
             problems: Vec::new(),
+            statement: None,
         };
         assert!(!table(std::slice::from_ref(&row)).contains("NO"));
         row.problems.push("the body was changed".into());

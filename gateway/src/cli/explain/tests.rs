@@ -51,7 +51,7 @@ fn every_mail_of_the_demo_is_explained() {
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["file"], "a.eml", "{title}");
         match case.expected {
-            Expected::Stamped(result, reason) => {
+            Expected::Stamped(result, reason) | Expected::Wrapped(result, reason) => {
                 assert!(
                     text.contains(&format!("verdict: {result} ({reason})")),
                     "{title}: {text}"

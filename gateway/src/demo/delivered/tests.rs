@@ -4,6 +4,9 @@ use kenin_pki::time::UnixTime;
 use kenin_policy::trust::{PathOptions, TrustPolicy};
 use kenin_policy::{Case as Judgement, StampContext, StampMode, stamp, step};
 
+use kenin_pki::crypto::{KeyType, SigningKey, SoftKey};
+use kenin_pki::issue::{CertificateBuilder, common_name};
+
 use super::*;
 use std::path::PathBuf;
 
@@ -18,6 +21,14 @@ fn case(expected: Expected) -> Case {
         to: "b@example.jp",
         expected,
     }
+}
+
+fn authority() -> Certificate {
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    CertificateBuilder::new(common_name("Gateway").unwrap(), key.public_key())
+        .authority(Some(0))
+        .self_signed(&key)
+        .unwrap()
 }
 
 /// What the gateway would deliver.
@@ -52,7 +63,15 @@ fn problems(
         rcpt_to: Vec::new(),
         bytes,
     });
-    inspect(&case(expected), reply, arrived.as_ref(), ID, key).problems
+    inspect(
+        &case(expected),
+        reply,
+        arrived.as_ref(),
+        ID,
+        key,
+        &authority(),
+    )
+    .problems
 }
 
 fn edited(mail: &[u8], old: &str, new: &str) -> Vec<u8> {
