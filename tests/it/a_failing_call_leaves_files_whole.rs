@@ -110,11 +110,25 @@ fn every_call_fails(
 
 #[test]
 fn init_writes_all_of_a_file_or_nothing() {
-    const NAMES: [&str; 4] = ["kenin.toml", "trust.toml", "mail.toml", "stamp.key"];
+    const NAMES: [&str; 8] = [
+        "kenin.toml",
+        "trust.toml",
+        "mail.toml",
+        "stamp.key",
+        "wrap/authority.key",
+        "wrap/authority.pem",
+        "wrap/key.pem",
+        "wrap/certificate.pem",
+    ];
     let is_whole = |name: &str, bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         match name {
-            "stamp.key" => text.starts_with("-----BEGIN") && text.trim_end().ends_with("KEY-----"),
+            "stamp.key" | "wrap/authority.key" | "wrap/key.pem" => {
+                text.starts_with("-----BEGIN") && text.trim_end().ends_with("KEY-----")
+            }
+            "wrap/authority.pem" | "wrap/certificate.pem" => {
+                text.starts_with("-----BEGIN") && text.trim_end().ends_with("CERTIFICATE-----")
+            }
             "kenin.toml" => text.contains("[log]"),
             "trust.toml" => text.len() > 500,
             _ => text.len() > 100,

@@ -334,8 +334,8 @@ const DIRECTIONS: &str = r#"
     -from alice@demo.example -to carol@recipient.example -subject Hello | sed 's/\r*$/\r/' > "$D/hello.eml"
   curl smtp://{smtp} --mail-from alice@demo.example --mail-rcpt carol@recipient.example \
     --upload-file "$D/hello.eml"
-  (bob and mallory have keys too; to strict.example goes only mail whose signature holds, to people.example
-  signed mail goes wrapped)
+  (bob and mallory have keys too; to strict.example goes only mail whose signature holds)
+  (signed mail to people.example arrives wrapped)
 
 {read}
   ls "$D/mailbox/"
