@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release -p kenin-bench -- engine
 //! cargo run --release -p kenin-bench -- crl
+//! cargo run --release -p kenin-bench -- store             # or how many certificates
 //! cargo run --release -p kenin-bench -- soak 2000          # mails
 //! cargo run --release -p kenin-bench -- soak 50000 1000 7  # mails, kills, seed
 //! ```
@@ -24,6 +25,7 @@ mod process;
 mod relay;
 mod smtp;
 mod soak;
+mod store;
 
 use std::error::Error;
 use std::path::Path;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         ["noop-relay", listen, next_hop] => relay::noop::serve(listen, next_hop),
         ["idle"] => kept("idle", idle::idle()),
         ["hold", kind, address, count] => idle::hold(kind, address, count),
+        ["store", numbers @ ..] => store::store(numbers).and_then(|value| keep("store", &value)),
         ["soak", numbers @ ..] => match soak::Extent::parse(numbers) {
             Some(extent) => soak::soak(&extent).and_then(|value| keep("soak", &value)),
             None => return usage(),
@@ -63,7 +66,7 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: kenin-bench engine | milter | relay | crl | idle | soak [MAILS [KILLS [SEED]]]"
+        "usage: kenin-bench engine | milter | relay | crl | idle | store [CERTIFICATES] | soak [MAILS [KILLS [SEED]]]"
     );
     ExitCode::from(2)
 }

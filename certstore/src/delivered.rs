@@ -1,6 +1,7 @@
 //! Who got which message before its client was told to try again: hashes and addresses, for as long as
 //! clients try.
 
+use crate::database::ask;
 use crate::{Store, StoreError};
 
 impl Store {
@@ -13,27 +14,17 @@ impl Store {
         recipients: &[&str],
         now: i64,
     ) -> Result<(), StoreError> {
-        let mut change = self.pool.begin().await.map_err(|e| self.failed(&e))?;
-        sqlx::query("DELETE FROM delivered WHERE tenant = ? AND at < ?")
-            .bind(tenant)
-            .bind(now.saturating_sub(TRIES))
-            .execute(&mut *change)
-            .await
-            .map_err(|e| self.failed(&e))?;
+        // Alone: two nodes that write the same rows in another order would wait for each other.
+        let mut change = self.begin_alone(tenant).await?;
+        ask!(self, change.execute: "DELETE FROM delivered WHERE tenant = $1 AND at < $2",
+            tenant, now.saturating_sub(TRIES))?;
         for recipient in recipients {
-            sqlx::query(
-                "INSERT INTO delivered (tenant, hash, recipient, at) VALUES (?, ?, ?, ?) \
+            ask!(self, change.execute:
+                "INSERT INTO delivered (tenant, hash, recipient, at) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (tenant, hash, recipient) DO UPDATE SET at = excluded.at",
-            )
-            .bind(tenant)
-            .bind(hash.as_slice())
-            .bind(*recipient)
-            .bind(now)
-            .execute(&mut *change)
-            .await
-            .map_err(|e| self.failed(&e))?;
+                tenant, hash.as_slice(), *recipient, now)?;
         }
-        change.commit().await.map_err(|e| self.failed(&e))
+        self.keep(change).await
     }
 
     /// The recipients that have this message.
@@ -43,25 +34,18 @@ impl Store {
         hash: &[u8; 32],
         now: i64,
     ) -> Result<Vec<String>, StoreError> {
-        sqlx::query_scalar(
-            "SELECT recipient FROM delivered WHERE tenant = ? AND hash = ? AND at >= ?",
-        )
-        .bind(tenant)
-        .bind(hash.as_slice())
-        .bind(now.saturating_sub(TRIES))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| self.failed(&e))
+        let rows = ask!(self, fetch_all as (String,):
+            "SELECT recipient FROM delivered WHERE tenant = $1 AND hash = $2 AND at >= $3 ORDER BY recipient",
+            tenant, hash.as_slice(), now.saturating_sub(TRIES))?;
+        Ok(rows.into_iter().map(|(recipient,)| recipient).collect())
     }
 
     /// Whether anybody has any message that may come again.
     pub async fn any_delivered(&self, tenant: &str, now: i64) -> Result<bool, StoreError> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM delivered WHERE tenant = ? AND at >= ?)")
-            .bind(tenant)
-            .bind(now.saturating_sub(TRIES))
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|e| self.failed(&e))
+        let (any,) = ask!(self, fetch_one as (bool,):
+            "SELECT EXISTS (SELECT 1 FROM delivered WHERE tenant = $1 AND at >= $2)",
+            tenant, now.saturating_sub(TRIES))?;
+        Ok(any)
     }
 }
 
@@ -72,11 +56,12 @@ const TRIES: i64 = 5 * 24 * 60 * 60;
 mod tests {
     use super::*;
     use crate::DEFAULT_TENANT;
+    use crate::testplace::{Place, on_both};
 
-    #[tokio::test]
-    async fn a_delivery_is_known_for_five_days() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("s.sqlite")).await.unwrap();
+    on_both!(a_delivery_is_known_for_five_days);
+
+    async fn a_delivery_is_known_for_five_days(place: &Place) {
+        let store = place.open().await;
         let (one, other) = ([1; 32], [2; 32]);
         assert!(!store.any_delivered(DEFAULT_TENANT, 1000).await.unwrap());
         for _ in 0..2 {

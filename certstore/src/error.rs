@@ -1,4 +1,4 @@
-//! What can go wrong between us and the stored data. Every message names the file.
+//! What can go wrong between us and the stored data. Every message names the file, or the address of the database.
 
 use std::path::{Path, PathBuf};
 
@@ -46,6 +46,12 @@ pub enum StoreError {
         /// The newest schema of this program.
         known: i64,
     },
+    /// There is no store yet: no file, or nothing of ours in the database.
+    #[error("{path}: there is no store yet", path = path.display())]
+    Absent {
+        /// The database.
+        path: PathBuf,
+    },
     /// The database does not answer or holds something impossible.
     #[error("{path}: {message}", path = path.display())]
     Database {
@@ -71,13 +77,20 @@ impl StoreError {
         }
     }
 
-    /// The file that is to blame.
+    pub(crate) fn absent(path: &Path) -> Self {
+        Self::Absent {
+            path: path.to_owned(),
+        }
+    }
+
+    /// The file that is to blame, or the address of the database.
     pub fn path(&self) -> &Path {
         match self {
             Self::Read { path, .. }
             | Self::Content { path, .. }
             | Self::TooMuch { path, .. }
             | Self::NewerSchema { path, .. }
+            | Self::Absent { path }
             | Self::Database { path, .. } => path,
         }
     }

@@ -7,8 +7,8 @@
 
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
-use sqlx::Row;
 
+use crate::database::{Change, READING, ask, statement};
 use crate::{Store, StoreError};
 
 /// Where a certificate came from.
@@ -60,41 +60,63 @@ impl Store {
         origin: Origin,
         quarantined: bool,
     ) -> Result<bool, StoreError> {
-        let basic = certificate.basic_constraints().ok().flatten();
-        let mut change = self.pool.begin().await.map_err(|e| self.failed(&e))?;
-        let done = sqlx::query(
+        // Alone, so that none is harvested for an address that is being pinned.
+        let mut change = self.begin_alone(tenant).await?;
+        let new = self.insert(&mut change, tenant, certificate, origin, quarantined);
+        if !new.await? {
+            return Ok(false);
+        }
+        match may_issue(certificate) {
+            true => self.commit(tenant, change).await?,
+            false => self.keep(change).await?,
+        }
+        Ok(true)
+    }
+
+    /// The same for many of one origin, in use at once; says how many were new.
+    pub async fn put_certificates(
+        &self,
+        tenant: &str,
+        certificates: &[Certificate],
+        origin: Origin,
+    ) -> Result<usize, StoreError> {
+        let mut change = self.begin_alone(tenant).await?;
+        let (mut new, mut issuers) = (0, false);
+        for certificate in certificates {
+            let inserted = self.insert(&mut change, tenant, certificate, origin, false);
+            if inserted.await? {
+                new += 1;
+                issuers |= may_issue(certificate);
+            }
+        }
+        match issuers {
+            true => self.commit(tenant, change).await?,
+            false => self.keep(change).await?,
+        }
+        Ok(new)
+    }
+
+    /// Puts one as a part of a change.
+    pub(crate) async fn insert(
+        &self,
+        change: &mut Change,
+        tenant: &str,
+        certificate: &Certificate,
+        origin: Origin,
+        quarantined: bool,
+    ) -> Result<bool, StoreError> {
+        let inserted = ask!(self, change.execute:
             "INSERT INTO certificate (tenant, sha256, subject, der, authority, not_after, origin, quarantined) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-        )
-        .bind(tenant)
-        .bind(certificate.sha256().as_slice())
-        .bind(certificate.subject().canonical())
-        .bind(certificate.der())
-        .bind(i64::from(basic.is_some_and(|basic| basic.ca)))
-        .bind(certificate.not_after().map_or(0, |time| time.0))
-        .bind(origin.as_str())
-        .bind(i64::from(quarantined))
-        .execute(&mut *change)
-        .await
-        .map_err(|e| self.failed(&e))?;
-        if done.rows_affected() == 0 {
+            tenant, certificate.sha256().as_slice(), certificate.subject().canonical(), certificate.der(),
+            i64::from(may_issue(certificate)), end_of(certificate), origin.as_str(), i64::from(quarantined))?;
+        if inserted == 0 {
             return Ok(false);
         }
         for address in certificate.addresses().unwrap_or_default() {
-            sqlx::query(
-                "INSERT INTO address (tenant, address, sha256) VALUES ($1, $2, $3) \
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(tenant)
-            .bind(address_key(&address))
-            .bind(certificate.sha256().as_slice())
-            .execute(&mut *change)
-            .await
-            .map_err(|e| self.failed(&e))?;
-        }
-        match basic.is_some_and(|basic| basic.ca) {
-            true => self.commit(tenant, change).await?,
-            false => change.commit().await.map_err(|e| self.failed(&e))?,
+            ask!(self, change.execute:
+                "INSERT INTO address (tenant, address, sha256) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                tenant, address_key(&address), certificate.sha256().as_slice())?;
         }
         Ok(true)
     }
@@ -106,38 +128,29 @@ impl Store {
         tenant: &str,
         address: &Address,
     ) -> Result<Vec<Kept>, StoreError> {
-        let rows = sqlx::query(
+        let rows = ask!(self, fetch_all as Row:
             "SELECT c.der, c.origin, c.quarantined FROM certificate c WHERE c.tenant = $1 AND c.sha256 IN \
              (SELECT sha256 FROM address WHERE tenant = $1 AND address = $2 \
               UNION SELECT sha256 FROM registration WHERE tenant = $1 AND address = $2) \
              ORDER BY c.not_after DESC, c.sha256 LIMIT $3",
-        )
-        .bind(tenant)
-        .bind(address_key(address))
-        .bind(MAX_FOUND)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| self.failed(&e))?;
-        self.kept(tenant, &rows).await
+            tenant, address_key(address), MAX_FOUND)?;
+        self.kept(tenant, rows).await
     }
 
-    /// Certificates whose fingerprint begins like this (lower-case hex); at most [`MAX_FOUND`].
+    /// Certificates whose fingerprint begins like this (hex); at most [`MAX_FOUND`].
     pub async fn certificates_by_fingerprint(
         &self,
         tenant: &str,
         prefix: &str,
     ) -> Result<Vec<Kept>, StoreError> {
-        let rows = sqlx::query(
+        let Some((first, last)) = fingerprints(prefix) else {
+            return Ok(Vec::new());
+        };
+        let rows = ask!(self, fetch_all as Row:
             "SELECT der, origin, quarantined FROM certificate WHERE tenant = $1 \
-             AND lower(hex(sha256)) LIKE $2 ORDER BY sha256 LIMIT $3",
-        )
-        .bind(tenant)
-        .bind(format!("{prefix}%"))
-        .bind(MAX_FOUND)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| self.failed(&e))?;
-        self.kept(tenant, &rows).await
+             AND sha256 >= $2 AND sha256 <= $3 ORDER BY sha256 LIMIT $4",
+            tenant, first.as_slice(), last.as_slice(), MAX_FOUND)?;
+        self.kept(tenant, rows).await
     }
 
     /// The certificates behind the `after`-th, those that end first first.
@@ -148,18 +161,11 @@ impl Store {
         after: i64,
         limit: i64,
     ) -> Result<Vec<Kept>, StoreError> {
-        let rows = sqlx::query(
+        let rows = ask!(self, fetch_all as Row:
             "SELECT der, origin, quarantined FROM certificate WHERE tenant = $1 AND not_after < $2 \
              ORDER BY not_after, sha256 LIMIT $3 OFFSET $4",
-        )
-        .bind(tenant)
-        .bind(before)
-        .bind(limit)
-        .bind(after)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| self.failed(&e))?;
-        self.kept(tenant, &rows).await
+            tenant, before, limit, after)?;
+        self.kept(tenant, rows).await
     }
 
     /// Lets a quarantined certificate be used; says whether it was one.
@@ -182,15 +188,11 @@ impl Store {
         sha256: &[u8; 32],
         statement: &'static str,
     ) -> Result<bool, StoreError> {
-        let mut change = self.pool.begin().await.map_err(|e| self.failed(&e))?;
-        let authority: Option<i64> = sqlx::query_scalar(statement)
-            .bind(tenant)
-            .bind(sha256.as_slice())
-            .fetch_optional(&mut *change)
-            .await
-            .map_err(|e| self.failed(&e))?;
+        let mut change = self.begin().await?;
+        let authority =
+            ask!(self, change.fetch_optional as (i64,): statement, tenant, sha256.as_slice())?;
         match authority {
-            Some(0) => change.commit().await.map_err(|e| self.failed(&e))?,
+            Some((0,)) => self.keep(change).await?,
             Some(_) => self.commit(tenant, change).await?,
             None => {}
         }
@@ -204,16 +206,10 @@ impl Store {
         sha256: &[u8; 32],
         address: &Address,
     ) -> Result<bool, StoreError> {
-        self.change(
-            sqlx::query(
-                "INSERT INTO registration (tenant, sha256, address) VALUES ($1, $2, $3) \
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(tenant)
-            .bind(sha256.as_slice())
-            .bind(address_key(address)),
-        )
-        .await
+        let new = ask!(self, execute:
+            "INSERT INTO registration (tenant, sha256, address) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            tenant, sha256.as_slice(), address_key(address))?;
+        Ok(new > 0)
     }
 
     /// Takes a registration back; says whether there was one.
@@ -223,15 +219,10 @@ impl Store {
         sha256: &[u8; 32],
         address: &Address,
     ) -> Result<bool, StoreError> {
-        self.change(
-            sqlx::query(
-                "DELETE FROM registration WHERE tenant = $1 AND sha256 = $2 AND address = $3",
-            )
-            .bind(tenant)
-            .bind(sha256.as_slice())
-            .bind(address_key(address)),
-        )
-        .await
+        let gone = ask!(self, execute:
+            "DELETE FROM registration WHERE tenant = $1 AND sha256 = $2 AND address = $3",
+            tenant, sha256.as_slice(), address_key(address))?;
+        Ok(gone > 0)
     }
 
     /// Whether an address is registered to a certificate.
@@ -241,68 +232,37 @@ impl Store {
         sha256: &[u8; 32],
         address: &Address,
     ) -> Result<bool, StoreError> {
-        let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM registration WHERE tenant = $1 AND sha256 = $2 AND address = $3",
-        )
-        .bind(tenant)
-        .bind(sha256.as_slice())
-        .bind(address_key(address))
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|e| self.failed(&e))?;
-        Ok(found.is_some())
+        let (found,) = ask!(self, fetch_one as (bool,):
+            "SELECT EXISTS (SELECT 1 FROM registration WHERE tenant = $1 AND sha256 = $2 AND address = $3)",
+            tenant, sha256.as_slice(), address_key(address))?;
+        Ok(found)
     }
 
     /// All registrations: fingerprints and addresses.
     pub async fn registrations(&self, tenant: &str) -> Result<Vec<([u8; 32], String)>, StoreError> {
-        let rows = sqlx::query(
+        let mut reading = self.begin_reading().await?;
+        let rows = statement!(self, reading.fetch_all as (Vec<u8>, String):
             "SELECT sha256, address FROM registration WHERE tenant = $1 ORDER BY sha256, address",
-        )
-        .bind(tenant)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| self.failed(&e))?;
-        let mut all = Vec::with_capacity(rows.len());
-        for row in rows {
-            let sha256: Vec<u8> = row.try_get(0).map_err(|e| self.failed(&e))?;
-            let address = row.try_get(1).map_err(|e| self.failed(&e))?;
-            if let Ok(sha256) = <[u8; 32]>::try_from(sha256) {
-                all.push((sha256, address));
-            }
-        }
-        Ok(all)
+            tenant);
+        let rows = self.attempt(READING, rows).await?;
+        let all = rows.into_iter().filter_map(|(sha256, address)| {
+            let sha256 = <[u8; 32]>::try_from(sha256).ok()?;
+            Some((sha256, address))
+        });
+        Ok(all.collect())
     }
 
     async fn registered(&self, tenant: &str, sha256: &[u8; 32]) -> Result<Vec<String>, StoreError> {
-        sqlx::query_scalar(
+        let rows = ask!(self, fetch_all as (String,):
             "SELECT address FROM registration WHERE tenant = $1 AND sha256 = $2 ORDER BY address",
-        )
-        .bind(tenant)
-        .bind(sha256.as_slice())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| self.failed(&e))
+            tenant, sha256.as_slice())?;
+        Ok(rows.into_iter().map(|(address,)| address).collect())
     }
 
-    /// One statement; says whether it changed something.
-    async fn change<'q>(
-        &self,
-        statement: sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
-    ) -> Result<bool, StoreError> {
-        let done = statement.execute(&self.pool).await;
-        Ok(done.map_err(|e| self.failed(&e))?.rows_affected() > 0)
-    }
-
-    async fn kept(
-        &self,
-        tenant: &str,
-        rows: &[sqlx::sqlite::SqliteRow],
-    ) -> Result<Vec<Kept>, StoreError> {
+    async fn kept(&self, tenant: &str, rows: Vec<Row>) -> Result<Vec<Kept>, StoreError> {
         let mut all = Vec::with_capacity(rows.len());
-        for row in rows {
-            let certificate = self.certificate(row)?;
-            let origin: String = row.try_get(1).map_err(|e| self.failed(&e))?;
-            let quarantined: i64 = row.try_get(2).map_err(|e| self.failed(&e))?;
+        for (der, origin, quarantined) in rows {
+            let certificate = self.certificate(&der)?;
             all.push(Kept {
                 registered: self.registered(tenant, certificate.sha256()).await?,
                 certificate,
@@ -313,6 +273,38 @@ impl Store {
         }
         Ok(all)
     }
+}
+
+/// A certificate in DER, where it came from, and 1 where it is quarantined.
+type Row = (Vec<u8>, String, i64);
+
+/// Whether it is a certificate of an authority.
+pub(crate) fn may_issue(certificate: &Certificate) -> bool {
+    let basic = certificate.basic_constraints().ok().flatten();
+    basic.is_some_and(|basic| basic.ca)
+}
+
+/// When it ends; 0 where that cannot be read.
+pub(crate) fn end_of(certificate: &Certificate) -> i64 {
+    certificate.not_after().map_or(0, |time| time.0)
+}
+
+/// The first and the last fingerprint that begin like this; nothing where none does.
+fn fingerprints(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
+    let filled = |digit: u32| {
+        let written = prefix.chars().map(|c| c.to_digit(16));
+        let mut digits = written.chain(std::iter::repeat(Some(digit)));
+        let mut bytes = [0; 32];
+        for byte in &mut bytes {
+            let (high, low) = (digits.next()??, digits.next()??);
+            *byte = u8::try_from((high << 4) | low).ok()?;
+        }
+        Some(bytes)
+    };
+    if prefix.len() > 2 * 32 {
+        return None;
+    }
+    Some((filled(0)?, filled(15)?))
 }
 
 /// One spelling for all that are the same address (RFC 8550 §3: local parts compare without case in ASCII).

@@ -1,17 +1,23 @@
-//! Where certificates and revocation data are kept and found: files in folders, and an embedded
-//! SQLite store; and fetched from where authorities publish them. It never sees mail, never holds a private key,
+//! Where certificates and revocation data are kept and found: files in folders, and a
+//! store in SQLite or PostgreSQL; and fetched from where authorities publish them. It never sees mail, never holds a private key,
 //! and never decides what is trusted.
 
+mod database;
 mod delivered;
 mod error;
 pub mod fetch;
 mod files;
+mod harvest;
 mod holders;
 mod index;
+mod migrations;
 mod scope;
+mod server;
 mod store;
 #[cfg(test)]
 mod testpki;
+#[cfg(test)]
+mod testplace;
 mod view;
 
 pub use error::StoreError;
@@ -20,5 +26,6 @@ pub use files::{
 };
 pub use holders::{Kept, MAX_FOUND, Origin, address_key};
 pub use index::{IndexBuilder, IndexError, RevocationIndex};
+pub use server::Server;
 pub use store::{DEFAULT_TENANT, Store};
 pub use view::CertStore;

@@ -1,4 +1,5 @@
-//! The embedded store: one SQLite file, numbered forward-only migrations, the tenant in every key.
+//! The store: one SQLite file, or a PostgreSQL database that several nodes share; numbered forward-only migrations,
+//! the tenant in every key.
 //!
 //! It keeps what is known, never what is trusted, and no mail. A counter grows with every change
 //! of what a snapshot is made of; whoever sees it change reads again.
@@ -6,18 +7,19 @@
 use std::cmp::Ordering;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::PublicKey;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::{RevocationIndex, StoreError, scope};
+use crate::database::{Change, Pool, READING, ask, statement};
+use crate::migrations::{self, Dialect};
+use crate::{RevocationIndex, Server, StoreError, scope};
 
 /// The tenant of a simple installation.
 pub const DEFAULT_TENANT: &str = "default";
@@ -25,8 +27,11 @@ pub const DEFAULT_TENANT: &str = "default";
 /// An open store; cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Store {
-    path: PathBuf,
-    pub(crate) pool: SqlitePool,
+    /// The file, or the address of the database.
+    pub(crate) name: PathBuf,
+    pub(crate) pool: Pool,
+    /// The database did not answer when it was last asked; [`Store::revision`] finds out that it is back.
+    pub(crate) silent: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -46,63 +51,101 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(TIME_LIMIT);
-        let store = Self::connect(path, options, 4).await?;
-        let migrator = Migrator::with_migrations(migrations());
-        match migrator.run(&store.pool).await {
-            Ok(()) => Ok(store),
-            Err(MigrateError::VersionMissing(found)) => Err(StoreError::NewerSchema {
-                path: path.to_owned(),
-                found,
-                known: migrations().last().map_or(0, |migration| migration.version),
-            }),
-            Err(error) => Err(database(path, &error)),
-        }
+        let pool = file(path, options, 4).await?;
+        let done = migrations::migrator(Dialect::Sqlite).run(&pool).await;
+        let store = Self::over(path, Pool::Sqlite(pool));
+        store.built(done).map(|()| store)
     }
 
-    async fn connect(
-        path: &Path,
-        options: SqliteConnectOptions,
-        connections: u32,
-    ) -> Result<Self, StoreError> {
-        let pool = SqlitePoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(TIME_LIMIT)
-            .connect_with(options)
-            .await
-            .map_err(|error| database(path, &error))?;
-        Ok(Self {
-            path: path.to_owned(),
-            pool,
-        })
+    /// Reaches a database and brings its schema up to date. A schema newer than this program's is refused.
+    ///
+    /// # Errors
+    /// When it cannot be reached now. Later the store finds its way back by itself.
+    pub async fn connect(server: &Server) -> Result<Self, StoreError> {
+        server.knock().await?;
+        let building = server.pool_to_build();
+        let done = migrations::migrator(Dialect::Postgres).run(&building).await;
+        building.close().await;
+        let store = Self::over(server.name(), Pool::Postgres(server.pool()));
+        store.built(done).map(|()| store)
     }
 
     /// Opens a store that is there to look into it: nothing in it is changed, nor its schema. A
     /// schema of another version than this program's is refused.
     pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        if matches!(path.try_exists(), Ok(false)) {
+            return Err(StoreError::absent(path));
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .read_only(true)
             .busy_timeout(TIME_LIMIT);
-        let store = Self::connect(path, options, 1).await?;
-        let found: i64 = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
-            .fetch_one(&store.pool)
-            .await
-            .map_err(|error| store.failed(&error))?;
-        let known = migrations().last().map_or(0, |migration| migration.version);
-        match found.cmp(&known) {
-            Ordering::Equal => Ok(store),
-            Ordering::Greater => Err(StoreError::NewerSchema {
-                path: path.to_owned(),
-                found,
-                known,
-            }),
-            Ordering::Less => Err(StoreError::Database {
-                path: path.to_owned(),
-                message: format!(
-                    "its schema is {found}, older than {known}; \"kenin run\" brings it up to date"
-                ),
-            }),
+        let pool = file(path, options, 1).await?;
+        Self::over(path, Pool::Sqlite(pool)).of_this_schema().await
+    }
+
+    /// The same for a database.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or nothing of ours is in it.
+    pub async fn connect_to_read(server: &Server) -> Result<Self, StoreError> {
+        server.knock().await?;
+        let pool = Pool::Postgres(server.pool_to_read());
+        Self::over(server.name(), pool).of_this_schema().await
+    }
+
+    fn over(name: &Path, pool: Pool) -> Self {
+        Self {
+            name: name.to_owned(),
+            pool,
+            silent: Arc::default(),
         }
+    }
+
+    fn built(&self, done: Result<(), MigrateError>) -> Result<(), StoreError> {
+        match done {
+            Ok(()) => Ok(()),
+            Err(MigrateError::VersionMissing(found)) => Err(self.newer(found)),
+            Err(error) => Err(self.database(&error.to_string())),
+        }
+    }
+
+    async fn of_this_schema(self) -> Result<Self, StoreError> {
+        let text = "SELECT max(version) FROM _sqlx_migrations";
+        let found = statement!(self, fetch_one as (Option<i64>,): text).await;
+        let found = match found {
+            Ok((found,)) => found.unwrap_or_default(),
+            Err(error) if is_no_table(&error) => return Err(StoreError::absent(&self.name)),
+            Err(error) => return Err(self.failed(&error)),
+        };
+        let known = migrations::newest();
+        match found.cmp(&known) {
+            Ordering::Equal => Ok(self),
+            Ordering::Greater => Err(self.newer(found)),
+            Ordering::Less => Err(self.database(&format!(
+                "its schema is {found}, older than {known}; \"kenin run\" brings it up to date"
+            ))),
+        }
+    }
+
+    fn newer(&self, found: i64) -> StoreError {
+        StoreError::NewerSchema {
+            path: self.name.clone(),
+            found,
+            known: migrations::newest(),
+        }
+    }
+
+    /// What it is called in messages: its file, or the address of its database.
+    #[must_use]
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// Whether other nodes may change it too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.pool, Pool::Postgres(_))
     }
 
     /// Keeps a list unless one of the same scope is there that is as new; says whether it was
@@ -116,59 +159,37 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let scope = scope::of(crl, Some(by));
         let (issuer, number) = (crl.issuer().canonical(), scope::number(crl));
-        // Taken at once: two writers that both read first would deadlock.
-        let mut change = self
-            .pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(|e| self.failed(&e))?;
-        let held = sqlx::query(
-            "SELECT number, this_update FROM crl WHERE tenant = ? AND issuer = ? AND scope = ?",
-        )
-        .bind(tenant)
-        .bind(issuer)
-        .bind(scope.as_slice())
-        .fetch_optional(&mut *change)
-        .await
-        .map_err(|e| self.failed(&e))?;
-        if let Some(row) = held {
-            let held_number: Vec<u8> = row.try_get(0).map_err(|e| self.failed(&e))?;
-            let held_time: i64 = row.try_get(1).map_err(|e| self.failed(&e))?;
+        let mut change = self.begin_alone(tenant).await?;
+        let held = ask!(self, change.fetch_optional as (Vec<u8>, i64):
+            "SELECT number, this_update FROM crl WHERE tenant = $1 AND issuer = $2 AND scope = $3",
+            tenant, issuer, scope.as_slice())?;
+        if let Some((held_number, held_time)) = held {
             let new = (number.as_slice(), crl.this_update().0);
             if scope::order(new, (held_number.as_slice(), held_time)) != Ordering::Greater {
                 return Ok(false);
             }
         }
-        sqlx::query(
+        ask!(self, change.execute:
             "INSERT INTO crl (tenant, issuer, scope, number, this_update, next_update, der, indexed) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
              ON CONFLICT (tenant, issuer, scope) DO UPDATE SET number = excluded.number, \
              this_update = excluded.this_update, next_update = excluded.next_update, \
              der = excluded.der, indexed = excluded.indexed",
-        )
-        .bind(tenant)
-        .bind(issuer)
-        .bind(scope.as_slice())
-        .bind(&number)
-        .bind(crl.this_update().0)
-        .bind(crl.next_update().map(|time| time.0))
-        .bind(crl.der())
-        .bind(crl.is_indexed().then(|| crl.sha256().to_vec()))
-        .execute(&mut *change)
-        .await
-        .map_err(|e| self.failed(&e))?;
+            tenant, issuer, scope.as_slice(), number.as_slice(), crl.this_update().0,
+            crl.next_update().map(|time| time.0), crl.der(),
+            crl.is_indexed().then(|| crl.sha256().to_vec()))?;
         self.commit(tenant, change).await?;
         Ok(true)
     }
 
     /// The certificates that may issue others and may be used.
     pub async fn authorities(&self, tenant: &str) -> Result<Vec<Certificate>, StoreError> {
-        let rows = sqlx::query("SELECT der FROM certificate WHERE tenant = ? AND authority = 1 AND quarantined = 0 ORDER BY sha256")
-            .bind(tenant)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|e| self.failed(&e))?;
-        rows.iter().map(|row| self.certificate(row)).collect()
+        let mut reading = self.begin_reading().await?;
+        let rows = statement!(self, reading.fetch_all as (Vec<u8>,):
+            "SELECT der FROM certificate WHERE tenant = $1 AND authority = 1 AND quarantined = 0 ORDER BY sha256",
+            tenant);
+        let rows = self.attempt(READING, rows).await?;
+        rows.iter().map(|(der,)| self.certificate(der)).collect()
     }
 
     /// All current revocation lists; the long ones from their index, as far as they are in it.
@@ -177,17 +198,18 @@ impl Store {
         tenant: &str,
         index: &RevocationIndex,
     ) -> Result<Vec<Crl>, StoreError> {
-        let rows =
-            sqlx::query("SELECT der, indexed FROM crl WHERE tenant = $1 ORDER BY issuer, scope")
-                .bind(tenant)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|e| self.failed(&e))?;
+        let mut reading = self.begin_reading().await?;
+        let rows = statement!(self, reading.fetch_all as (Vec<u8>, Option<Vec<u8>>):
+            "SELECT der, indexed FROM crl WHERE tenant = $1 ORDER BY issuer, scope",
+            tenant);
+        let rows = self.attempt(READING, rows).await?;
         let mut crls = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let indexed: Option<Vec<u8>> = row.try_get(1).map_err(|e| self.failed(&e))?;
+        for (der, indexed) in rows {
             match indexed.map(<[u8; 32]>::try_from) {
-                None => crls.push(self.crl(row)?),
+                None => {
+                    let crl = Crl::from_der(&der);
+                    crls.push(crl.map_err(|error| self.database(&error.to_string()))?);
+                }
                 // Its file may be read again; without it the status is unknown, which is never good.
                 Some(Ok(sha256)) => crls.extend(index.open_list(&sha256).ok()),
                 Some(Err(_)) => {}
@@ -197,13 +219,14 @@ impl Store {
     }
 
     /// The counter of changes: 0 in a new store.
+    ///
+    /// Whoever uses a store asks for it all the time. So this is the one question that a database is asked
+    /// even while it is known not to answer.
     pub async fn revision(&self, tenant: &str) -> Result<i64, StoreError> {
-        let number = sqlx::query_scalar("SELECT number FROM revision WHERE tenant = ?")
-            .bind(tenant)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|e| self.failed(&e))?;
-        Ok(number.unwrap_or(0))
+        let number = statement!(self, fetch_optional as (i64,):
+            "SELECT number FROM revision WHERE tenant = $1", tenant);
+        let number = self.attempt(REVISION, number).await?;
+        Ok(number.map_or(0, |(number,)| number))
     }
 
     /// Counts that processing a message was aborted at this time (seconds since 1970) and says
@@ -215,93 +238,65 @@ impl Store {
         now: i64,
     ) -> Result<i64, StoreError> {
         let since = now.saturating_sub(DAY);
-        sqlx::query("DELETE FROM aborted WHERE tenant = ? AND last_at < ?")
-            .bind(tenant)
-            .bind(since)
-            .execute(&self.pool)
-            .await
-            .map_err(|e| self.failed(&e))?;
-        sqlx::query_scalar(
-            "INSERT INTO aborted (tenant, hash, times, last_at) VALUES (?, ?, 1, ?) \
-             ON CONFLICT (tenant, hash) DO UPDATE SET times = times + 1, \
+        ask!(self, execute: "DELETE FROM aborted WHERE tenant = $1 AND last_at < $2", tenant, since)?;
+        let (times,) = ask!(self, fetch_one as (i64,):
+            "INSERT INTO aborted (tenant, hash, times, last_at) VALUES ($1, $2, 1, $3) \
+             ON CONFLICT (tenant, hash) DO UPDATE SET times = aborted.times + 1, \
              last_at = excluded.last_at RETURNING times",
-        )
-        .bind(tenant)
-        .bind(hash.as_slice())
-        .bind(now)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(|e| self.failed(&e))
+            tenant, hash.as_slice(), now)?;
+        Ok(times)
     }
 
-    /// Writes everything out and closes the file.
+    /// Writes everything out and closes the file, or leaves the database.
     pub async fn close(self) {
-        self.pool.close().await;
+        match self.pool {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Postgres(pool) => {
+                // One that is silent is not waited for.
+                let _ = tokio::time::timeout(TIME_LIMIT, pool.close()).await;
+            }
+        }
     }
 
-    pub(crate) async fn commit(
-        &self,
-        tenant: &str,
-        mut change: Transaction<'_, Sqlite>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO revision (tenant, number) VALUES (?, 1) \
-             ON CONFLICT (tenant) DO UPDATE SET number = number + 1",
-        )
-        .bind(tenant)
-        .execute(&mut *change)
-        .await
-        .map_err(|e| self.failed(&e))?;
-        change.commit().await.map_err(|e| self.failed(&e))
+    pub(crate) async fn commit(&self, tenant: &str, mut change: Change) -> Result<(), StoreError> {
+        ask!(self, change.execute:
+            "INSERT INTO revision (tenant, number) VALUES ($1, 1) \
+             ON CONFLICT (tenant) DO UPDATE SET number = revision.number + 1",
+            tenant)?;
+        self.keep(change).await
     }
 
-    pub(crate) fn certificate(
-        &self,
-        row: &sqlx::sqlite::SqliteRow,
-    ) -> Result<Certificate, StoreError> {
-        let der: Vec<u8> = row.try_get(0).map_err(|e| self.failed(&e))?;
-        Certificate::from_der(&der).map_err(|e| database(&self.path, &e))
-    }
-
-    fn crl(&self, row: &sqlx::sqlite::SqliteRow) -> Result<Crl, StoreError> {
-        let der: Vec<u8> = row.try_get(0).map_err(|e| self.failed(&e))?;
-        Crl::from_der(&der).map_err(|e| database(&self.path, &e))
-    }
-
-    pub(crate) fn failed(&self, error: &sqlx::Error) -> StoreError {
-        database(&self.path, error)
+    pub(crate) fn certificate(&self, der: &[u8]) -> Result<Certificate, StoreError> {
+        Certificate::from_der(der).map_err(|error| self.database(&error.to_string()))
     }
 }
 
-fn database(path: &Path, error: &dyn std::error::Error) -> StoreError {
-    StoreError::Database {
+async fn file(
+    path: &Path,
+    options: SqliteConnectOptions,
+    connections: u32,
+) -> Result<sqlx::SqlitePool, StoreError> {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(TIME_LIMIT)
+        .connect_with(options)
+        .await;
+    pool.map_err(|error| StoreError::Database {
         path: path.to_owned(),
         message: error.to_string(),
-    }
+    })
 }
 
-/// Forward only: a number is never given twice, and a text that was released never changes.
-fn migrations() -> Vec<Migration> {
-    [
-        ("start", include_str!("../migrations/0001_start.sql")),
-        (
-            "delivered",
-            include_str!("../migrations/0002_delivered.sql"),
-        ),
-        ("holders", include_str!("../migrations/0003_holders.sql")),
-        ("indexed", include_str!("../migrations/0004_indexed.sql")),
-    ]
-    .into_iter()
-    .zip(1..)
-    .map(|((name, text), number)| {
-        let text = text.into_sql_str();
-        Migration::new(number, name.into(), MigrationType::Simple, text, false)
-    })
-    .collect()
+/// Whether PostgreSQL has nothing of this name (`undefined_table`).
+fn is_no_table(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|said| said.code());
+    code.is_some_and(|code| code == "42P01")
 }
 
 /// The store's part of our budget for one message.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// How long the counter of changes is waited for.
+const REVISION: Duration = Duration::from_secs(3);
 const DAY: i64 = 24 * 60 * 60;
 
 #[cfg(test)]

@@ -63,6 +63,16 @@ impl Ca {
             .unwrap()
     }
 
+    /// One with these addresses until then.
+    pub(crate) fn leaf_for(&self, common_name: &str, addresses: &[&str], end: i64) -> Certificate {
+        let mut builder = CertificateBuilder::new(name(common_name), self.key.public_key())
+            .validity(UnixTime(0), UnixTime(end));
+        if !addresses.is_empty() {
+            builder = builder.mail(addresses);
+        }
+        builder.issued_by(&self.certificate, &self.key).unwrap()
+    }
+
     pub(crate) fn leaf(&self, common_name: &str, address: &str) -> Certificate {
         CertificateBuilder::new(name(common_name), self.key.public_key())
             .serial(&[2])

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{
-    Act, Delivered, HeaderEdits, Parties, Shown, StampContext, StampMode, deliver, header,
+    Act, Delivered, Harvest, HeaderEdits, Parties, Shown, StampContext, StampMode, deliver, header,
 };
 use kenin_smtp_filter::{Division, Edit, Group, Mail, Reply, Share, Treatment};
 
@@ -181,6 +181,18 @@ fn edits_of(copy: Delivered) -> Vec<Edit> {
 
 /// What the rules say for each recipient.
 fn by_the_rules(mail: &Mail, snapshot: &Snapshot, verdict: &Verdict) -> Vec<Act> {
+    among(mail, snapshot, |parties| {
+        snapshot.mail.decide_each(parties, verdict)
+    })
+}
+
+/// What the rules say of the certificate of somebody who signed this well.
+pub(crate) fn harvest(mail: &Mail, snapshot: &Snapshot) -> Harvest {
+    among(mail, snapshot, |parties| snapshot.mail.harvest(parties))
+}
+
+/// Asks the rules about the parties of a message.
+fn among<T>(mail: &Mail, snapshot: &Snapshot, ask: impl FnOnce(Parties<'_>) -> T) -> T {
     // One without a domain is the postmaster's, whom no rule names.
     let recipients: Vec<&str> = mail
         .envelope
@@ -199,7 +211,7 @@ fn by_the_rules(mail: &Mail, snapshot: &Snapshot, verdict: &Verdict) -> Vec<Act>
         shown: &shown,
         recipients: &recipients,
     };
-    snapshot.mail.decide_each(parties, verdict)
+    ask(parties)
 }
 
 /// What becomes of the message for a group.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, StoreAt};
 use crate::exit::Exit;
 use kenin_certstore::RevocationIndex;
 
 use crate::snapshot::{Parts, Remembered, Snapshot, remembered};
+use crate::store::OpenError;
 
 mod environment;
 mod references;
@@ -64,34 +65,33 @@ pub struct Report {
     pub ok: bool,
     /// In the order found.
     pub findings: Vec<Finding>,
+    /// What is well and worth a word.
+    pub notes: Vec<String>,
 }
 
 /// Checks the configuration.
 pub fn check(options: &CheckOptions) -> Report {
-    let mut findings = Vec::new();
+    let (mut findings, mut notes) = (Vec::new(), Vec::new());
     match Config::load(&options.config) {
-        Ok(config) => look(&Arc::new(config), options, &mut findings),
+        Ok(config) => look(&Arc::new(config), options, &mut findings, &mut notes),
         Err(error) => findings.push(error.into()),
     }
     let counts = |finding: &Finding| options.deny_warnings || finding.severity == Severity::Error;
     Report {
         ok: !findings.iter().any(counts),
         findings,
+        notes,
     }
 }
 
-fn look(config: &Arc<Config>, options: &CheckOptions, findings: &mut Vec<Finding>) {
+fn look(
+    config: &Arc<Config>,
+    options: &CheckOptions,
+    findings: &mut Vec<Finding>,
+    notes: &mut Vec<String>,
+) {
     references::settings(config, findings);
-    let known = match remembered(config) {
-        Ok(known) => known,
-        Err(error) => {
-            if !options.offline {
-                let text = error.to_string();
-                findings.push(config.mistake("store.path", text).into());
-            }
-            Remembered::default()
-        }
-    };
+    let known = store(config, options, findings, notes);
     match Parts::read(Arc::clone(config), Arc::new(RevocationIndex::passing())) {
         Ok(parts) => {
             let mut snapshot: Snapshot = parts.with(known.authorities, known.crls);
@@ -110,6 +110,43 @@ fn look(config: &Arc<Config>, options: &CheckOptions, findings: &mut Vec<Finding
     }
     if !options.offline {
         environment::machine(config, findings);
+    }
+}
+
+/// What lies in the store, and whether it answers. Offline, a file is read and nobody is asked.
+fn store(
+    config: &Config,
+    options: &CheckOptions,
+    findings: &mut Vec<Finding>,
+    notes: &mut Vec<String>,
+) -> Remembered {
+    let server = matches!(config.store, StoreAt::Server(_));
+    if server && options.offline {
+        return Remembered::default();
+    }
+    match remembered(config) {
+        Ok(known) => {
+            let name = config.store.name().display();
+            match (server, known.there) {
+                (true, true) => notes.push(format!("the store answers: {name}")),
+                (true, false) => notes.push(format!(
+                    "the store answers, and is empty until \"kenin run\": {name}"
+                )),
+                (false, _) => {}
+            }
+            known
+        }
+        Err(OpenError::Setting(error)) => {
+            findings.push(error.into());
+            Remembered::default()
+        }
+        Err(OpenError::Store(error)) => {
+            if !options.offline {
+                let text = error.to_string();
+                findings.push(config.mistake(config.store.key(), text).into());
+            }
+            Remembered::default()
+        }
     }
 }
 
@@ -132,6 +169,9 @@ impl Report {
                 Severity::Warning => "warning",
             };
             let _ = writeln!(text, "{word}: {}", finding.error.report());
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "{note}");
         }
         let errors = self
             .findings

@@ -16,6 +16,7 @@ mod coherence;
 mod error;
 mod raw;
 mod source;
+mod store;
 mod value;
 
 use raw::{Raw, RawListener, RawTls};
@@ -23,6 +24,7 @@ use source::Source;
 
 pub(crate) use caps::{Cap, Caps};
 pub use error::{ConfigError, Place};
+pub use store::{StoreAt, StoreServer};
 pub(crate) use value::HostName;
 
 /// All settings, with defaults filled in and paths made absolute.
@@ -53,8 +55,8 @@ pub struct Config {
     pub wrap: Option<Wrap>,
     /// `[dns] servers`: who is asked for keys and policies of senders' domains. Default: the system's.
     pub dns_servers: Vec<SocketAddr>,
-    /// `[store] path`, below `state_dir`. Default `kenin.sqlite`.
-    pub store: PathBuf,
+    /// `[store]`.
+    pub store: StoreAt,
     /// `[limits]`.
     pub limits: Limits,
     /// `[caps]`: what one message may hold or cost.
@@ -371,13 +373,15 @@ impl Config {
             tls: one.tls.map(tls),
         });
         let state_dir = dir.join(raw.state_dir.unwrap_or_else(|| DEFAULT_STATE.to_owned()));
+        let store = StoreAt::read(raw.store, &state_dir, &dir)
+            .map_err(|(key, text)| source::mistake(&sources, key, text))?;
         let config = Self {
             authserv_id: raw
                 .authserv_id
                 .map_or_else(|| format!("smime.{hostname}"), |id| id.0),
             hostname,
             site_authserv_ids: names(raw.site_authserv_ids),
-            store: state_dir.join(raw.store.path.unwrap_or_else(|| "kenin.sqlite".to_owned())),
+            store,
             state_dir,
             listeners: listeners.collect(),
             next_hop: raw.next_hop.address.map(|address| NextHop {

@@ -5,6 +5,7 @@
 //! get lost.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use kenin_certstore::{DEFAULT_TENANT, Store};
 use kenin_pki::time::UnixTime;
@@ -33,11 +34,21 @@ struct Nothing {
     kept: AtomicU64,
     /// The count of which it is known that the store was empty all the same.
     empty_at: AtomicU64,
+    /// How long that is certain, where other nodes keep something too.
+    lasts: Option<Duration>,
+    /// When it was found, in milliseconds after `begun`.
+    found: AtomicU64,
+    begun: Instant,
 }
 
 impl Nothing {
     fn is_certain(&self) -> bool {
+        let fresh = |lasts: Duration| {
+            let found = Duration::from_millis(self.found.load(Ordering::SeqCst));
+            self.begun.elapsed() < found.saturating_add(lasts)
+        };
         self.kept.load(Ordering::SeqCst) == self.empty_at.load(Ordering::SeqCst)
+            && self.lasts.is_none_or(fresh)
     }
 
     /// To be called before the store is asked.
@@ -47,6 +58,8 @@ impl Nothing {
 
     /// The store was found empty by the question that began so.
     fn is_found(&self, asked: u64) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.found.fetch_max(now, Ordering::SeqCst);
         self.empty_at.fetch_max(asked, Ordering::SeqCst);
     }
 
@@ -61,6 +74,9 @@ impl Default for Nothing {
         Self {
             kept: AtomicU64::new(1),
             empty_at: AtomicU64::new(0),
+            lasts: None,
+            found: AtomicU64::new(0),
+            begun: Instant::now(),
         }
     }
 }
@@ -68,9 +84,13 @@ impl Default for Nothing {
 impl Delivered {
     /// Over this store, which may hold something from before.
     pub(crate) fn new(store: Option<Store>) -> Self {
+        let shared = store.as_ref().is_some_and(Store::is_shared);
         Self {
             store,
-            nothing: Nothing::default(),
+            nothing: Nothing {
+                lasts: shared.then_some(CERTAIN),
+                ..Nothing::default()
+            },
         }
     }
 
@@ -159,6 +179,9 @@ fn stays(raw: &[u8], field: &Field) -> bool {
     let written: [&[u8]; 4] = [b"received-", b"arc-", b"dkim-", b"x-"];
     !trace.contains(&name.as_slice()) && !written.iter().any(|start| name.starts_with(start))
 }
+
+/// What another node kept is known here after this: no client tries again sooner.
+const CERTAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ use tracing::{error, warn};
 use crate::act::{Decided, act};
 use crate::clock::{now, unix_time};
 use crate::delivered::Delivered;
+use crate::harvest::Harvester;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
 use crate::{arc, metrics, poison, reply, substitute};
@@ -34,6 +35,7 @@ pub struct Pipeline {
     snapshots: Arc<ArcSwap<Snapshot>>,
     store: Option<Store>,
     delivered: Delivered,
+    harvester: Harvester,
     messages: Arc<Semaphore>,
     cores: Arc<Semaphore>,
     summaries: Summaries,
@@ -52,6 +54,7 @@ impl Pipeline {
         Self {
             snapshots,
             delivered: Delivered::new(store.clone()),
+            harvester: Harvester::new(store.clone()),
             store,
             messages,
             cores,
@@ -63,9 +66,10 @@ impl Pipeline {
     async fn handle(&self, mail: Mail) -> Treatment {
         let snapshot = self.snapshots.load_full();
         let mut summary = Summary::begin(&mail, &snapshot);
-        let treatment = match self.decide(mail, &snapshot).await {
+        let treatment = match self.decide(mail.clone(), &snapshot).await {
             Ok(decided) => {
                 summary.decide(&decided, &snapshot);
+                self.harvester.begin(&mail, &snapshot, &decided);
                 decided.treatment
             }
             Err(reply) => Treatment::Refuse(reply),

@@ -2,7 +2,7 @@
 //! stays and the log says why. No change of a file can stop the service.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use kenin_certstore::Store;
@@ -60,22 +60,62 @@ impl Reloader {
         self.swap(false).await
     }
 
-    /// Looks every second whether a file or the store changed, until told to stop. A change is
-    /// taken up once it has been quiet for a second: writers are not always atomic.
+    /// Looks twice a second whether a file or the store changed, until told to stop. A change of a file is
+    /// taken up once it has been quiet for a second: writers are not always atomic. One of the store is whole
+    /// as soon as it is seen, and what was said on another node shall hold here within a second.
     pub async fn watch(&self, mut shutdown: watch::Receiver<bool>) {
-        let mut last = None;
+        let mut last = self.current.load().state.clone();
+        let (mut since, mut silent) = (Instant::now(), false);
         while !*shutdown.borrow() {
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}
                 _ = shutdown.changed() => continue,
             }
             let now = self.state().await;
-            let changed = now != self.current.load().state;
+            if now != last {
+                (last, since) = (now.clone(), Instant::now());
+            }
+            if (now.store < 0) != silent {
+                silent = !silent;
+                if silent {
+                    error!("the store does not answer: mail is judged by what is known here");
+                } else {
+                    info!("the store answers again");
+                    self.forget();
+                }
+            }
+            let current = self.current.load().state.clone();
+            if now == current {
+                self.settle();
+                continue;
+            }
+            let only_the_store = now.files == current.files;
+            if only_the_store && since.elapsed() >= AGAIN {
+                since = Instant::now();
+                self.forget();
+            }
+            // There is nothing to take over from one that does not answer.
+            let ripe = match only_the_store {
+                true => !silent,
+                false => since.elapsed() >= self.interval * 2,
+            };
             // What was refused is logged once, and not tried again until the next change.
-            if changed && last.as_ref() == Some(&now) && !self.was_refused(&now) {
+            if ripe && !self.was_refused(&now) {
                 let _ = self.policy().await;
             }
-            last = Some(now);
+        }
+    }
+
+    /// What was refused may be tried again: a store may give now what it could not give then.
+    fn forget(&self) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What is there is what is in force: whatever was seen in between is over.
+    fn settle(&self) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.seen.take().is_some() {
+            metrics::reloaded(trouble.asked.is_none());
         }
     }
 
@@ -186,7 +226,7 @@ fn unchangeable(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("listener.address", addresses(old) != addresses(new)),
         ("http.address", old.http != new.http),
-        ("store.path", old.store != new.store),
+        ("store", old.store != new.store),
         (
             "limits.messages",
             old.limits.messages != new.limits.messages,
@@ -200,7 +240,9 @@ fn unchangeable(old: &Config, new: &Config) -> Vec<&'static str> {
         .collect()
 }
 
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How long a change of the store that could not be taken over waits for another try.
+const AGAIN: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,8 @@ use crate::front::Front;
 use crate::pipeline::Pipeline;
 use crate::reload::Reloader;
 use crate::snapshot::{Snapshot, make_folders};
-use crate::{clock, http, log, metrics, wrapper};
+use crate::store::OpenError;
+use crate::{clock, http, log, metrics, store, wrapper};
 
 /// What the command line says about `kenin run`.
 #[derive(Debug, Clone, Default)]
@@ -96,7 +97,7 @@ impl StartError {
     /// What the store cannot read or keep is no mistake of the configuration: another start may
     /// succeed, and systemd is told not to try one after exit code 78.
     fn of(error: ConfigError, config: &Config) -> Self {
-        if error.file == config.store {
+        if error.file == config.store.name() {
             Self::Unavailable(error.to_string())
         } else {
             Self::Config(error)
@@ -323,14 +324,13 @@ fn watchdog() -> tokio::time::Interval {
 
 async fn open_store(config: &Config) -> Result<Store, StartError> {
     make_folders(config).map_err(StartError::Unavailable)?;
-    Store::open(&config.store)
-        .await
-        .map_err(|error| match error {
-            StoreError::NewerSchema { .. } => {
-                ConfigError::new(&config.store, error.to_string()).into()
-            }
-            other => StartError::Unavailable(other.to_string()),
-        })
+    store::open(config).await.map_err(|error| match error {
+        OpenError::Setting(error) => error.into(),
+        OpenError::Store(error @ StoreError::NewerSchema { .. }) => {
+            ConfigError::new(config.store.name(), error.to_string()).into()
+        }
+        OpenError::Store(other) => StartError::Unavailable(other.to_string()),
+    })
 }
 
 /// A socket for mail.

@@ -19,6 +19,7 @@ use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy, Wrapper};
 use crate::arc::Sealer;
 use crate::config::{Config, ConfigError, Listener, ListenerMode, Place};
 use crate::front::{self, Front};
+use crate::store::{self, OpenError};
 use crate::{keyfile, wrapper};
 
 /// Settings, trust, mail rules, what is known, and the key of the stamp.
@@ -155,26 +156,27 @@ pub(crate) async fn revision(store: Option<&Store>) -> i64 {
 
 /// What the store remembers besides the files, read as it lies there, for commands that run beside
 /// the service. Nothing where there is no store yet.
-pub(crate) fn remembered(config: &Config) -> Result<Remembered, StoreError> {
-    let path = &config.store;
-    if !path.exists() {
-        return Ok(Remembered::default());
-    }
+pub(crate) fn remembered(config: &Config) -> Result<Remembered, OpenError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StoreError::Read {
-            path: path.clone(),
+            path: config.store.name().to_owned(),
             error,
         })?;
     let lists = RevocationIndex::open_to_read(&lists_folder(config));
     runtime.block_on(async {
-        let store = Store::open_to_read(path).await?;
+        let store = match store::open_to_read(config).await {
+            Ok(store) => store,
+            Err(error) if error.is_absent() => return Ok(Remembered::default()),
+            Err(error) => return Err(error),
+        };
         let authorities = store.authorities(DEFAULT_TENANT).await;
         let crls = store.crls(DEFAULT_TENANT, &lists).await;
         let registrations = store.registrations(DEFAULT_TENANT).await;
         store.close().await;
         Ok(Remembered {
+            there: true,
             authorities: authorities?,
             crls: crls?,
             registrations: registrations?.into_iter().collect(),
@@ -185,6 +187,8 @@ pub(crate) fn remembered(config: &Config) -> Result<Remembered, StoreError> {
 /// What lies in a store.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
+    /// Whether there is a store.
+    pub(crate) there: bool,
     pub(crate) authorities: Vec<Certificate>,
     pub(crate) crls: Vec<Crl>,
     /// Fingerprints of certificates with addresses that are registered to them.

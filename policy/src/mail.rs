@@ -70,6 +70,19 @@ pub enum StampMode {
     Wrap,
 }
 
+/// What becomes of the certificate of somebody whose signed mail was good.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub enum Harvest {
+    /// Nothing.
+    #[default]
+    Off,
+    /// It is kept, and used when somebody says so.
+    Quarantine,
+    /// It is kept and used.
+    Use,
+}
+
 impl MailRules {
     /// The rules of a `mail.toml`.
     ///
@@ -120,6 +133,7 @@ impl MailRules {
                 enforce,
                 require_signature: entry.then.require_signature,
                 mode,
+                harvest: entry.then.harvest,
             });
         }
         Ok(Self { rules })
@@ -157,6 +171,32 @@ impl MailRules {
         self.rules.iter().any(|rule| rule.mode == StampMode::Wrap)
     }
 
+    /// Whether any rule has certificates kept.
+    pub fn may_harvest(&self) -> bool {
+        self.rules.iter().any(|rule| rule.harvest != Harvest::Off)
+    }
+
+    /// What becomes of the certificate of somebody whose signed mail was good: the least that the rules for its
+    /// recipients say. A rule says something of mail all of whose senders it covers: one that refuses is for mail
+    /// of any, and by naming a partner beside oneself one does not become one.
+    pub fn harvest(&self, parties: Parties<'_>) -> Harvest {
+        let named = Named::of(parties);
+        let each = named.each();
+        let said = each
+            .iter()
+            .map(|recipient| match self.rule(&named, *recipient) {
+                Some((_, rule)) if rule.matches(&named, *recipient, false) => rule.harvest,
+                _ => Harvest::Off,
+            });
+        said.min().unwrap_or_default()
+    }
+
+    /// The first rule for this recipient, and its place.
+    fn rule(&self, named: &Named, recipient: Option<&str>) -> Option<(usize, &Rule)> {
+        let mut rules = self.rules.iter().enumerate();
+        rules.find(|(_, rule)| rule.matches(named, recipient, rule.is_strict()))
+    }
+
     /// What to do for each recipient, in their order; without any, for the message.
     pub fn decide_each(&self, parties: Parties<'_>, verdict: &Verdict) -> Vec<Act> {
         let count = parties.recipients.len().max(1);
@@ -164,34 +204,9 @@ impl MailRules {
         let Some((result, reason)) = stamp::outward(verdict) else {
             return vec![Act::Stamp(StampMode::Headers); count];
         };
-        let mut senders: Vec<String> = parties.sender.map(idna::to_ascii).into_iter().collect();
-        // The addresses people see count as well as the one of the envelope.
-        senders.extend(
-            parties
-                .shown
-                .domains
-                .iter()
-                .map(|domain| idna::to_ascii(domain)),
-        );
-        let crowded = parties.shown.crowded;
-        let recipients: Vec<String> = parties
-            .recipients
-            .iter()
-            .map(|domain| idna::to_ascii(domain))
-            .collect();
-        let each: Vec<Option<&str>> = match recipients.is_empty() {
-            true => vec![None],
-            false => recipients
-                .iter()
-                .map(|domain| Some(domain.as_str()))
-                .collect(),
-        };
+        let named = Named::of(parties);
         let act = |recipient: Option<&str>| {
-            let rule = self
-                .rules
-                .iter()
-                .enumerate()
-                .find(|(_, rule)| rule.matches(&senders, crowded, recipient));
+            let rule = self.rule(&named, recipient);
             match (rule, reason.strict_reply()) {
                 // What another try may change needs nobody who looks at it.
                 (Some((place, rule)), Some(reply))
@@ -213,7 +228,43 @@ impl MailRules {
                 (rule, _) => Act::Stamp(rule.map_or(StampMode::Headers, |(_, rule)| rule.mode)),
             }
         };
-        each.into_iter().map(act).collect()
+        named.each().into_iter().map(act).collect()
+    }
+}
+
+/// The domains of one transaction, as rules compare them.
+struct Named {
+    /// Of the envelope, and those that people see.
+    senders: Vec<String>,
+    crowded: bool,
+    recipients: Vec<String>,
+}
+
+impl Named {
+    fn of(parties: Parties<'_>) -> Self {
+        let shown = parties.shown.domains.iter().map(String::as_str);
+        let senders = parties.sender.into_iter().chain(shown);
+        Self {
+            senders: senders.map(idna::to_ascii).collect(),
+            crowded: parties.shown.crowded,
+            recipients: parties
+                .recipients
+                .iter()
+                .map(|domain| idna::to_ascii(domain))
+                .collect(),
+        }
+    }
+
+    /// The recipients; without any, the message.
+    fn each(&self) -> Vec<Option<&str>> {
+        match self.recipients.is_empty() {
+            true => vec![None],
+            false => self
+                .recipients
+                .iter()
+                .map(|own| Some(own.as_str()))
+                .collect(),
+        }
     }
 }
 
@@ -226,6 +277,7 @@ struct Rule {
     enforce: Enforce,
     require_signature: bool,
     mode: StampMode,
+    harvest: Harvest,
 }
 
 impl Rule {
@@ -236,10 +288,11 @@ impl Rule {
 
     /// A rule that refuses is for mail that shows any of its senders; one that only stamps is an
     /// exemption, and that is not to be had by naming an exempt sender beside another one.
-    fn matches(&self, senders: &[String], crowded: bool, recipient: Option<&str>) -> bool {
+    fn matches(&self, named: &Named, recipient: Option<&str>, any: bool) -> bool {
+        let (senders, crowded) = (&named.senders, named.crowded);
         let sender = |patterns: &[String]| {
             let covered = |sender: &String| patterns.iter().any(|pattern| covers(pattern, sender));
-            if self.is_strict() {
+            if any {
                 crowded || senders.iter().any(covered)
             } else {
                 !crowded && !senders.is_empty() && senders.iter().all(covered)
@@ -339,6 +392,8 @@ struct Then {
     #[serde(default)]
     stamp: Stamp,
     language: Option<Language>,
+    #[serde(default)]
+    harvest: Harvest,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Default, PartialEq, Eq)]

@@ -29,6 +29,7 @@ pub mod openssl_mail;
 pub mod openssl_tsa;
 pub mod parts;
 pub mod postfix;
+pub mod postgres;
 pub mod proxy;
 pub mod readers;
 pub mod sealing;

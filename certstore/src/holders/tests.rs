@@ -2,19 +2,24 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testpki::ca;
+use crate::testplace::{Place, on_both};
 
-async fn open(dir: &tempfile::TempDir) -> Store {
-    Store::open(&dir.path().join("kenin.sqlite")).await.unwrap()
-}
+on_both!(
+    certificates_are_found_by_address_however_it_is_spelled,
+    certificates_are_found_by_the_beginning_of_their_fingerprint,
+    a_registration_is_one_of_a_tenant_and_can_be_taken_back,
+    what_is_quarantined_issues_nothing_until_it_is_promoted,
+    those_that_end_first_come_first,
+    two_tenants_never_see_each_others,
+    many_are_put_at_once,
+);
 
 fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
 }
 
-#[tokio::test]
-async fn certificates_are_found_by_address_however_it_is_spelled() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
+async fn certificates_are_found_by_address_however_it_is_spelled(place: &Place) {
+    let store = place.open().await;
     let ca = ca("A");
     let leaf = ca.leaf("Alice", "Alice@Example.JP");
     assert!(
@@ -66,10 +71,8 @@ async fn certificates_are_found_by_address_however_it_is_spelled() {
     assert!(found.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_registration_is_one_of_a_tenant_and_can_be_taken_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
+async fn a_registration_is_one_of_a_tenant_and_can_be_taken_back(place: &Place) {
+    let store = place.open().await;
     let leaf = ca("A").leaf("Alice", "x@example.jp");
     let (key, alice) = (*leaf.sha256(), address("alice@example.jp"));
     assert!(!store.is_registered("default", &key, &alice).await.unwrap());
@@ -116,10 +119,8 @@ async fn a_registration_is_one_of_a_tenant_and_can_be_taken_back() {
     assert!(!store.is_registered("default", &key, &alice).await.unwrap());
 }
 
-#[tokio::test]
-async fn what_is_quarantined_issues_nothing_until_it_is_promoted() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
+async fn what_is_quarantined_issues_nothing_until_it_is_promoted(place: &Place) {
+    let store = place.open().await;
     let ca = ca("A");
     let (certificate, key) = (&ca.certificate, ca.certificate.sha256());
     store
@@ -145,10 +146,8 @@ async fn what_is_quarantined_issues_nothing_until_it_is_promoted() {
     );
 }
 
-#[tokio::test]
-async fn those_that_end_first_come_first() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
+async fn those_that_end_first_come_first(place: &Place) {
+    let store = place.open().await;
     let ca = ca("A");
     for (name, end) in [("late", 3000), ("early", 1000), ("middle", 2000)] {
         let leaf = ca.leaf_until(name, end);
@@ -174,6 +173,90 @@ async fn those_that_end_first_come_first() {
     assert_eq!(names(found), ["CN=middle"]);
 }
 
+async fn certificates_are_found_by_the_beginning_of_their_fingerprint(place: &Place) {
+    let store = place.open().await;
+    let leaf = ca("A").leaf("Alice", "alice@example.jp");
+    let put = store.put_certificate("default", &leaf, Origin::Admin, false);
+    put.await.unwrap();
+    let whole: String = leaf
+        .sha256()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let count = async |prefix: &str| {
+        let found = store.certificates_by_fingerprint("default", prefix).await;
+        found.unwrap().len()
+    };
+    for length in [0, 1, 2, 7, 8, 63, 64] {
+        assert_eq!(count(&whole[..length]).await, 1, "{length}");
+        assert_eq!(count(&whole[..length].to_uppercase()).await, 1, "{length}");
+    }
+    let last = if whole.ends_with('0') { '1' } else { '0' };
+    let another = format!("{}{last}", &whole[..63]);
+    let long = format!("{whole}0");
+    for none in [another.as_str(), &long, "%", "é", " "] {
+        assert_eq!(count(none).await, 0, "{none}");
+    }
+}
+
+async fn many_are_put_at_once(place: &Place) {
+    let store = place.open().await;
+    let ca = ca("A");
+    let people = [ca.leaf_until("one", 1000), ca.leaf_until("two", 2000)];
+    let put = store.put_certificates("default", &people, Origin::Admin);
+    assert_eq!(put.await.unwrap(), 2);
+    assert_eq!(store.revision("default").await.unwrap(), 0);
+    let all = [people[0].clone(), ca.certificate.clone()];
+    let put = store.put_certificates("default", &all, Origin::Admin);
+    assert_eq!(put.await.unwrap(), 1);
+    assert_eq!(store.revision("default").await.unwrap(), 1);
+    let found = store.certificates_by_end("default", 3000, 0, 10).await;
+    assert!(found.unwrap().len() >= 2);
+}
+
+async fn two_tenants_never_see_each_others(place: &Place) {
+    // Some order, the same every time.
+    let steps = (0..300_usize).map(|n| {
+        let mixed = (n * 2_654_435_761) >> 7;
+        (
+            mixed % 2,
+            [0, 0, 1, 2][mixed / 2 % 4],
+            [0, 1, 2, 3][mixed / 8 % 4],
+        )
+    });
+    interleaved(&place.open().await, steps.collect()).await;
+}
+
+/// Steps of two tenants: whose, what (0 registers, 1 takes back, else asks), and which certificate.
+async fn interleaved(store: &Store, steps: Vec<(usize, u8, u8)>) {
+    let tenants = ["one", "two"];
+    let mut model = [
+        std::collections::BTreeSet::new(),
+        std::collections::BTreeSet::new(),
+    ];
+    for (tenant, action, number) in steps {
+        let (key, whose) = ([number; 32], address(&format!("p{number}@example.jp")));
+        match action {
+            0 => {
+                let new = store.register(tenants[tenant], &key, &whose).await.unwrap();
+                assert_eq!(new, model[tenant].insert(number));
+            }
+            1 => {
+                let gone = store.unregister(tenants[tenant], &key, &whose).await;
+                assert_eq!(gone.unwrap(), model[tenant].remove(&number));
+            }
+            _ => {
+                let there = store.is_registered(tenants[tenant], &key, &whose).await;
+                assert_eq!(there.unwrap(), model[tenant].contains(&number));
+            }
+        }
+    }
+    for (tenant, model) in tenants.iter().zip(&model) {
+        let all = store.registrations(tenant).await.unwrap();
+        assert_eq!(all.len(), model.len());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
     /// STO-03: whatever two tenants do in whatever order, neither reads what is the other's.
@@ -181,31 +264,8 @@ proptest! {
     fn tenants_never_see_each_others(steps in proptest::collection::vec((0..2_usize, 0..3_u8, 0..4_u8), 1..200)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let dir = tempfile::tempdir().unwrap();
-            let store = open(&dir).await;
-            let tenants = ["one", "two"];
-            let mut model = [std::collections::BTreeSet::new(), std::collections::BTreeSet::new()];
-            for (tenant, action, number) in steps {
-                let (key, whose) = ([number; 32], address(&format!("p{number}@example.jp")));
-                match action {
-                    0 => {
-                        let new = store.register(tenants[tenant], &key, &whose).await.unwrap();
-                        assert_eq!(new, model[tenant].insert(number));
-                    }
-                    1 => {
-                        let gone = store.unregister(tenants[tenant], &key, &whose).await.unwrap();
-                        assert_eq!(gone, model[tenant].remove(&number));
-                    }
-                    _ => {
-                        let there = store.is_registered(tenants[tenant], &key, &whose).await.unwrap();
-                        assert_eq!(there, model[tenant].contains(&number));
-                    }
-                }
-            }
-            for (tenant, model) in tenants.iter().zip(&model) {
-                let all = store.registrations(tenant).await.unwrap();
-                assert_eq!(all.len(), model.len());
-            }
+            let place = Place::sqlite();
+            interleaved(&place.open().await, steps).await;
         });
     }
 }

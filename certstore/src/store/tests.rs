@@ -1,43 +1,34 @@
 use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
 
 use super::*;
 use crate::Origin;
 use crate::testpki::ca;
+use crate::testplace::{Place, Postgres, on_both};
+
+on_both!(
+    what_is_put_is_found_after_opening_again,
+    a_store_that_is_only_read_stays_as_it_is,
+    an_older_list_is_not_kept,
+    tenants_do_not_see_each_other,
+    a_newer_schema_is_refused_with_words,
+    aborted_messages_are_counted_for_a_day,
+    writers_at_the_same_time_keep_the_newest_list,
+);
 
 fn index() -> RevocationIndex {
     RevocationIndex::passing()
 }
 
-async fn open(dir: &tempfile::TempDir) -> Store {
-    Store::open(&dir.path().join("kenin.sqlite")).await.unwrap()
-}
-
-#[tokio::test]
-async fn what_is_put_is_found_after_opening_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
+async fn what_is_put_is_found_after_opening_again(place: &Place) {
+    let store = place.open().await;
     let ca = ca("A");
     let leaf = ca.leaf("Alice", "alice@example.jp");
     assert_eq!(store.revision("default").await.unwrap(), 0);
-    assert!(
-        store
-            .put_certificate("default", &ca.certificate, Origin::Admin, false)
-            .await
-            .unwrap()
-    );
-    assert!(
-        store
-            .put_certificate("default", &leaf, Origin::Admin, false)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !store
-            .put_certificate("default", &leaf, Origin::Admin, false)
-            .await
-            .unwrap(),
-        "known already"
-    );
+    for (certificate, new) in [(&ca.certificate, true), (&leaf, true), (&leaf, false)] {
+        let put = store.put_certificate("default", certificate, Origin::Admin, false);
+        assert_eq!(put.await.unwrap(), new);
+    }
     assert_eq!(
         store.revision("default").await.unwrap(),
         1,
@@ -45,159 +36,167 @@ async fn what_is_put_is_found_after_opening_again() {
     );
     store.close().await;
 
-    let store = open(&dir).await;
+    let store = place.open().await;
     let found = store.authorities("default").await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].der(), ca.certificate.der());
     assert_eq!(store.revision("default").await.unwrap(), 1);
 }
 
-#[tokio::test]
-async fn a_store_that_is_only_read_stays_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("kenin.sqlite");
-    assert!(Store::open_to_read(&path).await.is_err(), "it is not made");
-    assert!(!path.exists());
-    let store = open(&dir).await;
+async fn a_store_that_is_only_read_stays_as_it_is(place: &Place) {
+    let error = place.open_to_read().await.unwrap_err();
+    assert!(matches!(error, StoreError::Absent { .. }), "{error}");
+    assert!(place.open_to_read().await.is_err(), "it is not made");
+    let store = place.open().await;
     let ca = ca("A");
-    store
-        .put_crl(
-            "default",
-            &ca.crl(Some(300), 1000),
-            ca.certificate.public_key(),
-        )
-        .await
-        .unwrap();
+    let key = ca.certificate.public_key();
+    let list = ca.crl(Some(300), 1000);
+    let put = store.put_crl("default", &list, key);
+    assert!(put.await.unwrap());
     // Also beside a service that has it open.
     for _ in 0..2 {
-        let reader = Store::open_to_read(&path).await.unwrap();
+        let reader = place.open_to_read().await.unwrap();
         assert_eq!(reader.crls("default", &index()).await.unwrap().len(), 1);
-        assert!(
-            reader
-                .put_crl(
-                    "default",
-                    &ca.crl(Some(301), 2000),
-                    ca.certificate.public_key()
-                )
-                .await
-                .is_err()
-        );
+        let put = ca.crl(Some(301), 2000);
+        assert!(reader.put_crl("default", &put, key).await.is_err());
+        let alice = kenin_pki::address::Address::parse("alice@example.jp").unwrap();
+        assert!(reader.register("default", &[1; 32], &alice).await.is_err());
         reader.close().await;
         store.clone().close().await;
     }
 }
 
-#[tokio::test]
-async fn an_older_list_is_not_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
+async fn an_older_list_is_not_kept(place: &Place) {
+    let store = place.open().await;
     let ca = ca("A");
+    let key = ca.certificate.public_key();
     let new = ca.crl(Some(300), 1000);
+    assert!(store.put_crl("default", &new, key).await.unwrap());
+    assert!(!store.put_crl("default", &new, key).await.unwrap());
+    let earlier = ca.crl(Some(301), 900);
     assert!(
-        store
-            .put_crl("default", &new, ca.certificate.public_key())
-            .await
-            .unwrap()
-    );
-    assert!(
-        !store
-            .put_crl("default", &new, ca.certificate.public_key())
-            .await
-            .unwrap()
-    );
-    assert!(
-        !store
-            .put_crl(
-                "default",
-                &ca.crl(Some(301), 900),
-                ca.certificate.public_key()
-            )
-            .await
-            .unwrap(),
+        !store.put_crl("default", &earlier, key).await.unwrap(),
         "a higher number of an earlier day"
     );
     let held = store.crls("default", &index()).await.unwrap();
     assert_eq!(held[0].sha256(), new.sha256());
-    assert!(
-        store
-            .put_crl(
-                "default",
-                &ca.crl(Some(299), 2000),
-                ca.certificate.public_key()
-            )
-            .await
-            .unwrap()
-    );
+    let later = ca.crl(Some(299), 2000);
+    assert!(store.put_crl("default", &later, key).await.unwrap());
     assert_eq!(store.crls("default", &index()).await.unwrap().len(), 1);
     assert_eq!(store.revision("default").await.unwrap(), 2);
 }
 
-#[tokio::test]
-async fn tenants_do_not_see_each_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
+async fn tenants_do_not_see_each_other(place: &Place) {
+    let store = place.open().await;
     let ca = ca("A");
-    store
-        .put_certificate("one", &ca.certificate, Origin::Admin, false)
-        .await
-        .unwrap();
-    store
-        .put_crl("one", &ca.crl(Some(1), 1000), ca.certificate.public_key())
-        .await
-        .unwrap();
+    let put = store.put_certificate("one", &ca.certificate, Origin::Admin, false);
+    put.await.unwrap();
+    let list = ca.crl(Some(1), 1000);
+    let put = store.put_crl("one", &list, ca.certificate.public_key());
+    put.await.unwrap();
     assert!(store.authorities("two").await.unwrap().is_empty());
     assert!(store.crls("two", &index()).await.unwrap().is_empty());
     assert_eq!(store.revision("two").await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn every_primary_key_begins_with_the_tenant() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
-    let rows = sqlx::query(
-        "SELECT m.name, (SELECT p.name FROM pragma_table_info(m.name) p WHERE p.pk = 1) \
-         FROM sqlite_schema m WHERE m.type = 'table' AND m.name NOT LIKE '%sqlx%'",
-    )
-    .fetch_all(&store.pool)
-    .await
-    .unwrap();
-    assert!(rows.len() >= 6);
-    for row in rows {
-        let (table, first): (String, Option<String>) = (row.get(0), row.get(1));
-        assert_eq!(first.as_deref(), Some("tenant"), "{table}");
+async fn a_newer_schema_is_refused_with_words(place: &Place) {
+    let store = place.open().await;
+    let later = statement!(store, execute:
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (7, 'later', TRUE, $1, 0)", [0_u8].as_slice());
+    later.await.unwrap();
+    store.close().await;
+    for error in [
+        place.try_open().await.unwrap_err(),
+        place.open_to_read().await.unwrap_err(),
+    ] {
+        let is = matches!(
+            error,
+            StoreError::NewerSchema {
+                found: 7,
+                known: 5,
+                ..
+            }
+        );
+        assert!(is, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("written by a newer Kenin"), "{text}");
+    }
+}
+
+async fn aborted_messages_are_counted_for_a_day(place: &Place) {
+    let store = place.open().await;
+    let count = async |hash: u8, now| {
+        store
+            .count_aborted("default", &[hash; 32], now)
+            .await
+            .unwrap()
+    };
+    assert_eq!(count(1, 1000).await, 1);
+    assert_eq!(count(2, 1000).await, 1);
+    assert_eq!(count(1, 2000).await, 2);
+    assert_eq!(count(1, 2000 + DAY).await, 3);
+    assert_eq!(count(1, 2002 + 2 * DAY).await, 1);
+    assert_eq!(
+        store.revision("default").await.unwrap(),
+        0,
+        "no snapshot depends on it"
+    );
+}
+
+/// Two nodes read their lists at the same time: the older one must not be written last.
+async fn writers_at_the_same_time_keep_the_newest_list(place: &Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    let ca = Arc::new(ca("A"));
+    let writing = (1..=8).map(|time| {
+        let store = if time % 2 == 0 {
+            one.clone()
+        } else {
+            other.clone()
+        };
+        let ca = ca.clone();
+        tokio::spawn(async move {
+            let list = ca.crl(Some(1), time * 1000);
+            let put = store.put_crl("default", &list, ca.certificate.public_key());
+            put.await.unwrap()
+        })
+    });
+    let mut kept = 0;
+    for writer in writing.collect::<Vec<_>>() {
+        kept += i64::from(writer.await.unwrap());
+    }
+    for store in [one, other] {
+        let held = store.crls("default", &index()).await.unwrap();
+        assert_eq!(held.len(), 1);
+        assert_eq!(held[0].this_update().0, 8000);
+        assert_eq!(store.revision("default").await.unwrap(), kept);
     }
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_with_words() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
-    sqlx::query(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (7, 'later', 1, x'00', 0)",
-    )
-    .execute(&store.pool)
-    .await
-    .unwrap();
-    store.close().await;
-    let error = Store::open(&dir.path().join("kenin.sqlite"))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::NewerSchema {
-                found: 7,
-                known: 4,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains("written by a newer Kenin"),
-        "{error}"
-    );
+async fn every_primary_key_begins_with_the_tenant() {
+    let first_in_sqlite = "SELECT m.name, (SELECT p.name FROM pragma_table_info(m.name) p WHERE p.pk = 1) \
+         FROM sqlite_schema m WHERE m.type = 'table' AND m.name NOT LIKE '%sqlx%'";
+    let first_in_postgresql = "SELECT c.table_name::text, k.column_name::text \
+         FROM information_schema.table_constraints c \
+         JOIN information_schema.key_column_usage k ON k.constraint_name = c.constraint_name \
+         AND k.table_schema = c.table_schema AND k.ordinal_position = 1 \
+         WHERE c.constraint_type = 'PRIMARY KEY' AND c.table_schema = 'public' \
+         AND c.table_name NOT LIKE '%sqlx%'";
+    let mut places = vec![(Place::sqlite(), first_in_sqlite)];
+    let server = Postgres::start();
+    if let Some(server) = &server {
+        places.push((server.place().await, first_in_postgresql));
+    }
+    for (place, text) in places {
+        let store = place.open().await;
+        let rows = statement!(store, fetch_all as (String, Option<String>): text);
+        let rows = rows.await.unwrap();
+        assert!(rows.len() >= 7);
+        for (table, first) in rows {
+            assert_eq!(first.as_deref(), Some("tenant"), "{table}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -219,32 +218,68 @@ async fn a_file_that_is_no_database_is_named() {
 #[tokio::test]
 async fn nobody_else_may_read_the_file() {
     let dir = tempfile::tempdir().unwrap();
-    let _store = open(&dir).await;
-    let mode = std::fs::metadata(dir.path().join("kenin.sqlite"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let path = dir.path().join("kenin.sqlite");
+    let _store = Store::open(&path).await.unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
 #[tokio::test]
-async fn aborted_messages_are_counted_for_a_day() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
-    let count = async |hash: u8, now| {
-        store
-            .count_aborted("default", &[hash; 32], now)
-            .await
-            .unwrap()
+async fn a_database_that_is_not_there_is_named_at_once() {
+    let server = Server::new("postgresql://kenin@127.0.0.1:1/kenin").unwrap();
+    let begun = Instant::now();
+    for error in [
+        Store::connect(&server).await.unwrap_err(),
+        Store::connect_to_read(&server).await.unwrap_err(),
+    ] {
+        let text = error.to_string();
+        assert!(
+            text.starts_with("postgresql://kenin@127.0.0.1:1/kenin: ") && text.contains("refused"),
+            "{text}"
+        );
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// Where one question waited in vain the next does not, and nobody has to start anything again.
+#[tokio::test]
+async fn a_database_that_comes_back_is_found_again() {
+    let Some(server) = Postgres::start() else {
+        return;
     };
-    assert_eq!(count(1, 1000).await, 1);
-    assert_eq!(count(2, 1000).await, 1);
-    assert_eq!(count(1, 2000).await, 2);
-    assert_eq!(count(1, 2000 + DAY).await, 3);
-    assert_eq!(count(1, 2002 + 2 * DAY).await, 1);
-    assert_eq!(
-        store.revision("default").await.unwrap(),
-        0,
-        "no snapshot depends on it"
-    );
+    let store = server.place().await.open().await;
+    let alice = kenin_pki::address::Address::parse("alice@example.jp").unwrap();
+    assert!(store.register("default", &[1; 32], &alice).await.unwrap());
+
+    server.stop();
+    assert!(store.revision("default").await.is_err());
+    let begun = Instant::now();
+    for _ in 0..100 {
+        let asked = store.is_registered("default", &[1; 32], &alice).await;
+        let text = asked.unwrap_err().to_string();
+        assert!(text.ends_with("it does not answer"), "{text}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "nobody waits");
+
+    server.begin();
+    assert_eq!(store.revision("default").await.unwrap(), 0);
+    let asked = store.is_registered("default", &[1; 32], &alice).await;
+    assert!(asked.unwrap(), "nothing was lost");
+}
+
+/// What was begun does not hold up others for ever.
+#[tokio::test]
+async fn a_question_that_takes_too_long_ends() {
+    let Some(server) = Postgres::start() else {
+        return;
+    };
+    let place = server.place().await;
+    let (one, other) = (place.open().await, place.open().await);
+    let held = one.begin_alone("default").await.unwrap();
+    let waiting = other.begin_alone("default").await;
+    let text = waiting.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("timeout"), "{text}");
+    assert!(other.begin_alone("another").await.is_ok());
+    drop(held);
+    assert!(other.begin_alone("default").await.is_ok());
 }

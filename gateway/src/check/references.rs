@@ -7,7 +7,7 @@ use kenin_pki::name::Name;
 use kenin_pki::path::RevocationMode;
 
 use super::{Finding, warning};
-use crate::config::{Config, ConfigError, ListenerMode};
+use crate::config::{Config, ConfigError, ListenerMode, StoreAt};
 use crate::snapshot::Snapshot;
 use crate::wrapper;
 
@@ -46,6 +46,13 @@ pub(super) fn settings(config: &Config, findings: &mut Vec<Finding>) {
     if config.http.is_none() {
         let text = "no [http] address: there will be no metrics, and \"kenin health\" cannot ask";
         findings.push(warning(config.mistake("http", text)));
+    }
+    if let StoreAt::Server(server) = &config.store
+        && !server.verified
+    {
+        let text = "the database does not prove its name: whoever is on the way can be it";
+        let hint = "sslmode=verify-full, and sslrootcert with its authority";
+        findings.push(warning(config.mistake("store.url", text).hint(hint)));
     }
     match &config.stamp_key {
         None => {

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use super::arguments::{CertCommand, Format};
 use super::engine::now;
 use super::paint::harmless;
+use crate::config::StoreAt;
 use crate::exit::{Exit, Failure};
+use crate::store::{self, OpenError};
 
 /// Runs the verb.
 pub(super) fn command(config: &[PathBuf], verb: &CertCommand) -> Result<Exit, Failure> {
@@ -27,23 +29,31 @@ pub(super) fn command(config: &[PathBuf], verb: &CertCommand) -> Result<Exit, Fa
         // Reading makes no store, and waits for no writer.
         let store = match verb.writes() {
             true => {
-                crate::snapshot::make_folders(&config)
-                    .map_err(|text| Failure::new(Exit::Io, text))?;
-                Store::open(&config.store).await
+                if matches!(config.store, StoreAt::File(_)) {
+                    crate::snapshot::make_folders(&config)
+                        .map_err(|text| Failure::new(Exit::Io, text))?;
+                }
+                store::open(&config).await
             }
-            false if !config.store.exists() => {
-                let what = format!("{}: there is no store yet", config.store.display());
-                return Err(Failure::new(Exit::NoInput, what));
-            }
-            false => Store::open_to_read(&config.store).await,
+            false => store::open_to_read(&config).await,
         };
         let desk = Desk {
-            store: store.map_err(|error| failed(&error))?,
+            store: store.map_err(|error| unopened(&error))?,
         };
         let exit = desk.run(verb).await;
         desk.store.close().await;
         exit
     })
+}
+
+fn unopened(error: &OpenError) -> Failure {
+    match error {
+        OpenError::Setting(error) => Failure::new(Exit::Configuration, error.report()),
+        OpenError::Store(error @ StoreError::Absent { .. }) => {
+            Failure::new(Exit::NoInput, error.to_string())
+        }
+        OpenError::Store(error) => failed(error),
+    }
 }
 
 fn failed(error: &StoreError) -> Failure {

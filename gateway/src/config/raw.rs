@@ -103,6 +103,9 @@ pub(super) struct RawDns {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStore {
     pub(super) path: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) password_file: Option<String>,
+    pub(super) connections: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -146,6 +149,9 @@ impl Raw {
         take(&mut self.wrap, over.wrap);
         take(&mut self.dns.servers, over.dns.servers);
         take(&mut self.store.path, over.store.path);
+        take(&mut self.store.url, over.store.url);
+        take(&mut self.store.password_file, over.store.password_file);
+        take(&mut self.store.connections, over.store.connections);
         take(&mut self.limits.message_size, over.limits.message_size);
         take(&mut self.limits.connections, over.limits.connections);
         take(

@@ -26,7 +26,8 @@ fn fills_in_the_defaults() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.authserv_id, "smime.gw.example.jp");
     assert_eq!(config.state_dir, Path::new("/var/lib/kenin"));
-    assert_eq!(config.store, Path::new("/var/lib/kenin/kenin.sqlite"));
+    let file = StoreAt::File("/var/lib/kenin/kenin.sqlite".into());
+    assert_eq!(config.store, file);
     assert_eq!(config.trust_file(), Path::new("/etc/kenin/trust.toml"));
     assert_eq!(config.limits.message_size, 52_428_800);
     assert_eq!(config.limits.deadline, Duration::from_secs(20));
@@ -274,4 +275,52 @@ fn a_file_that_is_not_there_is_named() {
         text.starts_with("/nowhere/kenin.toml: No such file"),
         "{text}"
     );
+}
+
+#[test]
+fn a_store_is_a_file_or_a_database() {
+    let store =
+        |lines: &str| parse(&format!("{GOOD}[store]\n{lines}\n")).map(|config| config.store);
+    assert_eq!(
+        store("path = \"/srv/k.sqlite\"").unwrap(),
+        StoreAt::File("/srv/k.sqlite".into())
+    );
+    let url = "url = \"postgresql://kenin@db.example.jp/kenin\"";
+    let written = format!("{url}\npassword_file = \"db.password\"\nconnections = 9");
+    let StoreAt::Server(server) = store(&written).unwrap() else {
+        panic!("a database was written");
+    };
+    assert_eq!(
+        server.password_file.as_deref(),
+        Some(Path::new("/etc/kenin/db.password"))
+    );
+    assert_eq!((server.connections, server.verified), (9, true));
+    assert_eq!(
+        server.name,
+        Path::new("postgresql://kenin@db.example.jp:5432/kenin")
+    );
+    for (lines, says) in [
+        (
+            format!("path = \"k.sqlite\"\n{url}"),
+            ":10:7: there is a path as well",
+        ),
+        (
+            "password_file = \"x\"".to_owned(),
+            ":9:17: is for a database",
+        ),
+        ("connections = 1".to_owned(), ":9:15: is for a database"),
+        (format!("connections = 0\n{url}"), ":9:15: 0 connections"),
+        (
+            "url = \"mysql://kenin@db/kenin\"".to_owned(),
+            ":9:7: is no database",
+        ),
+        (
+            "url = \"postgresql://k:s3cret@db/k\"".to_owned(),
+            ":9:7: holds a password",
+        ),
+    ] {
+        let told = store(&lines).unwrap_err();
+        assert!(told.to_string().contains(says), "{told}");
+        assert!(!told.to_string().contains("s3cret"), "{told}");
+    }
 }

@@ -73,3 +73,23 @@ fn what_is_kept_while_somebody_asks_is_not_forgotten() {
     nothing.is_found(nothing.ask());
     assert!(nothing.is_certain());
 }
+
+/// Another node may have kept something since.
+#[test]
+fn of_a_shared_store_nothing_is_certain_for_long() {
+    let nothing = Nothing {
+        lasts: Some(Duration::ZERO),
+        ..Nothing::default()
+    };
+    nothing.is_found(nothing.ask());
+    assert!(!nothing.is_certain());
+    let nothing = Nothing {
+        lasts: Some(Duration::from_secs(600)),
+        ..Nothing::default()
+    };
+    assert!(!nothing.is_certain(), "before anybody asked");
+    nothing.is_found(nothing.ask());
+    assert!(nothing.is_certain());
+    nothing.is_over();
+    assert!(!nothing.is_certain());
+}

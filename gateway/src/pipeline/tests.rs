@@ -21,7 +21,7 @@ async fn pipeline(dir: &Path, judge: Judge, edit: impl FnOnce(&mut Config)) -> P
     std::fs::write(dir.join("etc/mail.toml"), rules).unwrap();
     let mut config = Config::load(&[dir.join("etc/kenin.toml")]).unwrap();
     edit(&mut config);
-    let store = Store::open(&config.store).await.unwrap();
+    let store = crate::store::open(&config).await.unwrap();
     let snapshot = Snapshot::build(Arc::new(config), Some(&store))
         .await
         .unwrap();

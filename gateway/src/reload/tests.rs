@@ -21,7 +21,7 @@ async fn world(dir: &Path) -> (Arc<ArcSwap<Snapshot>>, Reloader, Store) {
     };
     postfix(&options).unwrap();
     let config = Config::load(&[dir.join("etc/kenin.toml")]).unwrap();
-    let store = Store::open(&config.store).await.unwrap();
+    let store = crate::store::open(&config).await.unwrap();
     let first = Snapshot::build(Arc::new(config), Some(&store))
         .await
         .unwrap();

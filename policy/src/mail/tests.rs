@@ -321,3 +321,38 @@ fn what_would_be_refused_for_good_is_held_where_the_rule_says_so() {
         Act::Stamp(StampMode::Headers)
     );
 }
+
+#[test]
+fn a_certificate_is_kept_where_the_rules_of_all_recipients_say_so() {
+    let text = "[[rule]]\nwhen = { sender_domain = \"partner.example\" }\n\
+                then = { enforce = \"strict\", harvest = \"use\" }\n\
+                [[rule]]\nwhen = { recipient_domain = \"a.example\" }\nthen = { harvest = \"quarantine\" }\n\
+                [[rule]]\nwhen = { recipient_domain = \"b.example\" }\nthen = { harvest = \"use\" }\n";
+    let rules = MailRules::from_toml(text, "mail.toml").unwrap();
+    assert!(rules.may_harvest());
+    assert!(!MailRules::default().may_harvest());
+    let harvest = |sender, shown: &[&str], to: &[&str]| {
+        let shown = shows(shown);
+        rules.harvest(Parties {
+            sender,
+            shown: &shown,
+            recipients: to,
+        })
+    };
+    let other = Some("other.example");
+    let from = ["other.example"];
+    assert_eq!(harvest(other, &from, &["a.example"]), Harvest::Quarantine);
+    assert_eq!(harvest(other, &from, &["b.example"]), Harvest::Use);
+    let both = ["a.example", "b.example"];
+    assert_eq!(harvest(other, &from, &both), Harvest::Quarantine);
+    let more = ["b.example", "c.example"];
+    assert_eq!(harvest(other, &from, &more), Harvest::Off);
+    assert_eq!(harvest(other, &from, &[]), Harvest::Off);
+    let partner = Some("partner.example");
+    let own = ["partner.example"];
+    assert_eq!(harvest(partner, &own, &["c.example"]), Harvest::Use);
+    assert_eq!(harvest(None, &own, &["c.example"]), Harvest::Use);
+    // The envelope names whom it likes.
+    assert_eq!(harvest(partner, &from, &["c.example"]), Harvest::Off);
+    assert!(MailRules::from_toml("[[rule]]\nthen = { harvest = \"yes\" }\n", "m").is_err());
+}

@@ -1,0 +1,238 @@
+//! The two kinds of database behind a store, and how they are asked.
+//!
+//! Every statement is written once, in the words that both know: numbered placeholders, `ON CONFLICT`, `RETURNING`;
+//! values are text, bytes and 64-bit numbers, and a truth is read where one is computed. What differs stands in this
+//! file and in [`crate::migrations`].
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use crate::{Store, StoreError};
+
+/// Open connections.
+#[derive(Clone, Debug)]
+pub(crate) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// Statements that count all or not at all; those of one that is dropped do not count.
+pub(crate) enum Change {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Change {
+    /// The same for [`statement!`], whether it is held or lent.
+    pub(crate) fn lent(&mut self) -> &mut Self {
+        self
+    }
+}
+
+/// One statement as a future, once for both kinds of database:
+/// `statement!(self, fetch_all as (Vec<u8>, i64): "SELECT …", value, value)` gives rows as tuples,
+/// `statement!(self, execute: "DELETE …", value)` how many rows it changed. With `change.` in front of the verb it is
+/// part of a [`Change`].
+macro_rules! statement {
+    ($store:ident, execute: $text:expr $(, $value:expr)* $(,)?) => {
+        async {
+            match &$store.pool {
+                $crate::database::Pool::Sqlite(pool) => sqlx::query::<sqlx::Sqlite>($text)
+                    $(.bind($value))*
+                    .execute(pool)
+                    .await
+                    .map(|done| done.rows_affected()),
+                $crate::database::Pool::Postgres(pool) => sqlx::query::<sqlx::Postgres>($text)
+                    $(.bind($value))*
+                    .execute(pool)
+                    .await
+                    .map(|done| done.rows_affected()),
+            }
+        }
+    };
+    ($store:ident, $how:ident as $row:ty: $text:expr $(, $value:expr)* $(,)?) => {
+        async {
+            match &$store.pool {
+                $crate::database::Pool::Sqlite(pool) => sqlx::query_as::<sqlx::Sqlite, $row>($text)
+                    $(.bind($value))*
+                    .$how(pool)
+                    .await,
+                $crate::database::Pool::Postgres(pool) => sqlx::query_as::<sqlx::Postgres, $row>($text)
+                    $(.bind($value))*
+                    .$how(pool)
+                    .await,
+            }
+        }
+    };
+    ($store:ident, $change:ident.execute: $text:expr $(, $value:expr)* $(,)?) => {
+        async {
+            match $change.lent() {
+                $crate::database::Change::Sqlite(open) => sqlx::query::<sqlx::Sqlite>($text)
+                    $(.bind($value))*
+                    .execute(&mut **open)
+                    .await
+                    .map(|done| done.rows_affected()),
+                $crate::database::Change::Postgres(open) => sqlx::query::<sqlx::Postgres>($text)
+                    $(.bind($value))*
+                    .execute(&mut **open)
+                    .await
+                    .map(|done| done.rows_affected()),
+            }
+        }
+    };
+    ($store:ident, $change:ident.$how:ident as $row:ty: $text:expr $(, $value:expr)* $(,)?) => {
+        async {
+            match $change.lent() {
+                $crate::database::Change::Sqlite(open) => sqlx::query_as::<sqlx::Sqlite, $row>($text)
+                    $(.bind($value))*
+                    .$how(&mut **open)
+                    .await,
+                $crate::database::Change::Postgres(open) => sqlx::query_as::<sqlx::Postgres, $row>($text)
+                    $(.bind($value))*
+                    .$how(&mut **open)
+                    .await,
+            }
+        }
+    };
+}
+pub(crate) use statement;
+
+/// A [`statement!`] that is waited for, but not for longer than a message may wait.
+macro_rules! ask {
+    ($store:ident, $($rest:tt)+) => {
+        $store
+            .within($crate::database::statement!($store, $($rest)+))
+            .await
+    };
+}
+pub(crate) use ask;
+
+impl Store {
+    /// Waits for an answer, but not for longer than a message may wait. While the database is known to be silent
+    /// there is none: where one question waited in vain the next need not.
+    pub(crate) async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        if self.silent.load(Ordering::Relaxed) {
+            return Err(self.database(SILENT));
+        }
+        self.attempt(ANSWER, work).await
+    }
+
+    /// The same for as long as this, and whatever is known: who asks this way finds out that the database is back.
+    pub(crate) async fn attempt<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        if matches!(self.pool, Pool::Sqlite(_)) {
+            // A file answers, or SQLite says in time that it is busy.
+            return work.await.map_err(|error| self.failed(&error));
+        }
+        let (answer, silent) = match tokio::time::timeout(limit, work).await {
+            Ok(Ok(answer)) => (Ok(answer), false),
+            Ok(Err(error)) => (Err(self.failed(&error)), is_silence(&error)),
+            Err(_) => (Err(self.database(SILENT)), true),
+        };
+        self.silent.store(silent, Ordering::Relaxed);
+        answer
+    }
+
+    /// Begins a change.
+    pub(crate) async fn begin(&self) -> Result<Change, StoreError> {
+        self.within(begun(&self.pool)).await
+    }
+
+    /// Begins a change that no other of this tenant runs beside: what it reads stays so until it is over.
+    pub(crate) async fn begin_alone(&self, tenant: &str) -> Result<Change, StoreError> {
+        self.within(begun_alone(&self.pool, tenant)).await
+    }
+
+    /// Begins to read much, which may take longer than a message may wait.
+    pub(crate) async fn begin_reading(&self) -> Result<Change, StoreError> {
+        self.within(begun_reading(&self.pool)).await
+    }
+
+    /// Makes a change count.
+    pub(crate) async fn keep(&self, change: Change) -> Result<(), StoreError> {
+        self.within(async move {
+            match change {
+                Change::Sqlite(open) => open.commit().await,
+                Change::Postgres(open) => open.commit().await,
+            }
+        })
+        .await
+    }
+
+    pub(crate) fn failed(&self, error: &sqlx::Error) -> StoreError {
+        self.database(&error.to_string())
+    }
+
+    pub(crate) fn database(&self, message: &str) -> StoreError {
+        StoreError::Database {
+            path: self.name.clone(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+async fn begun(pool: &Pool) -> Result<Change, sqlx::Error> {
+    Ok(match pool {
+        Pool::Sqlite(pool) => Change::Sqlite(pool.begin().await?),
+        Pool::Postgres(pool) => Change::Postgres(pool.begin().await?),
+    })
+}
+
+async fn begun_alone(pool: &Pool, tenant: &str) -> Result<Change, sqlx::Error> {
+    Ok(match pool {
+        // Taken at once: two writers that both read first would deadlock.
+        Pool::Sqlite(pool) => Change::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+        Pool::Postgres(pool) => {
+            let mut open = pool.begin().await?;
+            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+                .bind(tenant)
+                .execute(&mut *open)
+                .await?;
+            Change::Postgres(open)
+        }
+    })
+}
+
+async fn begun_reading(pool: &Pool) -> Result<Change, sqlx::Error> {
+    Ok(match pool {
+        Pool::Sqlite(pool) => Change::Sqlite(pool.begin().await?),
+        Pool::Postgres(pool) => {
+            let mut open = pool.begin().await?;
+            // As long as READING, in milliseconds.
+            sqlx::query("SET LOCAL statement_timeout = 60000")
+                .execute(&mut *open)
+                .await?;
+            Change::Postgres(open)
+        }
+    })
+}
+
+/// Whether nobody answered: everything that a database says itself is an answer, but for its saying that it is not
+/// there (classes 08 and 57P, and 53: no connection left).
+fn is_silence(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(said) => said.code().is_some_and(|code| {
+            ["08", "53", "57P"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}
+
+const SILENT: &str = "it does not answer";
+/// How long one statement takes at most, the way there and back included; the database itself gives up after
+/// [`crate::server::STATEMENT`], and a new connection is waited for no longer than [`crate::server::CONNECTION`].
+const ANSWER: Duration = Duration::from_secs(3);
+/// How long all certificates of authorities, or all lists, may take.
+pub(crate) const READING: Duration = Duration::from_secs(60);

@@ -1,0 +1,247 @@
+//! Certificates of people whose signed mail was good, kept for later: `harvest` in `mail.toml`.
+//!
+//! It begins when the mail is decided, beside it, and no mail waits for it. What cannot be kept now comes again with
+//! the next mail. Only what nobody could have put in somebody else's name is kept: the certificate that made the
+//! signature, of mail that passed, for the address in From.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kenin_certstore::{DEFAULT_TENANT, Store};
+use kenin_pki::address::Address;
+use kenin_pki::certificate::Certificate;
+use kenin_policy::verdict::{CheckResult, SignatureVerdict, Verdict};
+use kenin_policy::{Disclosure, Harvest, ResultWord};
+use kenin_smtp_filter::{Mail, Treatment};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+
+use crate::act::{self, Decided};
+use crate::snapshot::Snapshot;
+
+/// Keeps them, one at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Harvester {
+    store: Option<Store>,
+    hands: Arc<Semaphore>,
+    /// Fingerprints and addresses that need not be looked at again.
+    seen: Arc<Mutex<HashSet<Signer>>>,
+}
+
+/// Whose certificate, by its fingerprint in hex, for which address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Signer {
+    sha256: String,
+    address: String,
+}
+
+impl Harvester {
+    /// Into this store.
+    pub(crate) fn new(store: Option<Store>) -> Self {
+        Self {
+            store,
+            hands: Arc::new(Semaphore::new(1)),
+            seen: Arc::default(),
+        }
+    }
+
+    /// Begins to keep the signer's certificate, where the rules and the verdict allow it.
+    pub(crate) fn begin(&self, mail: &Mail, snapshot: &Arc<Snapshot>, decided: &Decided) {
+        let Some(store) = self.store.clone() else {
+            return;
+        };
+        let refused = matches!(decided.treatment, Treatment::Refuse(_));
+        if refused || !snapshot.mail.may_harvest() {
+            return;
+        }
+        let Some(signer) = signer(&decided.verdict).filter(|signer| !self.has_seen(signer)) else {
+            return;
+        };
+        // Whoever comes while another one is kept comes again.
+        let Ok(hands) = Arc::clone(&self.hands).try_acquire_owned() else {
+            return;
+        };
+        let (own, mail, snapshot) = (self.clone(), mail.clone(), Arc::clone(snapshot));
+        tokio::spawn(async move {
+            let _hands = hands;
+            own.keep(&store, mail, snapshot, signer).await;
+        });
+    }
+
+    async fn keep(&self, store: &Store, mail: Mail, snapshot: Arc<Snapshot>, signer: Signer) {
+        let wanted = signer.clone();
+        let looked = spawn_blocking(move || {
+            let wish = act::harvest(&mail, &snapshot);
+            let found = match wish {
+                Harvest::Off => None,
+                Harvest::Quarantine | Harvest::Use => certificate(&mail, &snapshot, &wanted),
+            };
+            found.map(|found| (found, wish == Harvest::Use))
+        });
+        // Another mail of the same person may go to somebody with another rule.
+        let Ok(Some((certificate, use_it))) = looked.await else {
+            return;
+        };
+        let Ok(address) = Address::parse(&signer.address) else {
+            return;
+        };
+        let kept = store.harvest(DEFAULT_TENANT, &certificate, &address, use_it);
+        match kept.await {
+            Ok(new) => {
+                if new {
+                    info!(sha256 = signer.sha256, "kept the certificate of a signer");
+                }
+                self.note(signer);
+            }
+            Err(error) => warn!(%error, "cannot keep the certificate of a signer"),
+        }
+    }
+
+    fn has_seen(&self, signer: &Signer) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.contains(signer)
+    }
+
+    fn note(&self, signer: Signer) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MAX_SEEN {
+            seen.clear();
+        }
+        seen.insert(signer);
+    }
+}
+
+/// Who signed, if there is no doubt about it at all.
+fn signer(verdict: &Verdict) -> Option<Signer> {
+    let [address] = verdict.from.as_slice() else {
+        return None;
+    };
+    if !verdict.is_pass() || verdict.is_shielded() {
+        return None;
+    }
+    let signature = verdict.root_signatures().find(|one| is_beyond_doubt(one))?;
+    Some(Signer {
+        sha256: signature.signer.as_ref()?.sha256.clone(),
+        address: address.clone(),
+    })
+}
+
+/// Known not to be revoked, and not only excused by a time stamp, of which `detail` tells.
+fn is_beyond_doubt(signature: &SignatureVerdict) -> bool {
+    signature.result == ResultWord::Pass
+        && signature.disclosure == Disclosure::Full
+        && signature.signers == 1
+        && signature.detail.is_none()
+        && signature.checks.identity == CheckResult::Ok
+        && signature.checks.revocation == CheckResult::Ok
+}
+
+/// The certificate with which the message was signed.
+fn certificate(mail: &Mail, snapshot: &Snapshot, signer: &Signer) -> Option<Certificate> {
+    let limits = snapshot.config.engine_limits();
+    let examined = kenin_smime::examine(&mail.raw, &limits, snapshot.known.intermediates());
+    let roots = examined
+        .signatures
+        .iter()
+        .filter(|signature| signature.root);
+    let mut made = roots
+        .flat_map(|signature| &signature.signers)
+        .filter_map(|signer| signer.verified());
+    let one = made.find(|one| hex(one.certificate.sha256()) == signer.sha256)?;
+    Some(one.certificate.clone())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// So many people write to one site between two restarts that asking the store again costs nothing.
+const MAX_SEEN: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use kenin_policy::Reason;
+    use kenin_policy::verdict::{Checks, SignerVerdict};
+
+    use super::*;
+
+    fn good() -> Verdict {
+        let signer = SignerVerdict {
+            addresses: vec!["alice@example.jp".to_owned()],
+            identifier: Some("alice@example.jp".to_owned()),
+            subject: "CN=Alice".to_owned(),
+            issuer: "CN=A".to_owned(),
+            serial: "01".to_owned(),
+            sha256: "ab".repeat(32),
+        };
+        let signature = SignatureVerdict {
+            section: "2".to_owned(),
+            root: true,
+            result: ResultWord::Pass,
+            reason: Reason::Ok,
+            checks: Checks {
+                content: CheckResult::Ok,
+                signature: CheckResult::Ok,
+                algorithm: CheckResult::Ok,
+                path: CheckResult::Ok,
+                revocation: CheckResult::Ok,
+                identity: CheckResult::Ok,
+            },
+            signer: Some(signer),
+            digest: None,
+            algorithm: None,
+            signing_time: None,
+            detail: None,
+            notes: Vec::new(),
+            path: Vec::new(),
+            anchor: None,
+            status: Vec::new(),
+            status_as_of: None,
+            revoked: None,
+            disclosure: Disclosure::Full,
+            signers: 1,
+        };
+        Verdict {
+            result: Some(ResultWord::Pass),
+            reason: Some(Reason::Ok),
+            from: vec!["alice@example.jp".to_owned()],
+            signatures: vec![signature],
+            encryption: Vec::new(),
+            layers: Vec::new(),
+            notes: Vec::new(),
+            detail: None,
+            complete: true,
+            revision: String::new(),
+        }
+    }
+
+    /// PKI-07: what comes unsigned, mismatched or in doubt changes nothing.
+    #[test]
+    fn only_a_signer_beyond_doubt_is_kept() {
+        let signer_of_good = signer(&good()).unwrap();
+        assert_eq!(signer_of_good.address, "alice@example.jp");
+        let change = |edit: &dyn Fn(&mut Verdict)| {
+            let mut verdict = good();
+            edit(&mut verdict);
+            signer(&verdict)
+        };
+        let doubts: [&dyn Fn(&mut Verdict); 12] = [
+            &|v| v.signatures.clear(),
+            &|v| v.result = Some(ResultWord::Fail),
+            &|v| v.result = None,
+            &|v| v.from.clear(),
+            &|v| v.from.push("bob@example.jp".to_owned()),
+            &|v| v.signatures[0].root = false,
+            &|v| v.signatures[0].result = ResultWord::Policy,
+            &|v| v.signatures[0].disclosure = Disclosure::VerdictOnly,
+            &|v| v.signatures[0].signers = 2,
+            &|v| v.signatures[0].detail = Some("revoked since".to_owned()),
+            &|v| v.signatures[0].checks.revocation = CheckResult::Unchecked,
+            &|v| v.signatures[0].checks.identity = CheckResult::Failed(Reason::FromMismatch),
+        ];
+        for (number, doubt) in doubts.iter().enumerate() {
+            assert_eq!(change(*doubt), None, "{number}");
+        }
+    }
+}
