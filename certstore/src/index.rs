@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kenin_pki::crl::{Crl, StreamError};
 use kenin_pki::crypto::{DigestAlgorithm, Digester};
@@ -50,9 +51,10 @@ impl RevocationIndex {
             passing: false,
             made: OnceLock::from(()),
         };
-        // What an earlier process was about to write.
+        // What an earlier process was about to write. What is young somebody may be writing now: the service
+        // opens its folder again with every snapshot, and commands beside it receive lists as well.
         for file in index.files()? {
-            if file.extension().is_some_and(|end| end == PART) {
+            if file.extension().is_some_and(|end| end == PART) && is_older(&file, ABANDONED) {
                 let _ = fs::remove_file(&file);
             }
         }
@@ -103,7 +105,7 @@ impl RevocationIndex {
         if let Some(list) = known.and_then(|name| self.open_list_named(name.trim()).ok()) {
             return Ok(list);
         }
-        let mut builder = self.receive()?;
+        let mut builder = self.builder(false)?;
         let mut piece = vec![0; PIECE];
         loop {
             let count = file.read(&mut piece).map_err(failed)?;
@@ -127,13 +129,17 @@ impl RevocationIndex {
     /// # Errors
     /// When no file can be made.
     pub fn receive(&self) -> Result<IndexBuilder, StoreError> {
+        self.builder(true)
+    }
+
+    fn builder(&self, received: bool) -> Result<IndexBuilder, StoreError> {
         if self.made.get().is_none() {
             // Somebody else's folder of this name is not ours to write into.
             let made = fs::DirBuilder::new().mode(0o700).create(&self.folder);
             made.map_err(|error| StoreError::read(&self.folder, error))?;
             self.made.get_or_init(|| ());
         }
-        IndexBuilder::new(&self.folder)
+        IndexBuilder::new(&self.folder, received)
     }
 
     /// The list with this SHA-256.
@@ -155,23 +161,45 @@ impl RevocationIndex {
         list.map_err(|error| StoreError::content(&path, error.to_string()))
     }
 
-    /// Removes every index but those of these lists.
+    /// Removes every index but those of these lists, and those that were received a short time ago: somebody may be
+    /// about to say that such a list is in use.
     pub fn keep_only(&self, lists: &HashSet<[u8; 32]>) {
         let wanted: HashSet<String> = lists.iter().map(|sha256| hex(sha256)).collect();
-        for path in self.files().unwrap_or_default() {
-            let stem = path
-                .file_stem()
-                .map(|stem| stem.to_string_lossy().into_owned());
-            let end = path.extension().and_then(|end| end.to_str());
-            let name = match end {
-                Some(INDEX) => stem,
+        let files = self.files().unwrap_or_default();
+        let stem = |path: &Path| {
+            let stem = path.file_stem();
+            stem.map(|stem| stem.to_string_lossy().into_owned())
+        };
+        let ends = |path: &Path, end: &str| path.extension().is_some_and(|own| own == end);
+        let mut coming = HashSet::new();
+        for path in files.iter().filter(|path| ends(path, NEW)) {
+            match stem(path).filter(|name| !wanted.contains(name) && !is_older(path, ABANDONED)) {
+                Some(name) => {
+                    coming.insert(name);
+                }
+                None => {
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+        for path in files {
+            let name = match path.extension().and_then(|end| end.to_str()) {
+                Some(INDEX) => stem(&path),
                 Some(SOURCE) => fs::read_to_string(&path).ok(),
                 _ => continue,
             };
-            if name.is_none_or(|name| !wanted.contains(name.trim())) {
+            let kept = |name: &str| wanted.contains(name) || coming.contains(name);
+            if name.is_none_or(|name| !kept(name.trim())) {
                 // Whoever still uses it has it mapped.
                 let _ = fs::remove_file(&path);
             }
+        }
+    }
+
+    /// Removes the index of a list that was received and turned out to be nobody's.
+    pub fn forget(&self, sha256: &[u8; 32]) {
+        for end in [NEW, INDEX] {
+            let _ = fs::remove_file(self.folder.join(format!("{}.{end}", hex(sha256))));
         }
     }
 
@@ -245,18 +273,28 @@ fn fingerprint(path: &Path, state: &fs::Metadata) -> String {
     hex(digester.finish().as_ref())
 }
 
+/// Whether nobody has written to a file for so long, as far as can be told.
+fn is_older(path: &Path, age: Duration) -> bool {
+    let written = fs::metadata(path).and_then(|state| state.modified());
+    written.is_ok_and(|time| time.elapsed().is_ok_and(|passed| passed >= age))
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Lists above this go here: below it they cost less in memory than the trouble is worth.
 const LARGE: u64 = 8 << 20;
+/// What nobody has written to for so long is not being written any more.
+const ABANDONED: Duration = Duration::from_secs(3600);
 /// Read from a file at once.
 const PIECE: usize = 1 << 20;
 /// How files here end.
 const INDEX: &str = "kri";
 const SOURCE: &str = "src";
 const PART: &str = "part";
+/// Beside an index that was received and that nobody has said to be in use.
+const NEW: &str = "new";
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ mod database;
 mod delivered;
 mod error;
 pub mod fetch;
+mod fetched;
 mod files;
 mod harvest;
 mod holders;
@@ -21,6 +22,7 @@ mod testplace;
 mod view;
 
 pub use error::StoreError;
+pub use fetched::FetchedList;
 pub use files::{
     FileSet, Fingerprint, Loaded, read_certificates, read_crls, read_limited, read_ocsp,
 };

@@ -40,7 +40,7 @@ fn in_postgres(text: &str) -> String {
         .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-const TEXTS: [(&str, &str); 5] = [
+const TEXTS: [(&str, &str); 6] = [
     ("start", include_str!("../migrations/0001_start.sql")),
     (
         "delivered",
@@ -49,6 +49,7 @@ const TEXTS: [(&str, &str); 5] = [
     ("holders", include_str!("../migrations/0003_holders.sql")),
     ("indexed", include_str!("../migrations/0004_indexed.sql")),
     ("look_ups", include_str!("../migrations/0005_look_ups.sql")),
+    ("fetched", include_str!("../migrations/0006_fetched.sql")),
 ];
 
 const WORDS: [(&str, &str); 5] = [
@@ -112,6 +113,7 @@ mod tests {
             ["95af7f7a6e7cf851", "d05bd43ddbc43f6e"],
             ["f465c50f91d90b49", "0810d589452ffc7d"],
             ["ea4b3e97c1322d89", "ea4b3e97c1322d89"],
+            ["3ac1027712c7e54a", "d0408592f4be8efc"],
         ];
         assert_eq!(i64::try_from(known.len()).unwrap(), newest());
         let both = [Dialect::Sqlite, Dialect::Postgres].map(migrator);

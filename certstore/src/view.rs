@@ -108,6 +108,17 @@ impl CertStore {
             .filter_map(|(crl, by)| Some((crl, by.as_ref()?)))
     }
 
+    /// Whether a list that this key signed is newer than what is held of its scope.
+    pub fn is_news(&self, crl: &Crl, by: &PublicKey) -> bool {
+        let scope = scope::of(crl, Some(by));
+        let mut held = self.signed_crls();
+        !held.any(|(held, key)| {
+            held.issuer() == crl.issuer()
+                && scope::of(held, Some(key)) == scope
+                && scope::compare(crl, held) != Ordering::Greater
+        })
+    }
+
     /// The earliest end of a list's time: from then on a status is stale.
     pub fn next_update(&self) -> Option<UnixTime> {
         self.crls

@@ -86,6 +86,17 @@ pub(crate) fn rewritten(wrapped: bool) {
     counter!(COPIES, "how" => how).increment(1);
 }
 
+/// Something was fetched, or was to be.
+pub(crate) fn fetched(kind: &'static str, outcome: &'static str) {
+    counter!(FETCHES, "kind" => kind, "outcome" => outcome).increment(1);
+}
+
+/// When the last list came for an anchor (seconds since 1970); none where it is no longer asked for.
+pub(crate) fn last_list(anchor: &str, time: Option<i64>) {
+    let value = time.map_or(f64::NAN, seconds);
+    gauge!(LAST_LIST, "anchor" => anchor.to_owned()).set(value);
+}
+
 /// A configuration was taken over, or kept.
 pub(crate) fn reloaded(taken: bool) {
     gauge!(RELOAD).set(if taken { 1.0 } else { 0.0 });
@@ -105,6 +116,9 @@ pub(crate) fn describe_snapshot(snapshot: &Snapshot) {
     earliest("wrap", own.into_iter());
     let next_update = snapshot.known.next_update();
     gauge!(CRL).set(next_update.map_or(f64::NAN, |time| seconds(time.0)));
+    let lists = snapshot.known.all_crls().iter();
+    let entries = lists.fold(0_usize, |sum, list| sum.saturating_add(list.len()));
+    gauge!(ENTRIES).set(seconds(i64::try_from(entries).unwrap_or(i64::MAX)));
     let anchors = snapshot
         .trust
         .anchors()
@@ -154,6 +168,15 @@ fn describe() {
         CRL,
         "The earliest next update of the revocation lists in use."
     );
+    describe_gauge!(ENTRIES, "Entries of the revocation lists in use.");
+    describe_counter!(
+        FETCHES,
+        "Fetches of revocation lists, OCSP answers and issuers, by what came of them."
+    );
+    describe_gauge!(
+        LAST_LIST,
+        "When the last usable list came, of each anchor's URLs the one that waits longest."
+    );
     describe_gauge!(
         CERTIFICATE,
         "The earliest end of a certificate in use, by purpose."
@@ -169,7 +192,7 @@ fn describe() {
     describe_gauge!(START, "When the process started.");
 }
 
-/// Times stay exact in a double until long after anybody reads this.
+/// Times, and numbers of entries, stay exact in a double until long after anybody reads this.
 fn seconds(time: i64) -> f64 {
     let (high, low) = (time.div_euclid(1 << 31), time.rem_euclid(1 << 31));
     let part = |n: i64| i32::try_from(n).map_or(f64::NAN, f64::from);
@@ -188,6 +211,9 @@ const DURATION: &str = "kenin_verify_duration_seconds";
 const SESSIONS: &str = "kenin_sessions";
 const RELOAD: &str = "kenin_config_last_reload_successful";
 const CRL: &str = "kenin_crl_next_update_timestamp_seconds";
+const ENTRIES: &str = "kenin_crl_entries";
+const FETCHES: &str = "kenin_fetch_total";
+const LAST_LIST: &str = "kenin_crl_last_success_timestamp_seconds";
 const CERTIFICATE: &str = "kenin_certificate_not_after_timestamp_seconds";
 const KEY: &str = "kenin_stamp_key_usable";
 const ARC_KEY: &str = "kenin_arc_key_usable";
@@ -217,12 +243,16 @@ mod tests {
         judged("pass", "ok", "stamp", Duration::from_millis(3));
         finished(Fate::Relayed);
         reloaded(false);
+        fetched("crl", "failed");
+        last_list("root", Some(7));
         let text = render();
         for part in [
             "kenin_messages_total{direction=\"inbound\",verdict=\"pass\",action=\"stamp\"}",
             "kenin_verify_duration_seconds_bucket{le=\"0.005\"}",
             "kenin_transactions_total{fate=\"relayed\"}",
             "# TYPE kenin_config_last_reload_successful gauge",
+            "kenin_fetch_total{kind=\"crl\",outcome=\"failed\"}",
+            "kenin_crl_last_success_timestamp_seconds{anchor=\"root\"} 7",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

@@ -26,6 +26,7 @@ use crate::clock::{now, unix_time};
 use crate::delivered::Delivered;
 use crate::harvest::Harvester;
 use crate::snapshot::Snapshot;
+use crate::status::Desk;
 use crate::summary::{Summaries, Summary};
 use crate::{arc, metrics, poison, reply, substitute};
 
@@ -185,14 +186,17 @@ fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
     )
     .within(config.caps.budget())
     .scrubbed_by(raw, &scrubber);
+    let mut desk = Desk::new(snapshot, time);
     let outcome = step::run(&case, |question| match question {
-        Question::Issuers { name, key_id } => {
-            Answer::Issuers(known.issuers(name, key_id.as_deref()))
-        }
-        Question::Status { issuer, .. } => Answer::Status {
-            crls: known.crls(issuer),
-            ocsp: Vec::new(),
-        },
+        Question::Issuers {
+            name,
+            key_id,
+            child,
+        } => desk.issuers(name, key_id.as_deref(), child),
+        Question::Status {
+            certificate,
+            issuer,
+        } => desk.status(certificate, issuer),
         Question::Registration {
             certificate,
             address,

@@ -189,6 +189,7 @@ impl Reloader {
             config = Arc::new(new);
         }
         let mut snapshot = Snapshot::build(config, self.store.as_ref()).await?;
+        snapshot.asked = Arc::clone(&current.asked);
         // Rules are taken back by an empty file, not by a file that somebody moved.
         if snapshot.without_rules && !current.without_rules {
             let gone = ConfigError::new(snapshot.config.mail_file(), "the file has gone");

@@ -24,6 +24,7 @@ use crate::config::{Config, ConfigError, ListenAddress, Listener, LogFormat};
 use crate::exit::Exit;
 use crate::front::Front;
 use crate::pipeline::Pipeline;
+use crate::refresh::Refresher;
 use crate::reload::Reloader;
 use crate::snapshot::{Snapshot, make_folders};
 use crate::store::OpenError;
@@ -203,6 +204,10 @@ impl Gateway {
                 async move { reloader.watch(stopping).await }
             }),
             tokio::spawn(housekeeping(stopping.clone())),
+            tokio::spawn({
+                let refresher = Refresher::new(Arc::clone(&snapshots), store.clone());
+                refresher.run(stopping.clone())
+            }),
         ];
         if let Some(listener) = http_listener {
             let status = http::Status {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kenin_certstore::{
-    CertStore, DEFAULT_TENANT, FileSet, Fingerprint, RevocationIndex, Store, StoreError,
-    read_certificates, read_limited,
+    CertStore, DEFAULT_TENANT, FetchedList, FileSet, Fingerprint, RevocationIndex, Store,
+    StoreError, read_certificates, read_limited,
 };
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
@@ -19,6 +19,8 @@ use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy, Wrapper};
 use crate::arc::Sealer;
 use crate::config::{Config, ConfigError, Listener, ListenerMode, Place};
 use crate::front::{self, Front};
+use crate::sources::Sources;
+use crate::status::Asked;
 use crate::store::{self, OpenError};
 use crate::{keyfile, wrapper};
 
@@ -59,6 +61,10 @@ pub struct Snapshot {
     pub fronts: Vec<Front>,
     /// Asked for what does not lie in the snapshot.
     pub(crate) store: Option<Store>,
+    /// What may be fetched, if anything.
+    pub(crate) sources: Option<Sources>,
+    /// What was fetched for messages; handed on from one snapshot to the next.
+    pub(crate) asked: Arc<Asked>,
 }
 
 /// The state of everything that is watched.
@@ -82,6 +88,7 @@ pub struct Parts {
     arc_trouble: Option<ConfigError>,
     wrapper: Option<Wrapper>,
     wrap_trouble: Option<ConfigError>,
+    sources: Option<Sources>,
     files: FileSet,
     seen: Fingerprint,
     lists: Arc<RevocationIndex>,
@@ -130,7 +137,7 @@ impl Snapshot {
 }
 
 /// Where the indexes of long revocation lists lie.
-fn lists_folder(config: &Config) -> PathBuf {
+pub(crate) fn lists_folder(config: &Config) -> PathBuf {
     config.state_dir.join("lists")
 }
 
@@ -174,12 +181,14 @@ pub(crate) fn remembered(config: &Config) -> Result<Remembered, OpenError> {
         let authorities = store.authorities(DEFAULT_TENANT).await;
         let crls = store.crls(DEFAULT_TENANT, &lists).await;
         let registrations = store.registrations(DEFAULT_TENANT).await;
+        let fetched = store.fetched(DEFAULT_TENANT).await;
         store.close().await;
         Ok(Remembered {
             there: true,
             authorities: authorities?,
             crls: crls?,
             registrations: registrations?.into_iter().collect(),
+            fetched: fetched?,
         })
     })
 }
@@ -193,6 +202,8 @@ pub(crate) struct Remembered {
     pub(crate) crls: Vec<Crl>,
     /// Fingerprints of certificates with addresses that are registered to them.
     pub(crate) registrations: HashSet<([u8; 32], String)>,
+    /// What URLs gave.
+    pub(crate) fetched: Vec<FetchedList>,
 }
 
 impl Parts {
@@ -267,6 +278,7 @@ impl Parts {
             Ok(wrapper) => (wrapper, None),
             Err(trouble) => (None, Some(trouble)),
         };
+        let sources = Sources::read(&config, trust.fetching(), &trust_text, &mut files)?;
         let fronts = front::fronts(&config, &mut files)?;
         let seen = files.first_fingerprint();
         let loaded = files.load(&lists).map_err(blame)?;
@@ -290,6 +302,7 @@ impl Parts {
             arc_trouble,
             wrapper,
             wrap_trouble,
+            sources,
             files,
             seen,
             lists,
@@ -304,11 +317,20 @@ impl Parts {
         &self.trust
     }
 
+    /// The lists that lie in files.
+    pub(crate) fn lists(&self) -> &[Crl] {
+        &self.loaded.crls
+    }
+
     /// The snapshot with what the store knows besides.
     pub fn with(self, certificates: Vec<Certificate>, crls: Vec<Crl>) -> Snapshot {
         let mut all_certificates = self.loaded.certificates;
         all_certificates.extend(certificates);
-        let anchors = self.trust.anchors().iter();
+        let anchors = self
+            .trust
+            .anchors()
+            .iter()
+            .chain(self.trust.time_stamping());
         let anchors: Vec<Certificate> = anchors.map(|anchor| anchor.certificate.clone()).collect();
         // What is remembered of an authority that was taken out concerns nobody any more.
         let issuers: HashSet<&[u8]> = all_certificates
@@ -356,6 +378,8 @@ impl Parts {
             },
             fronts: self.fronts,
             store: None,
+            sources: self.sources,
+            asked: Arc::default(),
         }
     }
 }

@@ -203,6 +203,8 @@ pub enum Question {
         name: Name,
         /// The authority key identifier of that certificate.
         key_id: Option<Vec<u8>>,
+        /// That certificate, which may say where its issuer's lies.
+        child: Certificate,
     },
     /// Revocation lists that may cover `certificate`, and OCSP answers about it.
     Status {
@@ -324,7 +326,7 @@ impl<'a> AtHand<'a> {
         let mut seen: HashSet<&[u8; 32]> = HashSet::new();
         for Answered { question, answer } in answers {
             match question {
-                Question::Issuers { name, key_id } => {
+                Question::Issuers { name, key_id, .. } => {
                     at_hand.asked_issuers.insert((name, key_id.as_deref()));
                     if matches!(answer, Answer::Unavailable(_)) {
                         at_hand.unavailable.insert(name);
@@ -463,6 +465,7 @@ impl Asking {
                 self.questions.push(Question::Issuers {
                     name: entry.0,
                     key_id: entry.1,
+                    child: (*child).clone(),
                 });
             }
         }

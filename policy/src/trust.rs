@@ -14,8 +14,10 @@ use kenin_pki::time::UnixTime;
 use crate::profile::Profile;
 use crate::toml_error::ConfigError;
 
+mod fetch;
 mod file;
 
+pub use fetch::{Fetching, Sources, Written};
 use file::{TrustFile, Use};
 
 /// The trust policy in force.
@@ -28,6 +30,7 @@ pub struct TrustPolicy {
     options: PathOptions,
     intermediates: Vec<PathBuf>,
     crls: Vec<PathBuf>,
+    fetching: Fetching,
     revision: String,
 }
 
@@ -157,6 +160,7 @@ impl TrustPolicy {
             options,
             intermediates: Vec::new(),
             crls: Vec::new(),
+            fetching: Fetching::default(),
             revision,
         }
     }
@@ -190,6 +194,7 @@ impl TrustPolicy {
         };
         let mut anchors: Vec<Anchor> = Vec::new();
         let mut time_stamping: Vec<Anchor> = Vec::new();
+        let mut fetching = written.fetch.read(text, file)?;
         for anchor in written.anchor {
             let at = |message: String| ConfigError::at(file, text, anchor.file.span(), message);
             let path: &Path = anchor.file.get_ref();
@@ -220,6 +225,8 @@ impl TrustPolicy {
             }
             let many = certificates.len() > 1;
             let settings = anchor.settings(text, file)?;
+            let sources = anchor.sources(&certificates, text, file)?;
+            fetching.sources.extend(sources);
             for (place, certificate) in certificates.into_iter().enumerate() {
                 let name = match many {
                     true => format!("{}#{}", anchor.name.get_ref(), place + 1),
@@ -242,6 +249,7 @@ impl TrustPolicy {
         let mut policy = Self::from_parts(anchors, options).with_time_stamping(time_stamping);
         policy.intermediates = written.intermediates;
         policy.crls = written.crls;
+        policy.fetching = fetching;
         Ok(policy)
     }
 
@@ -263,6 +271,11 @@ impl TrustPolicy {
     /// Files and folders with revocation lists, as written.
     pub fn crls(&self) -> &[PathBuf] {
         &self.crls
+    }
+
+    /// What may be fetched and from where, as written; nothing where nothing is.
+    pub fn fetching(&self) -> &Fetching {
+        &self.fetching
     }
 
     /// The path options and the algorithm floor.

@@ -20,6 +20,7 @@ pub mod dns;
 pub mod exim;
 pub mod faults;
 pub mod forge;
+pub mod http_server;
 pub mod kenin;
 pub mod ledger;
 pub mod mixture;

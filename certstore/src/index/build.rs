@@ -12,12 +12,14 @@ use kenin_pki::crl::{Crl, CrlStream};
 use super::file::{self, Plan};
 use super::merge::{Merge, Run};
 use super::record::{Item, Shape};
-use super::{INDEX, IndexError, PART, hex};
+use super::{INDEX, IndexError, NEW, PART, hex};
 use crate::StoreError;
 
 /// A list that is being received.
 pub struct IndexBuilder {
     folder: PathBuf,
+    /// Whether others must be told that the list is there before anybody uses it.
+    received: bool,
     stream: CrlStream,
     sorter: Sorter,
 }
@@ -34,9 +36,10 @@ struct Sorter {
 }
 
 impl IndexBuilder {
-    pub(super) fn new(folder: &Path) -> Result<Self, StoreError> {
+    pub(super) fn new(folder: &Path, received: bool) -> Result<Self, StoreError> {
         Ok(Self {
             folder: folder.to_owned(),
+            received,
             stream: CrlStream::new(),
             sorter: Sorter {
                 folder: folder.to_owned(),
@@ -82,6 +85,10 @@ impl IndexBuilder {
         let parts = self.stream.finish().map_err(list)?;
         let path = self.folder.join(format!("{}.{INDEX}", hex(&parts.sha256)));
         let failed = |error| StoreError::read(&path, error);
+        if self.received {
+            let mark = self.folder.join(format!("{}.{NEW}", hex(&parts.sha256)));
+            fs::write(&mark, b"").map_err(|error| StoreError::read(&mark, error))?;
+        }
         let part = part(&self.folder);
         let written = self.sorter.write(&part, &parts).and_then(|()| {
             fs::rename(&part, &path)?;

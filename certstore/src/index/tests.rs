@@ -152,6 +152,31 @@ fn a_file_is_read_anew_only_where_it_changed() {
     assert!(index.open_list(second.sha256()).is_ok());
 }
 
+/// Between the receiving of a list and its use lies a moment in which others clear up.
+#[test]
+fn what_was_just_received_is_not_cleared_away() {
+    let ca = authority();
+    let (dir, index) = folder();
+    let receive = |serial: u8| indexed(&index, ca.list_of(&[vec![serial]]).der(), 100).unwrap();
+    let (used, coming, old) = (receive(1), receive(2), receive(3));
+    let mark = |list: &Crl| {
+        let name = format!("{}.new", hex(list.sha256()));
+        dir.path().join("lists").join(name)
+    };
+    let file = File::options().write(true).open(mark(&old)).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
+    index.keep_only(&HashSet::from([*used.sha256()]));
+    assert!(index.open_list(used.sha256()).is_ok() && !mark(&used).exists());
+    assert!(index.open_list(coming.sha256()).is_ok() && mark(&coming).exists());
+    assert!(index.open_list(old.sha256()).is_err() && !mark(&old).exists());
+    // Once it was in use, it goes with its use.
+    index.keep_only(&HashSet::new());
+    assert!(index.open_list(used.sha256()).is_err());
+    index.forget(coming.sha256());
+    assert_eq!(fs::read_dir(dir.path().join("lists")).unwrap().count(), 0);
+}
+
 #[test]
 fn what_is_no_list_leaves_nothing_behind() {
     let ca = authority();
@@ -223,7 +248,13 @@ fn a_damaged_index_is_refused() {
 fn a_new_owner_clears_what_was_half_written() {
     let (dir, _) = folder();
     let lists = dir.path().join("lists");
-    fs::write(lists.join("1-1.part"), b"half").unwrap();
+    let part = lists.join("1-1.part");
+    fs::write(&part, b"half").unwrap();
+    let _index = RevocationIndex::open(&lists).unwrap();
+    assert!(part.exists(), "somebody may be writing it");
+    let file = File::options().write(true).open(&part).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
     let _index = RevocationIndex::open(&lists).unwrap();
     assert_eq!(fs::read_dir(&lists).unwrap().count(), 0);
     assert_eq!(

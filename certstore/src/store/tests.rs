@@ -114,7 +114,7 @@ async fn a_newer_schema_is_refused_with_words(place: &Place) {
             error,
             StoreError::NewerSchema {
                 found: 7,
-                known: 5,
+                known: 6,
                 ..
             }
         );

@@ -144,7 +144,7 @@ pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     }
     for anchor in snapshot.trust.anchors() {
         let required = anchor.settings.revocation == RevocationMode::Required;
-        if required && snapshot.known.crls(anchor.certificate.subject()).is_empty() {
+        if required && is_untold(snapshot, &anchor.certificate) {
             let text = format!(
                 "anchor \"{}\": no revocation list of it is here, and its signatures need one",
                 anchor.name
@@ -153,7 +153,7 @@ pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
         }
     }
     for authority in below_required(snapshot) {
-        if snapshot.known.crls(authority.subject()).is_empty() {
+        if is_untold(snapshot, authority) {
             let text = format!(
                 "no revocation list of {} is here, and signatures below it need one",
                 authority.subject()
@@ -161,6 +161,14 @@ pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             findings.push(warning(ConfigError::new(&file, text).hint(NO_STATUS)));
         }
     }
+}
+
+/// Whether nothing here tells the status of what an authority issues, and nothing is fetched that does.
+fn is_untold(snapshot: &Snapshot, authority: &Certificate) -> bool {
+    let known = &snapshot.known;
+    let fetched = snapshot.sources.as_ref();
+    known.crls(authority.subject()).is_empty()
+        && !fetched.is_some_and(|sources| sources.tell_of(authority, known))
 }
 
 /// Intermediate authorities on a way to an anchor that needs a status of everything below it. By

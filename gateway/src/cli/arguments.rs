@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
 
+mod crl;
+
+pub use crl::{Crl, CrlCommand};
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -95,6 +99,9 @@ pub enum Command {
     /// Certificates in the store, and the addresses registered to them
     #[command(after_help = Exit::help(), subcommand_required = true)]
     Cert(Cert),
+    /// The revocation lists in use, and those that are fetched
+    #[command(after_help = Exit::help(), subcommand_required = true)]
+    Crl(Crl),
     /// Ask the running service whether it is ready
     #[command(after_help = Exit::help())]
     Health(Health),

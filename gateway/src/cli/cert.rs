@@ -46,7 +46,7 @@ pub(super) fn command(config: &[PathBuf], verb: &CertCommand) -> Result<Exit, Fa
     })
 }
 
-fn unopened(error: &OpenError) -> Failure {
+pub(super) fn unopened(error: &OpenError) -> Failure {
     match error {
         OpenError::Setting(error) => Failure::new(Exit::Configuration, error.report()),
         OpenError::Store(error @ StoreError::Absent { .. }) => {

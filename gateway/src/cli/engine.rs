@@ -168,7 +168,7 @@ impl Engine {
 
     fn answer(&self, question: &Question) -> Answer {
         match question {
-            Question::Issuers { name, key_id } => {
+            Question::Issuers { name, key_id, .. } => {
                 Answer::Issuers(self.store.issuers(name, key_id.as_deref()))
             }
             Question::Status {

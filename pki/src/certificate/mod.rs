@@ -19,8 +19,9 @@ use crate::algorithm::AlgorithmIdentifier;
 use crate::crypto::{PublicKey, VerifyError};
 use crate::der::{IA5_STRING, Reader, UTF8_STRING};
 use crate::extension::{
-    AuthorityKeyId, BasicConstraints, DistributionPoint, Extension, ExtensionSet, FieldError,
-    GeneralName, KeyUsage, NameConstraints, PolicyConstraints, PolicyInformation, PolicyMapping,
+    AccessDescription, AuthorityKeyId, BasicConstraints, DistributionPoint, Extension,
+    ExtensionSet, FieldError, GeneralName, KeyUsage, NameConstraints, PolicyConstraints,
+    PolicyInformation, PolicyMapping, read,
 };
 use crate::name::Name;
 use crate::oid::{self, OidBuf};
@@ -208,6 +209,20 @@ impl Certificate {
     /// CRLDistributionPoints.
     pub fn crl_distribution_points(&self) -> Result<Option<&[DistributionPoint]>, FieldError> {
         Ok(borrow(&self.0.crl_distribution_points)?.map(Vec::as_slice))
+    }
+
+    /// AuthorityInfoAccess ([RFC 5280 §4.2.2.1](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.2.1)); none
+    /// where it is absent. Read at each call: no path depends on it.
+    ///
+    /// # Errors
+    /// When it is there and does not read.
+    pub fn authority_info_access(&self) -> Result<Vec<AccessDescription>, FieldError> {
+        let field = self.0.extensions.field(
+            oid::AUTHORITY_INFO_ACCESS,
+            "authorityInfoAccess",
+            read::access_descriptions,
+        );
+        Ok(field?.unwrap_or_default())
     }
 
     /// SHA-256 of the whole.

@@ -9,6 +9,7 @@ use crate::name::NameBuilder;
 use crate::oid::Oid;
 use crate::testing;
 
+mod access;
 mod odd;
 
 fn key() -> SoftKey {

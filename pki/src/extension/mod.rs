@@ -170,6 +170,15 @@ pub struct DistributionPoint {
     pub crl_issuer: Vec<GeneralName>,
 }
 
+/// AccessDescription of AuthorityInfoAccess.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessDescription {
+    /// accessMethod: id-ad-ocsp, id-ad-caIssuers, or another.
+    pub method: OidBuf,
+    /// accessLocation.
+    pub location: GeneralName,
+}
+
 /// IssuingDistributionPoint of a CRL.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct IssuingDistributionPoint {

@@ -5,9 +5,9 @@ use crate::name::Name;
 use crate::oid::{Oid, OidBuf};
 
 use super::{
-    AuthorityKeyId, BasicConstraints, DistributionPoint, DistributionPointName, GeneralName,
-    IssuingDistributionPoint, KeyUsage, NameConstraints, PolicyConstraints, PolicyInformation,
-    PolicyMapping, ReasonFlags,
+    AccessDescription, AuthorityKeyId, BasicConstraints, DistributionPoint, DistributionPointName,
+    GeneralName, IssuingDistributionPoint, KeyUsage, NameConstraints, PolicyConstraints,
+    PolicyInformation, PolicyMapping, ReasonFlags,
 };
 
 type Read<T> = Result<T, DerError>;
@@ -157,6 +157,17 @@ pub(crate) fn distribution_points(value: &[u8]) -> Read<Vec<DistributionPoint>> 
             reasons,
             crl_issuer,
         })
+    })
+}
+
+pub(crate) fn access_descriptions(value: &[u8]) -> Read<Vec<AccessDescription>> {
+    let mut name = any_name();
+    list(value, |reader| {
+        let mut inner = reader.sequence()?;
+        let method = inner.oid()?.to_buf();
+        let location = name(&mut inner)?;
+        inner.finish()?;
+        Ok(AccessDescription { method, location })
     })
 }
 

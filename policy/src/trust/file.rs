@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use kenin_pki::certificate::Certificate;
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::oid::{self, OidBuf};
 use kenin_pki::path::RevocationMode;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::fetch::{FetchEntry, FetchTable, Mistake, Sources};
 use super::{AnchorSettings, Disclosure};
 use crate::profile::Profile;
 use crate::toml_error::ConfigError;
@@ -21,6 +23,8 @@ pub(super) struct TrustFile {
     pub(super) crls: Vec<PathBuf>,
     #[serde(default)]
     pub(super) algorithms: Algorithms,
+    #[serde(default)]
+    pub(super) fetch: FetchTable,
     #[serde(default)]
     pub(super) anchor: Vec<AnchorEntry>,
 }
@@ -65,6 +69,7 @@ pub(super) struct AnchorEntry {
     #[serde(default)]
     dn_email: bool,
     profile: Option<Spanned<ProfileEntry>>,
+    fetch: Option<Spanned<FetchEntry>>,
 }
 
 impl AnchorEntry {
@@ -87,6 +92,24 @@ impl AnchorEntry {
             dn_email: self.dn_email,
             profile: profile.transpose()?,
         })
+    }
+
+    /// What may be fetched for the authorities of this entry, if anything may.
+    pub(super) fn sources(
+        &self,
+        certificates: &[Certificate],
+        text: &str,
+        file: &str,
+    ) -> Result<Option<Sources>, ConfigError> {
+        let read = self.fetch.as_ref().map(|fetch| {
+            let (name, certificates) = (self.name.get_ref().clone(), certificates.to_vec());
+            let sources = fetch.get_ref().read(name, certificates, text, file);
+            sources.map_err(|what| match what {
+                Mistake::Whole(what) => ConfigError::at(file, text, fetch.span(), what),
+                Mistake::At(error) => error,
+            })
+        });
+        read.transpose()
     }
 }
 

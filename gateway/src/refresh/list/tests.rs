@@ -1,0 +1,211 @@
+use kenin_pki::crypto::SigningKey;
+use kenin_pki::extension::{BasicConstraints, IssuingDistributionPoint};
+use kenin_pki::issue::{CertificateBuilder, CrlBuilder, common_name};
+use kenin_pki::oid;
+use kenin_pki::pem;
+
+use super::*;
+use crate::sources::tests::{Ca, Canned, ca, read};
+
+const URL: &str = "http://ca.example/a.crl";
+const NOW: UnixTime = UnixTime(1_800_000_000);
+
+struct World {
+    root: Ca,
+    middle: Ca,
+    other: Ca,
+    sources: crate::sources::Sources,
+    known: CertStore,
+}
+
+fn world() -> World {
+    let (root, other) = (ca("Root", None), ca("Other", None));
+    let middle = ca("Middle", Some(&root));
+    let text = format!(
+        "[[anchor]]\nname = \"a\"\nfile = \"0.pem\"\nfetch = {{ crl = [\"{URL}\"] }}\n\
+         [[anchor]]\nname = \"b\"\nfile = \"1.pem\"\nfetch = {{ crl = [\"http://b.example/\"] }}\n"
+    );
+    let sources = read(&text, &[&root, &other]).unwrap().unwrap();
+    let known = CertStore::new(vec![middle.certificate.clone()], Vec::new(), &[]);
+    World {
+        root,
+        middle,
+        other,
+        sources,
+        known,
+    }
+}
+
+impl World {
+    async fn fetch(&self, body: Vec<u8>) -> Result<Received, NotTaken> {
+        let network = Canned::default().put(URL, body);
+        let anchor = &self.sources.anchors[0];
+        let source = Source {
+            network: &network,
+            anchor,
+            place: &anchor.lists[0],
+            known: &self.known,
+            index: &RevocationIndex::passing(),
+        };
+        source.fetch(&Limits::CRL, NOW).await
+    }
+}
+
+fn day(days: i64) -> UnixTime {
+    NOW.plus(days * 86_400)
+}
+
+fn form() -> CrlBuilder {
+    CrlBuilder::new(day(-1), Some(day(1)))
+}
+
+fn by(ca: &Ca, form: CrlBuilder) -> Crl {
+    form.issued_by(&ca.certificate, &ca.key).unwrap()
+}
+
+#[tokio::test]
+async fn lists_of_the_anchor_and_of_authorities_below_it_count() {
+    let world = world();
+    for ca in [&world.root, &world.middle] {
+        let list = by(ca, form());
+        for body in [
+            list.der().to_vec(),
+            pem::encode("X509 CRL", list.der()).into_bytes(),
+        ] {
+            let received = world.fetch(body).await.unwrap();
+            assert_eq!(received.crl, list);
+            assert_eq!(received.by.id(), ca.key.public_key().id());
+        }
+    }
+}
+
+/// PKI-01.
+#[tokio::test]
+async fn what_does_not_count_is_refused_with_the_reason() {
+    let world = world();
+    let impostor = ca("Root", None);
+    let mut broken = by(&world.root, form()).der().to_vec();
+    let last = broken.len() - 1;
+    broken[last] ^= 1;
+    let helper = ca("Root", None);
+    let unable = CertificateBuilder::new(common_name("Mute").unwrap(), helper.key.public_key())
+        .basic_constraints(BasicConstraints {
+            ca: true,
+            path_len: None,
+        })
+        .key_usage(KeyUsage::KEY_CERT_SIGN)
+        .issued_by(&world.root.certificate, &world.root.key)
+        .unwrap();
+    let mute = Ca {
+        key: helper.key,
+        certificate: unable,
+    };
+    let known = vec![world.middle.certificate.clone(), mute.certificate.clone()];
+    let world = World {
+        known: CertStore::new(known, Vec::new(), &[]),
+        ..world
+    };
+    let unknown = oid::SUBJECT_INFO_ACCESS;
+    for (body, words) in [
+        (by(&impostor, form()).der().to_vec(), "no key of CN=Root"),
+        (broken, "no key of CN=Root"),
+        (by(&mute, form()).der().to_vec(), "no key of CN=Mute"),
+        (
+            by(&world.other, form()).der().to_vec(),
+            "no certificate of its issuer",
+        ),
+        (
+            by(&world.root, CrlBuilder::new(day(1), Some(day(2))))
+                .der()
+                .to_vec(),
+            "of the future",
+        ),
+        (
+            by(&world.root, form().extension(unknown, true, &[5, 0]))
+                .der()
+                .to_vec(),
+            "critical extension",
+        ),
+        (
+            by(&world.root, form().without_number().delta(1))
+                .der()
+                .to_vec(),
+            "without a number",
+        ),
+    ] {
+        let error = world.fetch(body).await.unwrap_err();
+        assert!(matches!(error, NotTaken::Refused(_)), "{error}");
+        assert!(error.to_string().contains(words), "{words}: {error}");
+    }
+    // One that is known, and stands elsewhere.
+    let known = vec![world.other.certificate.clone()];
+    let world = World {
+        known: CertStore::new(known, Vec::new(), &[]),
+        ..world
+    };
+    let body = by(&world.other, form()).der().to_vec();
+    let error = world.fetch(body).await.unwrap_err().to_string();
+    assert!(
+        error.contains("not stand below the anchor \"a\""),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_list_is_told_from_what_did_not_come() {
+    let world = world();
+    let list = by(&world.root, form());
+    let two = [list.der(), by(&world.middle, form()).der()].concat();
+    for body in [
+        Vec::new(),
+        b"<html>".to_vec(),
+        world.root.certificate.der().to_vec(),
+        list.der()[..50].to_vec(),
+        two,
+        // Long enough to go where long lists go.
+        vec![0; 9 << 20],
+        [list.der(), &vec![0; 9 << 20]].concat(),
+    ] {
+        let error = world.fetch(body).await.unwrap_err();
+        assert!(matches!(error, NotTaken::NoList(_)), "{error}");
+        assert_eq!(word(&Err(error)), "refused");
+    }
+    let source = Source {
+        network: &Canned::default(),
+        anchor: &world.sources.anchors[0],
+        place: &world.sources.anchors[0].lists[0],
+        known: &world.known,
+        index: &RevocationIndex::passing(),
+    };
+    let error = source.fetch(&Limits::CRL, NOW).await.unwrap_err();
+    assert!(matches!(error, NotTaken::Fetch(_)), "{error}");
+}
+
+#[tokio::test]
+async fn the_store_keeps_what_is_newer() {
+    let world = world();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("kenin.sqlite")).await.unwrap();
+    let place = &world.sources.anchors[0].lists[0];
+    let put = async |form: CrlBuilder| {
+        let body = by(&world.root, form).der().to_vec();
+        let received = world.fetch(body).await.unwrap();
+        let outcome = keep(&store, place, received, NOW).await;
+        let revision = store.revision(DEFAULT_TENANT).await.unwrap();
+        (word(&outcome), revision)
+    };
+    let of = |number: u64, this: i64| CrlBuilder::new(day(this), Some(day(2))).number(number);
+    assert_eq!(put(of(1, -2)).await, ("new", 1));
+    assert_eq!(put(of(1, -2)).await, ("unchanged", 1));
+    assert_eq!(put(of(2, -1)).await, ("new", 2));
+    assert_eq!(put(of(1, -2)).await, ("older", 2));
+    // Another part of its certificates is another list.
+    let point = IssuingDistributionPoint {
+        only_user_certs: true,
+        ..IssuingDistributionPoint::default()
+    };
+    let part = of(1, -2).issuing_distribution_point(&point);
+    assert_eq!(put(part).await, ("new", 3));
+    let fetched = store.fetched(DEFAULT_TENANT).await.unwrap();
+    assert_eq!((fetched.len(), fetched[0].at), (1, NOW));
+}
