@@ -87,7 +87,7 @@ pub fn stamp_writer(data: &[u8]) {
         mode: StampMode::Subject(Language::Ja),
         tags: true,
         wrapper: None,
-        shielding: false,
+        shielded_names: &[],
     };
     let edits = stamp(data, &verdict, &context);
     let mut before = 0;

@@ -4,17 +4,21 @@
 //! Never looks at a certificate. A body is changed by the policy only: a message of our own takes its place,
 //! or what was signed without its signature.
 
+use std::path::Path;
 use std::time::SystemTime;
 
+use kenin_pki::name::Name;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{
     Act, Delivered, Harvest, HeaderEdits, Parties, Shown, StampContext, StampMode, deliver, header,
 };
-use kenin_smtp_filter::{Division, Edit, Group, Mail, Reply, Share, Treatment};
+use kenin_smtp_filter::{Division, Edit, Group, Mail, MailBytes, Reply, Share, Treatment};
+use kenin_sys::TempBody;
+use tracing::warn;
 
 use crate::clock::unix_time;
 use crate::snapshot::Snapshot;
-use crate::{metrics, reply, wrapper};
+use crate::{metrics, reply};
 
 /// A verdict and what follows from it.
 pub(crate) struct Decided {
@@ -69,6 +73,10 @@ pub(crate) fn act(
             rule,
         };
     }
+    let shielded = snapshot
+        .trust
+        .shielded_names(snapshot.known.intermediates());
+    let shielded: Vec<&[u8]> = shielded.into_iter().map(Name::der).collect();
     let mut context = StampContext {
         authserv_id: &snapshot.config.authserv_id,
         site_authserv_ids: &snapshot.config.site_authserv_ids,
@@ -78,15 +86,25 @@ pub(crate) fn act(
         mode: StampMode::Headers,
         tags: snapshot.mail.may_tag(),
         wrapper: snapshot.wrapper.as_ref(),
-        shielding: wrapper::shielding(&snapshot.trust).is_some(),
+        shielded_names: &shielded,
     };
     let groups = groups(&each, had, envelope.division);
     let limits = snapshot.config.engine_limits();
+    let held = each.iter().find_map(|act| match act {
+        Act::Hold { reason, .. } => Some(*reason),
+        Act::Refuse { .. } | Act::Stamp(_) => None,
+    });
+    let mut modes: Vec<StampMode> = groups
+        .iter()
+        .filter_map(|(course, _)| match course {
+            Course::Stamp(mode) => Some(*mode),
+            Course::Refuse | Course::Had => None,
+        })
+        .collect();
+    // There is one body in one queue: what is held for several groups is held in the plainest form.
+    modes.extend((held.is_some() && groups.len() != 1).then_some(StampMode::Headers));
     let mut copies: Vec<(StampMode, Delivered)> = Vec::new();
-    for (course, _) in &groups {
-        let Course::Stamp(mode) = *course else {
-            continue;
-        };
+    for mode in modes {
         context.mode = mode;
         match deliver(&mail.raw, &verdict, &context, &limits) {
             Ok(copy) => copies.push((mode, copy)),
@@ -106,6 +124,7 @@ pub(crate) fn act(
         }
     }
     let mut changed = Vec::new();
+    let folder = snapshot.config.temp_dir();
     let mut edits = |place: usize, mode: StampMode| {
         let copy = copies.iter().position(|(own, _)| *own == mode);
         let copy = copy.map(|copy| copies.swap_remove(copy).1);
@@ -114,12 +133,8 @@ pub(crate) fn act(
             metrics::rewritten(copy.wrapped);
         }
         changed.extend(copy.header.rewrites.then_some(place));
-        edits_of(copy)
+        edits_of(copy, &folder)
     };
-    let held = each.iter().find_map(|act| match act {
-        Act::Hold { reason, .. } => Some(*reason),
-        Act::Refuse { .. } | Act::Stamp(_) => None,
-    });
     let treatment = match (groups.as_slice(), held) {
         // There is one body in one queue: one recipient's rule has it held for all.
         (groups, Some(reason)) => Treatment::Quarantine {
@@ -162,7 +177,7 @@ pub(crate) fn act(
 }
 
 /// A copy as the front end takes it.
-fn edits_of(copy: Delivered) -> Vec<Edit> {
+fn edits_of(copy: Delivered, folder: &Path) -> Vec<Edit> {
     let HeaderEdits {
         remove,
         insert,
@@ -171,13 +186,36 @@ fn edits_of(copy: Delivered) -> Vec<Edit> {
     } = copy.header;
     let removed = remove.into_iter().map(Edit::Remove);
     let inserted = insert.into_iter().map(|(at, text)| Edit::Insert(at, text));
-    let body = copy.body.map(|(at, body)| Edit::Body(at, body.into()));
+    let body = copy
+        .body
+        .map(|(at, body)| Edit::Body(at, spooled(body, folder)));
     removed
         .chain(inserted)
         .chain(std::iter::once(Edit::Prepend(prepend)))
         .chain(body)
         .collect()
 }
+
+/// A large body in a file without a name, as large mail is, while it waits for the next hop.
+fn spooled(body: Vec<u8>, folder: &Path) -> MailBytes {
+    if body.len() <= IN_MEMORY {
+        return body.into();
+    }
+    let written = TempBody::create_in(folder).and_then(|mut file| {
+        file.append(&body)?;
+        file.map()
+    });
+    match written {
+        Ok(mapped) => mapped.into(),
+        Err(error) => {
+            warn!(%error, "a rewritten mail stays in memory");
+            body.into()
+        }
+    }
+}
+
+/// Octets of a body above which it goes to a file.
+const IN_MEMORY: usize = 1 << 20;
 
 /// What the rules say for each recipient.
 fn by_the_rules(mail: &Mail, snapshot: &Snapshot, verdict: &Verdict) -> Vec<Act> {

@@ -178,6 +178,7 @@ mod tests {
         let signature = SignatureVerdict {
             section: "2".to_owned(),
             root: true,
+            within: Vec::new(),
             result: ResultWord::Pass,
             reason: Reason::Ok,
             checks: Checks {
@@ -211,7 +212,6 @@ mod tests {
             layers: Vec::new(),
             notes: Vec::new(),
             detail: None,
-            complete: true,
             revision: String::new(),
         }
     }

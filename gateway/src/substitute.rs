@@ -27,7 +27,6 @@ fn verdict(reason: Reason) -> Verdict {
         layers: Vec::new(),
         notes: Vec::new(),
         detail: None,
-        complete: false,
         revision: String::new(),
     }
 }
@@ -71,6 +70,7 @@ mod tests {
         one.signatures.push(SignatureVerdict {
             section: "2".to_owned(),
             root: true,
+            within: Vec::new(),
             result: ResultWord::Pass,
             reason: Reason::Ok,
             checks: Checks::UNCHECKED,

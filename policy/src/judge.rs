@@ -14,6 +14,7 @@ use crate::note::NoteId;
 use crate::protection::Agreement;
 use crate::reason::{Reason, ResultWord};
 use crate::step::{AtHand, Case};
+use crate::trust::Disclosure;
 use crate::verdict::{
     CheckResult, Checks, EncryptionVerdict, LayerVerdict, NoteVerdict, SignatureVerdict, Verdict,
 };
@@ -95,7 +96,6 @@ pub(crate) fn judge(case: &Case<'_>, at_hand: &AtHand<'_>) -> Verdict {
             .collect(),
         notes,
         detail: examined.detail.map(str::to_owned),
-        complete: examined.defect.is_none(),
         revision: case.trust.revision().to_owned(),
     }
 }
@@ -158,6 +158,7 @@ fn judge_signature(
         .iter()
         .map(|facts| signer::judge(case, at_hand, signature, facts, budget))
         .collect();
+    let disclosure = disclosure(case, signature, &signers);
     let (mut reason, chosen) = together(&mut signers, &mut notes);
     let chosen = chosen.map(|place| signers.swap_remove(place));
     if let Some(defect) = signature.defect {
@@ -212,6 +213,7 @@ fn judge_signature(
     SignatureVerdict {
         section: signature.section.clone(),
         root: signature.root,
+        within: signature.within.clone(),
         result: reason.result(),
         reason,
         checks: chosen
@@ -243,12 +245,28 @@ fn judge_signature(
             .and_then(|judged| judged.status_as_of)
             .map(|time| time.to_string()),
         revoked: judged.and_then(|judged| judged.revoked.clone()),
-        // Without a certificate that could be read nobody knows whose it is.
-        disclosure: judged.map_or_else(
-            || certificate::unknown_issuer(case).disclosure,
-            |judged| judged.settings.disclosure,
-        ),
+        disclosure,
         signers: signature.signers.len(),
+    }
+}
+
+/// How much of a layer may be shown: what the strictest of its signers allows, and of the certificates that came
+/// along. Without a certificate that could be read nobody knows whose it is.
+fn disclosure(case: &Case<'_>, signature: &SignatureFacts, signers: &[JudgedSigner]) -> Disclosure {
+    let judged = |signer: &JudgedSigner| match &signer.certificate {
+        Some(judged) => judged.settings.disclosure,
+        None => certificate::unknown_issuer(case).disclosure,
+    };
+    let closed = |one: Disclosure| one == Disclosure::VerdictOnly;
+    let nobody = || signers.is_empty() && closed(certificate::unknown_issuer(case).disclosure);
+    let brought = || {
+        let names = case.trust.shielded_names(case.known);
+        let mut certificates = signature.certificates.iter();
+        certificates.any(|one| names.contains(&one.issuer()))
+    };
+    match signers.iter().map(judged).any(closed) || nobody() || brought() {
+        true => Disclosure::VerdictOnly,
+        false => Disclosure::Full,
     }
 }
 

@@ -79,8 +79,8 @@ pub struct StampContext<'a> {
     pub tags: bool,
     /// What wraps mail; without it no mail is wrapped.
     pub wrapper: Option<&'a Wrapper>,
-    /// Whether some anchor's certificates must not be shown to others.
-    pub shielding: bool,
+    /// Names (DER) of the authorities whose certificates must not be shown to others.
+    pub shielded_names: &'a [&'a [u8]],
 }
 
 /// Scrubs and stamps: what to change in the header of `raw` for this verdict.

@@ -52,14 +52,19 @@ pub(crate) fn builder(common: &str, key: &SoftKey) -> CertificateBuilder {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::called("")
+    }
+
+    /// With another name in front of those of its authorities.
+    pub(crate) fn called(name: &str) -> Self {
         let key = SoftKey::generate(KeyType::P256).unwrap();
-        let certificate = builder("Root", &key)
+        let certificate = builder(&format!("{name}Root"), &key)
             .authority(None)
             .self_signed(&key)
             .unwrap();
         let root = Party { key, certificate };
         let key = SoftKey::generate(KeyType::P256).unwrap();
-        let certificate = builder("Middle", &key)
+        let certificate = builder(&format!("{name}Middle"), &key)
             .authority(None)
             .issued_by(&root.certificate, &root.key)
             .unwrap();
@@ -187,7 +192,6 @@ pub(crate) fn unsigned() -> Verdict {
         layers: Vec::new(),
         notes: Vec::new(),
         detail: None,
-        complete: true,
         revision: "r".to_owned(),
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::DigestAlgorithm;
+use kenin_pki::name::Name;
 use kenin_pki::oid::OidBuf;
 use kenin_pki::path::{AlgorithmFloor, PathRules, Purpose, RevocationMode, TrustAnchor};
 use kenin_pki::time::UnixTime;
@@ -19,6 +20,9 @@ mod file;
 
 pub use fetch::{Fetching, Sources, Written};
 use file::{TrustFile, Use};
+
+/// Authorities in a row below an anchor.
+const MAX_CHAIN: usize = 8;
 
 /// The trust policy in force.
 #[derive(Clone, Debug)]
@@ -256,6 +260,29 @@ impl TrustPolicy {
     /// The anchors for signed mail, in the order written.
     pub fn anchors(&self) -> &[Anchor] {
         &self.anchors
+    }
+
+    /// Names of the authorities whose certificates must not be shown to others: the anchors that say so, and
+    /// those below them, as far as they are `known`.
+    pub fn shielded_names<'c>(&'c self, known: &'c [Certificate]) -> Vec<&'c Name> {
+        let closed = |anchor: &&Anchor| anchor.settings.disclosure == Disclosure::VerdictOnly;
+        let anchors = self.anchors.iter().filter(closed);
+        let mut names: Vec<&Name> = anchors.map(|anchor| anchor.certificate.subject()).collect();
+        if names.is_empty() {
+            return names;
+        }
+        // Each round finds what stands below the last: chains are short.
+        for _ in 0..MAX_CHAIN {
+            let below = known
+                .iter()
+                .filter(|one| names.contains(&one.issuer()) && !names.contains(&one.subject()));
+            let below: Vec<&Name> = below.map(Certificate::subject).collect();
+            if below.is_empty() {
+                break;
+            }
+            names.extend(below);
+        }
+        names
     }
 
     /// The anchors for time stamps, in the order written.

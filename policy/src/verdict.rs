@@ -32,8 +32,6 @@ pub struct Verdict {
     pub notes: Vec<NoteVerdict>,
     /// What was wrong with the message as a whole, for people.
     pub detail: Option<String>,
-    /// Whether the message was read to its end: else it may hold layers that are not listed.
-    pub complete: bool,
     /// The revision of the trust policy that judged.
     pub revision: String,
 }
@@ -45,6 +43,8 @@ pub struct SignatureVerdict {
     pub section: String,
     /// Whether the signature covers the message.
     pub root: bool,
+    /// Sections of the signatures whose content it stands in.
+    pub within: Vec<String>,
     /// The result of this layer.
     pub result: ResultWord,
     /// Why.

@@ -7,6 +7,7 @@
 //! name in From that was not found to be the signer's. RFC 8551 §3.5, RFC 5322.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use kenin_pki::certificate::Certificate;
@@ -15,7 +16,7 @@ use kenin_pki::extension::KeyUsage;
 use kenin_pki::oid;
 use kenin_pki::time::UnixTime;
 use kenin_smime::sign::{Form, Signer, boundary_for};
-use kenin_smime::{Limits, release, seven_bit};
+use kenin_smime::{Limits, fits_relays, relayable, release};
 
 use crate::header::{self, Header};
 use crate::mail::StampMode;
@@ -24,6 +25,7 @@ use crate::stamp::{HeaderEdits, StampContext, outward, own_fields, stamp};
 use crate::verdict::Verdict;
 
 mod evidence;
+mod gate;
 mod names;
 mod statement;
 
@@ -132,6 +134,20 @@ pub struct Delivered {
     pub wrapped: bool,
 }
 
+impl Delivered {
+    /// The copy as it arrives.
+    pub fn applied(&self, raw: &[u8]) -> Vec<u8> {
+        match &self.body {
+            None => self.header.apply(raw),
+            Some((at, body)) => {
+                let mut out = self.header.apply(raw.get(..*at).unwrap_or(raw));
+                out.extend_from_slice(body);
+                out
+            }
+        }
+    }
+}
+
 /// The copy to deliver for this verdict: stamped, or wrapped where the mode or the signer's certificate
 /// asks for it.
 ///
@@ -144,17 +160,37 @@ pub fn deliver(
     context: &StampContext<'_>,
     limits: &Limits,
 ) -> Result<Delivered, Reason> {
-    let shielded = verdict.is_shielded();
     // Said to the sender, so only what may be said outside.
     let reason = outward(verdict).map_or(Reason::Malformed, |(_, reason)| reason);
     let reason = match reason.strict_reply() {
         Some(_) => reason,
         None => Reason::Malformed,
     };
-    if context.shielding && !verdict.complete && may_hold_a_signature(raw) {
-        // What was not read to its end may hold what nobody may see.
-        return Err(reason);
+    let copy = copy(raw, verdict, context, limits, reason)?;
+    // Whatever shape it travels in: no list of shapes is complete, and what was not read to its end may hold any.
+    let compressed = verdict.layers.iter().any(|layer| layer.kind == COMPRESSED);
+    match context.shielded_names {
+        [] => Ok(copy),
+        _ if compressed => Err(Reason::UnsupportedLayer),
+        names if gate::shows(&copy.applied(raw), names) => Err(match reason {
+            // It says nothing of the signature, which may be good.
+            Reason::Malformed | Reason::NotSigned | Reason::SignatureNotAtRoot => {
+                Reason::NotAccepted
+            }
+            other => other,
+        }),
+        _ => Ok(copy),
     }
+}
+
+fn copy(
+    raw: &[u8],
+    verdict: &Verdict,
+    context: &StampContext<'_>,
+    limits: &Limits,
+    reason: Reason,
+) -> Result<Delivered, Reason> {
+    let shielded = verdict.is_shielded();
     let signed = verdict.root_signatures().next().is_some();
     let asked = context.mode == StampMode::Wrap || shielded;
     let wrapper = context
@@ -205,22 +241,13 @@ pub fn deliver(
 
 /// The message without the signatures whose certificates must not be shown.
 fn without_signatures(raw: &[u8], verdict: &Verdict, limits: &Limits) -> Option<Vec<u8>> {
-    let dropped = |section: &str| {
-        let mut signatures = verdict.signatures.iter();
-        signatures.any(|signature| signature.is_shielded() && signature.section == section)
-    };
-    release(raw, limits, &dropped).ok()
-}
-
-/// Whether anything in the message names a CMS object.
-fn may_hold_a_signature(raw: &[u8]) -> bool {
-    let holds = |word: &[u8]| {
-        memchr::memchr2_iter(b'p', b'P', raw).any(|at| {
-            let found = raw.get(at..at + word.len());
-            found.is_some_and(|found| found.eq_ignore_ascii_case(word))
-        })
-    };
-    holds(b"pkcs7") || holds(b"p7m") || holds(b"p7s")
+    let shielded = verdict.signatures.iter().filter(|one| one.is_shielded());
+    // A signature over a content that is changed says nothing any more: it goes too.
+    let sections: HashSet<&str> = shielded
+        .flat_map(|one| one.within.iter().chain([&one.section]))
+        .map(String::as_str)
+        .collect();
+    release(raw, limits, &sections).ok()
 }
 
 /// What a copy is made of.
@@ -245,6 +272,9 @@ impl Copy<'_> {
             .filter(|field| describes(&entity, field));
         for field in content {
             fields.extend_from_slice(entity.get(field.whole.clone())?);
+            if !fields.ends_with(b"\r\n") {
+                fields.extend_from_slice(b"\r\n");
+            }
         }
         let body = entity.get(inner.body..)?.to_vec();
         self.delivered(|field| describes(self.raw, field), fields, body, false)
@@ -255,7 +285,7 @@ impl Copy<'_> {
         let inner = match released {
             Some(released) => {
                 let whole = self.inner(released);
-                match seven_bit(&whole, self.limits) {
+                match relayable(&whole, self.limits) {
                     Some(Cow::Owned(fitting)) => fitting,
                     Some(Cow::Borrowed(_)) | None => whole,
                 }
@@ -267,23 +297,24 @@ impl Copy<'_> {
         };
         let entity = self.entity(wrapper, &inner, released.is_some());
         // What a relay might change inside a signed part travels as an object of its own.
-        let form = match matches!(seven_bit(&entity, self.limits), Some(Cow::Borrowed(_))) {
-            true => Form::Clear,
-            false => Form::Opaque,
-        };
         let signer = Signer {
             chain: &wrapper.chain,
             signing_time: Some(self.context.now),
             ..Signer::new(&*wrapper.key, &wrapper.certificate)
         };
-        let signed = signer.sign(&entity, form).ok()?;
-        let split = header::scan(&signed);
-        let head = signed.get(..split.body.checked_sub(2)?)?;
-        let body = signed.get(split.body..)?.to_vec();
+        let mut signed = match fits_relays(&entity) {
+            true => signer.sign(&entity, Form::Clear),
+            false => signer.sign_whole(&entity),
+        }
+        .ok()?;
+        drop(entity);
+        let start = header::scan(&signed).body;
+        let body = signed.split_off(start);
         let mut fields = self.own_header(wrapper);
-        fields.extend_from_slice(head);
+        fields.extend_from_slice(signed.get(..start.checked_sub(2)?)?);
         let replaced = |field: &header::Field| {
-            describes(self.raw, field) || field.may_be(self.raw, |name| REPLACED.contains(&name))
+            let replaced = |name: &str| REPLACED.contains(&name) || DIVERTING.contains(&name);
+            describes(self.raw, field) || field.may_be(self.raw, replaced)
         };
         self.delivered(replaced, fields, body, true)
     }
@@ -294,8 +325,11 @@ impl Copy<'_> {
             .scrubbed
             .apply(self.raw.get(..self.header.body).unwrap_or_default());
         let mut out = Vec::with_capacity(released.len());
+        // One of each: of two every program shows another one.
+        let mut left: Vec<&str> = INNER.to_vec();
         for field in header::scan(&head).fields {
-            if INNER.iter().any(|name| field.is_plainly(&head, name)) {
+            if let Some(at) = left.iter().position(|name| field.is_plainly(&head, name)) {
+                left.swap_remove(at);
                 out.extend_from_slice(head.get(field.whole).unwrap_or_default());
             }
         }
@@ -391,13 +425,8 @@ impl Copy<'_> {
 
     /// 7-bit where the message that came was: the next hop was told so.
     fn fitting<'r>(&self, released: &'r [u8]) -> Option<Cow<'r, [u8]>> {
-        match seven_bit(released, self.limits) {
-            Some(fitting) => Some(fitting),
-            None if !self.raw.is_ascii() => {
-                Some(Cow::Owned(kenin_smime::canonical::to_crlf(released)))
-            }
-            None => None,
-        }
+        let fitting = relayable(released, self.limits)?;
+        (fitting.is_ascii() || !self.raw.is_ascii()).then_some(fitting)
     }
 
     /// The copy with another body, these fields in place of the replaced ones, and the stamps for it.
@@ -452,6 +481,24 @@ fn describes(raw: &[u8], field: &header::Field) -> bool {
 
 /// Fields that a wrapping message has of its own.
 const REPLACED: [&str; 4] = ["from", "sender", "reply-to", "date"];
+/// Fields by which programs answer or report to somebody else than the sender in front of them, and keys: a
+/// message of ours does not pass them on.
+const DIVERTING: [&str; 12] = [
+    "mail-followup-to",
+    "mail-reply-to",
+    "list-post",
+    "disposition-notification-to",
+    "return-receipt-to",
+    "errors-to",
+    "resent-from",
+    "resent-sender",
+    "resent-reply-to",
+    "autocrypt",
+    "autocrypt-gossip",
+    "openpgp",
+];
+/// What [`kenin_smime::LayerKind`] calls a layer that would have to be unpacked to be looked into.
+const COMPRESSED: &str = kenin_smime::LayerKind::Compressed.as_str();
 /// Fields of the original that stand in the message inside.
 const INNER: [&str; 6] = ["from", "to", "cc", "date", "subject", "message-id"];
 

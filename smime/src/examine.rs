@@ -11,7 +11,7 @@ use kenin_pki::pem;
 
 use crate::cms::Budget;
 use crate::defect::{Check, Defect};
-use crate::facts::{Examined, LayerKind, Note, ProtectedHeader};
+use crate::facts::{Examined, LayerKind, Note, ProtectedHeader, SignatureFacts};
 use crate::layer;
 use crate::limits::Limits;
 use crate::mime::{self, PartKind, Tree};
@@ -182,6 +182,14 @@ impl<'a> Walk<'a> {
         if !self.out.notes.contains(&note) {
             self.out.notes.push(note);
         }
+    }
+
+    /// Keeps what was found out about a signature that stands in the content of these; gives its place.
+    pub(crate) fn keep(&mut self, mut facts: SignatureFacts, inside: &[usize]) -> usize {
+        let around = inside.iter().filter_map(|at| self.out.signatures.get(*at));
+        facts.within = around.map(|one| one.section.clone()).collect();
+        self.out.signatures.push(facts);
+        self.out.signatures.len() - 1
     }
 
     /// Whether a layer inside `layers` others is still looked at.

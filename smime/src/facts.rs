@@ -162,6 +162,8 @@ pub struct SignatureFacts {
     pub kind: LayerKind,
     /// Whether it signs the message as a whole.
     pub root: bool,
+    /// Sections of the signatures whose content it stands in, outermost first.
+    pub within: Vec<String>,
     /// What is wrong with the layer, whoever signed it.
     pub defect: Option<Defect>,
     /// More about `defect`.

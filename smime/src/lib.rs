@@ -29,4 +29,4 @@ pub use facts::{
 };
 pub use limits::Limits;
 pub use release::release;
-pub use seven_bit::seven_bit;
+pub use seven_bit::{fits_relays, relayable};

@@ -2,7 +2,7 @@
 //!
 //! What is taken out keeps its octets: its CMS is dropped, nothing else. Never decides which signature
 //! is dropped (the caller does), and never promotes a header field of the content to one of the message:
-//! of the content's header only the `Content-…` fields count outside. No recursion: what is still to be
+//! fields that describe the content go along, any other makes the content a message of its own, or text. No recursion: what is still to be
 //! written stands on a list.
 
 use std::collections::HashSet;
@@ -12,22 +12,28 @@ use std::rc::Rc;
 use crate::cms::{self, SignedData};
 use crate::defect::Defect;
 use crate::examine::Source;
+use crate::facts::FieldSpan;
 use crate::facts::LayerKind;
 use crate::limits::Limits;
 use crate::mime::{
     Header, Part, PartKind, Tree, check_boundary, decode, fields, slice, split_signed,
 };
 
-/// The message without those of its signed layers whose section (as in
-/// [`SignatureFacts`](crate::SignatureFacts)) `dropped` accepts: in place of each stands its content.
+/// The message without those of its signed layers that have these sections (as in
+/// [`SignatureFacts`](crate::SignatureFacts)): in place of each stands its content.
 ///
 /// # Errors
-/// Why a content cannot be told from its signature. Nothing is given out then.
-pub fn release(
-    raw: &[u8],
-    limits: &Limits,
-    dropped: &dyn Fn(&str) -> bool,
-) -> Result<Vec<u8>, Defect> {
+/// Why a content cannot be told from its signature, or that not all of them were found: one stands in an opaque
+/// layer that is kept, for instance. Nothing is given out then.
+pub fn release(raw: &[u8], limits: &Limits, sections: &HashSet<&str>) -> Result<Vec<u8>, Defect> {
+    let mut found: HashSet<String> = HashSet::new();
+    let mut dropped = |section: &str| {
+        let wanted = sections.contains(section);
+        if wanted {
+            found.insert(section.to_owned());
+        }
+        wanted
+    };
     let mut out = Vec::with_capacity(raw.len());
     let mut work = vec![Work::Entity(Entity {
         source: Source::Message(raw),
@@ -39,18 +45,23 @@ pub fn release(
     while let Some(next) = work.pop() {
         match next {
             Work::Kept(source, range) => out.extend_from_slice(slice(source.bytes(), range)),
+            Work::New(bytes) => out.extend_from_slice(bytes),
             Work::Entity(entity) => {
-                let pieces = entity.pieces(limits, dropped)?;
+                let pieces = entity.pieces(limits, &mut dropped)?;
                 work.extend(pieces.into_iter().rev());
             }
         }
     }
-    Ok(out)
+    match found.len() == sections.len() {
+        true => Ok(out),
+        false => Err(Defect::AmbiguousMime),
+    }
 }
 
 /// What is still to be written.
 enum Work<'a> {
     Kept(Source<'a>, Range<usize>),
+    New(&'static [u8]),
     Entity(Entity<'a>),
 }
 
@@ -75,7 +86,7 @@ impl<'a> Entity<'a> {
     fn pieces(
         &self,
         limits: &Limits,
-        dropped: &dyn Fn(&str) -> bool,
+        dropped: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Vec<Work<'a>>, Defect> {
         let bytes = self.source.bytes();
         let tree = Tree::read(bytes, self.range.clone(), limits, |_| ())?;
@@ -131,10 +142,7 @@ impl<'a> Entity<'a> {
                 // What only some readers take as signed cannot be taken out for all of them.
                 return Err(Defect::AmbiguousMime);
             } else if is_content {
-                cuts.push(Cut {
-                    range: part.header.range.start..end_of_fields(bytes, &part.header),
-                    instead: self.fields(part, &describes),
-                });
+                cuts.push(self.content_header(part));
             }
         }
         cuts.sort_by_key(|cut| (cut.range.start, cut.range.end));
@@ -147,6 +155,42 @@ impl<'a> Entity<'a> {
         }
         pieces.push(Work::Kept(self.source.clone(), at..self.range.end.max(at)));
         Ok(pieces)
+    }
+
+    /// What becomes of the header of a content that is written: not a word of it is lost, and none of it becomes
+    /// a field of what it is put into.
+    fn content_header(&self, part: &Part) -> Cut<'a> {
+        let start = part.header.range.start;
+        let header = slice(self.source.bytes(), part.header.range.clone());
+        let end = end_of_fields(self.source.bytes(), &part.header);
+        let is_ours = |field: &FieldSpan| {
+            let name = slice(header, field.name.clone());
+            describes(name) || name.eq_ignore_ascii_case(b"mime-version")
+        };
+        let (mut length, mut ours, mut typed) = (0, true, false);
+        for field in fields(header) {
+            length += field.whole.len();
+            ours &= is_ours(&field);
+            typed |= field.is(header, "content-type");
+        }
+        let nothing_else = start + length == end;
+        if nothing_else && ours {
+            // Fields that describe the content are those of the part it becomes.
+            return Cut {
+                range: start..end,
+                instead: self.fields(part, &describes),
+            };
+        }
+        let front: &[u8] = match nothing_else && typed {
+            // Header fields of its own (RFC 9788): they stay those of a message inside.
+            true => b"Content-Type: message/rfc822\r\n\r\n",
+            // No entity to whoever reads what was written: all of it is text.
+            false => b"\r\n",
+        };
+        Cut {
+            range: start..start,
+            instead: vec![Work::New(front)],
+        }
     }
 
     fn signature_section(&self, part: &Part) -> String {

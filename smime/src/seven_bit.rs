@@ -13,54 +13,65 @@ use crate::mime::{Part, PartKind, TransferEncoding, Tree, fields, slice};
 /// The longest line without its line end (RFC 5321 §4.5.3.1.6).
 const MAX_LINE: usize = 998;
 
-/// The entity in 7-bit form, or nothing where that is not possible without changing a header or
-/// something signed.
+/// The entity in a form that relays pass on, in 7 bits but for headers that are not; nothing where that is not
+/// possible without changing something signed.
 #[must_use]
-pub fn seven_bit<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>> {
-    if fits(entity) {
+pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>> {
+    if fits_relays(entity) {
         return Some(Cow::Borrowed(entity));
     }
     let tree = Tree::read(entity, 0..entity.len(), limits, |_| ()).ok()?;
     let mut out = Vec::with_capacity(entity.len() + entity.len() / 2);
     let mut at = 0;
     for (index, part) in tree.parts.iter().enumerate() {
-        // The header up to the empty line, without what says how the body is encoded.
-        let start = part.header.range.start.max(at);
+        let body = slice(entity, part.body());
         let encoded = part.kind == PartKind::Leaf
             && part.transfer == TransferEncoding::Identity
-            && !fits(slice(entity, part.body()));
+            && !fits_relays(&text_or_not(part, body));
         let labelled = part.kind != PartKind::Leaf && part.header.transfer.is_some();
-        if !encoded && !labelled {
-            continue;
-        }
-        if is_inside_signed(&tree, index) {
+        let changed = encoded || labelled;
+        if changed && is_inside_signed(&tree, index) {
             return None;
         }
-        push(&mut out, entity, at..start);
+        // What stands between parts, and headers, is lines.
+        push(&mut out, entity, at..part.header.range.start.max(at));
         let header = slice(entity, part.header.range.clone());
-        for field in fields(header) {
-            if !field.is(header, "content-transfer-encoding") {
-                push(&mut out, header, field.whole);
+        if changed {
+            for field in fields(header) {
+                if !field.is(header, "content-transfer-encoding") {
+                    push(&mut out, header, field.whole);
+                }
             }
+            let encoding: &[u8] = match encoded {
+                true => b"Content-Transfer-Encoding: base64\r\n\r\n",
+                false => b"\r\n",
+            };
+            out.extend_from_slice(encoding);
+        } else {
+            push(&mut out, header, 0..header.len());
         }
         at = part.header.body;
-        if encoded {
-            out.extend_from_slice(b"Content-Transfer-Encoding: base64\r\n\r\n");
-            encode(body_of(entity, part), &mut out);
-            at = part.whole.end;
-        } else {
-            out.extend_from_slice(b"\r\n");
+        if part.kind == PartKind::Leaf {
+            match encoded {
+                true => encode(text_or_not(part, body), &mut out),
+                false => out.extend_from_slice(&text_or_not(part, body)),
+            }
+            at = part.whole.end.max(at);
         }
     }
     push(&mut out, entity, at..entity.len());
-    fits(&out).then_some(Cow::Owned(out))
+    has_relayable_lines(&out).then_some(Cow::Owned(out))
 }
 
-/// Whether every relay passes it on as it is.
-fn fits(bytes: &[u8]) -> bool {
+/// Whether every relay passes it on as it is: 7-bit, in lines of a length they take, ended by CRLF.
+#[must_use]
+pub fn fits_relays(bytes: &[u8]) -> bool {
+    bytes.is_ascii() && has_relayable_lines(bytes)
+}
+
+fn has_relayable_lines(bytes: &[u8]) -> bool {
     let mut start = 0;
-    bytes.is_ascii()
-        && memchr::memchr(0, bytes).is_none()
+    memchr::memchr(0, bytes).is_none()
         && memchr::memchr_iter(b'\r', bytes).all(|at| bytes.get(at + 1) == Some(&b'\n'))
         && memchr::memchr_iter(b'\n', bytes)
             .chain([bytes.len()])
@@ -72,12 +83,13 @@ fn fits(bytes: &[u8]) -> bool {
         && !canonical::has_bare_lf(bytes)
 }
 
-/// Text is encoded with its canonical line ends (RFC 2046 §4.1.1).
-fn body_of<'e>(entity: &'e [u8], part: &Part) -> Cow<'e, [u8]> {
-    let body = slice(entity, part.body());
-    let is_text =
-        part.content_type.essence.is_empty() || part.content_type.essence.starts_with("text/");
-    if is_text && canonical::has_bare_lf(body) {
+/// Text has canonical line ends (RFC 2046 §4.1.1); anything else stays as it is.
+fn text_or_not<'e>(part: &Part, body: &'e [u8]) -> Cow<'e, [u8]> {
+    let essence = &part.content_type.essence;
+    let is_text = essence.is_empty() || essence.starts_with("text/");
+    // What is encoded is lines, whatever it is.
+    let is_lines = is_text || part.transfer != TransferEncoding::Identity;
+    if is_lines && canonical::has_bare_lf(body) {
         Cow::Owned(canonical::to_crlf(body))
     } else {
         Cow::Borrowed(body)
@@ -96,7 +108,7 @@ fn is_inside_signed(tree: &Tree, index: usize) -> bool {
 }
 
 fn push(out: &mut Vec<u8>, from: &[u8], range: Range<usize>) {
-    out.extend_from_slice(slice(from, range));
+    canonical::feed(slice(from, range), |piece| out.extend_from_slice(piece));
 }
 
 fn encode(body: Cow<'_, [u8]>, out: &mut Vec<u8>) {
@@ -115,14 +127,16 @@ mod tests {
     use super::*;
 
     fn made(entity: &[u8]) -> Option<Vec<u8>> {
-        seven_bit(entity, &Limits::default()).map(Cow::into_owned)
+        relayable(entity, &Limits::default())
+            .map(Cow::into_owned)
+            .filter(|out| fits_relays(out))
     }
 
     #[test]
     fn what_fits_stays_as_it_is() {
         let entity = b"Content-Type: text/plain\r\n\r\nplain\r\n";
         assert!(matches!(
-            seven_bit(entity, &Limits::default()),
+            relayable(entity, &Limits::default()),
             Some(Cow::Borrowed(_))
         ));
     }
@@ -158,6 +172,16 @@ mod tests {
                 crate::mime::decode(encoded.as_bytes(), TransferEncoding::Base64).unwrap();
             assert_eq!(decoded.as_ref(), body.as_bytes());
         }
+        let lines = "Content-Type: text/plain\nX: y\n\na\nb\n";
+        assert_eq!(
+            made(lines.as_bytes()).unwrap(),
+            lines.replace('\n', "\r\n").as_bytes()
+        );
+        let picture = b"Content-Type: multipart/mixed; boundary=q; name=\"\xe6\xa4\x9c\"\r\n\r\n--q\r\n\
+            Content-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n\x1a\nA\n\r\n--q--\r\n";
+        // The header stays in 8 bits, and no octet of the picture changes.
+        let out = relayable(picture, &Limits::default()).unwrap().into_owned();
+        assert!(!out.is_ascii() && out.ends_with(b"base64\r\n\r\nGgpBCg==\r\n--q--\r\n"));
         let fits = format!("\r\n{}\r\n", "x".repeat(MAX_LINE));
         assert_eq!(made(fits.as_bytes()).unwrap(), fits.as_bytes());
     }

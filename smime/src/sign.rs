@@ -77,6 +77,11 @@ impl<'a> Signer<'a> {
         }
     }
 
+    /// An opaque entity around octets that stay as they are: for a content whose line ends are its own business.
+    pub fn sign_whole(&self, content: &[u8]) -> Result<Vec<u8>, SignError> {
+        Ok(opaque(&self.sign_cms(content, false)?))
+    }
+
     /// A bare DER SignedData, detached or around the content, which is taken as it is.
     pub fn sign_cms(&self, content: &[u8], detached: bool) -> Result<Vec<u8>, SignError> {
         let signer = self.signer_info(content)?;

@@ -196,7 +196,7 @@ fn bomb_04_mime_is_linear() {
         mode: StampMode::Subject(Language::Ja),
         tags: true,
         wrapper: None,
-        shielding: false,
+        shielded_names: &[],
     };
     let cost = |raw: &[u8]| {
         let begun = clock_gettime(ClockId::ThreadCPUTime);

@@ -20,7 +20,7 @@ fn context(key: Option<&StampKey>) -> StampContext<'_> {
         mode: StampMode::Headers,
         tags: false,
         wrapper: None,
-        shielding: false,
+        shielded_names: &[],
     }
 }
 

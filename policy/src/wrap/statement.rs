@@ -94,22 +94,33 @@ pub(super) fn text(told: &Told<'_>) -> String {
     say("");
     say(&format!("{}。", reason.text_ja()));
     say(words.advice_ja);
-    say(match told.released {
-        true => {
-            "署名者の証明書と署名は、署名者の個人情報を守るため取り除いてあります。添付のメールは、署名されていた内容そのものです。"
-        }
-        false => "添付のメールは、受け取ったままの元のメールです。",
-    });
+    let inside = inside(told);
+    say(inside.0);
+    say("件名、宛先、日時は、ふつう署名の対象に含まれません。");
     say("");
     say(&format!("{}.", sentence(reason.text())));
     say(words.advice);
-    say(match told.released {
-        true => {
-            "The signer's certificate and signature were taken out to protect the signer's personal data. The attached message is what was signed, unchanged."
-        }
-        false => "The attached message is the original as it came.",
-    });
+    say(inside.1);
+    say("Subject, recipients and date are usually not covered by a signature.");
     out
+}
+
+/// What the attached message is. Only what was found to be what was signed is called that.
+fn inside(told: &Told<'_>) -> (&'static str, &'static str) {
+    match (told.released, told.verdict.is_pass()) {
+        (false, _) => (
+            "添付のメールは、受け取ったままの元のメールです。",
+            "The attached message is the original as it came.",
+        ),
+        (true, true) => (
+            "署名者の証明書と署名は、署名者の個人情報を守るため取り除いてあります。添付のメールは、署名されていた内容そのものです。",
+            "The signer's certificate and signature were taken out to protect the signer's personal data. The attached message is what was signed, unchanged.",
+        ),
+        (true, false) => (
+            "署名者の証明書と署名は、署名者の個人情報を守るため取り除いてあります。添付のメールは、届いた内容から署名を除いたものです。",
+            "The signer's certificate and signature were taken out to protect the signer's personal data. The attached message is what came, without the signature.",
+        ),
+    }
 }
 
 /// Who signed, as far as it may be told.
@@ -170,10 +181,13 @@ fn words(result: ResultWord) -> Words {
 
 /// One bounded line of text without characters that move or hide others.
 fn line(text: &str) -> String {
-    text.chars()
+    let shown: String = text
+        .chars()
         .filter(|c| !c.is_control() && !is_invisible(*c))
         .take(MAX_LINE)
-        .collect()
+        .collect();
+    // Many blanks look like a new line.
+    shown.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Bidirectional controls, zero-width characters and line separators.

@@ -18,22 +18,27 @@ struct Scene {
     own: World,
     wrapper: Wrapper,
     stamp: StampKey,
+    names: Vec<&'static [u8]>,
 }
 
 impl Scene {
     fn new(disclosure: Disclosure) -> Self {
-        let (mut world, mut own) = (World::new(), World::new());
+        let (mut world, mut own) = (World::new(), World::called("Gateway "));
         world.settings.disclosure = disclosure;
         own.settings = crate::testing::off();
         let Party { key, certificate } = own.person(GATEWAY);
         let chain = vec![certificate, own.middle.certificate.clone()];
         let wrapper = Wrapper::new(Box::new(key), chain, "Kenin 検印").unwrap();
         let (stamp, _) = StampKey::generate().unwrap();
+        let policy = world.trust();
+        let names = policy.shielded_names(&world.known).into_iter();
+        let names = names.map(|name| &*name.der().to_vec().leak()).collect();
         Self {
             world,
             own,
             wrapper,
             stamp,
+            names,
         }
     }
 
@@ -47,7 +52,7 @@ impl Scene {
             mode,
             tags: false,
             wrapper: Some(&self.wrapper),
-            shielding: self.world.settings.disclosure == Disclosure::VerdictOnly,
+            shielded_names: &self.names,
         }
     }
 
@@ -63,12 +68,8 @@ impl Scene {
     }
 }
 
-/// The copy as it arrives.
 fn applied(mail: &[u8], copy: &Delivered) -> Vec<u8> {
-    match &copy.body {
-        None => copy.header.apply(mail),
-        Some((at, body)) => [copy.header.apply(&mail[..*at]), body.clone()].concat(),
-    }
+    copy.applied(mail)
 }
 
 fn field(mail: &[u8], name: &str) -> Vec<String> {
@@ -310,17 +311,16 @@ fn what_cannot_be_told_from_its_signature_is_not_delivered() {
     let context = scene.context(StampMode::Headers);
     let refused = deliver(&opaque, &verdict, &context, &Limits::default());
     assert_eq!(refused, Err(Reason::Malformed));
-    // What was not looked at may hold anything.
+    // What was not looked at goes only where it shows nothing.
     let mail = alice.sign(ALICE, Form::Clear);
     let unread = Verdict {
         result: Some(Reason::LimitTime.result()),
         reason: Some(Reason::LimitTime),
-        complete: false,
         ..crate::testing::unsigned()
     };
     let refused = deliver(&mail, &unread, &context, &Limits::default());
     assert_eq!(refused, Err(Reason::LimitTime));
-    let plain = b"From: a@example.jp\r\n\r\nno signature\r\n";
+    let plain = b"From: a@example.jp\r\n\r\nno signature, but p7m and p7s in a word\r\n";
     assert!(deliver(plain, &unread, &context, &Limits::default()).is_ok());
     // Where nothing has to be kept from anybody, the mail goes on.
     let open = Scene::new(Disclosure::Full);
@@ -334,6 +334,118 @@ fn what_cannot_be_told_from_its_signature_is_not_delivered() {
         )
         .is_ok()
     );
+}
+
+/// Shapes in which a certificate travels that the engine does not call a signature.
+#[test]
+fn a_certificate_in_any_other_shape_keeps_the_mail_with_its_sender() {
+    let scene = Scene::new(Disclosure::VerdictOnly);
+    let card = scene.world.person(ALICE);
+    let signed = card.sign(ALICE, Form::Clear);
+    let at = memchr::memmem::find(
+        &signed,
+        b"Content-Disposition: attachment; filename=\"smime.p7s\"",
+    )
+    .unwrap();
+    let object = String::from_utf8_lossy(&signed[at..]).into_owned();
+    let object = object
+        .split("\r\n\r\n")
+        .nth(1)
+        .unwrap()
+        .split("\r\n--")
+        .next()
+        .unwrap()
+        .to_owned();
+    let encoded = |bytes: &[u8]| {
+        let mut out = Vec::new();
+        names::push_base64(&mut out, bytes);
+        String::from_utf8(out).unwrap()
+    };
+    let mixed = |kind: &str, encoding: &str, body: &str| {
+        format!(
+            "From: {ALICE}\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
+             Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}\r\n--b--\r\n"
+        )
+    };
+    for mail in [
+        mixed(
+            "application/pkcs7-signature; name=smime.p7s",
+            "base64",
+            &object,
+        ),
+        mixed(
+            "application/octet-stream; name=smime.p7s",
+            "base64",
+            &object,
+        ),
+        mixed("application/octet-stream", "base64", &object),
+        mixed("message/rfc822", "base64", &encoded(&signed)),
+        mixed(
+            "application/pkix-cert",
+            "base64",
+            &encoded(card.certificate.der()),
+        ),
+        format!(
+            "From: {ALICE}\r\nX-Cert: {}\r\n\r\nhello\r\n",
+            object.replace("\r\n", "\r\n ")
+        ),
+    ] {
+        let verdict = scene.world.verdict(mail.as_bytes());
+        for mode in [StampMode::Headers, StampMode::Wrap] {
+            let copy = deliver(
+                mail.as_bytes(),
+                &verdict,
+                &scene.context(mode),
+                &Limits::default(),
+            );
+            assert_eq!(copy, Err(Reason::NotAccepted), "{mail}");
+        }
+    }
+    // The same within mail that is signed with another's certificate, which may be shown.
+    let open = Scene::new(Disclosure::Full);
+    let verdict = open.world.verdict(&signed);
+    assert!(!verdict.is_shielded());
+}
+
+#[test]
+fn the_strictest_of_several_signers_decides() {
+    let scene = Scene::new(Disclosure::VerdictOnly);
+    let (card, other) = (scene.world.person(ALICE), World::called("Other "));
+    let bob = other.person("bob@example.jp");
+    // Bob's signature brings the card's certificate along.
+    let chain = [card.certificate.clone()];
+    let mail = bob.sign_as("bob@example.jp", Form::Clear, |signer| {
+        signer.chain = Box::leak(Box::new(chain))
+    });
+    let (verdict, copy) = scene.copy(&mail, StampMode::Headers);
+    assert!(verdict.is_shielded() && copy.wrapped);
+    assert!(
+        memchr::memmem::find(&opened(&applied(&mail, &copy)), card.certificate.serial()).is_none()
+    );
+}
+
+#[test]
+fn only_what_was_signed_is_called_that() {
+    let scene = Scene::new(Disclosure::VerdictOnly);
+    let card = scene.world.person(ALICE);
+    let mail = card.sign(ALICE, Form::Clear);
+    let changed = String::from_utf8(mail.clone())
+        .unwrap()
+        .replace("Hello, ", "Hullo, ");
+    for (mail, unchanged) in [(mail, true), (changed.into_bytes(), false)] {
+        let seen = opened(&scene.delivered(&mail, StampMode::Headers));
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        assert_eq!(
+            text.contains("is what was signed, unchanged"),
+            unchanged,
+            "{text}"
+        );
+        assert_eq!(text.contains("署名されていた内容そのものです"), unchanged);
+        assert_eq!(
+            text.contains("is what came, without the signature"),
+            !unchanged
+        );
+    }
 }
 
 #[test]

@@ -59,8 +59,7 @@ pub(crate) fn clear(walk: &mut Walk<'_>, place: &Place<'_, '_>) -> Option<usize>
             }
         }
     }
-    walk.out.signatures.push(facts);
-    Some(walk.out.signatures.len() - 1)
+    Some(walk.keep(facts, place.inside))
 }
 
 /// Splits strictly and compares with what the lenient reading found.

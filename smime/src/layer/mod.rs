@@ -85,8 +85,7 @@ pub(crate) fn claimed(walk: &mut Walk<'_>, place: &Place<'_, '_>) -> Option<usiz
         root: true,
         defect: Some(Defect::AmbiguousMime),
     });
-    walk.out.signatures.push(facts);
-    Some(walk.out.signatures.len() - 1)
+    Some(walk.keep(facts, place.inside))
 }
 
 fn check_header(header: &Header) -> Result<(), &'static str> {
@@ -157,6 +156,7 @@ fn blank(section: String, kind: LayerKind, root: bool) -> SignatureFacts {
         section,
         kind,
         root,
+        within: Vec::new(),
         defect: None,
         detail: None,
         certificates: Vec::new(),

@@ -204,8 +204,7 @@ fn object(
         check_type(&mut facts, &signed);
     }
     check_content(walk, here, &mut facts, &signed);
-    walk.out.signatures.push(facts);
-    let index = walk.out.signatures.len() - 1;
+    let index = walk.keep(facts, here.inside);
     if let Some(job) = inner(here, source, &signed, index) {
         walk.jobs.push(job);
     }
@@ -355,8 +354,7 @@ fn unreadable(
     if kind == LayerKind::Opaque || refusal.0 == Defect::AmbiguousMime {
         let mut facts = blank(place.section(), LayerKind::Opaque, place.is_root());
         facts.refuse(refusal);
-        walk.out.signatures.push(facts);
-        return Some(walk.out.signatures.len() - 1);
+        return Some(walk.keep(facts, place.inside));
     }
     if kind != LayerKind::Compressed {
         walk.out.encryption.push(EncryptionFacts {

@@ -32,10 +32,8 @@ impl Person {
 }
 
 fn released(raw: &[u8], sections: &[&str]) -> Result<String, Defect> {
-    release(raw, &Limits::default(), &|section| {
-        sections.contains(&section)
-    })
-    .map(|out| String::from_utf8(out).unwrap())
+    let sections = sections.iter().copied().collect();
+    release(raw, &Limits::default(), &sections).map(|out| String::from_utf8(out).unwrap())
 }
 
 const FORMS: [(Form, &str); 3] = [
@@ -56,8 +54,9 @@ fn the_content_takes_the_place_of_its_signature() {
             format!("{HEAD}MIME-Version: 1.0\r\n{ENTITY}"),
             "{form:?}"
         );
-        // Nothing is taken out that was not asked for.
-        assert_eq!(released(&raw, &["9"]).unwrap().as_bytes(), raw);
+        // Nothing is taken out that was not asked for, and what is not there is not passed over.
+        assert_eq!(released(&raw, &[]).unwrap().as_bytes(), raw);
+        assert_eq!(released(&raw, &["9"]), Err(Defect::AmbiguousMime));
     }
 }
 
@@ -115,17 +114,64 @@ fn a_signature_further_down_leaves_the_rest_as_it_is() {
 
 /// Whoever signs text that begins like a message would else choose what stands in its header.
 #[test]
-fn a_field_of_the_content_is_never_one_of_the_message() {
+fn a_field_of_the_content_is_never_one_of_the_message_and_never_lost() {
     let alice = person();
-    let entity = "From: boss@example.jp\r\nX-Kenin-Verdict: pass\r\njunk\r\nContent-Type: text/plain\r\n\r\nhi\r\n";
-    for (form, section) in FORMS {
-        let raw = alice.sign(HEAD, entity, form);
-        let out = released(&raw, &[section]).unwrap();
-        assert_eq!(
-            out,
-            format!("{HEAD}MIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nhi\r\n"),
-            "{form:?}"
+    let message = "Content-Type: message/rfc822\r\n\r\n";
+    for (entity, front) in [
+        (
+            "From: boss@example.jp\r\nX-Kenin-Verdict: pass\r\nContent-Type: text/plain\r\n\r\nhi\r\n",
+            message,
+        ),
+        (
+            "From: boss@example.jp\r\njunk\r\nContent-Type: text/plain\r\n\r\nhi\r\n",
+            "\r\n",
+        ),
+        ("Note: not 500 but 50\r\n\r\nx\r\n", "\r\n"),
+        (
+            "Pay Bob 1000 yen.\r\nSecond line\r\n\r\nThird paragraph\r\n",
+            "\r\n",
+        ),
+        ("one line and no more\r\n", "\r\n"),
+    ] {
+        for (form, section) in FORMS {
+            let raw = alice.sign(HEAD, entity, form);
+            let out = released(&raw, &[section]).unwrap();
+            assert_eq!(
+                out,
+                format!("{HEAD}MIME-Version: 1.0\r\n{front}{entity}"),
+                "{form:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_signature_in_an_opaque_one_that_is_kept_is_not_passed_over() {
+    let (alice, bob) = (person(), person());
+    let inside = alice.sign("From: alice@example.jp\r\n", ENTITY, Form::Clear);
+    let inside = String::from_utf8(inside).unwrap();
+    let around = format!(
+        "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\nsee\r\n--o\r\n\
+         Content-Type: message/rfc822\r\n\r\n{inside}\r\n--o--\r\n"
+    );
+    for (form, outer) in FORMS {
+        let raw = bob.sign(HEAD, &around, form);
+        let facts = crate::examine(&raw, &Limits::default(), &[]);
+        let nested = facts.signatures.iter().find(|one| !one.root).unwrap();
+        assert_eq!(nested.within, [outer]);
+        if form != Form::Clear {
+            assert_eq!(
+                released(&raw, &[&nested.section]),
+                Err(Defect::AmbiguousMime)
+            );
+        }
+        let out = released(&raw, &[outer, &nested.section]).unwrap();
+        assert!(
+            crate::examine(out.as_bytes(), &Limits::default(), &[])
+                .signatures
+                .is_empty()
         );
+        assert!(out.contains(ENTITY));
     }
 }
 

@@ -299,7 +299,7 @@ impl Explanation<'_> {
             mode: StampMode::Headers,
             tags: false,
             wrapper: None,
-            shielding: false,
+            shielded_names: &[],
         };
         // The service takes no mail with a larger header.
         let bytes = &self.judged.bytes;

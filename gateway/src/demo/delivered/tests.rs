@@ -46,7 +46,7 @@ fn delivered(key: &StampKey) -> Vec<u8> {
         mode: StampMode::Headers,
         tags: false,
         wrapper: None,
-        shielding: false,
+        shielded_names: &[],
     };
     stamp(MAIL, &verdict, &context).apply(MAIL)
 }
