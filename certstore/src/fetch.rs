@@ -10,6 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 mod http;
+mod ldap;
 mod ldap_url;
 mod limits;
 mod place;
@@ -19,6 +20,7 @@ mod tls;
 pub use http::{
     Client, Fetched, HttpError, Limits, Request, Resolve, Resolving, SinkError, system_resolver,
 };
+pub use ldap::search_binary;
 pub use ldap_url::{Filter, LdapUrlError, Scope, Search};
 pub use limits::{NotNow, Pacing, PacingSettings};
 pub use place::{Host, Place, PlaceError, Ports, Scheme};

@@ -1,9 +1,13 @@
 //! Where certificates and revocation data are kept and found: files in folders, and a
-//! store in SQLite or PostgreSQL; and fetched from where authorities publish them. It never sees mail, never holds a private key,
+//! store in SQLite or PostgreSQL; looked up in directories (LDAP), with a cache for what may vanish (Redis); and
+//! fetched from where authorities publish them. It never sees mail, never holds a private key,
 //! and never decides what is trusted.
 
+mod breaker;
+mod cache;
 mod database;
 mod delivered;
+pub mod directory;
 mod error;
 pub mod fetch;
 mod fetched;
@@ -21,6 +25,11 @@ mod testpki;
 mod testplace;
 mod view;
 
+pub use breaker::{Breaker, Resting};
+pub use cache::{
+    AnswerCache, Cache, CacheCounts, CacheError, CacheServer, CacheSettings, Clock, Keeping,
+    ParseCacheError, TenantCache,
+};
 pub use error::StoreError;
 pub use fetched::FetchedList;
 pub use files::{

@@ -16,6 +16,7 @@ use crate::store::OpenError;
 
 mod environment;
 mod references;
+mod services;
 
 /// What the command line says about `kenin check`.
 #[derive(Debug, Clone, Default)]
@@ -111,6 +112,7 @@ fn look(
     if !options.offline {
         environment::machine(config, findings);
     }
+    services::look(config, !options.offline, findings);
 }
 
 /// What lies in the store, and whether it answers. Offline, a file is read and nobody is asked.

@@ -15,6 +15,7 @@ mod caps;
 mod coherence;
 mod error;
 mod raw;
+mod services;
 mod source;
 mod store;
 mod value;
@@ -24,6 +25,7 @@ use source::Source;
 
 pub(crate) use caps::{Cap, Caps};
 pub use error::{ConfigError, Place};
+pub use services::{Cache, Directory};
 pub use store::{StoreAt, StoreServer};
 pub(crate) use value::HostName;
 
@@ -57,6 +59,10 @@ pub struct Config {
     pub dns_servers: Vec<SocketAddr>,
     /// `[store]`.
     pub store: StoreAt,
+    /// `[[directory]]`: who is asked for certificates of an address that the store does not know.
+    pub directories: Vec<Directory>,
+    /// `[cache]`: keeps what others answered for a while. Without it they are asked each time.
+    pub cache: Option<Cache>,
     /// `[limits]`.
     pub limits: Limits,
     /// `[caps]`: what one message may hold or cost.
@@ -409,6 +415,12 @@ impl Config {
                 .flatten()
                 .map(|one| one.0)
                 .collect(),
+            directories: raw
+                .directory
+                .into_iter()
+                .map(|one| one.finish(&dir))
+                .collect(),
+            cache: raw.cache.map(|one| one.finish(&dir)),
             limits: Limits {
                 message_size: raw
                     .limits

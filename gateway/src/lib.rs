@@ -29,6 +29,7 @@ mod refresh;
 pub mod reload;
 mod reply;
 pub mod run;
+mod services;
 pub mod snapshot;
 mod sources;
 mod status;

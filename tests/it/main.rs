@@ -7,8 +7,10 @@
 )]
 
 mod a_broken_connection_breaks_no_promise;
+mod a_cache_may_vanish_and_lie;
 mod a_changed_byte_never_passes_unnoticed;
 mod a_connection_to_the_next_hop_serves_many;
+mod a_directory_is_asked_and_not_believed;
 mod a_failing_call_leaves_files_whole;
 mod a_failing_disk_loses_no_mail;
 mod a_failing_store_is_whole_at_the_next_start;
@@ -53,6 +55,7 @@ mod the_readme_setup_works_as_printed;
 mod the_rfcs_examples_are_refused_politely;
 mod the_sample_sieve_rules_sort_mail;
 mod the_signed_statement_holds_for_its_mail_only;
+mod the_sources_are_as_documented;
 mod thunderbirds_messages_are_read;
 mod tls_is_neither_injected_nor_stripped;
 mod two_nodes_share_one_store;

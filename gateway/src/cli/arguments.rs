@@ -400,6 +400,21 @@ pub enum CertCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Find the certificates of a mail address, in the store and in the directories
+    #[command(
+        after_help = Exit::help(),
+        long_about = "Find the certificates of a mail address: in the store, then in each [[directory]].\n\nWhat is \
+                      shown are candidates: nothing is trusted or kept by it. The result is negative when none of \
+                      them is valid at this moment, and \"unavailable\" when there is none and a directory did not \
+                      answer."
+    )]
+    Find {
+        /// The mail address
+        address: String,
+        /// How to write the list
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// List the certificates that have ended or will end soon
     #[command(after_help = Exit::help())]
     Expiring {
@@ -487,9 +502,11 @@ impl CertCommand {
     /// Whether it may change the store.
     pub fn writes(&self) -> bool {
         match self {
-            Self::List { .. } | Self::Expiring { .. } | Self::Show { .. } | Self::Export { .. } => {
-                false
-            }
+            Self::List { .. }
+            | Self::Find { .. }
+            | Self::Expiring { .. }
+            | Self::Show { .. }
+            | Self::Export { .. } => false,
             Self::Import { dry_run, .. }
             | Self::Remove { dry_run, .. }
             | Self::Promote { dry_run, .. }

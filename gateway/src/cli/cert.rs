@@ -19,6 +19,8 @@ use crate::config::StoreAt;
 use crate::exit::{Exit, Failure};
 use crate::store::{self, OpenError};
 
+mod find;
+
 /// Runs the verb.
 pub(super) fn command(config: &[PathBuf], verb: &CertCommand) -> Result<Exit, Failure> {
     let config = super::load_config(config)?;
@@ -26,6 +28,9 @@ pub(super) fn command(config: &[PathBuf], verb: &CertCommand) -> Result<Exit, Fa
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        if let CertCommand::Find { address, format } = verb {
+            return find::command(&config, address, *format).await;
+        }
         // Reading makes no store, and waits for no writer.
         let store = match verb.writes() {
             true => {
@@ -69,6 +74,8 @@ impl Desk {
     async fn run(&self, verb: &CertCommand) -> Result<Exit, Failure> {
         match verb {
             CertCommand::List { address, format } => self.list(address.as_deref(), *format).await,
+            // Done without a desk: there need be no store.
+            CertCommand::Find { .. } => Ok(Exit::Ok),
             CertCommand::Expiring { within, format } => self.expiring(*within, *format).await,
             CertCommand::Show { which, format } => {
                 show(&[self.one(which).await?], *format)?;

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use kenin_policy::toml_error;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{Config, ConfigError, ListenerMode, MAX_DEADLINE, MIN_DEADLINE, NextHop, TlsLevel};
+use super::{
+    Config, ConfigError, ListenerMode, MAX_DEADLINE, MIN_DEADLINE, NextHop, TlsLevel, services,
+};
 
 impl Config {
     /// What no single value can get wrong.
@@ -42,6 +44,7 @@ impl Config {
             }
         }
         self.next_hop.as_ref().map_or(Ok(()), |n| self.sound(n))?;
+        services::coherent(self)?;
         let limits = &self.limits;
         let bounds = [
             (

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::services::{RawCache, RawDirectory};
 use super::value::{Endpoint, FileMode, HostName, HostPort, Peers, Period, Size, Socket};
 use super::{BareNewline, Cap, ListenerMode, LogAddresses, LogFormat, TlsLevel};
 
@@ -30,6 +31,9 @@ pub(super) struct Raw {
     pub(super) dns: RawDns,
     #[serde(default)]
     pub(super) store: RawStore,
+    #[serde(default)]
+    pub(super) directory: Vec<RawDirectory>,
+    pub(super) cache: Option<RawCache>,
     #[serde(default)]
     pub(super) limits: RawLimits,
     #[serde(default)]
@@ -127,7 +131,7 @@ pub(super) struct RawLog {
 }
 
 impl Raw {
-    /// Lays a later file over this one: listeners add up, everything else is replaced.
+    /// Lays a later file over this one: listeners and directories add up, everything else is replaced.
     pub(super) fn overlay(&mut self, over: Self) {
         fn take<T>(old: &mut Option<T>, new: Option<T>) {
             if new.is_some() {
@@ -139,6 +143,8 @@ impl Raw {
         take(&mut self.site_authserv_ids, over.site_authserv_ids);
         take(&mut self.state_dir, over.state_dir);
         self.listener.extend(over.listener);
+        self.directory.extend(over.directory);
+        take(&mut self.cache, over.cache);
         take(&mut self.next_hop.address, over.next_hop.address);
         take(&mut self.next_hop.tls, over.next_hop.tls);
         take(&mut self.next_hop.ca, over.next_hop.ca);

@@ -15,10 +15,10 @@ pub(super) struct Source {
 }
 
 /// A mistake in the value of a key. The last file that has the key is the one that counts; only
-/// listeners add up, and are numbered through all files.
+/// listeners and directories add up, and are numbered through all files.
 pub(super) fn mistake(sources: &[Source], key: &str, message: impl Into<String>) -> ConfigError {
-    let place = match listener(key) {
-        Some((number, rest)) => place_of_listener(sources, number, rest),
+    let place = match numbered(key) {
+        Some((table, number, rest)) => place_of_numbered(sources, table, number, rest),
         None => sources
             .iter()
             .rev()
@@ -34,23 +34,26 @@ pub(super) fn mistake(sources: &[Source], key: &str, message: impl Into<String>)
     ConfigError::new(first, message)
 }
 
-/// The number in `listener.1.address`, and what follows it.
-fn listener(key: &str) -> Option<(usize, &str)> {
-    let (number, rest) = key.strip_prefix("listener.")?.split_once('.')?;
-    Some((number.parse().ok()?, rest))
+/// The table and the number in `listener.1.address`, and what follows them.
+fn numbered(key: &str) -> Option<(&str, usize, &str)> {
+    let (table, rest) = key.split_once('.')?;
+    let (number, rest) = rest.split_once('.')?;
+    let adds_up = matches!(table, "listener" | "directory");
+    adds_up.then_some((table, number.parse().ok()?, rest))
 }
 
-fn place_of_listener<'a>(
+fn place_of_numbered<'a>(
     sources: &'a [Source],
+    table: &str,
     mut number: usize,
     rest: &str,
 ) -> Option<(&'a Source, Range<usize>)> {
     for source in sources {
-        let here = (0..).take_while(|n| find(&source.text, &format!("listener.{n}")).is_some());
+        let here = (0..).take_while(|n| find(&source.text, &format!("{table}.{n}")).is_some());
         let count = here.count();
         if number < count {
-            // What is not written has the place of the listener.
-            let whole = format!("listener.{number}");
+            // What is not written has the place of its table.
+            let whole = format!("{table}.{number}");
             let span = find(&source.text, &format!("{whole}.{rest}"));
             return Some((source, span.or_else(|| find(&source.text, &whole))?));
         }
