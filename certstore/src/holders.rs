@@ -175,8 +175,12 @@ impl Store {
         self.change_certificate(tenant, sha256, statement).await
     }
 
-    /// Forgets a certificate; says whether it was there. What is registered to it stays registered.
+    /// Forgets a certificate and what is registered to it; says whether it was there.
     pub async fn forget(&self, tenant: &str, sha256: &[u8; 32]) -> Result<bool, StoreError> {
+        // First of the two: what is left after a failure in between is a certificate that speaks for nobody.
+        ask!(self, execute:
+            "DELETE FROM registration WHERE tenant = $1 AND sha256 = $2",
+            tenant, sha256.as_slice())?;
         let statement =
             "DELETE FROM certificate WHERE tenant = $1 AND sha256 = $2 RETURNING authority";
         self.change_certificate(tenant, sha256, statement).await
@@ -307,13 +311,14 @@ fn fingerprints(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
     Some((filled(0)?, filled(15)?))
 }
 
-/// One spelling for all that are the same address (RFC 8550 §3: local parts compare without case in ASCII).
+/// One spelling for all that are the same address: local parts in ASCII compare without case (RFC 8550 §3), others
+/// octet by octet (RFC 9598 §5).
 pub fn address_key(address: &Address) -> String {
-    format!(
-        "{}@{}",
-        address.local().to_ascii_lowercase(),
-        address.domain().to_ascii_lowercase()
-    )
+    let local = match address.is_ascii() {
+        true => address.local().to_ascii_lowercase(),
+        false => address.local().to_owned(),
+    };
+    format!("{local}@{}", address.domain().to_ascii_lowercase())
 }
 
 /// Certificates that one question brings at most.

@@ -115,6 +115,15 @@ async fn a_registration_is_one_of_a_tenant_and_can_be_taken_back(place: &Place) 
         store.registrations("default").await.unwrap(),
         [(key, "alice@example.jp".to_owned())]
     );
+    // A card that is taken out speaks for nobody any more.
+    assert!(store.forget("default", &key).await.unwrap());
+    assert!(!store.is_registered("default", &key, &alice).await.unwrap());
+    assert!(store.register("default", &key, &alice).await.unwrap());
+    // Beyond ASCII every octet counts.
+    let taro = address("Taro太郎@example.jp");
+    assert!(store.register("default", &key, &taro).await.unwrap());
+    let other = address("tARO太郎@example.jp");
+    assert!(!store.is_registered("default", &key, &other).await.unwrap());
     assert!(store.unregister("default", &key, &alice).await.unwrap());
     assert!(!store.is_registered("default", &key, &alice).await.unwrap());
 }

@@ -452,7 +452,7 @@ pub enum CertCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Forget a certificate; what is registered to it stays registered
+    /// Forget a certificate and what is registered to it
     #[command(after_help = Exit::help())]
     Remove {
         /// Its SHA-256 fingerprint, or the beginning of it

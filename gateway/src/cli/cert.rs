@@ -5,7 +5,9 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use kenin_certstore::{DEFAULT_TENANT, Kept, Origin, Store, StoreError, read_certificates};
+use kenin_certstore::{
+    DEFAULT_TENANT, Kept, Origin, Store, StoreError, address_key, read_certificates,
+};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::pem;
@@ -115,12 +117,48 @@ impl Desk {
                 dry_run,
             } => {
                 let address = parsed(address)?;
-                let kept = self.one(which).await?;
-                let key = kept.certificate.sha256();
-                let gone = self.store.unregister(DEFAULT_TENANT, key, &address);
-                changed(&format!("took {address} from"), &kept, *dry_run, gone).await
+                self.unregister(&address, which, *dry_run).await
             }
         }
+    }
+
+    /// Works on what is registered: the certificate itself need not lie in the store.
+    async fn unregister(
+        &self,
+        address: &Address,
+        which: &str,
+        dry_run: bool,
+    ) -> Result<Exit, Failure> {
+        let prefix = fingerprint_prefix(which)?;
+        let all = self.store.registrations(DEFAULT_TENANT);
+        let all = all.await.map_err(|error| failed(&error))?;
+        let spelled = address_key(address);
+        let of_address = all.iter().filter(|(_, one)| *one == spelled);
+        let found: Vec<&[u8; 32]> = of_address
+            .map(|(sha256, _)| sha256)
+            .filter(|sha256| hex(*sha256).starts_with(&prefix))
+            .collect();
+        let sha256 = match found.as_slice() {
+            [one] => *one,
+            [] => {
+                let what = format!("{address} is registered to no certificate {prefix}…");
+                return Err(Failure::new(Exit::Data, what));
+            }
+            _ => {
+                let what = format!("several certificates begin with {prefix}; write more of it");
+                return Err(Failure::new(Exit::Data, what));
+            }
+        };
+        let word = match dry_run {
+            true => "would take",
+            false => {
+                let gone = self.store.unregister(DEFAULT_TENANT, sha256, address);
+                gone.await.map_err(|error| failed(&error))?;
+                "took"
+            }
+        };
+        writeln!(io::stderr(), "{word} {address} from {}", hex(sha256))?;
+        Ok(Exit::Ok)
     }
 
     async fn list(&self, address: Option<&str>, format: Format) -> Result<Exit, Failure> {
@@ -239,13 +277,7 @@ impl Desk {
 
     /// The one certificate whose fingerprint begins like this, or that stands in this file.
     async fn one(&self, which: &str) -> Result<Kept, Failure> {
-        let which = which.to_ascii_lowercase().replace(':', "");
-        if which.len() < SHORTEST || !which.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let what = format!(
-                "\"{which}\" is no SHA-256 fingerprint: {SHORTEST} or more hexadecimal digits from its beginning"
-            );
-            return Err(Failure::new(Exit::Usage, what));
-        }
+        let which = fingerprint_prefix(which)?;
         let found = self
             .store
             .certificates_by_fingerprint(DEFAULT_TENANT, &which);
@@ -262,6 +294,18 @@ impl Desk {
             }
         }
     }
+}
+
+/// The beginning of a fingerprint, in lower case.
+fn fingerprint_prefix(which: &str) -> Result<String, Failure> {
+    let which = which.to_ascii_lowercase().replace(':', "");
+    if which.len() < SHORTEST || !which.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let what = format!(
+            "\"{which}\" is no SHA-256 fingerprint: {SHORTEST} or more hexadecimal digits from its beginning"
+        );
+        return Err(Failure::new(Exit::Usage, what));
+    }
+    Ok(which)
 }
 
 /// Does it unless it is only to be said, and says it.
