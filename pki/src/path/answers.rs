@@ -15,10 +15,11 @@ use crate::oid;
 use crate::time::UnixTime;
 
 use super::budget::Budget;
+use super::cause::Cause;
 use super::error::PathError;
 use super::rules::PathRules;
 use super::search::Search;
-use super::status::{Cause, Source, Status};
+use super::status::{Source, Status};
 use super::validate;
 
 /// What the answers at hand say.

@@ -8,6 +8,7 @@
 mod anchor;
 mod answers;
 mod budget;
+mod cause;
 mod constraints;
 mod delta;
 mod error;

@@ -18,6 +18,7 @@ use crate::time::UnixTime;
 
 use super::answers::Answered;
 use super::budget::Budget;
+use super::cause::Cause;
 use super::delta;
 use super::error::{PathError, PathErrorKind, keep_worst};
 use super::rules::{PathRules, RevocationMode};
@@ -71,23 +72,6 @@ pub(super) enum Source {
     Crl(usize),
     /// And the times of the answer that counted.
     Ocsp(usize, UnixTime, UnixTime),
-}
-
-/// Why a status is not known; of several causes the last in this order tells most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Cause {
-    NoList,
-    NotInScope,
-    SomeReasons,
-    NotUnderstood,
-    Weak,
-    NotFresh,
-    BadSignature,
-    AnswerNotUnderstood,
-    AnswerWeak,
-    AnswerNotFresh,
-    AnswerNotAuthorised,
-    NotKnown,
 }
 
 impl<'a> Signers<'a> {
@@ -454,25 +438,6 @@ fn worse(
     match known {
         Some(known) if order(&known) <= order(&entry) => Some(known),
         _ => Some(entry),
-    }
-}
-
-impl Cause {
-    fn text(self) -> &'static str {
-        match self {
-            Self::NoList => "no CRL of its issuer",
-            Self::NotInScope => "no CRL covers the certificate",
-            Self::SomeReasons => "the CRLs cover some reasons only",
-            Self::NotUnderstood => "the CRL is not understood",
-            Self::Weak => "the CRL is signed with a weak algorithm",
-            Self::NotFresh => "the CRL is not current",
-            Self::BadSignature => "no authorised key signed the CRL",
-            Self::AnswerNotUnderstood => "the OCSP answer is not understood",
-            Self::AnswerWeak => "the OCSP answer is signed with a weak algorithm",
-            Self::AnswerNotFresh => "the OCSP answer is not current",
-            Self::AnswerNotAuthorised => "no authorised responder signed the OCSP answer",
-            Self::NotKnown => "the OCSP responder does not know the certificate",
-        }
     }
 }
 
