@@ -387,7 +387,8 @@ async fn whole(
 /// Whether a list tells the status of a certificate by itself. What is not certain is no: then somebody is
 /// asked in vain, and nothing worse.
 fn covers(crl: &Crl, certificate: &Certificate, issuer: &Certificate, now: UnixTime) -> bool {
-    let fresh = crl.this_update() <= now && crl.next_update().is_some_and(|until| now <= until);
+    let fresh =
+        !crl.this_update().is_ahead_of(now) && crl.next_update().is_some_and(|until| now <= until);
     let whole = !crl.is_delta() && crl.unknown_critical().is_empty();
     let in_scope = match crl.issuing_distribution_point() {
         Ok(None) => true,

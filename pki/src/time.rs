@@ -120,6 +120,12 @@ impl UnixTime {
         Self(self.0.saturating_add(seconds))
     }
 
+    /// Whether this is still to come at `now`, by more than clocks differ ([`CLOCK_SKEW`]).
+    #[must_use]
+    pub const fn is_ahead_of(self, now: Self) -> bool {
+        self.0 > now.0.saturating_add(CLOCK_SKEW)
+    }
+
     /// Year, month, day, hour, minute, second in UTC.
     #[must_use]
     pub fn civil(self) -> (i64, u8, u8, u8, u8, u8) {
@@ -230,6 +236,12 @@ const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     )
 }
 
+/// Seconds by which the clock of whoever tells the status of certificates may be ahead of ours. A responder makes its
+/// answer in the second in which it is asked, on a machine whose clock is another: without a tolerance its newest word,
+/// and with it that a certificate is revoked, would be passed over as one of tomorrow. What is let in by it is at
+/// most so much fresher than it should be; when it ends is judged without one.
+pub const CLOCK_SKEW: i64 = 300;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +274,15 @@ mod tests {
                 .to_string(),
             "2026-11-22T12:00:00Z"
         );
+    }
+
+    #[test]
+    fn clocks_differ_by_five_minutes_at_most() {
+        let now = UnixTime(1_000_000);
+        for (time, ahead) in [(i64::MIN, false), (1_000_300, false), (1_000_301, true)] {
+            assert_eq!(UnixTime(time).is_ahead_of(now), ahead, "{time}");
+        }
+        assert!(!UnixTime(i64::MAX).is_ahead_of(UnixTime(i64::MAX - 1)));
     }
 
     #[test]

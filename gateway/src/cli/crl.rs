@@ -146,7 +146,7 @@ struct Line<'a> {
 impl Line<'_> {
     fn freshness(&self) -> &'static str {
         match self.crl.next_update() {
-            _ if self.crl.this_update() > self.now => "early",
+            _ if self.crl.this_update().is_ahead_of(self.now) => "early",
             Some(until) if self.now <= until => FRESH,
             Some(_) => "stale",
             None => "endless",
@@ -419,7 +419,8 @@ mod tests {
     fn freshness_is_told_by_the_times() {
         let crl = list(|list| list);
         for (now, wanted) in [
-            (999, "early"),
+            (699, "early"),
+            (700, FRESH),
             (1000, FRESH),
             (2000, FRESH),
             (2001, "stale"),

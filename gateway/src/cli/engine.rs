@@ -166,6 +166,16 @@ impl Engine {
         }
     }
 
+    /// What the files say of a certificate. As with lists, those from after the time count only where there are no
+    /// others: nobody could have had them then.
+    fn responses(&self, certificate: &Certificate) -> Vec<OcspResponse> {
+        let all = self.ocsp.iter().filter(|one| one.mentions(certificate));
+        let (after, before): (Vec<_>, Vec<_>) = all
+            .cloned()
+            .partition(|one| one.produced_at().is_ahead_of(self.time));
+        if before.is_empty() { after } else { before }
+    }
+
     fn answer(&self, question: &Question) -> Answer {
         match question {
             Question::Issuers { name, key_id, .. } => {
@@ -176,12 +186,7 @@ impl Engine {
                 issuer,
             } => Answer::Status {
                 crls: self.store.crls(issuer),
-                ocsp: self
-                    .ocsp
-                    .iter()
-                    .filter(|response| response.mentions(certificate))
-                    .cloned()
-                    .collect(),
+                ocsp: self.responses(certificate),
             },
             Question::Registration {
                 certificate,
@@ -215,10 +220,10 @@ impl Sources {
         let mut crls = std::mem::take(&mut self.crls);
         let had: HashSet<Name> = crls
             .iter()
-            .filter(|crl| crl.this_update() <= time)
+            .filter(|crl| !crl.this_update().is_ahead_of(time))
             .map(|crl| crl.issuer().clone())
             .collect();
-        crls.retain(|crl| crl.this_update() <= time || !had.contains(crl.issuer()));
+        crls.retain(|crl| !crl.this_update().is_ahead_of(time) || !had.contains(crl.issuer()));
         let signers: Vec<Certificate> = self
             .anchors
             .iter()

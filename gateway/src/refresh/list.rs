@@ -137,7 +137,7 @@ impl Source<'_> {
             return Err("it is a delta list without a number".to_owned());
         }
         // It would hide the one that is in force until its own time comes.
-        if crl.this_update() > now {
+        if crl.this_update().is_ahead_of(now) {
             return Err(format!("it is of the future: {}", crl.this_update()));
         }
         self.signer(crl)

@@ -28,8 +28,9 @@ pub(super) enum Answered {
     Good(UnixTime, Vec<Source>),
     /// And what that rests on, where it is as good as an answer of "good" has to be.
     Revoked(RevokedEntry, Option<Vec<Source>>),
-    /// An authorised responder does not know the certificate.
-    NotKnown,
+    /// Nothing good from an authorised responder: it does not know the certificate, or says of a time to come that
+    /// it is revoked.
+    Doubtful(Cause),
     /// Nothing that counts; and why, where there was an answer.
     Nothing(Option<Cause>),
 }
@@ -54,6 +55,27 @@ impl Statement<'_> {
             CertStatus::Revoked(_) => 3,
         };
         (self.answer.this_update, self.produced_at, severity)
+    }
+
+    /// What the newest of all comes to; `cause` is why others are no use.
+    fn said(self, cause: Option<Cause>, rules: &PathRules) -> Answered {
+        match (self.answer.status, self.fault) {
+            (CertStatus::Revoked(entry), None) => {
+                let fresh = |source: &Source| match source {
+                    Source::Crl(_) => true,
+                    Source::Ocsp(_, _, until) => rules.time <= *until,
+                };
+                let settled = self.sources.iter().all(fresh);
+                Answered::Revoked(entry, settled.then_some(self.sources))
+            }
+            // As with lists: what was revoked stays so when the news is old; only a hold is ever lifted.
+            (CertStatus::Revoked(entry), Some(Cause::AnswerNotFresh)) if is_lasting(entry) => {
+                Answered::Revoked(entry, None)
+            }
+            (_, Some(fault)) => Answered::Nothing(cause.max(Some(fault))),
+            (CertStatus::Good, None) => Answered::Good(self.answer.this_update, self.sources),
+            (CertStatus::Unknown, None) => Answered::Doubtful(Cause::NotKnown),
+        }
     }
 }
 
@@ -84,13 +106,16 @@ impl<'a> Search<'a> {
         };
         let mut ids = CertIds::new(certificate, &issuer_key);
         let (mut cause, mut newest) = (None, None::<Statement<'_>>);
+        let mut doubt = None;
         for (at, response) in self.signers.ocsp.iter().enumerate() {
             for answer in response.answers() {
                 budget.step().map_err(PathError::spent)?;
                 if !ids.has(&answer.certificate) {
                     continue;
                 }
-                if rules.time < answer.this_update || rules.time < response.produced_at() {
+                let early = answer.this_update.is_ahead_of(rules.time)
+                    || response.produced_at().is_ahead_of(rules.time);
+                if early && !matches!(answer.status, CertStatus::Revoked(_)) {
                     cause = cause.max(Some(Cause::AnswerNotFresh));
                     continue;
                 }
@@ -100,13 +125,28 @@ impl<'a> Search<'a> {
                     cause = cause.max(Some(Cause::AnswerNotAuthorised));
                     continue;
                 };
+                let fault = fault(response, answer, rules);
+                // That its time is wrong does not make the certificate any better.
+                if let CertStatus::Revoked(entry) = &answer.status
+                    && early
+                {
+                    let otherwise = fault.unwrap_or(Cause::AnswerNotFresh);
+                    match otherwise {
+                        Cause::AnswerNotFresh => {
+                            let why = Cause::of_the_future(entry, rules, otherwise);
+                            doubt = doubt.max(Some(why));
+                        }
+                        fault => cause = cause.max(Some(fault)),
+                    }
+                    continue;
+                }
                 let until = until.min(fresh_until(answer));
                 sources.push(Source::Ocsp(at, answer.this_update, until));
                 let statement = Statement {
                     answer,
                     produced_at: response.produced_at(),
                     sources,
-                    fault: fault(response, answer, rules),
+                    fault,
                 };
                 if newest
                     .as_ref()
@@ -116,25 +156,13 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        let Some(newest) = newest else {
-            return Ok(Answered::Nothing(cause));
-        };
-        Ok(match (newest.answer.status, newest.fault) {
-            (CertStatus::Revoked(entry), None) => {
-                let fresh = |source: &Source| match source {
-                    Source::Crl(_) => true,
-                    Source::Ocsp(_, _, until) => rules.time <= *until,
-                };
-                let settled = newest.sources.iter().all(fresh);
-                Answered::Revoked(entry, settled.then_some(newest.sources))
-            }
-            // As with lists: what was revoked stays so when the news is old; only a hold is ever lifted.
-            (CertStatus::Revoked(entry), Some(Cause::AnswerNotFresh)) if is_lasting(entry) => {
-                Answered::Revoked(entry, None)
-            }
-            (_, Some(fault)) => Answered::Nothing(cause.max(Some(fault))),
-            (CertStatus::Good, None) => Answered::Good(newest.answer.this_update, newest.sources),
-            (CertStatus::Unknown, None) => Answered::NotKnown,
+        let said = newest.map_or(Answered::Nothing(cause), |newest| newest.said(cause, rules));
+        Ok(match (said, doubt) {
+            (said, None) => said,
+            // What is to come may be worse than what is said now.
+            (Answered::Revoked(entry, _), Some(_)) => Answered::Revoked(entry, None),
+            (Answered::Doubtful(why), Some(doubt)) => Answered::Doubtful(doubt.max(why)),
+            (Answered::Good(..) | Answered::Nothing(_), Some(doubt)) => Answered::Doubtful(doubt),
         })
     }
 
@@ -163,7 +191,7 @@ impl<'a> Search<'a> {
         // What was revoked for good is so whatever became of the responder since.
         let lasting = matches!(answer.status, CertStatus::Revoked(entry) if is_lasting(entry));
         let time = if lasting {
-            response.produced_at()
+            response.produced_at().min(rules.time)
         } else {
             rules.time
         };

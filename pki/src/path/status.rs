@@ -127,9 +127,8 @@ impl<'a> Search<'a> {
                     let what = format!("certificate is revoked by {by}");
                     keep_worst(&mut worst, PathError::new(kind, what, certificate));
                 }
-                // That nobody knows it is no lack of news: perhaps it was never issued.
                 Status::Unknown(cause)
-                    if rules.revocation == RevocationMode::Required || cause == Cause::NotKnown =>
+                    if rules.revocation == RevocationMode::Required || cause.is_news() =>
                 {
                     let kind = PathErrorKind::RevocationUnavailable;
                     keep_worst(&mut worst, PathError::new(kind, cause.text(), certificate));
@@ -200,12 +199,16 @@ impl<'a> Search<'a> {
         }
         let (listed, held) = self.listed(chain, position, anchor, rules, budget)?;
         Ok(match (answered, listed) {
-            (Answered::NotKnown, Status::Revoked(revocation)) => Status::Revoked(Revocation {
+            (Answered::Doubtful(_), Status::Revoked(revocation)) => Status::Revoked(Revocation {
                 settled: None,
                 ..revocation
             }),
             (_, revoked @ Status::Revoked(_)) => revoked,
-            (Answered::NotKnown, _) => Status::Unknown(Cause::NotKnown),
+            (Answered::Doubtful(why), Status::Unknown(cause)) if cause.is_news() => {
+                Status::Unknown(cause.max(why))
+            }
+            (Answered::Doubtful(why), _) => Status::Unknown(why),
+            (_, unknown @ Status::Unknown(Cause::OfTheFuture)) => unknown,
             // A list that is stale by now had it on hold when this answer was made, or later.
             (Answered::Good(time, _), _) if held.is_some_and(|held| time <= held) => {
                 Status::Unknown(Cause::NotFresh)
@@ -218,7 +221,8 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// What lists say; and the time of the newest that had the certificate on hold, but is of no use now.
+    /// What lists say; and the time of the newest that is of no use now, but keeps older news from being good: it had
+    /// the certificate on hold, or is of the future and has it as revoked.
     pub(super) fn listed(
         &mut self,
         chain: &[usize],
@@ -237,7 +241,7 @@ impl<'a> Search<'a> {
         let mut cause = Cause::NoList;
         let mut used: Vec<(usize, Digest)> = Vec::new();
         let mut unused: Vec<(usize, Digest)> = Vec::new();
-        let (mut revoked, mut held) = (None, None);
+        let (mut revoked, mut held, mut doubt) = (None, None, None);
         let mut old_news = false;
         for point in &points {
             for at in 0..self.signers.crls.len() {
@@ -259,7 +263,8 @@ impl<'a> Search<'a> {
                 }
                 let fault = self.unusable(crl, rules);
                 cause = cause.max(fault.unwrap_or(cause));
-                if rules.time < crl.this_update() {
+                let early = crl.this_update().is_ahead_of(rules.time);
+                if early && fault != Some(Cause::NotFresh) {
                     continue;
                 }
                 let mut may_sign = true;
@@ -274,6 +279,15 @@ impl<'a> Search<'a> {
                     cause = cause.max(Cause::BadSignature);
                     continue;
                 };
+                // It says nothing good yet; but that its time is wrong does not make the certificate any better.
+                if early {
+                    if let Ok(Some(entry)) = self.entry(at, &key, chain, position, rules, budget)? {
+                        let why = Cause::of_the_future(&entry, rules, Cause::NotFresh);
+                        doubt = doubt.max(Some(why));
+                        held = held.max(Some(crl.this_update()));
+                    }
+                    continue;
+                }
                 // A newer list of the same scope by the same key was seen already: by the key that verified
                 // it, since what a list says of its key is only a claim. One by another key is looked at
                 // too: authorities that changed their key often go on with two lists.
@@ -326,15 +340,16 @@ impl<'a> Search<'a> {
         }
         let complete = reasons == Reasons::ALL;
         let sources = || -> Vec<Source> { used.iter().map(|u| Source::Crl(u.0)).collect() };
-        let status = match revoked {
-            Some(entry) => Status::Revoked(Revocation {
+        let status = match (revoked, doubt) {
+            (Some(entry), _) => Status::Revoked(Revocation {
                 entry,
                 by: "CRL",
                 settled: (complete && held.is_none() && !old_news).then(sources),
             }),
-            None if complete => Status::Good(sources()),
-            None if used.is_empty() => Status::Unknown(cause),
-            None => Status::Unknown(cause.max(Cause::SomeReasons)),
+            (None, Some(doubt)) => Status::Unknown(cause.max(doubt)),
+            (None, None) if complete => Status::Good(sources()),
+            (None, None) if used.is_empty() => Status::Unknown(cause),
+            (None, None) => Status::Unknown(cause.max(Cause::SomeReasons)),
         };
         Ok((status, held))
     }
@@ -369,7 +384,7 @@ impl<'a> Search<'a> {
         if weak {
             return Some(Cause::Weak);
         }
-        let fresh = crl.this_update() <= rules.time
+        let fresh = !crl.this_update().is_ahead_of(rules.time)
             && crl.next_update().is_some_and(|until| rules.time <= until);
         (!fresh).then_some(Cause::NotFresh)
     }

@@ -3,6 +3,7 @@ use kenin_pki::extension::{BasicConstraints, IssuingDistributionPoint};
 use kenin_pki::issue::{CertificateBuilder, CrlBuilder, common_name};
 use kenin_pki::oid;
 use kenin_pki::pem;
+use kenin_pki::time::CLOCK_SKEW;
 
 use super::*;
 use crate::sources::tests::{Ca, Canned, ca, read};
@@ -149,6 +150,17 @@ async fn what_does_not_count_is_refused_with_the_reason() {
         error.contains("not stand below the anchor \"a\""),
         "{error}"
     );
+}
+
+/// It may have been made in the second in which it is fetched, by a clock that is ahead of ours.
+#[tokio::test]
+async fn a_list_made_a_second_ahead_is_taken() {
+    let world = world();
+    for (ahead, taken) in [(1, true), (CLOCK_SKEW, true), (CLOCK_SKEW + 1, false)] {
+        let list = by(&world.root, CrlBuilder::new(NOW.plus(ahead), Some(day(1))));
+        let received = world.fetch(list.der().to_vec()).await;
+        assert_eq!(received.is_ok(), taken, "{ahead}");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::name::{Name, NameBuilder};
 use crate::oid::{self, Oid, OidBuf};
 
 mod bombs;
+mod clocks;
 mod dsa;
 mod names;
 mod ocsp;

@@ -4,6 +4,7 @@ use super::*;
 use crate::crl::RevokedEntry;
 use crate::issue::OcspBuilder;
 use crate::ocsp::{CertStatus, OcspResponse};
+use crate::time::CLOCK_SKEW;
 
 /// A root that is asked by list, an authority that answers by OCSP, and someone below it.
 struct World {
@@ -172,13 +173,14 @@ fn an_old_answer_is_not_good() {
     let at = |since, until| world.by_issuer(world.answer(CertStatus::Good, since, until));
     world.find(&[at(0, Some(0))], &[]).unwrap();
     world.unknown(at(-2 * HOUR, Some(-1)), "not current");
-    world.unknown(at(1, Some(HOUR)), "not current");
+    let tomorrow = CLOCK_SKEW + 1;
+    world.unknown(at(tomorrow, Some(HOUR)), "not current");
     // Without nextUpdate it is of the moment.
     world.find(&[at(-HOUR, None)], &[]).unwrap();
     world.unknown(at(-HOUR - 1, None), "not current");
     // Made tomorrow about today.
     let times = (now().plus(-HOUR), Some(now().plus(HOUR)));
-    let early = OcspBuilder::new(now().plus(1)).answer(
+    let early = OcspBuilder::new(now().plus(tomorrow)).answer(
         &world.leaf.certificate,
         world.ca.certificate.public_key(),
         CertStatus::Good,
