@@ -2,7 +2,8 @@
 //! search, with a cache of paths that were found valid.
 //!
 //! Path validation itself is `kenin_pki::path`; this file decides which anchors, under which rules.
-//! A failure is never cached, and a cached path is used only inside its validity.
+//! A failure is never cached, nor a path of which a status was left open; and a cached path is used only inside its
+//! validity.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -93,6 +94,10 @@ impl PathCache {
     }
 
     fn put(&self, key: [u8; 32], trusted: &Trusted, time: UnixTime) {
+        // What could not be told for this mail is asked about anew for the next.
+        if !trusted.path.notes().is_empty() {
+            return;
+        }
         let mut until =
             UnixTime(time.0.saturating_add(Self::LIFETIME)).min(trusted.path.valid_until());
         for fact in trusted.path.revocation() {

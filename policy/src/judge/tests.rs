@@ -20,6 +20,7 @@ mod profile;
 mod registration;
 mod signers;
 mod timestamps;
+mod unasked;
 
 const ALICE: &str = "alice@example.jp";
 
