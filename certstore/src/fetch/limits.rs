@@ -84,6 +84,20 @@ impl Pacing {
         self.put(what, now.saturating_add(self.settings.apart), 0);
     }
 
+    /// It was fetched, and what came is of use for so many seconds: it rests no longer than that.
+    pub fn fetched_for(&mut self, what: &str, seconds: u64, now: u64) {
+        let rest = seconds.min(self.settings.apart);
+        self.put(what, now.saturating_add(rest), 0);
+    }
+
+    /// Its end was not waited for, or what came is not held any more: it may be asked for again at once. What failed
+    /// before still counts.
+    pub fn release(&mut self, what: &str) {
+        if let Some(asked) = self.asked.get_mut(what) {
+            asked.not_before = 0;
+        }
+    }
+
     /// It failed: it rests for 1, 2, 4 … 60 minutes, and up to a quarter longer.
     pub fn failed(&mut self, what: &str, now: u64) {
         let before = self.asked.get(what).map_or(0, |asked| asked.failures);
@@ -222,6 +236,34 @@ mod tests {
             assert!(pacing.ask(URL, &host("ca.example"), now).is_err());
         }
         assert!(pacing.ask(URL, &host("ca.example"), 3600).is_ok());
+    }
+
+    #[test]
+    fn what_is_of_use_for_less_rests_for_less() {
+        let mut pacing = pacing();
+        for (seconds, rest) in [(0, 0), (100, 100), (9999, 3600)] {
+            pacing.fetched_for(URL, seconds, 50);
+            let early = pacing.ask(URL, &host("ca.example"), 50 + rest - u64::from(rest > 0));
+            assert_eq!(early.is_ok(), rest == 0, "{seconds}");
+            pacing.fetched_for(URL, seconds, 50);
+            assert!(pacing.ask(URL, &host("ca.example"), 50 + rest).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_released_may_be_asked_for_and_keeps_its_failures() {
+        let mut pacing = pacing();
+        pacing.release(URL);
+        pacing.failed(URL, 10);
+        pacing.failed(URL, 10);
+        pacing.release(URL);
+        pacing.ask(URL, &host("ca.example"), 10).unwrap();
+        pacing.failed(URL, 10);
+        let error = pacing.ask(URL, &host("ca.example"), 10).unwrap_err();
+        assert!(
+            matches!(error, NotNow::Failed { failures: 3, .. }),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What is remembered between messages and snapshots: answers until their end, and what was asked when, so
 //! that many messages about the same cause one fetch.
+//!
+//! Whoever writes a certificate writes its URLs, and may write the same for several things. So things of one kind
+//! never stand for those of another, take their room or their turn.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,24 +25,36 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 struct State {
     answers: Shelf,
-    files: Shelf,
+    lists: Shelf,
+    issuers: Shelf,
     /// What is being asked for now.
-    flights: HashMap<String, watch::Receiver<()>>,
+    flights: HashMap<(Kind, String), watch::Receiver<()>>,
 }
 
 /// Things of one kind, and how often they are asked for.
 #[derive(Debug)]
 struct Shelf {
     held: HashMap<String, Held>,
+    /// Octets of all that is held.
+    size: usize,
     /// Counts uses, to know what was used last.
     uses: u64,
-    most: usize,
+    room: Room,
     pacing: Pacing,
+}
+
+/// How much a shelf holds.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    entries: usize,
+    octets: usize,
 }
 
 #[derive(Debug)]
 struct Held {
     what: What,
+    /// In octets.
+    size: usize,
     /// Seconds since 1970.
     until: i64,
     used: u64,
@@ -53,8 +68,19 @@ pub(crate) enum What {
     Certificates(Vec<Certificate>),
 }
 
+impl What {
+    /// Octets of it as it came.
+    fn size(&self) -> usize {
+        match self {
+            Self::Status(response) => response.der().len(),
+            Self::List(crl) => crl.der().len(),
+            Self::Certificates(all) => all.iter().map(|one| one.der().len()).sum(),
+        }
+    }
+}
+
 /// Why it is fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Ocsp,
     Crl,
@@ -105,7 +131,8 @@ impl Asked {
         if let Some(what) = state.shelf(kind).get(key, now) {
             return Begin::Held(what);
         }
-        if let Some(over) = state.flights.get(key) {
+        let own = (kind, key.to_owned());
+        if let Some(over) = state.flights.get(&own) {
             return Begin::Wait(over.clone());
         }
         let moment = self.started.elapsed().as_secs();
@@ -113,7 +140,7 @@ impl Asked {
             return Begin::NotNow(why);
         }
         let (over, waiting) = watch::channel(());
-        state.flights.insert(key.to_owned(), waiting);
+        state.flights.insert(own, waiting);
         Begin::Go(Flight {
             asked: self,
             kind,
@@ -139,8 +166,9 @@ impl Default for Asked {
         };
         Self {
             state: Mutex::new(State {
-                answers: Shelf::new(MAX_ANSWERS, answers),
-                files: Shelf::new(MAX_FILES, PacingSettings::default()),
+                answers: Shelf::new(ANSWERS, answers),
+                lists: Shelf::new(LISTS, PacingSettings::default()),
+                issuers: Shelf::new(ISSUERS, PacingSettings::default()),
                 flights: HashMap::new(),
             }),
             started: Instant::now(),
@@ -156,8 +184,13 @@ impl Flight<'_> {
         let shelf = state.shelf(self.kind);
         match &found {
             Ok((what, until)) => {
-                shelf.pacing.fetched(&self.key, moment);
-                shelf.put(&self.key, what.clone(), *until, self.now);
+                let kept = shelf.put(&self.key, what.clone(), *until, self.now);
+                // Between the end of what is held and the next turn there must be no gap.
+                let lasts = until.saturating_sub(self.now).saturating_sub(OVERLAP);
+                let rest = u64::try_from(lasts).ok().filter(|_| kept);
+                shelf
+                    .pacing
+                    .fetched_for(&self.key, rest.unwrap_or(0), moment);
             }
             Err(_) => shelf.pacing.failed(&self.key, moment),
         }
@@ -168,7 +201,8 @@ impl Flight<'_> {
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        self.asked.state().flights.remove(&self.key);
+        let own = (self.kind, std::mem::take(&mut self.key));
+        self.asked.state().flights.remove(&own);
     }
 }
 
@@ -176,17 +210,19 @@ impl State {
     fn shelf(&mut self, kind: Kind) -> &mut Shelf {
         match kind {
             Kind::Ocsp => &mut self.answers,
-            Kind::Crl | Kind::Issuer => &mut self.files,
+            Kind::Crl => &mut self.lists,
+            Kind::Issuer => &mut self.issuers,
         }
     }
 }
 
 impl Shelf {
-    fn new(most: usize, settings: PacingSettings) -> Self {
+    fn new(room: Room, settings: PacingSettings) -> Self {
         Self {
             held: HashMap::new(),
+            size: 0,
             uses: 0,
-            most,
+            room,
             pacing: Pacing::new(settings),
         }
     }
@@ -198,102 +234,74 @@ impl Shelf {
         Some(held.what.clone())
     }
 
-    fn put(&mut self, key: &str, what: What, until: i64, now: i64) {
-        if until <= now {
-            return;
+    /// Whether it is kept: not what has ended, nor what is larger than all the room there is.
+    fn put(&mut self, key: &str, what: What, until: i64, now: i64) -> bool {
+        self.remove(key);
+        let size = what.size().saturating_add(key.len());
+        if until <= now || size > self.room.octets {
+            return false;
         }
-        if self.held.len() >= self.most && !self.held.contains_key(key) {
-            self.held.retain(|_, held| now < held.until);
-        }
-        if self.held.len() >= self.most && !self.held.contains_key(key) {
-            let oldest = self.held.iter().min_by_key(|(_, held)| held.used);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                self.held.remove(&oldest);
+        if self.is_full(size) {
+            let ended: Vec<String> = self
+                .held
+                .iter()
+                .filter(|(_, held)| held.until <= now)
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in ended {
+                self.remove(&key);
             }
         }
+        while self.is_full(size) {
+            let oldest = self.held.iter().min_by_key(|(_, held)| held.used);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                return false;
+            };
+            self.remove(&oldest);
+            // Else there would be none until its next turn.
+            self.pacing.release(&oldest);
+        }
         self.uses = self.uses.saturating_add(1);
-        let used = self.uses;
-        self.held.insert(key.to_owned(), Held { what, until, used });
+        let held = Held {
+            what,
+            size,
+            until,
+            used: self.uses,
+        };
+        self.size = self.size.saturating_add(size);
+        self.held.insert(key.to_owned(), held);
+        true
+    }
+
+    /// Whether there is no room for one more of this size.
+    fn is_full(&self, size: usize) -> bool {
+        self.held.len() >= self.room.entries || self.size.saturating_add(size) > self.room.octets
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(held) = self.held.remove(key) {
+            self.size = self.size.saturating_sub(held.size);
+        }
     }
 }
 
 /// A response is a kilobyte or two.
-const MAX_ANSWERS: usize = 10_000;
+const ANSWERS: Room = Room {
+    entries: 10_000,
+    octets: 32 << 20,
+};
 /// Lists may be long, and the store has them.
-const MAX_FILES: usize = 32;
+const LISTS: Room = Room {
+    entries: 256,
+    octets: 64 << 20,
+};
+const ISSUERS: Room = Room {
+    entries: 256,
+    octets: 4 << 20,
+};
+/// Seconds before the end of what is held from which on it may be asked for anew: a message is judged by the time at
+/// which it came, which is a little earlier than that at which it asks.
+const OVERLAP: i64 = 60;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: &str = "http://ocsp.example/ 01";
-
-    fn host() -> Host {
-        Host::Name("ocsp.example".to_owned())
-    }
-
-    fn nothing() -> What {
-        What::Certificates(Vec::new())
-    }
-
-    fn go(asked: &Asked, key: &str) -> Option<bool> {
-        match asked.begin(Kind::Ocsp, key, &host(), 100) {
-            Begin::Go(flight) => Some(flight.end(Ok((nothing(), 200))).is_ok()),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn what_came_is_remembered_until_its_end() {
-        let asked = Asked::default();
-        assert_eq!(go(&asked, KEY), Some(true));
-        assert!(asked.get(Kind::Ocsp, KEY, 199).is_some());
-        assert!(asked.get(Kind::Ocsp, KEY, 200).is_none());
-        assert!(asked.get(Kind::Crl, KEY, 150).is_none());
-        let begin = asked.begin(Kind::Ocsp, KEY, &host(), 150);
-        assert!(matches!(begin, Begin::Held(_)));
-    }
-
-    #[test]
-    fn what_failed_rests() {
-        let asked = Asked::default();
-        let Begin::Go(flight) = asked.begin(Kind::Ocsp, KEY, &host(), 100) else {
-            panic!()
-        };
-        assert!(flight.end(Err("no".to_owned())).is_err());
-        let begin = asked.begin(Kind::Ocsp, KEY, &host(), 100);
-        assert!(matches!(begin, Begin::NotNow(NotNow::Failed { .. })));
-    }
-
-    #[test]
-    fn who_wants_the_same_waits_and_is_told() {
-        let asked = Asked::default();
-        let Begin::Go(flight) = asked.begin(Kind::Ocsp, KEY, &host(), 100) else {
-            panic!()
-        };
-        let Begin::Wait(over) = asked.begin(Kind::Ocsp, KEY, &host(), 100) else {
-            panic!()
-        };
-        assert!(over.has_changed().is_ok());
-        // Also where whoever asked panics.
-        drop(flight);
-        assert!(over.has_changed().is_err());
-        let begin = asked.begin(Kind::Ocsp, KEY, &host(), 100);
-        assert!(matches!(begin, Begin::NotNow(NotNow::Asked { .. })));
-    }
-
-    #[test]
-    fn what_was_not_used_for_long_makes_room() {
-        let mut shelf = Shelf::new(3, PacingSettings::default());
-        for key in ["a", "b", "c"] {
-            shelf.put(key, nothing(), 200, 100);
-        }
-        assert!(shelf.get("a", 100).is_some());
-        shelf.put("d", nothing(), 200, 100);
-        assert!(shelf.get("b", 100).is_none());
-        shelf.put("e", nothing(), 400, 300);
-        assert_eq!(shelf.held.len(), 1, "what has ended goes first");
-        shelf.put("f", nothing(), 300, 300);
-        assert!(shelf.get("f", 300).is_none());
-    }
-}
+mod tests;
