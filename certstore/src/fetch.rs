@@ -14,16 +14,17 @@ mod ldap;
 mod ldap_url;
 mod limits;
 mod place;
+mod rate;
 mod reach;
 mod tls;
 
 pub use http::{
     Client, Fetched, HttpError, Limits, Request, Resolve, Resolving, SinkError, system_resolver,
 };
-pub use ldap::search_binary;
 pub use ldap_url::{Filter, LdapUrlError, Scope, Search};
 pub use limits::{NotNow, Pacing, PacingSettings};
 pub use place::{Host, Place, PlaceError, Ports, Scheme};
+pub(crate) use rate::{Rate, TooSlow};
 pub use reach::{Forbidden, Network, NetworkError, Reach};
 pub use tls::{TlsError, tls_client};
 
@@ -53,6 +54,11 @@ impl Fetch for Client {
         limits: &'a Limits,
         sink: Sink<'a>,
     ) -> Fetching<'a> {
-        Box::pin(self.request(request, limits, sink))
+        Box::pin(async move {
+            match request.place().scheme() {
+                Scheme::Http | Scheme::Https => self.request(request, limits, sink).await,
+                Scheme::Ldap | Scheme::Ldaps => self.search(request, limits, sink).await,
+            }
+        })
     }
 }

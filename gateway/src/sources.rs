@@ -130,10 +130,20 @@ impl AnchorSources {
     ) -> Result<Self, ConfigError> {
         let place = |word: &Written| {
             let place = Place::parse(&word.text, ports);
-            let place = place.map_err(|error| words.wrong(word, error))?;
-            match is_web(&place) {
+            place.map_err(|error| words.wrong(word, error))
+        };
+        let list = |word: &Written| {
+            let place = place(word)?;
+            match names_a_file(&place) {
                 true => Ok(place),
-                false => Err(words.wrong(word, "directories are not asked yet; name a web server")),
+                false => Err(words.wrong(word, NO_ATTRIBUTE)),
+            }
+        };
+        let responder = |word: &Written| {
+            let place = place(word)?;
+            match place.scheme() {
+                Scheme::Http | Scheme::Https => Ok(place),
+                Scheme::Ldap | Scheme::Ldaps => Err(words.wrong(word, NO_RESPONDER)),
             }
         };
         let host = |word: &Written| {
@@ -145,12 +155,12 @@ impl AnchorSources {
                 false => Err(words.wrong(word, "write the name of a host and nothing else")),
             }
         };
-        let lists: Vec<Place> = written.crl.iter().map(place).collect::<Result<_, _>>()?;
+        let lists: Vec<Place> = written.crl.iter().map(list).collect::<Result<_, _>>()?;
         Ok(Self {
             name: written.anchor.clone(),
             certificates: written.certificates.clone(),
             lists,
-            ocsp: written.ocsp.as_ref().map(place).transpose()?,
+            ocsp: written.ocsp.as_ref().map(responder).transpose()?,
             prefer_ocsp: written.prefer_ocsp,
             hosts: written.hosts.iter().map(host).collect::<Result<_, _>>()?,
         })
@@ -196,7 +206,7 @@ impl AnchorSources {
             return None;
         }
         let place = Place::parse(url, ports).ok()?;
-        (is_web(&place) && self.hosts.contains(place.host())).then_some(place)
+        (names_a_file(&place) && self.hosts.contains(place.host())).then_some(place)
     }
 }
 
@@ -215,9 +225,15 @@ impl Words<'_> {
     }
 }
 
-fn is_web(place: &Place) -> bool {
-    matches!(place.scheme(), Scheme::Http | Scheme::Https)
+/// Whether one thing lies there: of a directory's entry an attribute has to be named (RFC 5280 §4.2.1.13).
+fn names_a_file(place: &Place) -> bool {
+    let search = place.search();
+    search.is_none_or(|search| !search.attributes().is_empty())
 }
+
+const NO_ATTRIBUTE: &str =
+    "it names an entry and nothing of it; write ?certificateRevocationList;binary behind it";
+const NO_RESPONDER: &str = "a responder is asked over HTTP; write a URL that begins with http";
 
 /// A bundle of all public authorities is a quarter of it.
 const MAX_CA: u64 = 1 << 20;

@@ -35,6 +35,7 @@ mod forged_stamps_are_removed_and_one_true_set_is_added;
 mod good_mail_brings_its_certificate;
 mod limits_and_rules_of_a_site_are_kept;
 mod lists_are_fetched_and_kept_fresh;
+mod lists_lie_in_directories;
 mod lmtp_answers_each_recipient;
 mod long_lists_are_indexed_and_remembered;
 mod only_crlf_dot_crlf_ends_a_message;

@@ -37,6 +37,20 @@ impl Entry {
         ))
     }
 
+    /// A place where lists lie (RFC 4523 §3.2), as JPKI has one for each municipality.
+    pub fn distribution_point(name: &str) -> Self {
+        Self(format!(
+            "dn: cn={name},{BASE}\nobjectClass: cRLDistributionPoint\ncn: {name}\n"
+        ))
+    }
+
+    /// An authority of this name, whose certificates and lists may lie here (RFC 4523 §3.1).
+    pub fn authority(name: &str) -> Self {
+        Self(format!(
+            "dn: cn={name},{BASE}\nobjectClass: organizationalRole\nobjectClass: pkiCA\ncn: {name}\n"
+        ))
+    }
+
     /// With another value of text.
     #[must_use]
     pub fn with(mut self, attribute: &str, text: &str) -> Self {

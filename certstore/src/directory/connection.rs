@@ -14,13 +14,14 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::filter::Filter;
 use super::message::{self, Attribute, Reply, SIZE_LIMIT_EXCEEDED, SUCCESS};
 use super::{Bind, DirectoryError, Security};
-use crate::fetch::{Host, Reach, Resolve, Scope};
+use crate::fetch::{Host, Rate, Reach, Resolve, Scope, TooSlow};
 
 /// How a server is reached.
 pub(crate) struct Way<'a> {
@@ -107,6 +108,11 @@ impl Connection {
         }
     }
 
+    /// From now on answers have to come at this rate.
+    pub(crate) fn at_rate(&mut self, rate: Rate) {
+        self.0.rate = Some(rate);
+    }
+
     /// Asks, and takes at most so many bytes of answers.
     pub(crate) async fn search(
         &mut self,
@@ -153,6 +159,8 @@ struct Wire<S> {
     piece: Vec<u8>,
     /// The number of the last message of ours.
     last: u32,
+    /// How fast answers have to come, if that matters.
+    rate: Option<Rate>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -162,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             held: Vec::new(),
             piece: vec![0; PIECE],
             last: 0,
+            rate: None,
         }
     }
 
@@ -205,12 +214,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     _ => Err(DirectoryError::Malformed("an answer to another question")),
                 };
             }
-            let read = self.stream.read(&mut self.piece).await;
-            let count = read.map_err(DirectoryError::Broken)?;
+            let count = self.read().await?;
             match self.piece.get(..count) {
                 Some(bytes) if count > 0 => self.held.extend_from_slice(bytes),
                 _ => return Err(DirectoryError::Closed),
             }
+        }
+    }
+
+    /// Waits for the next piece; of no bytes at the end.
+    async fn read(&mut self) -> Result<usize, DirectoryError> {
+        let Some(rate) = &mut self.rate else {
+            let read = self.stream.read(&mut self.piece).await;
+            return read.map_err(DirectoryError::Broken);
+        };
+        loop {
+            let left = rate.left();
+            let left = left.map_err(|TooSlow(lowest)| DirectoryError::TooSlow(lowest))?;
+            let begun = Instant::now();
+            let read = timeout(left, self.stream.read(&mut self.piece)).await;
+            let Ok(read) = read else {
+                rate.waited_in_vain();
+                continue;
+            };
+            let count = read.map_err(DirectoryError::Broken)?;
+            rate.note(begun.elapsed(), count);
+            return Ok(count);
         }
     }
 }

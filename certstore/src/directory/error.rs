@@ -65,12 +65,21 @@ pub enum DirectoryError {
     /// It took too long.
     #[error("no answer within {} ms; it is tried again later", .0.as_millis())]
     Deadline(Duration),
+    /// It came too slowly.
+    #[error("less than {0} bytes a second came; it is tried again later")]
+    TooSlow(u64),
     /// What came is no LDAP.
     #[error("the answer is no LDAP: {0}; see what answers at that address")]
     Malformed(&'static str),
     /// More came than anybody asked for.
     #[error("the answer is longer than {0} bytes")]
     TooLarge(usize),
+    /// There is nothing to fetch.
+    #[error("no entry there has {0}; see that the URL names the right entry and attribute")]
+    NoValue(String),
+    /// There is more to fetch than one thing.
+    #[error("the entry has {0} values in {1} bytes; have a long list in an entry of its own")]
+    ManyValues(usize, usize),
     /// The server says no.
     #[error("the server refused {what}: {name} ({code}) {text}", name = code_name(*code))]
     Refused {

@@ -23,18 +23,19 @@ use tokio_rustls::TlsConnector;
 
 use super::place::{Host, Place, PlaceError, Ports, Scheme};
 use super::reach::{Forbidden, Reach};
+use crate::directory::DirectoryError;
 
 mod exchange;
 
 use exchange::{Answer, exchange};
 
-/// A client of web servers that nobody trusts.
+/// A client of web servers that nobody trusts; as a [`Fetch`](super::Fetch) one of directories too.
 #[derive(Clone)]
 pub struct Client {
-    resolve: Resolve,
-    reach: Reach,
+    pub(super) resolve: Resolve,
+    pub(super) reach: Reach,
     ports: Ports,
-    tls: Arc<ClientConfig>,
+    pub(super) tls: Arc<ClientConfig>,
 }
 
 /// Gives the addresses of a name.
@@ -304,8 +305,11 @@ pub struct Fetched {
 #[non_exhaustive]
 pub enum HttpError {
     /// The place is a directory.
-    #[error("the URL is a directory's, not a web server's; ask it over LDAP")]
+    #[error("the URL is a directory's, and what is asked is asked of web servers; use another URL")]
     NotHttp,
+    /// A directory gave no answer, or not one value.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The name was not resolved.
     #[error("{host} has no address: {error}; see that the name is right and the resolver answers")]
     Resolve {

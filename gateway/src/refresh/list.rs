@@ -108,18 +108,28 @@ impl Source<'_> {
             }
             Err(error) => return Err(NotTaken::Fetch(error)),
         }
-        let crl = receiver.finish()?;
-        match self.judge(&crl, now) {
-            Ok(by) => Ok(Received { crl, by }),
-            Err(why) => {
-                // What is in use may have been read from a file, whoever signed it.
-                let mut held = self.known.all_crls().iter();
-                if crl.is_indexed() && !held.any(|held| *held == crl) {
-                    self.index.forget(crl.sha256());
+        let mut best: Option<Received> = None;
+        let mut refused = None;
+        // A directory's entry may have more than one, of an earlier key for one: the newest that counts is meant.
+        for crl in receiver.finish()? {
+            match self.judge(&crl, now) {
+                Ok(by) => {
+                    let newest = best.as_ref().map(|best| best.crl.this_update());
+                    if newest.is_none_or(|newest| newest < crl.this_update()) {
+                        best = Some(Received { crl, by });
+                    }
                 }
-                Err(NotTaken::Refused(why))
+                Err(why) => {
+                    // What is in use may have been read from a file, whoever signed it.
+                    let mut held = self.known.all_crls().iter();
+                    if crl.is_indexed() && !held.any(|held| *held == crl) {
+                        self.index.forget(crl.sha256());
+                    }
+                    refused.get_or_insert(why);
+                }
             }
         }
+        best.ok_or_else(|| NotTaken::Refused(refused.unwrap_or_default()))
     }
 
     /// The key that signed the list, or why it does not count.
@@ -215,22 +225,26 @@ impl Receiver<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Crl, NotTaken> {
+    /// At least one.
+    fn finish(self) -> Result<Vec<Crl>, NotTaken> {
         if let Some(builder) = self.builder {
-            return builder.finish().map_err(Into::into);
+            return Ok(vec![builder.finish()?]);
         }
         let read = Crl::from_pem_or_der_many(&self.held);
         let read = read.map_err(|error| NotTaken::NoList(error.to_string()))?;
-        let one: Result<[Crl; 1], Vec<Crl>> = read.try_into();
-        match one {
-            Ok([crl]) => Ok(crl),
-            Err(many) => {
-                let text = format!("there are {} of them in one answer", many.len());
+        match read.len() {
+            // Each has a signature to be checked.
+            count if count > MAX_LISTS => {
+                let text = format!("there are {count} of them in one answer");
                 Err(NotTaken::NoList(text))
             }
+            _ => Ok(read),
         }
     }
 }
+
+/// Lists of one answer.
+const MAX_LISTS: usize = 16;
 
 #[cfg(test)]
 mod tests;

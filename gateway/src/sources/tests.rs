@@ -116,7 +116,12 @@ fn mistakes_are_told_at_their_place() {
         (
             format!("{anchor}fetch = {{ crl = [\"ldap://dir.example/cn=CA\"] }}\n"),
             4,
-            "not asked yet",
+            "nothing of it",
+        ),
+        (
+            format!("{anchor}fetch = {{ ocsp = \"ldap://dir.example/cn=CA?x\" }}\n"),
+            4,
+            "over HTTP",
         ),
         (
             format!("{anchor}fetch = {{ ocsp = \"http://ca.example:8080\" }}\n"),
@@ -149,7 +154,7 @@ fn mistakes_are_told_at_their_place() {
 }
 
 #[test]
-fn only_listed_hosts_of_web_servers_are_fetched_from() {
+fn only_listed_hosts_are_fetched_from() {
     let root = ca("Root", None);
     let text = "[fetch]\nports = [8080]\n[[anchor]]\nname = \"a\"\nfile = \"0.pem\"\n\
                 fetch = { from_certificates = true, hosts = [\"CRL.example.jp\", \"192.0.2.7\"] }\n";
@@ -158,6 +163,8 @@ fn only_listed_hosts_of_web_servers_are_fetched_from() {
         "http://crl.example.jp/a",
         "https://crl.example.jp:8080/a",
         "http://192.0.2.7/",
+        "ldap://crl.example.jp/cn=CA?certificateRevocationList;binary",
+        "ldaps://crl.example.jp/cn=CA?cACertificate",
     ] {
         assert!(sources.listed(url).is_some(), "{url}");
     }
@@ -168,6 +175,8 @@ fn only_listed_hosts_of_web_servers_are_fetched_from() {
         "http://crl.example.jp@evil.example/",
         "http://crl.example.jp:25/",
         "ldap://crl.example.jp/cn=CA",
+        "ldap:///cn=CA?certificateRevocationList;binary",
+        "ldap://dir.example.jp/cn=CA?certificateRevocationList;binary",
         "file:///etc/passwd",
         "http://3221225991/",
         "",

@@ -294,6 +294,17 @@ impl Authority {
         self.list(&revoked, "20210101000000Z", Some(NOT_AFTER), extensions)
     }
 
+    /// A CRL with chosen times and more extensions.
+    pub fn crl_for(
+        &self,
+        revoked: &[&[u8]],
+        this: &str,
+        next: &str,
+        extensions: &[Vec<u8>],
+    ) -> Vec<u8> {
+        self.list(&stolen(revoked), this, Some(next), extensions)
+    }
+
     fn list(
         &self,
         revoked: &[Revoked<'_>],

@@ -5,13 +5,12 @@
 //!
 //! Framing: <https://www.rfc-editor.org/rfc/rfc9112#section-6>.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::{HttpError, Limits, SinkError};
 use crate::fetch::place::shown;
+use crate::fetch::rate::{Rate, TooSlow};
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -79,11 +78,8 @@ struct Source<S> {
     held: Vec<u8>,
     /// How many of `held` are used.
     at: usize,
-    rate: u64,
-    /// The time waited in this window. What the sink takes is not the server's to account for.
-    waited: Duration,
-    /// The bytes that came in it.
-    came: u64,
+    /// What the sink takes is not the server's to account for.
+    rate: Rate,
 }
 
 impl<S: AsyncRead + Unpin> Source<S> {
@@ -92,9 +88,7 @@ impl<S: AsyncRead + Unpin> Source<S> {
             stream,
             held: Vec::new(),
             at: 0,
-            rate,
-            waited: Duration::ZERO,
-            came: 0,
+            rate: Rate::new(rate),
         }
     }
 
@@ -116,22 +110,16 @@ impl<S: AsyncRead + Unpin> Source<S> {
         self.at = 0;
         self.held.reserve(PIECE);
         loop {
-            if self.waited >= WINDOW {
-                if self.came < self.rate.saturating_mul(WINDOW.as_secs()) {
-                    return Err(HttpError::TooSlow(self.rate));
-                }
-                (self.waited, self.came) = (Duration::ZERO, 0);
-            }
-            let left = WINDOW.saturating_sub(self.waited);
+            let left = self.rate.left();
+            let left = left.map_err(|TooSlow(lowest)| HttpError::TooSlow(lowest))?;
             let begun = Instant::now();
             let read = timeout(left, self.stream.read_buf(&mut self.held)).await;
             let Ok(read) = read else {
-                self.waited = WINDOW;
+                self.rate.waited_in_vain();
                 continue;
             };
-            self.waited = self.waited.saturating_add(begun.elapsed());
             let count = read.map_err(HttpError::Broken)?;
-            self.came = self.came.saturating_add(size(count));
+            self.rate.note(begun.elapsed(), count);
             return Ok(count);
         }
     }
@@ -377,8 +365,6 @@ const PIECE: usize = 16 << 10;
 const MAX_LINE: usize = 256;
 /// Bytes of extensions and of the trailer together.
 const MAX_SPARE: usize = 4 << 10;
-/// The time over which a rate is measured.
-const WINDOW: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

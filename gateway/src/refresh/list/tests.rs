@@ -80,6 +80,29 @@ async fn lists_of_the_anchor_and_of_authorities_below_it_count() {
     }
 }
 
+/// As under an entry of a directory whose authority has had two keys.
+#[tokio::test]
+async fn of_several_lists_the_newest_that_counts_is_taken() {
+    let world = world();
+    let impostor = ca("Root", None);
+    let of = |by_whom: &Ca, this: i64| by(by_whom, CrlBuilder::new(day(this), Some(day(1))));
+    let lists = [
+        of(&world.root, -3),
+        of(&world.middle, -2),
+        of(&impostor, -1),
+    ];
+    let text = |lists: &[Crl]| -> Vec<u8> {
+        let all = lists.iter().map(|list| pem::encode("X509 CRL", list.der()));
+        all.collect::<String>().into_bytes()
+    };
+    assert_eq!(world.fetch(text(&lists)).await.unwrap().crl, lists[1]);
+    let error = world.fetch(text(&lists[2..])).await.unwrap_err();
+    assert!(error.to_string().contains("no key of CN=Root"), "{error}");
+    let many = vec![lists[0].clone(); MAX_LISTS + 1];
+    let error = world.fetch(text(&many)).await.unwrap_err();
+    assert!(error.to_string().contains("17 of them"), "{error}");
+}
+
 /// PKI-01.
 #[tokio::test]
 async fn what_does_not_count_is_refused_with_the_reason() {
