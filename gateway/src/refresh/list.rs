@@ -8,7 +8,7 @@ use kenin_certstore::{
     CertStore, DEFAULT_TENANT, IndexBuilder, IndexError, RevocationIndex, Store, StoreError,
 };
 use kenin_pki::crl::Crl;
-use kenin_pki::crypto::PublicKey;
+use kenin_pki::crypto::{DigestAlgorithm, PublicKey, SignatureAlgorithm};
 use kenin_pki::extension::{FieldError, KeyUsage};
 use kenin_pki::time::UnixTime;
 
@@ -138,6 +138,7 @@ impl Source<'_> {
         let number = crl.crl_number().map_err(unreadable)?;
         crl.delta_base().map_err(unreadable)?;
         crl.issuing_distribution_point().map_err(unreadable)?;
+        crl.authority_key_id().map_err(unreadable)?;
         if let Some(unknown) = crl.unknown_critical().first() {
             return Err(format!(
                 "it has a critical extension {unknown} that is not known here"
@@ -154,6 +155,10 @@ impl Source<'_> {
     }
 
     fn signer(&self, crl: &Crl) -> Result<PublicKey, String> {
+        // No path believes it, and it would hide the older one that paths believe.
+        if let Some(digest) = weak_digest(crl) {
+            return Err(format!("its signature is over {digest}, which is too weak"));
+        }
         let known = self.known.issuers(crl.issuer(), None);
         let own = self.anchor.certificates.iter();
         let named: Vec<_> = own
@@ -182,6 +187,14 @@ impl Source<'_> {
             format!("its issuer {issuer} does not stand below the anchor \"{anchor}\"")
         })
     }
+}
+
+/// The digest of a list's signature, where no signature over it counts.
+fn weak_digest(crl: &Crl) -> Option<&'static str> {
+    use DigestAlgorithm::{Md5, Sha1, Sha224};
+    let algorithm = SignatureAlgorithm::from_identifier(crl.signature_algorithm()).ok()?;
+    let digest = algorithm.digest();
+    matches!(digest, Md5 | Sha1 | Sha224).then(|| digest.name())
 }
 
 /// Keeps a list in the store, which tells whoever watches it, and notes where it came from.

@@ -312,24 +312,80 @@ impl Authority {
         next: Option<&str>,
         extensions: &[Vec<u8>],
     ) -> Vec<u8> {
-        let algorithm = self.key.usual();
+        let mut form = self.list_form(this);
+        form.next = next.map(time);
+        form.entries = revoked.iter().map(Revoked::entry).collect();
+        form.extensions.extend_from_slice(extensions);
+        form.issue(&self.key)
+    }
+
+    /// The form of an ordinary complete CRL, number 7, to be changed before it is issued.
+    pub fn list_form(&self, this: &str) -> ListForm {
+        ListForm {
+            issuer: self.name.clone(),
+            this: time(this),
+            next: Some(time(NOT_AFTER)),
+            entries: Vec::new(),
+            extensions: vec![self.authority_key_id(), crl_number(7)],
+            algorithm: self.key.usual(),
+        }
+    }
+}
+
+/// The fields of a CRL before it is signed.
+#[derive(Clone)]
+#[allow(missing_docs)]
+pub struct ListForm {
+    pub issuer: Vec<u8>,
+    pub this: Vec<u8>,
+    pub next: Option<Vec<u8>>,
+    /// Encoded entries.
+    pub entries: Vec<Vec<u8>>,
+    /// authorityKeyIdentifier, cRLNumber, and what comes behind them.
+    pub extensions: Vec<Vec<u8>>,
+    pub algorithm: Alg,
+}
+
+impl ListForm {
+    /// What is signed.
+    pub fn tbs(&self) -> Vec<u8> {
         let mut parts = vec![
             int(1),
-            algorithm.identifier(),
-            self.name.clone(),
-            time(this),
+            self.algorithm.identifier(),
+            self.issuer.clone(),
+            self.this.clone(),
         ];
-        parts.extend(next.map(time));
-        if !revoked.is_empty() {
-            parts.push(seq(revoked.iter().map(|entry| {
-                let reason = extension("2.5.29.21", false, &[0x0a, 1, entry.reason]);
-                seq([unsigned(entry.serial), time(entry.date), seq([reason])])
-            })));
+        parts.extend(self.next.clone());
+        if !self.entries.is_empty() {
+            parts.push(seq(&self.entries));
         }
-        let number = extension("2.5.29.20", false, &int(7));
-        let own = [self.authority_key_id(), number];
-        parts.push(explicit(0, &seq(own.iter().chain(extensions))));
-        signed(seq(parts), algorithm, &self.key)
+        if !self.extensions.is_empty() {
+            parts.push(explicit(0, &seq(&self.extensions)));
+        }
+        seq(parts)
+    }
+
+    /// The signed list.
+    pub fn issue(&self, issuer: &Key) -> Vec<u8> {
+        signed(self.tbs(), self.algorithm, issuer)
+    }
+
+    /// A list with any octets as its signature.
+    pub fn with_signature(&self, signature: &[u8]) -> Vec<u8> {
+        seq([self.tbs(), self.algorithm.identifier(), bits(signature)])
+    }
+}
+
+/// cRLNumber.
+pub fn crl_number(number: i64) -> Vec<u8> {
+    extension("2.5.29.20", false, &int(number))
+}
+
+impl Revoked<'_> {
+    /// The entry, encoded.
+    pub fn entry(&self) -> Vec<u8> {
+        let reason = extension("2.5.29.21", false, &[0x0a, 1, self.reason]);
+        seq([unsigned(self.serial), time(self.date), seq([reason])])
     }
 }
 

@@ -1,5 +1,9 @@
-use kenin_pki::crypto::SigningKey;
-use kenin_pki::extension::{BasicConstraints, IssuingDistributionPoint};
+use kenin_pki::crl::RevocationReason;
+use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm, SigningKey};
+use kenin_pki::der::write;
+use kenin_pki::extension::{
+    BasicConstraints, DistributionPointName, GeneralName, IssuingDistributionPoint, ReasonFlags,
+};
 use kenin_pki::issue::{CertificateBuilder, CrlBuilder, common_name};
 use kenin_pki::oid;
 use kenin_pki::pem;
@@ -183,6 +187,262 @@ async fn a_list_made_a_second_ahead_is_taken() {
         let list = by(&world.root, CrlBuilder::new(NOW.plus(ahead), Some(day(1))));
         let received = world.fetch(list.der().to_vec()).await;
         assert_eq!(received.is_ok(), taken, "{ahead}");
+    }
+}
+
+/// An authority of this name below another that may sign certificates and no lists.
+fn mute(name: &str, above: &Ca) -> Ca {
+    let Ca { key, .. } = ca(name, None);
+    let certificate = CertificateBuilder::new(common_name(name).unwrap(), key.public_key())
+        .basic_constraints(BasicConstraints {
+            ca: true,
+            path_len: None,
+        })
+        .key_usage(KeyUsage::KEY_CERT_SIGN)
+        .issued_by(&above.certificate, &above.key)
+        .unwrap();
+    Ca { key, certificate }
+}
+
+/// The same list with other octets as its signature.
+fn resigned(list: &Crl, signature: &[u8]) -> Vec<u8> {
+    let algorithm = list.signature_algorithm().to_der();
+    write::seq(&[list.tbs(), &algorithm, &write::bit_string(signature)])
+}
+
+/// PKI-01: each would clear whom the list that is held has revoked. What is held stays as it is, octet by octet, and
+/// the outcome is one that is logged as a warning and counted.
+#[tokio::test]
+async fn no_poisoned_list_changes_what_is_held() {
+    let world = world();
+    let mute = mute("Mute", &world.root);
+    let known = [&world.middle, &world.other, &mute];
+    let known = known.map(|ca| ca.certificate.clone()).to_vec();
+    let world = World {
+        known: CertStore::new(known, Vec::new(), &[]),
+        ..world
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("kenin.sqlite")).await.unwrap();
+    let place = &world.sources.anchors[0].lists[0];
+    let attempt = async |body: Vec<u8>| {
+        let received = world.fetch(body).await?;
+        keep(&store, place, received, NOW).await
+    };
+    let of = |number: u64, this: i64| CrlBuilder::new(day(this), Some(day(2))).number(number);
+    let newer = || of(6, 0);
+    let (reason, date) = (RevocationReason::KeyCompromise, day(-1));
+    let held = by(&world.root, of(5, -1).revoke(&[7], date, reason));
+    let taken = attempt(held.der().to_vec()).await;
+    assert_eq!(word(&taken), "new");
+    let index = RevocationIndex::passing();
+    let state = async || {
+        let lists = store.crls(DEFAULT_TENANT, &index).await.unwrap();
+        let lists: Vec<[u8; 32]> = lists.iter().map(|list| *list.sha256()).collect();
+        let revision = store.revision(DEFAULT_TENANT).await.unwrap();
+        (
+            lists,
+            revision,
+            store.fetched(DEFAULT_TENANT).await.unwrap(),
+        )
+    };
+    let before = state().await;
+    assert_eq!(before.0, [*held.sha256()]);
+
+    let (impostor, nobody) = (ca("Root", None), ca("Nobody", None));
+    let good = by(&world.root, newer());
+    let mut changed = good.der().to_vec();
+    *changed.last_mut().unwrap() ^= 1;
+    let der = |ca: &Ca, form: CrlBuilder| by(ca, form).der().to_vec();
+    let unknown = oid::SUBJECT_INFO_ACCESS;
+    let nonsense = |oid| newer().extension(oid, false, &[5, 0]);
+    let forged = newer().issued_by(&world.root.certificate, &world.middle.key);
+    let sha1 = SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha1);
+    let poisoned = [
+        ("unsigned", resigned(&good, b""), "no key of CN=Root"),
+        ("changed", changed, "no key of CN=Root"),
+        (
+            "signed, but other octets",
+            resigned(&good, held.signature()),
+            "no key of CN=Root",
+        ),
+        (
+            "same name, other key",
+            der(&impostor, newer()),
+            "no key of CN=Root",
+        ),
+        (
+            "another authority in its name",
+            forged.unwrap().der().to_vec(),
+            "no key of CN=Root",
+        ),
+        (
+            "by who may sign no lists",
+            der(&mute, newer()),
+            "no key of CN=Mute",
+        ),
+        (
+            "wrong issuer",
+            der(&nobody, newer()),
+            "no certificate of its issuer",
+        ),
+        (
+            "below another anchor",
+            der(&world.other, newer()),
+            "not stand below the anchor",
+        ),
+        (
+            "SHA-1",
+            der(&world.root, newer().algorithm(sha1)),
+            "too weak",
+        ),
+        (
+            "older number",
+            der(&world.root, of(4, -1)),
+            "older than the one",
+        ),
+        (
+            "older with a higher number",
+            der(&world.root, of(99, -2)),
+            "older than the one",
+        ),
+        (
+            "older without a number",
+            der(&world.root, of(1, -2).without_number()),
+            "older than the one",
+        ),
+        (
+            "stale and of long ago",
+            der(
+                &world.root,
+                CrlBuilder::new(day(-9), Some(day(-8))).number(99),
+            ),
+            "older than the one",
+        ),
+        (
+            "of the future",
+            der(&world.root, CrlBuilder::new(day(1), Some(day(2)))),
+            "of the future",
+        ),
+        (
+            "critical extension",
+            der(&world.root, newer().extension(unknown, true, &[5, 0][..])),
+            "critical extension",
+        ),
+        (
+            "critical extension of an entry",
+            der(
+                &world.root,
+                newer().revoke_with(&[8], date, reason, (unknown, true, &[5, 0][..])),
+            ),
+            "critical extension",
+        ),
+        (
+            "entries of others, and not indirect",
+            der(
+                &world.root,
+                newer().revoke_of(world.middle.certificate.subject(), &[8], date, reason),
+            ),
+            "critical extension",
+        ),
+        (
+            "scope that cannot be read",
+            der(&world.root, nonsense(oid::ISSUING_DISTRIBUTION_POINT)),
+            "issuingDistributionPoint",
+        ),
+        (
+            "number that cannot be read",
+            der(&world.root, nonsense(oid::CRL_NUMBER).without_number()),
+            "cRLNumber",
+        ),
+        (
+            "key that cannot be read",
+            der(&world.root, nonsense(oid::AUTHORITY_KEY_IDENTIFIER)),
+            "authorityKeyIdentifier",
+        ),
+        (
+            "delta without a base",
+            der(&world.root, nonsense(oid::DELTA_CRL_INDICATOR)),
+            "deltaCRLIndicator",
+        ),
+        (
+            "delta without a number",
+            der(&world.root, newer().without_number().delta(5)),
+            "without a number",
+        ),
+        (
+            "two in one answer",
+            [held.der(), good.der()].concat(),
+            "no revocation list",
+        ),
+    ];
+    for (name, body, words) in poisoned {
+        let outcome = attempt(body).await;
+        let told = matches!(word(&outcome), "refused" | "older");
+        assert!(told, "{name}: {}", word(&outcome));
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains(words), "{name}: {words}: {error}");
+        assert_eq!(state().await, before, "{name}");
+    }
+    // And one that is as it should be is taken over.
+    assert_eq!(word(&attempt(good.der().to_vec()).await), "new");
+}
+
+/// PKI-01: a list of a part, or of some reasons, or of others' certificates, is news of that scope and takes the place
+/// of none.
+#[tokio::test]
+async fn a_part_takes_no_whole_lists_place() {
+    let world = world();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("kenin.sqlite")).await.unwrap();
+    let place = &world.sources.anchors[0].lists[0];
+    let whole = CrlBuilder::new(day(-1), Some(day(2))).number(5);
+    let whole = by(&world.root, whole);
+    let later = || CrlBuilder::new(NOW, Some(day(2))).number(6);
+    let all = IssuingDistributionPoint::default;
+    let points = [
+        IssuingDistributionPoint {
+            name: Some(DistributionPointName::Full(vec![GeneralName::Uri(
+                URL.into(),
+            )])),
+            ..all()
+        },
+        IssuingDistributionPoint {
+            only_user_certs: true,
+            ..all()
+        },
+        IssuingDistributionPoint {
+            only_ca_certs: true,
+            ..all()
+        },
+        IssuingDistributionPoint {
+            only_attribute_certs: true,
+            ..all()
+        },
+        IssuingDistributionPoint {
+            only_some_reasons: Some(ReasonFlags(2)),
+            ..all()
+        },
+        IssuingDistributionPoint {
+            indirect: true,
+            ..all()
+        },
+    ];
+    let mut bodies = vec![whole.clone()];
+    bodies.extend(
+        points
+            .iter()
+            .map(|point| by(&world.root, later().issuing_distribution_point(point))),
+    );
+    bodies.push(by(&world.root, later().delta(5)));
+    let index = RevocationIndex::passing();
+    for (count, list) in (1..).zip(&bodies) {
+        let received = world.fetch(list.der().to_vec()).await.unwrap();
+        let outcome = keep(&store, place, received, NOW).await;
+        assert_eq!(word(&outcome), "new", "{count}");
+        let held = store.crls(DEFAULT_TENANT, &index).await.unwrap();
+        assert_eq!(held.len(), count);
+        assert!(held.iter().any(|one| one.der() == whole.der()), "{count}");
     }
 }
 
