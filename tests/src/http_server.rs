@@ -52,7 +52,11 @@ struct State {
 impl HttpServer {
     /// Starts one that knows no path.
     pub fn start() -> Self {
-        let address = free_address();
+        Self::start_at(free_address())
+    }
+
+    /// The same at an address of the test's choice.
+    pub fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let state = Arc::new(State::default());
         let thread = std::thread::spawn({

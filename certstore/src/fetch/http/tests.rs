@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -280,6 +282,48 @@ async fn forbidden_addresses_are_not_connected_to() {
         assert!(matches!(error, HttpError::Forbidden(_)), "{host} {error}");
     }
     web.assert_untouched();
+}
+
+/// PKI-03: a resolver whose next answer is another address. A redirect on the host does not ask it again, another
+/// request does, and is judged by what it says then.
+#[tokio::test]
+async fn a_name_that_gets_another_address_leads_nowhere() {
+    let victim = Web::open().await;
+    let port = victim.port;
+    let listener = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+    let good = Web { listener, port };
+    let answers: [&'static [&'static str]; 4] = [
+        &["127.0.0.2"],
+        &["127.0.0.1"],
+        &["127.0.0.2", "127.0.0.1"],
+        &["::ffff:127.0.0.1", "127.0.0.2"],
+    ];
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let changing: Resolve = Arc::new(move |_: &str| -> Resolving {
+        let texts = answers[count.fetch_add(1, Ordering::SeqCst)];
+        let addresses: Vec<IpAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        Box::pin(async move { Ok::<_, io::Error>(addresses) })
+    });
+    let reach = Reach::new(vec!["127.0.0.2".parse().unwrap()]);
+    let client = Client::new(reach, Ports::and(&[port]), tls_client(None).unwrap());
+    let client = client.with_resolver(changing);
+    let url = victim.url("/a");
+    let server = good.serve(vec![moved(302, "/b"), whole("x")]);
+    let (fetched, body) = get(&client, &url).await.unwrap();
+    assert_eq!((fetched.place.target(), body.as_str()), ("/b", "x"));
+    assert_eq!(
+        asked.load(Ordering::SeqCst),
+        1,
+        "two connections, one question"
+    );
+    server.await.unwrap();
+    for _ in 1..answers.len() {
+        let error = get(&client, &url).await.unwrap_err();
+        assert!(matches!(error, HttpError::Forbidden(_)), "{error}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), answers.len());
+    victim.assert_untouched();
 }
 
 #[tokio::test]
