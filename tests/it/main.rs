@@ -19,6 +19,7 @@ mod a_milter_answers_at_the_end_of_a_mail;
 mod a_milter_holds_mail_and_replaces_bodies;
 mod a_thousand_mixed_mails_arrive_unchanged;
 mod a_time_stamp_outlives_a_harmless_revocation;
+mod a_url_does_not_tell_who_reads;
 mod a_verdict_shields_the_person;
 mod an_ocsp_responder_is_believed_within_its_bounds;
 mod an_unread_log_holds_up_no_mail;
