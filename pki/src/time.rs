@@ -320,6 +320,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn utc_time_ends_with_the_year_2049() {
+        let last = UnixTime::parse_rfc3339("2049-12-31T23:59:59Z").unwrap();
+        assert_eq!(last.to_x509(), (UTC_TIME, "491231235959Z".to_owned()));
+        let next = last.plus(1);
+        assert_eq!(
+            next.to_x509(),
+            (GENERALIZED_TIME, "20500101000000Z".to_owned())
+        );
+        assert_eq!(
+            UnixTime::from_generalized_time(b"20500101000000Z"),
+            Some(next)
+        );
+        let before = UnixTime::parse_rfc3339("1949-12-31T23:59:59Z").unwrap();
+        assert_eq!(before.to_x509().0, GENERALIZED_TIME);
+        assert_eq!(
+            before.plus(1).to_x509(),
+            (UTC_TIME, "500101000000Z".to_owned())
+        );
+    }
+
+    #[test]
+    fn seconds_go_on_where_31_bits_end() {
+        let last = UnixTime(i64::from(i32::MAX));
+        assert_eq!(last.to_string(), "2038-01-19T03:14:07Z");
+        let next = last.plus(1);
+        assert_eq!(next.to_string(), "2038-01-19T03:14:08Z");
+        assert_eq!(UnixTime::from_utc_time(b"380119031408Z"), Some(next));
+        assert!(last < next);
+    }
+
     proptest! {
         #[test]
         fn every_second_survives_its_text(seconds in -62_167_219_200_i64..253_402_300_800) {
