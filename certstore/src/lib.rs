@@ -5,6 +5,7 @@
 
 mod breaker;
 mod cache;
+mod clock;
 mod database;
 mod delivered;
 pub mod directory;
@@ -30,6 +31,7 @@ pub use cache::{
     AnswerCache, Cache, CacheCounts, CacheError, CacheServer, CacheSettings, Clock, Keeping,
     ParseCacheError, TenantCache,
 };
+pub use clock::ClockMark;
 pub use error::StoreError;
 pub use fetched::FetchedList;
 pub use files::{

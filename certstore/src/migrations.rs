@@ -40,7 +40,7 @@ fn in_postgres(text: &str) -> String {
         .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-const TEXTS: [(&str, &str); 6] = [
+const TEXTS: [(&str, &str); 7] = [
     ("start", include_str!("../migrations/0001_start.sql")),
     (
         "delivered",
@@ -50,6 +50,7 @@ const TEXTS: [(&str, &str); 6] = [
     ("indexed", include_str!("../migrations/0004_indexed.sql")),
     ("look_ups", include_str!("../migrations/0005_look_ups.sql")),
     ("fetched", include_str!("../migrations/0006_fetched.sql")),
+    ("clock", include_str!("../migrations/0007_clock.sql")),
 ];
 
 const WORDS: [(&str, &str); 5] = [
@@ -114,6 +115,7 @@ mod tests {
             ["f465c50f91d90b49", "0810d589452ffc7d"],
             ["ea4b3e97c1322d89", "ea4b3e97c1322d89"],
             ["3ac1027712c7e54a", "d0408592f4be8efc"],
+            ["6f6dcbb49bab2b0b", "7826a9bb2262aa03"],
         ];
         assert_eq!(i64::try_from(known.len()).unwrap(), newest());
         let both = [Dialect::Sqlite, Dialect::Postgres].map(migrator);
