@@ -5,18 +5,18 @@
 //! or what was signed without its signature.
 
 use std::path::Path;
-use std::time::SystemTime;
 
 use kenin_pki::name::Name;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{
-    Act, Delivered, Harvest, HeaderEdits, Parties, Shown, StampContext, StampMode, deliver, header,
+    Act, Delivered, Harvest, HeaderEdits, Parties, Reason, Shown, StampContext, StampMode, deliver,
+    header, is_wrapped,
 };
 use kenin_smtp_filter::{Division, Edit, Group, Mail, MailBytes, Reply, Share, Treatment};
 use kenin_sys::TempBody;
 use tracing::warn;
 
-use crate::clock::unix_time;
+use crate::clock::{Moment, Trust, unix_time};
 use crate::snapshot::Snapshot;
 use crate::{metrics, reply};
 
@@ -30,17 +30,22 @@ pub(crate) struct Decided {
     pub(crate) changed: Vec<usize>,
     /// What became of the seal, where there was to be one.
     pub(crate) sealed: &'static str,
+    /// Whether the clock was trusted by which it was decided.
+    pub(crate) clock: Trust,
     /// Which rule of `mail.toml` refused it or had it held, counted from 1.
     pub(crate) rule: Option<usize>,
 }
 
 /// The mail rules, then the stamp. `had` are the recipients, by their place, that have the message since
 /// an earlier try.
+///
+/// While the clock is not trusted, nothing is signed, since all that is signed has a date: mail goes on without
+/// `X-Kenin-Verdict`, and what would be wrapped stays the sender's.
 pub(crate) fn act(
     mail: &Mail,
     snapshot: &Snapshot,
     mut verdict: Verdict,
-    now: SystemTime,
+    now: Moment,
     had: &[usize],
 ) -> Decided {
     verdict.revision.clone_from(&snapshot.revision);
@@ -70,6 +75,7 @@ pub(crate) fn act(
             action: "refuse",
             changed: Vec::new(),
             sealed: "",
+            clock: now.trust,
             rule,
         };
     }
@@ -80,9 +86,9 @@ pub(crate) fn act(
     let mut context = StampContext {
         authserv_id: &snapshot.config.authserv_id,
         site_authserv_ids: &snapshot.config.site_authserv_ids,
-        key: snapshot.key.as_ref(),
+        key: snapshot.key.as_ref().filter(|_| now.trust.is_trusted()),
         id: &envelope.id,
-        now: unix_time(now),
+        now: unix_time(now.time),
         mode: StampMode::Headers,
         tags: snapshot.mail.may_tag(),
         wrapper: snapshot.wrapper.as_ref(),
@@ -106,7 +112,13 @@ pub(crate) fn act(
     let mut copies: Vec<(StampMode, Delivered)> = Vec::new();
     for mode in modes {
         context.mode = mode;
-        match deliver(&mail.raw, &verdict, &context, &limits) {
+        let wraps = context.wrapper.is_some() && is_wrapped(&verdict, mode);
+        let copy = match wraps && !now.trust.is_trusted() {
+            // It would be a signed statement with a wrong date.
+            true => Err(Reason::ClockNotTrusted),
+            false => deliver(&mail.raw, &verdict, &context, &limits),
+        };
+        match copy {
             Ok(copy) => copies.push((mode, copy)),
             // Whatever the mode: what must not be shown cannot be kept out of it, and stays the sender's.
             Err(reason) => {
@@ -117,6 +129,7 @@ pub(crate) fn act(
                     action: "refuse",
                     changed: Vec::new(),
                     sealed: "",
+                    clock: now.trust,
                     rule,
                     verdict,
                 };
@@ -172,6 +185,7 @@ pub(crate) fn act(
         action,
         changed,
         sealed: "",
+        clock: now.trust,
         rule,
     }
 }

@@ -47,6 +47,8 @@ pub(crate) enum Sealed {
     TooMuch,
     /// The domain name system did not answer in time, so that nothing can be said of its chain.
     Unanswered,
+    /// The clock is not trusted, and a seal has a date, as has what it would be about.
+    Clock,
     /// Something of ours failed.
     Failed,
 }
@@ -59,6 +61,7 @@ impl Sealed {
             Self::Chain => "chain-broken",
             Self::TooMuch => "too-many-signatures",
             Self::Unanswered => "dns-unavailable",
+            Self::Clock => "clock-not-trusted",
             Self::Failed => "failed",
         }
     }
@@ -114,6 +117,11 @@ pub(crate) async fn seal(
     by: Instant,
 ) {
     if decided.changed.is_empty() || snapshot.arc.is_none() {
+        return;
+    }
+    if !decided.clock.is_trusted() {
+        crate::metrics::sealed(Sealed::Clock.as_str());
+        decided.sealed = Sealed::Clock.as_str();
         return;
     }
     let by = by.min(Instant::now() + PATIENCE);

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::clock::{now, unix_time};
+use crate::clock::{Clock, now, unix_time};
 use crate::metrics;
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
@@ -30,6 +30,7 @@ use crate::snapshot::Snapshot;
 #[derive(Clone)]
 pub(crate) struct Status {
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) store: Option<Store>,
     pub(crate) reloader: Arc<Reloader>,
     pub(crate) stopping: watch::Receiver<bool>,
@@ -134,6 +135,8 @@ impl Status {
             },
             None => lines.push_str("degraded store: not opened\n"),
         }
+        // Mail goes on without it; only no signature passes.
+        lines.push_str(&self.clock.health());
         match snapshot.known.next_update() {
             Some(time) if time.0 < unix_time(now()).0 => {
                 lines.push_str(&format!(

@@ -102,6 +102,11 @@ pub(crate) fn reloaded(taken: bool) {
     gauge!(RELOAD).set(if taken { 1.0 } else { 0.0 });
 }
 
+/// Whether the wall clock is trusted.
+pub(crate) fn clock_trusted(trusted: bool) {
+    gauge!(CLOCK).set(if trusted { 1.0 } else { 0.0 });
+}
+
 /// What the snapshot in force holds.
 pub(crate) fn describe_snapshot(snapshot: &Snapshot) {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -188,6 +193,10 @@ fn describe() {
         COPIES,
         "Copies of mail with another body, by what was done: wrapped, or released from its signature."
     );
+    describe_gauge!(
+        CLOCK,
+        "Whether the wall clock can be right; while it cannot, no signature passes."
+    );
     describe_gauge!(BUILD, "Version of the program.");
     describe_gauge!(START, "When the process started.");
 }
@@ -219,6 +228,7 @@ const KEY: &str = "kenin_stamp_key_usable";
 const ARC_KEY: &str = "kenin_arc_key_usable";
 const WRAP_KEY: &str = "kenin_wrap_key_usable";
 const COPIES: &str = "kenin_rewritten_total";
+const CLOCK: &str = "kenin_clock_trusted";
 const BUILD: &str = "kenin_build_info";
 const START: &str = "process_start_time_seconds";
 
@@ -245,6 +255,7 @@ mod tests {
         reloaded(false);
         fetched("crl", "failed");
         last_list("root", Some(7));
+        clock_trusted(false);
         let text = render();
         for part in [
             "kenin_messages_total{direction=\"inbound\",verdict=\"pass\",action=\"stamp\"}",
@@ -253,6 +264,7 @@ mod tests {
             "# TYPE kenin_config_last_reload_successful gauge",
             "kenin_fetch_total{kind=\"crl\",outcome=\"failed\"}",
             "kenin_crl_last_success_timestamp_seconds{anchor=\"root\"} 7",
+            "# TYPE kenin_clock_trusted gauge",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 
 use crate::act::{Decided, act};
-use crate::clock::{now, unix_time};
+use crate::clock::{Clock, now, unix_time};
 use crate::delivered::Delivered;
 use crate::harvest::Harvester;
 use crate::snapshot::Snapshot;
@@ -34,6 +34,7 @@ use crate::{arc, metrics, poison, reply, substitute};
 #[derive(Debug)]
 pub struct Pipeline {
     snapshots: Arc<ArcSwap<Snapshot>>,
+    clock: Arc<Clock>,
     store: Option<Store>,
     delivered: Delivered,
     harvester: Harvester,
@@ -48,12 +49,17 @@ type Judge = fn(&[u8], &Snapshot, SystemTime) -> Verdict;
 
 impl Pipeline {
     /// Judges against whatever snapshot the pointer holds at the time.
-    pub fn new(snapshots: Arc<ArcSwap<Snapshot>>, store: Option<Store>) -> Self {
+    pub(crate) fn new(
+        snapshots: Arc<ArcSwap<Snapshot>>,
+        clock: Arc<Clock>,
+        store: Option<Store>,
+    ) -> Self {
         let messages = Arc::new(Semaphore::new(snapshots.load().config.limits.messages));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let cores = Arc::new(Semaphore::new(cores));
         Self {
             snapshots,
+            clock,
             delivered: Delivered::new(store.clone()),
             harvester: Harvester::new(store.clone()),
             store,
@@ -92,14 +98,15 @@ impl Pipeline {
         let Ok(Some(permits)) = tokio::time::timeout_at(start + budget / 2, permits).await else {
             return Err(reply::busy());
         };
-        let now = now();
-        let had = self.delivered.of(&mail, unix_time(now)).await;
+        let now = self.clock.read();
+        let had = self.delivered.of(&mail, unix_time(now.time)).await;
         let job = spawn_blocking({
             let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
             let snapshot = Arc::clone(snapshot);
             move || {
                 let _permits = permits;
-                let verdict = judge(&mail.raw, &snapshot, now);
+                let verdict = judge(&mail.raw, &snapshot, now.time);
+                let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
                 act(&mail, &snapshot, verdict, now, &had)
             }
         });
@@ -112,7 +119,8 @@ impl Pipeline {
             Err(_) => Reason::LimitTime,
             Ok(Err(_)) => {
                 error!(id = mail.envelope.id, "judging a message panicked");
-                if !poison::is_poison(self.store.as_ref(), &mail, unix_time(now)).await {
+                let time = unix_time(now.time);
+                if !poison::is_poison(self.store.as_ref(), &mail, time).await {
                     return Err(Reply::aborted());
                 }
                 Reason::LimitPoison
@@ -202,7 +210,7 @@ fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
             address,
         } => registered(snapshot.store.as_ref(), certificate, address),
     });
-    substitute::unless_clock_is_trusted(outcome.verdict, now)
+    outcome.verdict
 }
 
 /// Asks the store, from a thread that may wait.

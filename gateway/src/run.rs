@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError, ListenAddress, Listener, LogFormat};
 use crate::exit::Exit;
 use crate::front::Front;
@@ -128,6 +129,10 @@ impl Gateway {
         metrics::describe_start(clock::now());
         let config = Arc::new(config);
         let store = open_store(&config).await?;
+        let clock = Arc::new(Clock::default());
+        // A start without it would believe what the last run did not.
+        let judged = clock.exchange(&store).await;
+        judged.map_err(|error| StartError::Unavailable(error.to_string()))?;
         let snapshot = Snapshot::build(Arc::clone(&config), Some(&store))
             .await
             .map_err(|error| StartError::of(error, &config))?;
@@ -166,7 +171,11 @@ impl Gateway {
         let http = http_listener.as_ref().map(local).transpose()?;
 
         let (stop, stopping) = watch::channel(false);
-        let filter = Arc::new(Pipeline::new(Arc::clone(&snapshots), Some(store.clone())));
+        let filter = Arc::new(Pipeline::new(
+            Arc::clone(&snapshots),
+            Arc::clone(&clock),
+            Some(store.clone()),
+        ));
         let mut tasks = JoinSet::new();
         let fronts = snapshots.load().fronts.clone();
         for (index, (opened, first)) in listeners.into_iter().zip(fronts).enumerate() {
@@ -204,6 +213,7 @@ impl Gateway {
                 async move { reloader.watch(stopping).await }
             }),
             tokio::spawn(housekeeping(stopping.clone())),
+            tokio::spawn(Arc::clone(&clock).watch(store.clone(), stopping.clone())),
             tokio::spawn({
                 let refresher = Refresher::new(Arc::clone(&snapshots), store.clone());
                 refresher.run(stopping.clone())
@@ -212,6 +222,7 @@ impl Gateway {
         if let Some(listener) = http_listener {
             let status = http::Status {
                 snapshots,
+                clock,
                 store: Some(store.clone()),
                 reloader: Arc::clone(&reloader),
                 stopping,

@@ -1,12 +1,10 @@
 //! Verdicts that do not come from looking at the message: it could not be looked at, or the clock
 //! that every check of a certificate rests on cannot be right.
 
-use std::time::SystemTime;
-
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{Reason, header, mailbox};
 
-use crate::clock::unix_time;
+use crate::clock::Trust;
 
 /// The verdict on a message that was not examined. Who it says it is from is read all the same, for
 /// the mail rules.
@@ -32,40 +30,33 @@ fn verdict(reason: Reason) -> Verdict {
 }
 
 /// Takes back what was said of signatures when the time cannot be right: a clock of the past
-/// makes expired certificates and stale lists good.
-pub(crate) fn unless_clock_is_trusted(mut verdict: Verdict, now: SystemTime) -> Verdict {
-    if (EARLIEST..=LATEST).contains(&unix_time(now).0) {
+/// makes expired certificates and stale lists good, one of the future what is not valid yet.
+pub(crate) fn unless_clock_is_trusted(mut verdict: Verdict, clock: Trust) -> Verdict {
+    if clock.is_trusted() {
         return verdict;
     }
     let reason = Reason::ClockNotTrusted;
-    for signature in verdict
-        .signatures
-        .iter_mut()
-        .filter(|signature| signature.root)
-    {
+    for signature in &mut verdict.signatures {
         signature.result = reason.result();
         signature.reason = reason;
-        verdict.result = Some(reason.result());
-        verdict.reason = Some(reason);
+        // What stands below the root never makes the result.
+        if signature.root {
+            verdict.result = Some(reason.result());
+            verdict.reason = Some(reason);
+        }
     }
     verdict
 }
 
-/// 2025-01-01: no copy of this program is older.
-const EARLIEST: i64 = 1_735_689_600;
-/// 2046: a copy that nobody replaced for so long proves a wrong clock rather than a long life.
-const LATEST: i64 = EARLIEST + 21 * 31_557_600;
-
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
+pub(crate) mod tests {
     use kenin_policy::verdict::{Checks, SignatureVerdict};
     use kenin_policy::{Disclosure, ResultWord};
 
     use super::*;
 
-    fn signed() -> Verdict {
+    /// A signature that passed, of a signer who is not told.
+    pub(crate) fn signed() -> Verdict {
         let mut one = verdict(Reason::Ok);
         one.signatures.push(SignatureVerdict {
             section: "2".to_owned(),
@@ -91,25 +82,36 @@ mod tests {
         one
     }
 
-    fn at(seconds: i64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap())
-    }
-
     #[test]
     fn an_impossible_clock_passes_nothing() {
-        for seconds in [0, EARLIEST - 1, LATEST + 1] {
-            let verdict = unless_clock_is_trusted(signed(), at(seconds));
+        for clock in [
+            Trust::TooEarly,
+            Trust::TooLate,
+            Trust::BeforeMark,
+            Trust::Jumped,
+        ] {
+            let verdict = unless_clock_is_trusted(signed(), clock);
             assert_eq!(verdict.reason, Some(Reason::ClockNotTrusted));
             assert_eq!(verdict.result, Some(ResultWord::TempError));
             assert_eq!(verdict.signatures[0].result, ResultWord::TempError);
         }
-        assert!(unless_clock_is_trusted(signed(), at(EARLIEST)).is_pass());
-        assert!(unless_clock_is_trusted(signed(), at(LATEST)).is_pass());
+        assert!(unless_clock_is_trusted(signed(), Trust::Yes).is_pass());
     }
 
     #[test]
     fn unsigned_mail_needs_no_clock() {
-        let verdict = unless_clock_is_trusted(verdict(Reason::NotSigned), at(0));
+        let verdict = unless_clock_is_trusted(verdict(Reason::NotSigned), Trust::TooEarly);
         assert_eq!(verdict.reason, Some(Reason::NotSigned));
+    }
+
+    #[test]
+    fn a_signature_below_the_root_does_not_pass_either_and_changes_no_result() {
+        let mut part = signed();
+        part.signatures[0].root = false;
+        part.result = Some(ResultWord::None);
+        part.reason = Some(Reason::SignatureNotAtRoot);
+        let verdict = unless_clock_is_trusted(part, Trust::Jumped);
+        assert_eq!(verdict.reason, Some(Reason::SignatureNotAtRoot));
+        assert_eq!(verdict.signatures[0].result, ResultWord::TempError);
     }
 }

@@ -148,6 +148,12 @@ impl Delivered {
     }
 }
 
+/// Whether mail of this verdict is wrapped in this mode, where there is something that can sign the wrapping.
+pub fn is_wrapped(verdict: &Verdict, mode: StampMode) -> bool {
+    let signed = verdict.root_signatures().next().is_some();
+    signed && (mode == StampMode::Wrap || verdict.is_shielded())
+}
+
 /// The copy to deliver for this verdict: stamped, or wrapped where the mode or the signer's certificate
 /// asks for it.
 ///
@@ -191,11 +197,9 @@ fn copy(
     reason: Reason,
 ) -> Result<Delivered, Reason> {
     let shielded = verdict.is_shielded();
-    let signed = verdict.root_signatures().next().is_some();
-    let asked = context.mode == StampMode::Wrap || shielded;
     let wrapper = context
         .wrapper
-        .filter(|wrapper| signed && asked && wrapper.is_valid_at(context.now));
+        .filter(|wrapper| is_wrapped(verdict, context.mode) && wrapper.is_valid_at(context.now));
     if wrapper.is_none() && !shielded {
         return Ok(Delivered {
             header: stamp(raw, verdict, context),

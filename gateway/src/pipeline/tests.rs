@@ -1,12 +1,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use kenin_smtp_filter::{Body, Division, Edit, Envelope, Recipient, XForward};
 
 use super::*;
 use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
+use crate::substitute::tests::signed;
 
 /// A pipeline over a fresh configuration, changed by `edit`.
 async fn pipeline(dir: &Path, judge: Judge, edit: impl FnOnce(&mut Config)) -> Pipeline {
@@ -28,7 +29,7 @@ async fn pipeline(dir: &Path, judge: Judge, edit: impl FnOnce(&mut Config)) -> P
     let snapshots = Arc::new(ArcSwap::from_pointee(snapshot));
     Pipeline {
         judge,
-        ..Pipeline::new(snapshots, Some(store))
+        ..Pipeline::new(snapshots, Arc::default(), Some(store))
     }
 }
 
@@ -118,6 +119,65 @@ async fn a_strict_domain_refuses_with_the_reason() {
     assert!(
         reply.ends_with("(not-signed, id 01J0000000000000000000000A)"),
         "{reply}"
+    );
+}
+
+/// PKI-05: a container starts in 1970.
+#[tokio::test]
+async fn a_clock_that_cannot_be_right_passes_nothing_and_signs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let pass: Judge = |_, _, _| signed();
+    let mut pipeline = pipeline(dir.path(), pass, |config| {
+        let rules = "[[rule]]\nwhen = { domain = \"strict.example\" }\n\
+                     then = { enforce = \"strict\" }\n\
+                     [[rule]]\nwhen = { recipient_domain = \"wrapped.example\" }\n\
+                     then = { stamp = \"wrap\" }\n";
+        std::fs::write(config.mail_file(), rules).unwrap();
+    })
+    .await;
+    let to = [
+        "bob@example.net",
+        "bob@strict.example",
+        "bob@wrapped.example",
+    ];
+    // 2027-01-15.
+    let right = || {
+        (
+            UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            Duration::ZERO,
+        )
+    };
+    pipeline.clock = Arc::new(Clock::new(right));
+    for to in to {
+        let text = prepended(&pipeline.treat(mail(to, PLAIN)).await);
+        assert!(text.contains("smime=pass"), "{to}: {text}");
+        assert!(text.contains("X-Kenin-Verdict: "), "{to}: {text}");
+    }
+    pipeline.clock = Arc::new(Clock::new(|| (UNIX_EPOCH, Duration::ZERO)));
+    let [plain, strict, wrapped] = to;
+    let text = prepended(&pipeline.treat(mail(plain, PLAIN)).await);
+    let stamp = "Authentication-Results: smime.gw.example.jp; smime=temperror (clock-not-trusted)";
+    assert!(text.replace("\r\n ", " ").starts_with(stamp), "{text}");
+    assert!(!text.contains("X-Kenin-Verdict"), "{text}");
+    for to in [strict, wrapped] {
+        let reply = refused(&pipeline.treat(mail(to, PLAIN)).await);
+        assert!(
+            reply.starts_with("451 4.7.5 Time source not trusted"),
+            "{to}: {reply}"
+        );
+        assert!(reply.contains("(clock-not-trusted, id "), "{to}: {reply}");
+    }
+}
+
+#[tokio::test]
+async fn unsigned_mail_needs_no_clock_and_gets_no_signed_statement_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pipeline = pipeline(dir.path(), judge, |_| ()).await;
+    pipeline.clock = Arc::new(Clock::new(|| (UNIX_EPOCH, Duration::ZERO)));
+    let text = prepended(&pipeline.treat(mail("bob@example.net", PLAIN)).await);
+    assert_eq!(
+        text,
+        "Authentication-Results: smime.gw.example.jp; smime=none (not-signed)\r\n"
     );
 }
 
