@@ -121,7 +121,11 @@ impl<'a> Desk<'a> {
                 self.fetch_status(&about, &mut crls, &mut ocsp);
             }
         }
-        Answer::Status { crls, ocsp }
+        Answer::Status {
+            crls,
+            ocsp,
+            unasked: false,
+        }
     }
 
     fn fetch_status(

@@ -233,6 +233,8 @@ pub enum Answer {
         crls: Vec<Crl>,
         /// OCSP responses.
         ocsp: Vec<OcspResponse>,
+        /// Somebody was left unasked who might have told more: there was no time, or too much was asked before.
+        unasked: bool,
     },
     /// Whether it is registered.
     Registered(bool),
@@ -311,6 +313,8 @@ pub(crate) struct AtHand<'a> {
     cached: Vec<(&'a str, &'a [u8; 32], Trusted)>,
     /// Issuer questions that could not be answered.
     unavailable: HashSet<&'a Name>,
+    /// Certificates of whose status somebody who might know it was not asked.
+    unasked: HashSet<&'a [u8; 32]>,
     /// Something was left unasked, because too much was asked before.
     pub(crate) exhausted: bool,
     /// Certificates that were asked about, and whether they are registered to the sender.
@@ -337,6 +341,12 @@ impl<'a> AtHand<'a> {
                     issuer,
                 } => {
                     at_hand.asked_status.insert((certificate.sha256(), issuer));
+                    if matches!(
+                        answer,
+                        Answer::Unavailable(_) | Answer::Status { unasked: true, .. }
+                    ) {
+                        at_hand.unasked.insert(certificate.sha256());
+                    }
                 }
                 Question::Registration { certificate, .. } => {
                     let registered = match answer {
@@ -349,7 +359,7 @@ impl<'a> AtHand<'a> {
             }
             match answer {
                 Answer::Issuers(certificates) => at_hand.issuers.extend(certificates),
-                Answer::Status { crls, ocsp } => {
+                Answer::Status { crls, ocsp, .. } => {
                     for crl in crls {
                         if seen.insert(crl.sha256()) {
                             at_hand.crls.push(crl);
@@ -387,6 +397,12 @@ impl<'a> AtHand<'a> {
             true => Registered::Unknown,
             false => Registered::No,
         })
+    }
+
+    /// Whether somebody who might know the status of one of these was not asked.
+    pub(crate) fn is_unasked(&self, certificates: &[&Certificate]) -> bool {
+        let mut all = certificates.iter();
+        self.exhausted || all.any(|one| self.unasked.contains(one.sha256()))
     }
 
     /// Whether the certificates of an issuer were asked for and could not be had.

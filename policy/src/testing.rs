@@ -142,6 +142,7 @@ impl World {
                     .cloned()
                     .collect(),
                 ocsp: Vec::new(),
+                unasked: false,
             },
             Question::Registration { .. } => Answer::Registered(false),
         }

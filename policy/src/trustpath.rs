@@ -341,12 +341,13 @@ pub(crate) fn find(
     }
     let gathered = Gathered::new(at_hand, reach, &signature.crls, &signature.ocsp);
     let (candidates, sources) = (&gathered.candidates, gathered.sources());
+    let unasked = at_hand.is_unasked(&reach.certificates);
     let mut worst: Option<PathError> = None;
     for group in case.trust.groups() {
-        // What nobody asked about is not what nobody could tell: a crowd of certificates in a message must not
-        // keep the question away that matters.
+        // What nobody asked about is not what nobody could tell: a crowd of certificates or signers in a message must
+        // not keep the question away that matters.
         let mode = match group.mode {
-            RevocationMode::IfAvailable if at_hand.exhausted => RevocationMode::Required,
+            RevocationMode::IfAvailable if unasked => RevocationMode::Required,
             mode => mode,
         };
         let rules = PathRules {

@@ -187,6 +187,7 @@ impl Engine {
             } => Answer::Status {
                 crls: self.store.crls(issuer),
                 ocsp: self.responses(certificate),
+                unasked: false,
             },
             Question::Registration {
                 certificate,

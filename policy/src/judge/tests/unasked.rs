@@ -1,5 +1,7 @@
 //! Status that nobody told: what of it is remembered, and that it counts as open only where somebody was asked.
 
+use kenin_pki::crl::Crl;
+
 use super::*;
 
 /// One question that fails must not let all mail of the next hour through.
@@ -26,4 +28,52 @@ fn a_path_with_an_open_status_is_not_kept() {
     world.cached_verdict(&mail, NOW, &cache);
     assert_eq!(cache.len(), 1);
     assert_eq!(world.cached_verdict(&mail, NOW, &cache).1, 0);
+}
+
+/// A sender may have used up what a message may ask, by signers or issuers before the one that matters.
+#[test]
+fn a_status_that_nobody_was_asked_for_does_not_pass() {
+    let mut world = World::new();
+    world.settings.revocation = RevocationMode::IfAvailable;
+    let alice = world.person(ALICE);
+    let mail = alice.sign(ALICE, Form::Clear);
+    let trust = world.trust();
+    let judged = |world: &World, about: &str, answer: &dyn Fn(Vec<Crl>) -> Answer| {
+        let cache = PathCache::default();
+        let case = Case::cached(&mail, &trust, &[], NOW, &Limits::default(), &cache);
+        let verdict = step::run(&case, |question| match (question, world.answer(question)) {
+            (Question::Status { certificate, .. }, Answer::Status { crls, .. })
+                if certificate.subject().to_string() == about =>
+            {
+                answer(crls)
+            }
+            (_, other) => other,
+        })
+        .verdict;
+        (reason(&verdict), cache.len())
+    };
+    let told = |unasked| {
+        move |crls| Answer::Status {
+            crls,
+            ocsp: Vec::new(),
+            unasked,
+        }
+    };
+    let away = |_: Vec<Crl>| Answer::Unavailable("no time".to_owned());
+    // With a list nobody is missed.
+    for about in ["CN=Somebody", "CN=Middle"] {
+        assert_eq!(judged(&world, about, &told(true)), (Reason::Ok, 1));
+        let nothing = (Reason::RevocationUnavailable, 0);
+        assert_eq!(judged(&world, about, &away), nothing);
+    }
+    world.crls.clear();
+    for about in ["CN=Somebody", "CN=Middle"] {
+        let nothing = (Reason::RevocationUnavailable, 0);
+        assert_eq!(judged(&world, about, &told(true)), nothing, "{about}");
+        assert_eq!(judged(&world, about, &away), nothing, "{about}");
+        // Who was asked and knew nothing is what the setting is for.
+        assert_eq!(judged(&world, about, &told(false)), (Reason::Ok, 0));
+    }
+    // It concerns those whose status it is.
+    assert_eq!(judged(&world, "CN=Other", &told(true)), (Reason::Ok, 0));
 }
