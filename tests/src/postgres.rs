@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::world::{Folder, free_address};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::world::{Folder, children, free_address, is_gone, pause, wait_for};
 
 /// A server, which ends with its handle.
 pub struct Postgres {
@@ -54,6 +56,53 @@ impl Postgres {
             .args(["-w", "-s", "-m", "immediate", "stop"]));
     }
 
+    /// SIGKILL of all its processes: nobody is told, nothing is written.
+    pub fn kill(&self) {
+        // Stopped before, so that none starts another one meanwhile.
+        self.pause();
+        let all = self.processes();
+        for pid in &all {
+            let _ = kill_process(*pid, Signal::KILL);
+        }
+        wait_for("PostgreSQL is gone", || all.iter().all(|pid| is_gone(*pid)));
+        // Who is dead and was not waited for still has his number, and the next one would give way to it.
+        let socket = format!(".s.PGSQL.{}.lock", self.address.port());
+        for name in ["data/postmaster.pid", socket.as_str()] {
+            let _ = std::fs::remove_file(self.folder.join(name));
+        }
+    }
+
+    /// SIGSTOP of all its processes: it is there, and says nothing.
+    pub fn pause(&self) {
+        // First the one that starts others: then no more are to come.
+        if let Some(postmaster) = self.postmaster() {
+            pause(postmaster);
+        }
+        self.processes().into_iter().for_each(pause);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        for pid in self.processes() {
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+
+    fn postmaster(&self) -> Option<Pid> {
+        let text = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).ok()?;
+        Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
+    }
+
+    /// The one that starts others, and those.
+    fn processes(&self) -> Vec<Pid> {
+        let Some(postmaster) = self.postmaster() else {
+            return Vec::new();
+        };
+        let mut all = vec![postmaster];
+        all.extend(children(postmaster));
+        all
+    }
+
     /// A database in it, as `[store]` names it.
     pub fn url(&self) -> String {
         format!("postgresql://{USER}@{}/postgres", self.address)
@@ -77,7 +126,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // A test that failed may have left it stopped.
+        // A test that failed may have left it stopped, in either sense.
+        self.resume();
         let stop = ["-s", "-m", "immediate", "stop"];
         let _ = self.own("pg_ctl").args(stop).output();
     }

@@ -28,27 +28,18 @@ impl Redis {
         let authority = write_server_certificate(folder.path());
         std::fs::write(folder.join("ca.pem"), authority).unwrap();
         let address = free_address();
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--port", "0", "--bind", "127.0.0.1", "--save", ""])
-            .args(["--tls-port", &address.port().to_string()])
-            .args(["--tls-auth-clients", "no", "--requirepass", PASSWORD]);
-        for (option, file) in [
-            ("--tls-cert-file", "server.pem"),
-            ("--tls-key-file", "server.key"),
-            ("--tls-ca-cert-file", "ca.pem"),
-            ("--unixsocket", "redis.sock"),
-            ("--dir", "."),
-        ] {
-            command.arg(option).arg(folder.join(file));
-        }
-        let mut process = Process::start(command, &folder.join("redis.log"));
-        process.ready(address);
+        let process = launch(&folder, address);
         Self {
             address,
             folder,
             process,
         }
+    }
+
+    /// Starts it again, empty.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = launch(&self.folder, self.address);
     }
 
     /// The authority of its certificate.
@@ -64,6 +55,16 @@ impl Redis {
     /// SIGKILL: nothing is saved.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// SIGSTOP: it is there, and says nothing.
+    pub fn pause(&mut self) {
+        self.process.pause();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) {
+        self.process.resume();
     }
 
     /// All keys.
@@ -104,6 +105,27 @@ impl Redis {
         stream.write_all(&command(words)).unwrap();
         reply(&mut reader)
     }
+}
+
+/// Starts the program with the files of this folder.
+fn launch(folder: &Folder, address: SocketAddr) -> Process {
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", "0", "--bind", "127.0.0.1", "--save", ""])
+        .args(["--tls-port", &address.port().to_string()])
+        .args(["--tls-auth-clients", "no", "--requirepass", PASSWORD]);
+    for (option, file) in [
+        ("--tls-cert-file", "server.pem"),
+        ("--tls-key-file", "server.key"),
+        ("--tls-ca-cert-file", "ca.pem"),
+        ("--unixsocket", "redis.sock"),
+        ("--dir", "."),
+    ] {
+        command.arg(option).arg(folder.join(file));
+    }
+    let mut process = Process::start(command, &folder.join("redis.log"));
+    process.ready(address);
+    process
 }
 
 /// A command as Redis reads it.

@@ -167,6 +167,27 @@ impl Slapd {
             process.wait();
         }
     }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill();
+        }
+    }
+
+    /// SIGSTOP: it is there, and says nothing.
+    pub fn pause(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.pause();
+        }
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.resume();
+        }
+    }
 }
 
 impl Drop for Slapd {

@@ -163,6 +163,16 @@ impl Process {
         }
     }
 
+    /// [`pause`].
+    pub fn pause(&mut self) {
+        pause(self.pid());
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
@@ -178,6 +188,53 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// SIGSTOP, and waits until no thread of it runs: it is still there, and says nothing.
+pub fn pause(pid: Pid) {
+    // One that has ended says nothing either.
+    let _ = kill_process(pid, Signal::STOP);
+    wait_for("a process stops", || {
+        let threads = std::fs::read_dir(folder_of(pid).join("task"));
+        let mut threads = threads.into_iter().flatten().flatten();
+        threads.all(|thread| {
+            let state = state_of(&thread.path());
+            state.is_none_or(|(letter, _)| matches!(letter, 'T' | 'X' | 'Z'))
+        })
+    });
+}
+
+/// The processes that it started and that still live.
+pub fn children(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().get();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter(|entry| {
+        let state = state_of(&entry.path());
+        state.is_some_and(|(letter, by)| by == parent && letter != 'Z')
+    })
+    .filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok())
+    .filter_map(Pid::from_raw)
+    .collect()
+}
+
+/// Whether it has ended, also where nobody has asked yet how.
+pub fn is_gone(pid: Pid) -> bool {
+    state_of(&folder_of(pid)).is_none_or(|(letter, _)| letter == 'Z')
+}
+
+fn folder_of(pid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()))
+}
+
+/// The state of a process or thread by its folder (proc_pid_stat(5)), and the number of its parent; nothing when
+/// it is gone.
+fn state_of(folder: &Path) -> Option<(char, i32)> {
+    let text = std::fs::read_to_string(folder.join("stat")).ok()?;
+    // In front stands its name in brackets, which may hold anything.
+    let (_, rest) = text.rsplit_once(") ")?;
+    let mut words = rest.split(' ');
+    let letter = words.next()?.chars().next()?;
+    Some((letter, words.next()?.parse().ok()?))
 }
 
 /// Runs a command to its end and returns its standard output.
