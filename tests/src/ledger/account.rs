@@ -14,6 +14,8 @@ use crate::sink::{Record, fields, split};
 pub enum Truth {
     /// Well signed: `pass`, and nothing else.
     Good,
+    /// Well signed, while a part that has to be asked about it may be away: `pass` or `temperror`.
+    Unsure,
     /// Anything else: never `pass`.
     NotGood,
     /// Its stamp may say what it will: the harness changed the mail behind Kenin.
@@ -367,6 +369,7 @@ impl Account {
         let pass = stamp.contains("smime=pass");
         let true_stamp = match entry.truth {
             Truth::Good => pass,
+            Truth::Unsure => pass || stamp.contains("smime=temperror"),
             Truth::NotGood => !pass,
             Truth::Changed => true,
         };

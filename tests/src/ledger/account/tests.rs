@@ -159,6 +159,27 @@ fn a_stamp_has_to_be_there_and_true() {
         Invariant::I6PassIsTrue
     );
     assert!(ledger.check(&[copy("fail")], &circumstances).balanced());
+    let ledger = opened(Truth::Unsure, &[READER]);
+    ledger.tried("<1@x>", told(TAKEN));
+    for (stamp, balanced) in [("pass", true), ("temperror", true), ("fail", false)] {
+        let account = ledger.check(&[copy(stamp)], &circumstances);
+        assert_eq!(account.balanced(), balanced, "{stamp}");
+    }
+}
+
+#[test]
+fn good_mail_that_could_not_be_checked_is_put_off_and_not_refused() {
+    let found = |line: &str| {
+        let ledger = opened(Truth::Unsure, &[STRICT]);
+        ledger.tried("<1@x>", told(line));
+        let account = ledger.check(&[], &Circumstances::default());
+        let violations = account.violations.iter().map(|v| v.invariant);
+        violations.collect::<Vec<_>>()
+    };
+    let later = "451 4.7.5 Revocation status unavailable, try again later: x";
+    assert_eq!(found(later), []);
+    let never = "550 5.7.5 Cryptographic failure: x";
+    assert_eq!(found(never), [Invariant::I1NothingIsLost]);
 }
 
 #[test]
