@@ -17,6 +17,7 @@ mod a_failing_store_is_whole_at_the_next_start;
 mod a_killed_kenin_loses_no_mail;
 mod a_milter_answers_at_the_end_of_a_mail;
 mod a_milter_holds_mail_and_replaces_bodies;
+mod a_part_that_stops_loses_no_mail;
 mod a_thousand_mixed_mails_arrive_unchanged;
 mod a_time_stamp_outlives_a_harmless_revocation;
 mod a_url_does_not_tell_who_reads;
