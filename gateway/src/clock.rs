@@ -115,8 +115,8 @@ impl Clock {
                     Err(_) => return,
                 },
             }
+            // Also where the store cannot be asked; the reloader says so then.
             self.read();
-            // The reloader says when the store is silent.
             let _ = self.exchange(&store).await;
         }
     }
