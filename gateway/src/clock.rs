@@ -15,8 +15,10 @@ use crate::metrics;
 
 mod judge;
 
+#[cfg(test)]
+pub(crate) use judge::EARLIEST;
 use judge::Judge;
-pub(crate) use judge::Trust;
+pub(crate) use judge::{Trust, plausible};
 
 /// The wall clock: the one place that reads it.
 #[expect(

@@ -9,6 +9,7 @@
 mod a_broken_connection_breaks_no_promise;
 mod a_cache_may_vanish_and_lie;
 mod a_changed_byte_never_passes_unnoticed;
+mod a_clock_that_cannot_be_right_is_not_trusted;
 mod a_connection_to_the_next_hop_serves_many;
 mod a_directory_is_asked_and_not_believed;
 mod a_failing_call_leaves_files_whole;

@@ -7,8 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
 
+mod clock;
 mod crl;
 
+pub use clock::{Clock, ClockCommand};
 pub use crl::{Crl, CrlCommand};
 
 /// The whole command line.
@@ -102,6 +104,9 @@ pub enum Command {
     /// The revocation lists in use, and those that are fetched
     #[command(after_help = Exit::help(), subcommand_required = true)]
     Crl(Crl),
+    /// Whether this machine's time can be right, and the latest that was believed
+    #[command(after_help = Exit::help(), subcommand_required = true)]
+    Clock(Clock),
     /// Ask the running service whether it is ready
     #[command(after_help = Exit::help())]
     Health(Health),

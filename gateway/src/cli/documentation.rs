@@ -122,6 +122,7 @@ mod tests {
             "kenin-verify",
             "kenin-demo",
             "kenin-trust-add",
+            "kenin-clock-reset",
             "kenin-run",
         ] {
             assert!(names.contains(&name), "{name} in {names:?}");

@@ -13,6 +13,7 @@ use clap::error::ErrorKind;
 
 pub mod arguments;
 mod cert;
+mod clock;
 mod crl;
 mod documentation;
 mod engine;
@@ -73,6 +74,7 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
         Command::Trust(options) => trust::command(&global.config, &options.command)?,
         Command::Cert(options) => cert::command(&global.config, &options.command)?,
         Command::Crl(options) => crl::command(&global.config, &options.command)?,
+        Command::Clock(options) => clock::command(&global.config, &options.command)?,
         Command::Health(options) => health(&global.config, &options)?,
         Command::Completions(options) => documentation::completions(options.shell)?,
         Command::Man(options) => documentation::man(options.dir.as_deref())?,
