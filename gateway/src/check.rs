@@ -93,6 +93,9 @@ fn look(
 ) {
     references::settings(config, findings);
     let known = store(config, options, findings, notes);
+    if !options.offline {
+        environment::clock(config, known.mark, findings);
+    }
     match Parts::read(Arc::clone(config), Arc::new(RevocationIndex::passing())) {
         Ok(parts) => {
             let mut snapshot: Snapshot = parts.with(known.authorities, known.crls);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kenin_certstore::{
-    CertStore, DEFAULT_TENANT, FetchedList, FileSet, Fingerprint, RevocationIndex, Store,
-    StoreError, read_certificates, read_limited,
+    CertStore, ClockMark, DEFAULT_TENANT, FetchedList, FileSet, Fingerprint, RevocationIndex,
+    Store, StoreError, read_certificates, read_limited,
 };
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
@@ -182,6 +182,7 @@ pub(crate) fn remembered(config: &Config) -> Result<Remembered, OpenError> {
         let crls = store.crls(DEFAULT_TENANT, &lists).await;
         let registrations = store.registrations(DEFAULT_TENANT).await;
         let fetched = store.fetched(DEFAULT_TENANT).await;
+        let mark = store.clock_mark(DEFAULT_TENANT).await;
         store.close().await;
         Ok(Remembered {
             there: true,
@@ -189,6 +190,7 @@ pub(crate) fn remembered(config: &Config) -> Result<Remembered, OpenError> {
             crls: crls?,
             registrations: registrations?.into_iter().collect(),
             fetched: fetched?,
+            mark: mark?,
         })
     })
 }
@@ -204,6 +206,8 @@ pub(crate) struct Remembered {
     pub(crate) registrations: HashSet<([u8; 32], String)>,
     /// What URLs gave.
     pub(crate) fetched: Vec<FetchedList>,
+    /// The latest time that was believed.
+    pub(crate) mark: Option<ClockMark>,
 }
 
 impl Parts {

@@ -116,6 +116,20 @@ fn a_clock_before_the_mark_passes_nothing_until_it_is_reset() {
     let kept = kenin(&["cert", "list", "--config", &config]);
     assert!(!words(&kept).contains("alice@example.jp"), "it was kept");
 
+    // The commands say what the service says, unless they are told a time.
+    let file = gateway.folder.join("good.eml");
+    std::fs::write(&file, &good).unwrap();
+    let (file, config) = (file.display().to_string(), config.as_str());
+    let verify = ["verify", "--config", config, "--format", "jsonl", &file];
+    let said = kenin(&verify);
+    assert_eq!(code(&said), Some(1));
+    assert!(words(&said).contains("\"reason\":\"clock-not-trusted\""));
+    let at = "--at=2026-06-01T00:00:00Z";
+    let said = kenin(&[&verify[..], &[at][..]].concat());
+    assert_eq!(code(&said), Some(0), "{}", words(&said));
+    let said = kenin(&["check", "--config", config]);
+    assert!(words(&said).contains("cannot be right"), "{}", words(&said));
+
     // Nothing is reset by chance.
     let said = clock(&gateway, &["status"]);
     assert_eq!(code(&said), Some(1));

@@ -7,10 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use kenin_certstore::ClockMark;
 use kenin_pki::name::Name;
 
 use super::{Finding, warning};
-use crate::clock::{now, unix_time};
+use crate::clock::{now, plausible, unix_time};
 use crate::config::{Config, ConfigError, ListenAddress};
 use crate::snapshot::Snapshot;
 use crate::wrapper;
@@ -51,6 +52,18 @@ pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             )),
         }
     }
+}
+
+/// Whether the wall clock can be right.
+pub(super) fn clock(config: &Config, mark: Option<ClockMark>, findings: &mut Vec<Finding>) {
+    let now = unix_time(now());
+    let Some(why) = plausible(now, mark.map(|mark| mark.time)).why() else {
+        return;
+    };
+    let text = format!("this machine's time is {now}, which cannot be right: {why}");
+    let hint = "set the clock; \"kenin clock status\" shows the latest time that was believed";
+    let error = ConfigError::new(config.store.name(), text).hint(hint);
+    findings.push(warning(error));
 }
 
 /// Ports, folders, the store, the next hop.

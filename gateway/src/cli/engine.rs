@@ -21,9 +21,10 @@ use kenin_policy::step::{self, Answer, Case, Question};
 use kenin_policy::trust::{Anchor, AnchorSettings, PathOptions, TrustPolicy};
 use kenin_smime::{Examined, Limits, examine_cms};
 
-use crate::clock;
+use crate::clock::{self, Trust};
 use crate::config::Config;
 use crate::snapshot::remembered;
+use crate::substitute;
 
 use super::arguments::{Revocation, TrustOptions};
 use super::input::{self, Kind};
@@ -40,6 +41,8 @@ pub(super) struct Engine {
     /// Fingerprints of certificates with addresses that are registered to them.
     registrations: HashSet<([u8; 32], String)>,
     pub(super) time: UnixTime,
+    /// Whether that can be right.
+    clock: Trust,
     /// Under which name the service would stamp.
     pub(super) authserv_id: String,
     /// The other names of the site.
@@ -95,6 +98,14 @@ impl Engine {
                 Some(input::read(path, limit).map_err(|error| Failure::file(path, &error))?)
             }
         };
+        let clock = match options.at {
+            // Somebody says what time is meant, and it need not be the present one.
+            Some(_) => Trust::Yes,
+            None => clock::plausible(time, sources.mark),
+        };
+        if let Some(why) = clock.why() {
+            eprintln!("kenin: this machine's time is {time}, which cannot be right: {why}");
+        }
         let store = sources.store(time);
         Ok(Self {
             trust: TrustPolicy::from_parts(sources.anchors, path_options)
@@ -103,6 +114,7 @@ impl Engine {
             ocsp: sources.ocsp,
             registrations: sources.registrations,
             time,
+            clock,
             authserv_id,
             site_authserv_ids,
             limits,
@@ -144,7 +156,7 @@ impl Engine {
         let outcome = step::run(&case, |question| self.answer(question));
         let examined = case.examined().clone();
         Judged {
-            verdict: outcome.verdict,
+            verdict: substitute::unless_clock_is_trusted(outcome.verdict, self.clock),
             examined,
             kind,
             bytes: mail,
@@ -159,7 +171,7 @@ impl Engine {
         let outcome = step::run(&case, |question| self.answer(question));
         let examined = case.examined().clone();
         Judged {
-            verdict: outcome.verdict,
+            verdict: substitute::unless_clock_is_trusted(outcome.verdict, self.clock),
             examined,
             kind: Kind::Cms,
             bytes,
@@ -209,6 +221,8 @@ struct Sources {
     crls: Vec<Crl>,
     ocsp: Vec<OcspResponse>,
     registrations: HashSet<([u8; 32], String)>,
+    /// The latest time that the service believed.
+    mark: Option<UnixTime>,
     /// Takes the long lists; what is read of them outlives it.
     lists: RevocationIndex,
     path: PathOptions,
@@ -261,6 +275,7 @@ impl Sources {
                 self.certificates.extend(remembered.authorities);
                 self.crls.extend(remembered.crls);
                 self.registrations.extend(remembered.registrations);
+                self.mark = remembered.mark.map(|mark| mark.time);
             }
             Err(error) => eprintln!("kenin: the service's store is left out: {error}"),
         }
