@@ -154,7 +154,7 @@ impl Refresher {
         let mut due: Vec<(i64, &String)> = self
             .plans
             .iter()
-            .filter(|(_, plan)| plan.due <= now)
+            .filter(|(_, plan)| schedule::is_due(plan.due, now))
             .map(|(url, plan)| (plan.due, url))
             .collect();
         due.sort_unstable();

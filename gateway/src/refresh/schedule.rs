@@ -31,6 +31,12 @@ pub(super) fn after_failure(failures: u32, now: i64, jitter: u64) -> i64 {
         .saturating_add(part(wait / 4, jitter))
 }
 
+/// Whether what was to be asked for at `due` is asked for at `now`. Nothing is ever put off for longer than a day: what
+/// seems to be was planned by a clock that was ahead and has been set right.
+pub(super) const fn is_due(due: i64, now: i64) -> bool {
+    due <= now || due > now.saturating_add(DAY)
+}
+
 /// A number that is the same for the same words and else looks like any, so that gateways and lists do not all come
 /// in the same second.
 pub(super) fn jitter(words: &[&str]) -> u64 {
@@ -92,6 +98,23 @@ mod tests {
         assert_eq!(waits, [300, 600, 1200, 2400, 3600, 3600, 3600]);
         assert_eq!(after_failure(u32::MAX, 0, 999), 3600 + 899);
         assert_eq!(after_failure(1, i64::MAX, 999), i64::MAX);
+    }
+
+    #[test]
+    fn a_clock_that_was_a_year_ahead_puts_nothing_off_once_it_is_right() {
+        let (now, ahead) = (1000, 1000 + 365 * DAY);
+        for planned in [
+            after_failure(1, ahead, 0),
+            due(ahead, Some(ahead + DAY), ahead, 0),
+        ] {
+            assert!(!is_due(planned, ahead), "{planned}");
+            assert!(is_due(planned, now), "{planned}");
+            assert!(is_due(planned, planned), "{planned}");
+        }
+        // As far ahead as anything is planned.
+        assert!(!is_due(due(0, Some(i64::MAX), 0, 0), 0));
+        assert!(!is_due(after_failure(u32::MAX, 0, 999), 0));
+        assert!(is_due(i64::MAX, i64::MAX));
     }
 
     #[test]
