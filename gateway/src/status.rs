@@ -14,9 +14,9 @@ use kenin_certstore::RevocationIndex;
 use kenin_certstore::fetch::{Fetch, Limits, Place, Request, SinkError};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
-use kenin_pki::extension::{DistributionPointName, GeneralName, IssuingDistributionPoint};
+use kenin_pki::extension::GeneralName;
 use kenin_pki::name::Name;
-use kenin_pki::ocsp::{NONCE_SIZE, OcspRequest, OcspResponse};
+use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::oid::{self, Oid};
 use kenin_pki::time::UnixTime;
 use kenin_policy::Answer;
@@ -30,9 +30,13 @@ use crate::snapshot::Snapshot;
 use crate::sources::{AnchorSources, Sources};
 
 mod asked;
+mod responder;
+mod scope;
 
 pub(crate) use asked::Asked;
 use asked::{Begin, Kind, What};
+use responder::ask;
+use scope::{covers, point_names};
 
 /// Answers the questions of one message, on a thread that may wait.
 pub(crate) struct Desk<'a> {
@@ -322,56 +326,6 @@ impl<'a> About<'a> {
     }
 }
 
-/// Asks a responder, with a nonce, and takes its answer if it is one.
-async fn ask(about: &About<'_>, place: &Place, now: UnixTime) -> Found {
-    let mut nonce = [0; NONCE_SIZE];
-    let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-    random
-        .fill(&mut nonce)
-        .map_err(|_| "there is no randomness for a nonce".to_owned())?;
-    let key = about.by.public_key();
-    let question = OcspRequest::new(about.certificate, key, nonce);
-    let body = question.to_der();
-    let request = Request::post(
-        place,
-        "application/ocsp-response",
-        "application/ocsp-request",
-        &body,
-    );
-    let bytes = whole(&*about.sources.network, &request, &Limits::OCSP).await?;
-    let response = OcspResponse::from_der(&bytes).map_err(|error| error.to_string())?;
-    if !question.is_answered_by(&response) {
-        return Err("the answer is one to another question".to_owned());
-    }
-    // What a stranger on the way made must not stand for the answer until its own end.
-    if !is_signed(&response, about.by) {
-        return Err("nobody signed the answer who may".to_owned());
-    }
-    let Some(answer) = response.about(about.certificate, key) else {
-        return Err("the answer is about another certificate".to_owned());
-    };
-    let until = answer.next_update.unwrap_or(answer.this_update.plus(HOUR));
-    if answer.this_update > now || until <= now {
-        return Err("the answer is not current".to_owned());
-    }
-    let until = until.min(now.plus(DAY));
-    Ok((What::Status(response), until.0))
-}
-
-/// Whether the issuer signed it, or somebody to whom the issuer gave a certificate for that. Whether that one is
-/// still good is for the path.
-fn is_signed(response: &OcspResponse, issuer: &Certificate) -> bool {
-    let named = |one: &Certificate| {
-        let purposes = one.ext_key_usage().ok().flatten().unwrap_or_default();
-        one.issuer() == issuer.subject()
-            && purposes.iter().any(|purpose| *purpose == oid::OCSP_SIGNING)
-            && one.verify_signature(issuer.public_key()).is_ok()
-            && response.verify_signature(one.public_key()).is_ok()
-    };
-    response.verify_signature(issuer.public_key()).is_ok()
-        || response.certificates().iter().take(MAX_NAMED).any(named)
-}
-
 /// The whole body of a short answer.
 async fn whole(
     network: &dyn Fetch,
@@ -386,46 +340,6 @@ async fn whole(
     let fetched = network.fetch(request, limits, &mut sink).await;
     fetched.map_err(|error| error.to_string())?;
     Ok(bytes)
-}
-
-/// Whether a list tells the status of a certificate by itself. What is not certain is no: then somebody is
-/// asked in vain, and nothing worse.
-fn covers(crl: &Crl, certificate: &Certificate, issuer: &Certificate, now: UnixTime) -> bool {
-    let fresh =
-        !crl.this_update().is_ahead_of(now) && crl.next_update().is_some_and(|until| now <= until);
-    let whole = !crl.is_delta() && crl.unknown_critical().is_empty();
-    let in_scope = match crl.issuing_distribution_point() {
-        Ok(None) => true,
-        Ok(Some(scope)) => is_in(scope, certificate),
-        Err(_) => false,
-    };
-    fresh && whole && in_scope && crl.verify_signature(issuer.public_key()).is_ok()
-}
-
-fn is_in(scope: &IssuingDistributionPoint, certificate: &Certificate) -> bool {
-    let basic = certificate.basic_constraints().ok().flatten();
-    let is_ca = basic.is_some_and(|basic| basic.ca);
-    let of_others = (scope.only_user_certs && is_ca) || (scope.only_ca_certs && !is_ca);
-    let named = match &scope.name {
-        None => true,
-        Some(DistributionPointName::Full(own)) => {
-            point_names(certificate).any(|name| own.contains(name))
-        }
-        Some(DistributionPointName::Relative(_)) => false,
-    };
-    named && !of_others && !scope.only_attribute_certs && scope.only_some_reasons.is_none()
-}
-
-/// The full names of the distribution points of a certificate.
-fn point_names(certificate: &Certificate) -> impl Iterator<Item = &GeneralName> {
-    let points = certificate.crl_distribution_points().ok().flatten();
-    let names = points.unwrap_or_default().iter().filter_map(|point| {
-        let Some(DistributionPointName::Full(names)) = &point.name else {
-            return None;
-        };
-        Some(names)
-    });
-    names.flatten()
 }
 
 /// The URLs at which a certificate says that its authority may be asked in this way.
@@ -450,8 +364,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_PLACES: usize = 2;
 /// Certificates that one answer, or one message, brings.
 const MAX_FOUND: usize = 64;
-/// Responders' certificates that are looked at.
-const MAX_NAMED: usize = 4;
 /// For a list that mail waits for: short enough to lie in memory.
 const LIST: Limits = Limits {
     bytes: 8 << 20,
