@@ -79,7 +79,7 @@ pub fn ocsp(data: &[u8]) {
     );
     for certificate in response.certificates() {
         let key = certificate.public_key();
-        let _ = response.about(certificate, key);
+        let _ = response.about(certificate, key).count();
         let _ = response.is_by(certificate.subject(), key);
         let _ = response.verify_signature(key);
         let _ = response.mentions(certificate);

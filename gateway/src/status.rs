@@ -18,6 +18,7 @@ use kenin_pki::extension::GeneralName;
 use kenin_pki::name::Name;
 use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::oid::{self, Oid};
+use kenin_pki::path::{AlgorithmFloor, PathRules, Purpose};
 use kenin_pki::time::UnixTime;
 use kenin_policy::Answer;
 use tokio::runtime::Handle;
@@ -121,6 +122,8 @@ impl<'a> Desk<'a> {
                     entries,
                     certificate,
                     by: &by,
+                    lists: crls.clone(),
+                    rules: self.rules(),
                 };
                 self.fetch_status(&about, &mut crls, &mut ocsp);
             }
@@ -177,6 +180,18 @@ impl<'a> Desk<'a> {
                 && certificate.verify_signature(by.public_key()).is_ok()
         };
         all.find(is_it).cloned()
+    }
+
+    /// That a status is known, of whatever kind of certificate.
+    fn rules(&self) -> PathRules {
+        PathRules {
+            purpose: Purpose::Any,
+            algorithms: AlgorithmFloor {
+                minimum_rsa_bits: self.snapshot.trust.options().minimum_rsa_bits,
+                ..AlgorithmFloor::default()
+            },
+            ..PathRules::new(self.now)
+        }
     }
 
     fn ask(&mut self, about: &About<'_>, place: &Place) -> Result<OcspResponse, String> {
@@ -290,6 +305,10 @@ struct About<'a> {
     entries: Vec<&'a AnchorSources>,
     certificate: &'a Certificate,
     by: &'a Certificate,
+    /// Those of its issuer that lie here.
+    lists: Vec<Crl>,
+    /// By which an answer is judged.
+    rules: PathRules,
 }
 
 impl<'a> About<'a> {

@@ -1,10 +1,14 @@
-//! Asking an OCSP responder about one certificate. Whether its answer counts is for the path.
+//! Asking an OCSP responder about one certificate, and for how long its answer is worth remembering. Whether it
+//! counts is for the path, which hears more than what is remembered: what is revoked for good is so by an old answer too.
 //! <https://www.rfc-editor.org/rfc/rfc6960>
+
+use std::slice;
 
 use kenin_certstore::fetch::{Limits, Place, Request};
 use kenin_pki::certificate::Certificate;
-use kenin_pki::ocsp::{NONCE_SIZE, OcspRequest, OcspResponse};
+use kenin_pki::ocsp::{CertStatus, NONCE_SIZE, OcspAnswer, OcspRequest, OcspResponse};
 use kenin_pki::oid;
+use kenin_pki::path::{Budget, PathErrorKind, StatusSources, TrustAnchor, find_path};
 use kenin_pki::time::UnixTime;
 
 use super::asked::What;
@@ -35,15 +39,52 @@ pub(super) async fn ask(about: &About<'_>, place: &Place, now: UnixTime) -> Foun
     if !is_signed(&response, about.by) {
         return Err("nobody signed the answer who may".to_owned());
     }
-    let Some(answer) = response.about(about.certificate, key) else {
+    let answers: Vec<&OcspAnswer> = response.about(about.certificate, key).collect();
+    let Some(end) = answers.iter().map(|answer| end_of(answer)).min() else {
         return Err("the answer is about another certificate".to_owned());
     };
-    let until = answer.next_update.unwrap_or(answer.this_update.plus(HOUR));
-    if answer.this_update > now || until <= now {
+    let mut times = answers.iter().map(|answer| answer.this_update);
+    let early = response.produced_at().is_ahead_of(now) || times.any(|time| time.is_ahead_of(now));
+    let revoked = |answer: &&OcspAnswer| matches!(answer.status, CertStatus::Revoked(_));
+    let until = if !early && now < end {
+        end.min(counts_until(about, &response, now))
+    } else if answers.iter().any(revoked) {
+        // The path hears it, and the responder may have a better one for the next message.
+        now
+    } else {
         return Err("the answer is not current".to_owned());
-    }
-    let until = until.min(now.plus(DAY));
+    };
     Ok((What::Status(response), until.0))
+}
+
+/// Until when an answer stands for its responder: a day at most; and where it does not tell the status, by what is
+/// known here, for a moment. A certificate that is not known yet may be known soon, and a responder
+/// whose own certificate has ended gets another.
+fn counts_until(about: &About<'_>, response: &OcspResponse, now: UnixTime) -> UnixTime {
+    let found = find_path(
+        about.certificate,
+        &[],
+        &[TrustAnchor::from_certificate(about.by.clone())],
+        StatusSources {
+            crls: &about.lists,
+            ocsp: slice::from_ref(response),
+        },
+        &about.rules,
+        &mut Budget::default(),
+    );
+    let until = match found {
+        Ok(path) if path.revocation().iter().any(|fact| fact.source == "ocsp") => {
+            path.valid_until()
+        }
+        Err(error) if matches!(error.kind(), PathErrorKind::Revoked { .. }) => now.plus(DAY),
+        _ => now.plus(MINUTE),
+    };
+    until.min(now.plus(DAY))
+}
+
+/// Without nextUpdate newer information is always to be had (RFC 6960 §4.2.2.1).
+fn end_of(answer: &OcspAnswer) -> UnixTime {
+    answer.next_update.unwrap_or(answer.this_update.plus(HOUR))
 }
 
 /// Whether the issuer signed it, or somebody to whom the issuer gave a certificate for that. Whether that one is
@@ -62,3 +103,4 @@ fn is_signed(response: &OcspResponse, issuer: &Certificate) -> bool {
 
 /// Responders' certificates that are looked at.
 const MAX_NAMED: usize = 4;
+const MINUTE: i64 = 60;

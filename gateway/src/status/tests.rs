@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
 use crate::sources::tests::{Ca, Canned, ca, read};
 
+mod answers;
+
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const OCSP: &str = "http://ocsp.example/";
 const LIST: &str = "http://crl.example/a.crl";

@@ -135,12 +135,16 @@ impl OcspResponse {
         &self.0.answers
     }
 
-    /// The first answer about a certificate that the holder of `issuer_key` issued.
-    #[must_use]
-    pub fn about(&self, certificate: &Certificate, issuer_key: &PublicKey) -> Option<&OcspAnswer> {
+    /// The answers about a certificate that the holder of `issuer_key` issued: more than one where it is named in
+    /// several ways.
+    pub fn about<'a>(
+        &'a self,
+        certificate: &'a Certificate,
+        issuer_key: &'a PublicKey,
+    ) -> impl Iterator<Item = &'a OcspAnswer> {
         let mut ids = CertIds::new(certificate, issuer_key);
-        let mut answers = self.0.answers.iter();
-        answers.find(|answer| ids.has(&answer.certificate))
+        let answers = self.0.answers.iter();
+        answers.filter(move |answer| ids.has(&answer.certificate))
     }
 
     /// Whether some answer is about a certificate of this number: worth a closer look.
