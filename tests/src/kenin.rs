@@ -10,7 +10,7 @@ use crate::client::{Client, Envelope, Reply, send};
 use crate::forge::Town;
 use crate::forge::certificates::pem;
 use crate::parts;
-use crate::world::{Folder, Process, files, free_address, listens, wait_for, write_secret};
+use crate::world::{Folder, Process, files, free_address, listens, run, wait_for, write_secret};
 
 /// What a gateway is started with.
 #[derive(Clone, Debug)]
@@ -248,6 +248,21 @@ impl Gateway {
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.folder.join("kenin.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// All that its store holds, a statement of SQL a line, by somebody else's hand.
+    ///
+    /// # Panics
+    /// When there is no store.
+    pub fn store_dump(&self) -> String {
+        let store = files(&self.folder.join("state"))
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|end| end == "sqlite"));
+        let script = "import sqlite3,sys\n\
+                      print('\\n'.join(sqlite3.connect(sys.argv[1]).iterdump()))";
+        let mut command = Command::new("python3");
+        let out = run(command.args(["-c", script]).arg(store.expect("a store")));
+        String::from_utf8_lossy(&out).into_owned()
     }
 
     /// A client that has said EHLO.
