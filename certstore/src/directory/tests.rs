@@ -111,6 +111,44 @@ async fn a_million_entries_are_not_taken() {
     assert!(matches!(error, DirectoryError::TooLarge(_)), "{error}");
 }
 
+/// STO-01: a million results, of entries that say next to nothing and of other servers that might know more. The
+/// answer is cut off at its bytes, or at the time that a question may take.
+#[tokio::test]
+async fn a_million_results_are_not_taken() {
+    let parts = [write::octet_string(b""), write::element(0x30, b"")];
+    let nothing = write::element(0x64, &write::concat(&parts));
+    let elsewhere = write::element(0x73, &write::octet_string(b"ldap://evil.example/"));
+    for one in [nothing, elsewhere] {
+        let server = testserver::Server::with(move |id, _| {
+            let results = message::message(id, &one).repeat(1_000_000);
+            [results, message::message(id, &result(0x65, 0))].concat()
+        })
+        .await;
+        let error = directory(server.port).ask(&alice()).await.unwrap_err();
+        let ended = matches!(
+            error,
+            DirectoryError::TooLarge(_) | DirectoryError::Deadline(_)
+        );
+        assert!(ended, "{error}");
+    }
+}
+
+/// STO-01: it was asked for sixteen entries, and goes on.
+#[tokio::test]
+async fn entries_beyond_those_that_were_asked_for_are_not_looked_at() {
+    let mine = ca("Directory CA").leaf("Alice", "alice@example.jp");
+    let other = entry("description", &[b"nothing"]);
+    for (before, wanted) in [(14, 1), (15, 1), (16, 0)] {
+        let mut entries = vec![other.clone(); before];
+        entries.push(entry("userCertificate", &[mine.der()]));
+        entries.extend(vec![other.clone(); 1000]);
+        let server = testserver::Server::start(entries, 0).await;
+        let found = directory(server.port).ask(&alice()).await.unwrap();
+        assert_eq!(found.certificates.len(), wanted, "{before}");
+        assert!(found.more, "{before}");
+    }
+}
+
 #[tokio::test]
 async fn referrals_are_not_followed() {
     let server = testserver::Server::with(|id, _| {

@@ -1,3 +1,4 @@
+use kenin_pki::address::Address;
 use kenin_pki::ber::{Cursor, Limits, Tag, Tape};
 
 use super::*;
@@ -175,6 +176,24 @@ fn no_address_changes_the_shape_of_a_filter() {
             "{payload}"
         );
     }
+}
+
+/// STO-01: the same as mailboxes, which is how a recipient's address gets here.
+#[test]
+fn no_quoted_local_part_changes_the_shape_of_a_filter() {
+    let mut read = 0;
+    for payload in PAYLOADS {
+        let quoted = payload.replace('\\', "\\\\").replace('"', "\\\"");
+        let Ok(address) = Address::parse(&format!("\"{quoted}\"@example.jp")) else {
+            continue;
+        };
+        read += 1;
+        let text = address.to_string();
+        let filter = Filter::of_address(&text, &attributes()).unwrap();
+        assert_eq!(filter, expected(&text), "{payload}");
+        assert_eq!(from_text(&filter.to_string()), Some(expected(&text)));
+    }
+    assert!(read > 40, "{read}");
 }
 
 #[test]
