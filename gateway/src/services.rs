@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kenin_certstore::directory::{Bind, Directory};
-use kenin_certstore::{Cache, CacheSettings, DEFAULT_TENANT, TenantCache, read_limited};
+use kenin_certstore::{Cache, CacheSettings, read_limited};
 
 use crate::clock;
 use crate::config::{self, Config, ConfigError};
@@ -33,12 +33,7 @@ pub(crate) fn directory(
     })
 }
 
-/// The cache of the one tenant, if there is one.
-pub(crate) fn cache(config: &Config) -> Result<Option<TenantCache>, ConfigError> {
-    Ok(shared_cache(config)?.map(|cache| cache.of(DEFAULT_TENANT)))
-}
-
-/// The cache of all tenants.
+/// The cache of all tenants, if there is one.
 pub(crate) fn shared_cache(config: &Config) -> Result<Option<Arc<Cache>>, ConfigError> {
     let Some(one) = &config.cache else {
         return Ok(None);

@@ -69,6 +69,78 @@ fn a_changed_byte_is_a_miss_wherever_it_stands() {
     }
 }
 
+/// STO-02: every bit of a value as long as real ones, and every length that it is cut to.
+#[test]
+fn no_bit_of_a_certificate_can_be_changed() {
+    let here = cache(1, noon);
+    let mine = place("one", "directory", b"alice");
+    let certificate = crate::testpki::ca("A").certificate;
+    let sealed = here.seal(&mine, certificate.der(), HOUR).unwrap();
+    assert_eq!(
+        here.open(&mine, &sealed).as_deref(),
+        Some(certificate.der())
+    );
+    for at in 0..sealed.len() {
+        for bit in 0..8 {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1 << bit;
+            assert_eq!(here.open(&mine, &changed), None, "{at} {bit}");
+        }
+        assert_eq!(here.open(&mine, &sealed[..at]), None, "{at}");
+    }
+    let longer = [&sealed[..], b"\0"].concat();
+    assert_eq!(here.open(&mine, &longer), None);
+}
+
+/// STO-02: a replica that was behind takes over and gives back what had been overwritten.
+#[test]
+fn what_was_overwritten_comes_back_in_vain() {
+    let mine = place("one", "directory", b"alice");
+    let node = |version: u64, clock: Clock| {
+        let node = cache(1, clock);
+        node.raise_version(version);
+        node
+    };
+    let here = node(7, noon);
+    let old = here.seal(&mine, b"before", HOUR).unwrap();
+    here.raise_version(8);
+    let new = here.seal(&mine, b"after", HOUR).unwrap();
+    // Also for another node, and for one that has just started.
+    for node in [here, node(8, noon)] {
+        assert_eq!(node.open(&mine, &old), None);
+        assert_eq!(node.open(&mine, &new).as_deref(), Some(&b"after"[..]));
+    }
+    // Where nothing raised the version the old one is what was said lately, and its end comes all the same.
+    let same = node(7, noon).open(&mine, &old);
+    assert_eq!(same.as_deref(), Some(&b"before"[..]));
+    assert_eq!(node(7, evening).open(&mine, &old), None);
+}
+
+/// STO-03: the same letters, cut into tenant, kind and key at every place: no two share a name or a value.
+#[test]
+fn no_two_places_are_one() {
+    let here = cache(1, noon);
+    let letters = "onedirectoryone@a";
+    let cuts = (0..=letters.len())
+        .flat_map(|first| (first..=letters.len()).map(move |then| (first, then)));
+    let places: Vec<Placed<'_>> = cuts
+        .map(|(first, then)| {
+            let (tenant, kind) = (&letters[..first], &letters[first..then]);
+            place(tenant, kind, letters[then..].as_bytes())
+        })
+        .collect();
+    let names: std::collections::HashSet<String> =
+        places.iter().map(|place| here.name(place)).collect();
+    assert_eq!(names.len(), places.len());
+    for (at, own) in places.iter().enumerate() {
+        let sealed = here.seal(own, b"x", HOUR).unwrap();
+        for (other, place) in places.iter().enumerate() {
+            let opened = here.open(place, &sealed).is_some();
+            assert_eq!(opened, at == other, "{at} {other}");
+        }
+    }
+}
+
 #[test]
 fn names_tell_nothing() {
     let name = cache(1, noon).name(&place("one", "directory", b"alice@example.jp"));

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use kenin_certstore::directory::{Asked, Directory};
-use kenin_certstore::{AnswerCache, DEFAULT_TENANT, Kept, Origin};
+use kenin_certstore::{AnswerCache, Cache, DEFAULT_TENANT, Kept, Origin};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::time::UnixTime;
@@ -40,10 +40,11 @@ pub(super) async fn command(
         })
         .collect();
     let mut silent = false;
-    let cache = services::cache(config).unwrap_or_else(|error| {
+    let shared = services::shared_cache(config).unwrap_or_else(|error| {
         talk(&format!("the cache is left out: {error}"));
         None
     });
+    let cache = shared.as_ref().map(|cache| cache.of(DEFAULT_TENANT));
     let cache = cache.as_ref().map(|cache| cache as &dyn AnswerCache);
     for (index, one) in config.directories.iter().enumerate() {
         let directory = services::directory(config, index, one)
@@ -67,6 +68,9 @@ pub(super) async fn command(
                 talk(&format!("{server} is unavailable: {error}"));
             }
         }
+    }
+    if let Some(cache) = &shared {
+        say_refused(cache);
     }
     let now = now();
     show(&found, now, format)?;
@@ -116,6 +120,16 @@ fn say_dropped(server: &str, directory: &Directory, asked: &Asked) {
         let limit = directory.settings().size_limit;
         talk(&format!(
             "{server}: more than {limit} entries have the address"
+        ));
+    }
+}
+
+/// What lay in the cache and nobody with the key put there for this question, at this time: an alarm.
+fn say_refused(cache: &Cache) {
+    let refused = cache.counts().refused;
+    if refused > 0 {
+        talk(&format!(
+            "the cache: left out {refused} that were changed or put back; see who else writes to it"
         ));
     }
 }
