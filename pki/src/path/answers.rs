@@ -199,10 +199,12 @@ impl<'a> Search<'a> {
             let Some(own) = self.responders.get(named.sha256()).copied() else {
                 continue;
             };
-            if !response.is_by(named.subject(), named.public_key())
-                || named.issuer() != issuer_name
-                || !is_responder(named, time, rules)
+            // Whom the issuer named comes first: to see whether a key is meant all of it is hashed, and a stranger's
+            // may be long.
+            if named.issuer() != issuer_name
                 || !self.is_signed_by(own, issuer_key, budget)?
+                || !is_responder(named, time, rules)
+                || !response.is_by(named.subject(), named.public_key())
                 || !self.answer_signed(at, response, named.public_key(), rules, budget)?
             {
                 continue;

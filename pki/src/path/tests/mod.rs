@@ -13,6 +13,7 @@ use crate::oid::{self, Oid, OidBuf};
 
 mod bombs;
 mod clocks;
+mod costs;
 mod dsa;
 mod names;
 mod ocsp;
