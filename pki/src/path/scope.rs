@@ -3,6 +3,8 @@
 //!
 //! Only names and flags are compared here; nothing is fetched, and no signature is looked at.
 
+use std::borrow::Cow;
+
 use crate::certificate::Certificate;
 use crate::crl::Crl;
 use crate::extension::{
@@ -35,7 +37,7 @@ impl Reasons {
 /// Where the status of a certificate is to be found.
 pub(super) struct Point<'a> {
     /// Full names of the distribution point; empty if it is named by its issuer only.
-    names: Vec<GeneralName>,
+    names: Cow<'a, [GeneralName]>,
     /// Who issues the list: names of cRLIssuer, or none for the issuer of the certificate.
     issuers: &'a [GeneralName],
     reasons: Reasons,
@@ -61,7 +63,7 @@ pub(super) fn points(certificate: &Certificate) -> Result<Vec<Point<'_>>, FieldE
         .filter_map(|point| Point::of(point, certificate.issuer()))
         .collect();
     points.push(Point {
-        names: vec![GeneralName::Directory(certificate.issuer().clone())],
+        names: Cow::Owned(vec![GeneralName::Directory(certificate.issuer().clone())]),
         issuers: &[],
         reasons: Reasons::ALL,
     });
@@ -91,7 +93,7 @@ pub(super) fn covers(point: &Point<'_>, crl: &Crl, certificate: &Certificate) ->
         let wanted = if point.names.is_empty() {
             point.issuers
         } else {
-            &point.names[..]
+            &*point.names
         };
         let same = |name: &GeneralName| wanted.iter().any(|other| is_same(name, other));
         if !own.iter().any(same) {
@@ -115,13 +117,33 @@ pub(super) fn comparisons(point: &Point<'_>, crl: &Crl) -> usize {
         Ok(Some(scope)) => scope.name.as_ref(),
         _ => None,
     };
-    let own = match named {
-        Some(DistributionPointName::Full(names)) => names.len(),
-        Some(DistributionPointName::Relative(_)) => 1,
-        None => 0,
+    let (own, made) = match named {
+        Some(DistributionPointName::Full(names)) => (names.len(), 0),
+        Some(DistributionPointName::Relative(rdn)) => (1, making(crl.issuer(), rdn)),
+        None => (0, 0),
     };
     own.saturating_mul(point.names.len().max(point.issuers.len()))
         .saturating_add(point.issuers.len())
+        .saturating_add(made)
+}
+
+/// What [`points`] costs, as comparisons.
+pub(super) fn weight(certificate: &Certificate) -> usize {
+    let given = certificate.crl_distribution_points().ok().flatten();
+    let cost = |point: &DistributionPoint| match &point.name {
+        Some(DistributionPointName::Relative(rdn)) => {
+            making(base(point, certificate.issuer()), rdn)
+        }
+        _ => 0,
+    };
+    let given = given.unwrap_or_default().iter();
+    given.map(cost).fold(0, usize::saturating_add)
+}
+
+/// What it costs to put a relative name behind another, as comparisons: either may have megabytes, and it is done
+/// wherever the name is compared.
+fn making(base: &Name, rdn: &[u8]) -> usize {
+    base.der().len().saturating_add(rdn.len()) / OCTETS_A_COMPARISON
 }
 
 /// Whether two lists of one issuer have the same scope, so that the newer replaces the older.
@@ -137,11 +159,10 @@ pub(super) fn same(one: &Crl, other: &Crl) -> bool {
 
 impl<'a> Point<'a> {
     fn of(point: &'a DistributionPoint, issuer: &Name) -> Option<Self> {
-        let base = directory_names(&point.crl_issuer).next().unwrap_or(issuer);
         let names = match &point.name {
-            Some(name) => full_names(name, base)?,
+            Some(name) => full_names(name, base(point, issuer))?,
             None if point.crl_issuer.is_empty() => return None,
-            None => Vec::new(),
+            None => Cow::default(),
         };
         Some(Self {
             names,
@@ -154,7 +175,8 @@ impl<'a> Point<'a> {
 /// Scheme and host of a URI compare without case, the rest octet by octet (RFC 5280 §7.4).
 fn is_same(one: &GeneralName, other: &GeneralName) -> bool {
     match (one, other) {
-        (GeneralName::Uri(one), GeneralName::Uri(other)) => {
+        // Case changes no length.
+        (GeneralName::Uri(one), GeneralName::Uri(other)) if one.len() == other.len() => {
             let split = |uri: &str| {
                 let authority = uri.find("://").map_or(0, |at| at.saturating_add(3));
                 let rest = uri.get(authority..).unwrap_or_default();
@@ -162,20 +184,27 @@ fn is_same(one: &GeneralName, other: &GeneralName) -> bool {
                 authority.saturating_add(host)
             };
             let (a, b) = (split(one), split(other));
-            let head = |uri: &str, at: usize| uri.get(..at).map(str::to_ascii_lowercase);
-            head(one, a) == head(other, b) && one.get(a..) == other.get(b..)
+            let heads = one.get(..a).zip(other.get(..b));
+            heads.is_some_and(|(one, other)| one.eq_ignore_ascii_case(other))
+                && one.get(a..) == other.get(b..)
         }
         _ => one == other,
     }
 }
 
-fn full_names(name: &DistributionPointName, base: &Name) -> Option<Vec<GeneralName>> {
+fn full_names<'a>(name: &'a DistributionPointName, base: &Name) -> Option<Cow<'a, [GeneralName]>> {
     match name {
-        DistributionPointName::Full(names) => Some(names.clone()),
+        DistributionPointName::Full(names) => Some(Cow::Borrowed(names.as_slice())),
         DistributionPointName::Relative(rdn) => {
-            Some(vec![GeneralName::Directory(base.with_relative(rdn).ok()?)])
+            let name = base.with_relative(rdn).ok()?;
+            Some(Cow::Owned(vec![GeneralName::Directory(name)]))
         }
     }
+}
+
+/// Whose name a relative name stands behind.
+fn base<'a>(point: &'a DistributionPoint, issuer: &'a Name) -> &'a Name {
+    directory_names(&point.crl_issuer).next().unwrap_or(issuer)
 }
 
 fn directory_names(names: &[GeneralName]) -> impl Iterator<Item = &Name> {
@@ -184,3 +213,6 @@ fn directory_names(names: &[GeneralName]) -> impl Iterator<Item = &Name> {
         _ => None,
     })
 }
+
+/// Octets of a name that are put together, folded and hashed in the time of one comparison, or a few.
+const OCTETS_A_COMPARISON: usize = 64;

@@ -234,6 +234,8 @@ impl<'a> Search<'a> {
         let Some(certificate) = self.at(chain, position) else {
             return Ok((Status::Unknown(Cause::NoList), None));
         };
+        let making = scope::weight(certificate);
+        budget.compare(making).map_err(PathError::spent)?;
         let Ok(points) = scope::points(certificate) else {
             return Ok((Status::Unknown(Cause::NotUnderstood), None));
         };

@@ -54,3 +54,42 @@ fn long_keys_beside_many_answers_are_not_hashed_for_each() {
     fails(end, PathErrorKind::RevocationUnavailable, why);
     assert!(spent < Duration::from_secs(2), "{spent:?}");
 }
+
+/// BOMB-08: a list that nobody of weight signed names its part by an RDN of megabytes. The name was put together
+/// again for every certificate, distribution point and signer, and counted as one comparison.
+#[test]
+fn long_relative_names_of_lists_are_counted() {
+    let (root, ca, leaf) = three(same, person);
+    let rdn = write::seq(&[
+        write::oid(oid::COMMON_NAME),
+        write::utf8_string(&"a".repeat(10_000_000)),
+    ]);
+    let scope = IssuingDistributionPoint {
+        name: Some(DistributionPointName::Relative(rdn.into())),
+        ..IssuingDistributionPoint::default()
+    };
+    let stranger = Party::root("Intermediate");
+    let long = stranger.crl(|c| c.issuing_distribution_point(&scope));
+    let crls = [root.crl(|c| c), ca.crl(|c| c), long.clone(), long];
+    let rules = PathRules::new(now());
+    let end = find_with(&leaf, &[&ca], &[root.anchor()], &crls, &rules);
+    fails(end, PathErrorKind::Budget, "name comparisons");
+    // Those of real lists are short.
+    let short = write::seq(&[write::oid(oid::COMMON_NAME), write::utf8_string("1")]);
+    let name = || Some(DistributionPointName::Relative(short.as_slice().into()));
+    let leaf = ca.leaf("Alice", |b| {
+        person(b).crl_distribution_points(&[DistributionPoint {
+            name: name(),
+            ..DistributionPoint::default()
+        }])
+    });
+    let scope = IssuingDistributionPoint {
+        name: name(),
+        ..IssuingDistributionPoint::default()
+    };
+    let crls = [
+        root.crl(|c| c),
+        ca.crl(|c| c.issuing_distribution_point(&scope)),
+    ];
+    find_with(&leaf, &[&ca], &[root.anchor()], &crls, &rules).unwrap();
+}
