@@ -2,6 +2,7 @@
 //! octets of index an entry, look-up by binary search. What a list is authorised to say is for
 //! [`crate::path`]. <https://www.rfc-editor.org/rfc/rfc5280#section-5>
 
+mod abridged;
 mod parse;
 mod stream;
 #[cfg(test)]
@@ -150,12 +151,13 @@ impl Crl {
         &self.0.unknown_critical
     }
 
-    /// How many entries.
+    /// How many entries; none where nobody has them at hand.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0.entries {
             Entries::Here(entries) => entries.len(),
             Entries::Elsewhere(entries) => entries.len(),
+            Entries::Nowhere => 0,
         }
     }
 
@@ -189,6 +191,7 @@ impl Crl {
                 let mut numbers = own.into_iter().chain(named.map(|(_, number)| number));
                 return numbers.find_map(|number| entries.find(number, serial));
             }
+            Entries::Nowhere => return None,
         };
         let from = entries.partition_point(|entry| self.0.serial(entry) < serial);
         entries
@@ -384,6 +387,8 @@ enum Entries {
     Here(Vec<Entry>),
     /// Somebody else keeps them.
     Elsewhere(Arc<dyn RevokedEntries>),
+    /// Nobody has them at hand.
+    Nowhere,
 }
 
 /// Who keeps the entries of a list that is too long to be kept as it is.

@@ -71,6 +71,11 @@ impl Signed {
         self.tbs_digest = whole.tbs_digest.map(OnceLock::from).unwrap_or_default();
     }
 
+    /// What is left of a longer structure, and the digest of what was signed; nothing where it is whole.
+    pub(crate) fn abridged(&self) -> Option<(&[u8], Option<&Digest>)> {
+        self.abridged.then(|| (&*self.der, self.tbs_digest.get()))
+    }
+
     /// The bytes; none where they are not those that were signed.
     pub(crate) fn der(&self) -> &[u8] {
         if self.abridged {

@@ -2,20 +2,16 @@
 //! caller one by one, and what stands around them is kept. Checks the same form as
 //! [`Crl::from_der`]. <https://www.rfc-editor.org/rfc/rfc5280#section-5.1>
 
-use std::sync::Arc;
-
 use crate::algorithm::AlgorithmIdentifier;
-use crate::crypto::{Digest, DigestAlgorithm, Digester, SignatureAlgorithm};
+use crate::crypto::{DigestAlgorithm, Digester, SignatureAlgorithm};
 use crate::der::{
     DerError, GENERALIZED_TIME, INTEGER, Reader, SEQUENCE, Tag, UTC_TIME, context_constructed,
     write,
 };
-use crate::name::Name;
 use crate::oid::OidBuf;
-use crate::signed::Abridged;
 
-use super::parse::{self, EntryFacts, Issuers};
-use super::{Crl, CrlError, Entries, RevokedEntries, RevokedEntry};
+use super::parse::{EntryFacts, Issuers};
+use super::{Crl, CrlError, RevokedEntry};
 
 /// One entry on its way.
 #[derive(Clone, Copy, Debug)]
@@ -408,41 +404,6 @@ impl CrlStream {
 impl Default for CrlStream {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Crl {
-    /// A list whose entries somebody else keeps.
-    ///
-    /// # Errors
-    /// When the parts are not what [`CrlStream::finish`] gave.
-    pub fn indexed(
-        parts: &AbridgedCrl,
-        entries: Arc<dyn RevokedEntries>,
-    ) -> Result<Self, CrlError> {
-        let wrong = |error: DerError| CrlError::Malformed(error.0);
-        let mut inner = parse::crl(&parts.der).map_err(wrong)?;
-        let digest = match parts.tbs_digest.as_slice() {
-            [] => None,
-            octets => Some(Digest::of(octets).ok_or(CrlError::Malformed("a digest is too long"))?),
-        };
-        inner.signed.abridge(Abridged {
-            sha256: parts.sha256,
-            tbs_digest: digest,
-        });
-        for name in &parts.issuers {
-            let mut reader = Reader::new(name);
-            inner.issuers.push(Name::read(&mut reader).map_err(wrong)?);
-            reader.finish().map_err(wrong)?;
-        }
-        for oid in &parts.unknown_critical {
-            let mut reader = Reader::new(oid);
-            inner
-                .unknown_critical
-                .push(reader.oid().map_err(wrong)?.to_buf());
-        }
-        inner.entries = Entries::Elsewhere(entries);
-        Ok(Self(Arc::new(inner)))
     }
 }
 

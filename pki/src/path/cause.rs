@@ -19,6 +19,8 @@ pub(super) enum Cause {
     AnswerNotFresh,
     AnswerNotAuthorised,
     OfTheFuture,
+    /// There is a list that would tell, and it is not at hand.
+    NotAtHand,
     NotKnown,
 }
 
@@ -35,9 +37,9 @@ impl Cause {
 
     /// Whether there is news, and it is not good: then nothing is passed over, in whatever mode. A certificate that its
     /// authority does not know was perhaps never issued; one that is said to be revoked is that whatever is wrong
-    /// with the clock of who says so.
+    /// with the clock of who says so; and a list that is not at hand was held once, and would tell.
     pub(super) const fn is_news(self) -> bool {
-        matches!(self, Self::NotKnown | Self::OfTheFuture)
+        matches!(self, Self::NotKnown | Self::OfTheFuture | Self::NotAtHand)
     }
 
     /// In words.
@@ -55,6 +57,7 @@ impl Cause {
             Self::AnswerNotFresh => "the OCSP answer is not current",
             Self::AnswerNotAuthorised => "no authorised responder signed the OCSP answer",
             Self::OfTheFuture => "what revokes it is of the future; see that the clocks are right",
+            Self::NotAtHand => "the CRL is known to exist and is not at hand",
             Self::NotKnown => "the OCSP responder does not know the certificate",
         }
     }

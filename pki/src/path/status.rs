@@ -243,6 +243,8 @@ impl<'a> Search<'a> {
         let mut cause = Cause::NoList;
         let mut used: Vec<(usize, Digest)> = Vec::new();
         let mut unused: Vec<(usize, Digest)> = Vec::new();
+        // Lists that are not at hand: an older one of the same scope and key may stand in as long as it is fresh.
+        let mut absent: Vec<(usize, Digest)> = Vec::new();
         let (mut revoked, mut held, mut doubt) = (None, None, None);
         let mut old_news = false;
         for point in &points {
@@ -264,7 +266,7 @@ impl<'a> Search<'a> {
                     continue;
                 }
                 let fault = self.unusable(crl, rules);
-                cause = cause.max(fault.unwrap_or(cause));
+                cause = cause.max(fault.filter(|_| !crl.is_absent()).unwrap_or(cause));
                 let early = crl.this_update().is_ahead_of(rules.time);
                 if early && fault != Some(Cause::NotFresh) {
                     continue;
@@ -300,16 +302,24 @@ impl<'a> Search<'a> {
                 if used.iter().any(replaced) {
                     continue;
                 }
+                if crl.is_absent() {
+                    cause = cause.max(Cause::NotAtHand);
+                    absent.push((at, key.id()));
+                    continue;
+                }
                 // Where the newer one was of no use, an older one cannot say "good" in its stead.
                 let outdated = unused.iter().any(replaced);
                 if fault.is_some_and(|fault| fault != Cause::NotFresh) {
                     unused.push((at, key.id()));
                     continue;
                 }
-                let Ok(entry) = self.entry(at, &key, chain, position, rules, budget)? else {
-                    cause = cause.max(Cause::NotUnderstood);
-                    unused.push((at, key.id()));
-                    continue;
+                let entry = match self.entry(at, &key, chain, position, rules, budget)? {
+                    Ok(entry) => entry,
+                    Err(why) => {
+                        cause = cause.max(why);
+                        unused.push((at, key.id()));
+                        continue;
+                    }
                 };
                 if fault.is_some() || outdated || !may_sign {
                     if may_sign {
@@ -340,7 +350,7 @@ impl<'a> Search<'a> {
                 break;
             }
         }
-        let complete = reasons == Reasons::ALL;
+        let complete = reasons == Reasons::ALL && !self.is_lacking(&absent, &used, rules);
         let sources = || -> Vec<Source> { used.iter().map(|u| Source::Crl(u.0)).collect() };
         let status = match (revoked, doubt) {
             (Some(entry), _) => Status::Revoked(Revocation {
@@ -354,6 +364,25 @@ impl<'a> Search<'a> {
             (None, None) => Status::Unknown(cause.max(Cause::SomeReasons)),
         };
         Ok((status, held))
+    }
+
+    /// Whether one of these lists, which are not at hand, would count now, and none that was used stands in for it.
+    fn is_lacking(
+        &self,
+        absent: &[(usize, Digest)],
+        used: &[(usize, Digest)],
+        rules: &PathRules,
+    ) -> bool {
+        let crl = |at: usize| self.signers.crls.get(at).copied();
+        absent.iter().any(|(at, by)| {
+            let Some(absent) = crl(*at).filter(|crl| is_fresh(crl, rules)) else {
+                return false;
+            };
+            let mut used = used.iter();
+            !used.any(|(at, key)| {
+                key == by && crl(*at).is_some_and(|used| scope::same(used, absent))
+            })
+        })
     }
 
     fn in_scope(
@@ -386,12 +415,13 @@ impl<'a> Search<'a> {
         if weak {
             return Some(Cause::Weak);
         }
-        let fresh = !crl.this_update().is_ahead_of(rules.time)
-            && crl.next_update().is_some_and(|until| rules.time <= until);
-        (!fresh).then_some(Cause::NotFresh)
+        if crl.is_absent() {
+            return Some(Cause::NotAtHand);
+        }
+        (!is_fresh(crl, rules)).then_some(Cause::NotFresh)
     }
 
-    /// What the list, or a newer delta to it, says of the certificate. `Err(())` is nonsense.
+    /// What the list, or a newer delta to it, says of the certificate, or why nobody knows.
     fn entry(
         &mut self,
         at: usize,
@@ -400,17 +430,23 @@ impl<'a> Search<'a> {
         position: usize,
         rules: &PathRules,
         budget: &mut Budget,
-    ) -> Result<Result<Option<RevokedEntry>, ()>, PathError> {
+    ) -> Result<Result<Option<RevokedEntry>, Cause>, PathError> {
         let certificate = self.at(chain, position);
         let base = self.signers.crls.get(at).copied();
         let (Some(certificate), Some(base)) = (certificate, base) else {
-            return Ok(Err(()));
+            return Ok(Err(Cause::NotUnderstood));
+        };
+        let counts = |delta: &Crl| match self.unusable(delta, rules) {
+            None => true,
+            Some(Cause::NotAtHand) => is_fresh(delta, rules),
+            Some(_) => false,
         };
         let mut deltas: Vec<usize> = (0..self.signers.crls.len())
             .filter(|at| {
-                self.signers.crls.get(*at).is_some_and(|delta| {
-                    delta::is_delta_of(delta, base) && self.unusable(delta, rules).is_none()
-                })
+                self.signers
+                    .crls
+                    .get(*at)
+                    .is_some_and(|delta| delta::is_delta_of(delta, base) && counts(delta))
             })
             .collect();
         deltas.sort_by(|a, b| {
@@ -420,6 +456,8 @@ impl<'a> Search<'a> {
                 _ => Ordering::Equal,
             }
         });
+        // Where nobody says that it is revoked; a newer delta that is not at hand might say so.
+        let mut otherwise = Ok(None);
         for delta in deltas {
             if !self.signed(delta, key, rules, budget)? {
                 continue;
@@ -427,9 +465,13 @@ impl<'a> Search<'a> {
             let Some(delta) = self.signers.crls.get(delta) else {
                 continue;
             };
+            if delta.is_absent() {
+                otherwise = Err(Cause::NotAtHand);
+                continue;
+            }
             match delta.find_of(certificate.issuer(), certificate.serial()) {
                 Some(entry) if entry.reason == RevocationReason::RemoveFromCrl => {
-                    return Ok(Ok(None));
+                    return Ok(otherwise);
                 }
                 Some(entry) => return Ok(Ok(Some(entry))),
                 None => break,
@@ -438,8 +480,11 @@ impl<'a> Search<'a> {
         Ok(
             match base.find_of(certificate.issuer(), certificate.serial()) {
                 // Only a delta can remove.
-                Some(entry) if entry.reason == RevocationReason::RemoveFromCrl => Err(()),
-                entry => Ok(entry),
+                Some(entry) if entry.reason == RevocationReason::RemoveFromCrl => {
+                    Err(Cause::NotUnderstood)
+                }
+                Some(entry) => Ok(Some(entry)),
+                None => otherwise,
             },
         )
     }
@@ -456,6 +501,12 @@ fn worse(
         Some(known) if order(&known) <= order(&entry) => Some(known),
         _ => Some(entry),
     }
+}
+
+/// Whether now is between the two times of a list.
+fn is_fresh(crl: &Crl, rules: &PathRules) -> bool {
+    !crl.this_update().is_ahead_of(rules.time)
+        && crl.next_update().is_some_and(|until| rules.time <= until)
 }
 
 /// When a status counts until.

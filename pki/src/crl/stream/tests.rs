@@ -1,10 +1,11 @@
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::certificate::Certificate;
-use crate::crl::RevocationReason;
+use crate::crl::{RevocationReason, RevokedEntries};
 use crate::crypto::{KeyType, SigningKey, SoftKey};
 use crate::extension::IssuingDistributionPoint;
 use crate::issue::{CertificateBuilder, CrlBuilder, common_name};
@@ -93,6 +94,12 @@ fn same(whole: &Crl, bytes: &[u8], piece: usize) {
         }
     }
     assert_eq!(indexed.find(b"\x01\x02"), None);
+    // What is left without the entries is enough to know it by.
+    assert!(whole.abridged().is_none() && !indexed.is_absent());
+    let absent = Crl::absent(&indexed.abridged().unwrap()).unwrap();
+    assert!(absent.is_absent() && !absent.is_indexed() && absent.is_empty());
+    assert_eq!(&absent, whole);
+    assert_eq!(absent.extensions(), whole.extensions());
 }
 
 #[test]
@@ -117,6 +124,9 @@ fn the_signature_is_that_of_the_whole() {
         let indexed = Crl::indexed(&parts, Arc::clone(&listed)).unwrap();
         assert!(indexed.verify_signature(ca.key.public_key()).is_ok());
         assert!(indexed.verify_signature(other.key.public_key()).is_err());
+        let absent = Crl::absent(&indexed.abridged().unwrap()).unwrap();
+        assert!(absent.verify_signature(ca.key.public_key()).is_ok());
+        assert!(absent.verify_signature(other.key.public_key()).is_err());
         // An entry changed on the way is another list.
         let mut bytes = whole.der().to_vec();
         let middle = bytes.len() / 2;

@@ -11,6 +11,7 @@ use crate::issue::{CertificateBuilder, CrlBuilder};
 use crate::name::{Name, NameBuilder};
 use crate::oid::{self, Oid, OidBuf};
 
+mod absent;
 mod bombs;
 mod clocks;
 mod costs;
