@@ -1,6 +1,7 @@
-//! Which delta CRLs belong to which complete list: RFC 5280 §5.2.4 and §6.3.3 (c).
+//! Which lists belong together: deltas with their complete list (RFC 5280 §5.2.4 and §6.3.3 (c)), and a newer list
+//! with the one whose place it takes.
 //!
-//! Only issuers, scopes and numbers are compared here; no signature is looked at.
+//! Only issuers, scopes, times and numbers are compared here; no signature is looked at.
 
 use std::cmp::Ordering;
 
@@ -10,7 +11,6 @@ use super::scope;
 
 /// §6.3.3 (c) and (h): same issuer and scope, and the base is neither too old for the delta nor newer.
 pub(super) fn is_delta_of(delta: &Crl, base: &Crl) -> bool {
-    let number = |crl: &Crl| crl.crl_number().ok().flatten().map(<[u8]>::to_vec);
     let (Some(own), Some(of)) = (number(delta), number(base)) else {
         return false;
     };
@@ -19,17 +19,39 @@ pub(super) fn is_delta_of(delta: &Crl, base: &Crl) -> bool {
     };
     scope::same(delta, base)
         && delta.authority_key_id() == base.authority_key_id()
-        && magnitude(&of, from) != Ordering::Less
-        && magnitude(&of, &own) == Ordering::Less
+        && magnitude(of, from) != Ordering::Less
+        && magnitude(of, own) == Ordering::Less
+}
+
+/// Which of two lists was made later: by thisUpdate and, of one moment, by cRLNumber.
+pub(super) fn by_time(one: &Crl, other: &Crl) -> Ordering {
+    let times = one.this_update().cmp(&other.this_update());
+    times.then_with(|| by_number(one, other))
+}
+
+/// Whether a list takes the place of another of the same scope and key: it was made later, or is the same one. Where
+/// neither time nor number tells which of two was, both are heard.
+pub(super) fn replaces(newer: &Crl, older: &Crl) -> bool {
+    let later = match newer.this_update().cmp(&older.this_update()) {
+        Ordering::Greater => true,
+        Ordering::Less => false,
+        Ordering::Equal => number(newer)
+            .zip(number(older))
+            .is_some_and(|(newer, older)| magnitude(newer, older) == Ordering::Greater),
+    };
+    later || newer == older
 }
 
 /// Compares two lists by their numbers; one without a number is the oldest.
 pub(super) fn by_number(one: &Crl, other: &Crl) -> Ordering {
-    let number = |crl: &Crl| crl.crl_number().ok().flatten().map(<[u8]>::to_vec);
-    magnitude(
-        &number(one).unwrap_or_default(),
-        &number(other).unwrap_or_default(),
-    )
+    match (number(one), number(other)) {
+        (Some(one), Some(other)) => magnitude(one, other),
+        (one, other) => one.is_some().cmp(&other.is_some()),
+    }
+}
+
+fn number(crl: &Crl) -> Option<&[u8]> {
+    crl.crl_number().ok().flatten()
 }
 
 /// Compares numbers without leading zeros.

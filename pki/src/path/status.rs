@@ -8,7 +8,7 @@
 //! the certificate, or by another certificate of the list's issuer that may sign lists and has a
 //! valid path, not revoked, to the same anchor. Anything else leaves the status unknown, never good.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::crl::{Crl, RevocationReason, RevokedEntry};
@@ -77,7 +77,7 @@ pub(super) enum Source {
 impl<'a> Signers<'a> {
     pub(super) fn new(sources: StatusSources<'a>) -> Self {
         let mut crls: Vec<&Crl> = sources.crls.iter().collect();
-        crls.sort_by_key(|crl| Reverse(crl.this_update()));
+        crls.sort_by(|one, other| delta::by_time(other, one));
         Self {
             crls,
             verified: HashMap::new(),
@@ -295,11 +295,12 @@ impl<'a> Search<'a> {
                 // A newer list of the same scope by the same key was seen already: by the key that verified
                 // it, since what a list says of its key is only a claim. One by another key is looked at
                 // too: authorities that changed their key often go on with two lists.
-                let replaced = |(newer, by): &(usize, Digest)| {
-                    let newer = self.signers.crls.get(*newer);
-                    *by == key.id() && newer.is_some_and(|newer| scope::same(newer, crl))
+                let kin = |(other, by): &(usize, Digest)| {
+                    let other = self.signers.crls.get(*other).copied();
+                    other.filter(|other| *by == key.id() && scope::same(other, crl))
                 };
-                if used.iter().any(replaced) {
+                let mut newer = used.iter().filter_map(kin);
+                if newer.any(|newer| delta::replaces(newer, crl)) {
                     continue;
                 }
                 if crl.is_absent() {
@@ -308,7 +309,7 @@ impl<'a> Search<'a> {
                     continue;
                 }
                 // Where the newer one was of no use, an older one cannot say "good" in its stead.
-                let outdated = unused.iter().any(replaced);
+                let outdated = unused.iter().any(|other| kin(other).is_some());
                 if fault.is_some_and(|fault| fault != Cause::NotFresh) {
                     unused.push((at, key.id()));
                     continue;

@@ -17,6 +17,7 @@ mod clocks;
 mod costs;
 mod dsa;
 mod names;
+mod news;
 mod ocsp;
 mod odd;
 mod policies;
