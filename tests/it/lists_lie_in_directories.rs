@@ -3,6 +3,7 @@
 //! poisoned changes nothing (PKI-01), and nobody is connected to who was not listed (PKI-03).
 
 use std::process::Output;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use kenin_tests::forge::certificates::{Authority, CertificateForm, Person, extension, name};
@@ -54,7 +55,7 @@ impl World {
         let revoked: &[&[u8]] = &[&serial];
         let scope = extension("2.5.29.28", true, &seq([explicit(0, &full_name(&[]))]));
         let list = |by: &Authority, revoked: &[&[u8]]| {
-            by.crl_for(revoked, "20250101000000Z", NEXT_UPDATE, &[scope.clone()])
+            by.crl_for(revoked, "20250101000000Z", NEXT_UPDATE, from_ref(&scope))
         };
         let impostor = Authority::root_named(authority.name.clone());
         let binary = "certificateRevocationList;binary";
