@@ -1,8 +1,10 @@
 //! What a decision asks about certificates: answered by what lies in the snapshot, and beyond it by the places that
 //! `trust.toml` permits for the authority.
 //!
-//! One message causes few fetches, and waits once for all of them. What could not be had is no answer,
-//! never a good one. Nothing that comes is believed here: the path that is built on it is validated as ever.
+//! One message causes few fetches, and waits once for all issuers and once for the status of all. What could not be
+//! had is no answer, never a good one; and where nobody was asked, since too much was before, the answer says so: a
+//! sender must not decide who is asked. Nothing that comes is believed here: the path that is built on it is validated
+//! as ever.
 //!
 //! OCSP: <https://www.rfc-editor.org/rfc/rfc6960>; issuers and lists that certificates name:
 //! <https://www.rfc-editor.org/rfc/rfc5280#section-4.2.2.1>.
@@ -11,7 +13,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use kenin_certstore::RevocationIndex;
-use kenin_certstore::fetch::{Fetch, Limits, Place, Request, SinkError};
+use kenin_certstore::fetch::{Fetch, Limits, NotNow, Place, Request, SinkError};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::extension::GeneralName;
@@ -43,16 +45,45 @@ use scope::{covers, point_names};
 pub(crate) struct Desk<'a> {
     snapshot: &'a Snapshot,
     now: UnixTime,
-    /// Fetches that this message may still cause.
-    left: usize,
-    /// Until when it waits for them.
-    until: Option<Instant>,
+    /// What this message may still cause to find issuers. Anybody can name some in a message.
+    for_issuers: Allowance,
+    /// And to learn the status of what they issued.
+    for_status: Allowance,
     /// Issuers that were fetched for it.
     found: Vec<Certificate>,
 }
 
+/// Fetches of one sort that a message may still cause.
+struct Allowance {
+    left: usize,
+    /// How long it waits for all of them.
+    patience: Duration,
+    /// Until when, once the first has begun.
+    until: Option<Instant>,
+}
+
+/// What tells of a status.
+#[derive(Default)]
+struct Said {
+    crls: Vec<Crl>,
+    ocsp: Vec<OcspResponse>,
+    /// Somebody was not asked who may be.
+    unasked: bool,
+}
+
 /// What a fetch found, and until when it may be used (seconds since 1970).
 type Found = Result<(What, i64), String>;
+
+/// Why something is not there.
+#[derive(Debug, thiserror::Error)]
+enum Missing {
+    /// It was asked for, now or lately, and did not come.
+    #[error("{0}")]
+    Failed(String),
+    /// It was not asked for, though it may be.
+    #[error("{0}")]
+    Unasked(String),
+}
 
 impl<'a> Desk<'a> {
     /// For a message that is judged at this time.
@@ -60,8 +91,8 @@ impl<'a> Desk<'a> {
         Self {
             snapshot,
             now,
-            left: MAX_FETCHES,
-            until: None,
+            for_issuers: Allowance::new(ISSUERS_PATIENCE),
+            for_status: Allowance::new(STATUS_PATIENCE),
             found: Vec::new(),
         }
     }
@@ -98,7 +129,7 @@ impl<'a> Desk<'a> {
             }
         }
         match failure {
-            Some(why) => Answer::Unavailable(why),
+            Some(why) => Answer::Unavailable(why.to_string()),
             None => Answer::Issuers(Vec::new()),
         }
     }
@@ -106,8 +137,10 @@ impl<'a> Desk<'a> {
     /// What tells the status of a certificate: the lists of `issuer`, and what its authority is asked for besides.
     pub(crate) fn status(&mut self, certificate: &Certificate, issuer: &Name) -> Answer {
         let snapshot = self.snapshot;
-        let mut crls = snapshot.known.crls(issuer);
-        let mut ocsp = Vec::new();
+        let mut said = Said {
+            crls: snapshot.known.crls(issuer),
+            ..Said::default()
+        };
         // Others that its distribution points name have the lists that lie here.
         if certificate.issuer() == issuer
             && let Some(sources) = &snapshot.sources
@@ -122,26 +155,22 @@ impl<'a> Desk<'a> {
                     entries,
                     certificate,
                     by: &by,
-                    lists: crls.clone(),
+                    lists: said.crls.clone(),
                     rules: self.rules(),
                 };
-                self.fetch_status(&about, &mut crls, &mut ocsp);
+                self.fetch_status(&about, &mut said);
             }
         }
         Answer::Status {
-            crls,
-            ocsp,
-            unasked: false,
+            crls: said.crls,
+            ocsp: said.ocsp,
+            unasked: said.unasked,
         }
     }
 
-    fn fetch_status(
-        &mut self,
-        about: &About<'_>,
-        crls: &mut Vec<Crl>,
-        ocsp: &mut Vec<OcspResponse>,
-    ) {
-        let listed = crls
+    fn fetch_status(&mut self, about: &About<'_>, said: &mut Said) {
+        let listed = said
+            .crls
             .iter()
             .any(|crl| covers(crl, about.certificate, about.by, self.now));
         let prefers = about.entries.iter().any(|entry| entry.prefer_ocsp);
@@ -149,23 +178,23 @@ impl<'a> Desk<'a> {
             for place in about.responders() {
                 match self.ask(about, &place) {
                     Ok(response) => {
-                        ocsp.push(response);
+                        said.ocsp.push(response);
                         break;
                     }
-                    Err(why) => debug!(url = %place, why, "no OCSP answer"),
+                    Err(why) => said.miss(&place, &why),
                 }
             }
         }
-        if listed || !ocsp.is_empty() {
+        if listed || !said.ocsp.is_empty() {
             return;
         }
         for (entry, place) in about.lists() {
             match self.list(about, entry, &place) {
                 Ok(crl) => {
-                    crls.push(crl);
+                    said.crls.push(crl);
                     break;
                 }
-                Err(why) => debug!(url = %place, why, "no revocation list"),
+                Err(why) => said.miss(&place, &why),
             }
         }
     }
@@ -194,12 +223,12 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn ask(&mut self, about: &About<'_>, place: &Place) -> Result<OcspResponse, String> {
+    fn ask(&mut self, about: &About<'_>, place: &Place) -> Result<OcspResponse, Missing> {
         let key = format!("{place} {}", hex(about.certificate.sha256()));
         let work = ask(about, place, self.now);
         match self.obtain(Kind::Ocsp, place, &key, work)? {
             What::Status(response) => Ok(response),
-            What::List(_) | What::Certificates(_) => Err(OTHER.to_owned()),
+            What::List(_) | What::Certificates(_) => Err(Missing::other()),
         }
     }
 
@@ -207,7 +236,7 @@ impl<'a> Desk<'a> {
         &mut self,
         sources: &Sources,
         place: &Place,
-    ) -> Result<Vec<Certificate>, String> {
+    ) -> Result<Vec<Certificate>, Missing> {
         let until = self.now.plus(HOUR).0;
         let work = async {
             let request = Request::get(place, "application/pkix-cert, application/pkcs7-mime");
@@ -218,7 +247,7 @@ impl<'a> Desk<'a> {
         };
         match self.obtain(Kind::Issuer, place, &place.to_string(), work)? {
             What::Certificates(found) => Ok(found),
-            What::List(_) | What::Status(_) => Err(OTHER.to_owned()),
+            What::List(_) | What::Status(_) => Err(Missing::other()),
         }
     }
 
@@ -228,7 +257,7 @@ impl<'a> Desk<'a> {
         about: &About<'_>,
         entry: &AnchorSources,
         place: &Place,
-    ) -> Result<Crl, String> {
+    ) -> Result<Crl, Missing> {
         let (snapshot, now) = (self.snapshot, self.now);
         let index = RevocationIndex::passing();
         let work = async {
@@ -245,13 +274,16 @@ impl<'a> Desk<'a> {
                 let kept = list::keep(store, place, received, now).await;
                 kept.map_err(|error| error.to_string())?;
             }
-            let until = crl.next_update().unwrap_or(now);
-            let until = until.min(now.plus(UNTIL_IT_IS_HELD)).0;
-            Ok::<_, String>((What::List(crl), until))
+            let until = match crl.next_update() {
+                Some(until) if now < until => until.min(now.plus(HOUR)),
+                // What it says is revoked stays so, and its server may have a newer one by then.
+                _ => now.plus(UNTIL_A_NEWER_ONE),
+            };
+            Ok::<_, String>((What::List(crl), until.0))
         };
         match self.obtain(Kind::Crl, place, &place.to_string(), work)? {
             What::List(crl) => Ok(crl),
-            What::Status(_) | What::Certificates(_) => Err(OTHER.to_owned()),
+            What::Status(_) | What::Certificates(_) => Err(Missing::other()),
         }
     }
 
@@ -263,38 +295,99 @@ impl<'a> Desk<'a> {
         place: &Place,
         key: &str,
         work: impl Future<Output = Found>,
-    ) -> Result<What, String> {
+    ) -> Result<What, Missing> {
         let asked = &self.snapshot.asked;
         let now = self.now.0;
         if let Some(what) = asked.get(kind, key, now) {
             return Ok(what);
         }
-        if self.left == 0 {
-            return Err("this message has caused as many fetches as one may".to_owned());
+        let allowance = match kind {
+            Kind::Issuer => &mut self.for_issuers,
+            Kind::Ocsp | Kind::Crl => &mut self.for_status,
+        };
+        if allowance.left == 0 {
+            return Err(Missing::unasked(
+                "the message has caused as many as one may",
+            ));
         }
-        let runtime = Handle::try_current().map_err(|error| error.to_string())?;
-        let until = *self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
-        let left = until.saturating_duration_since(Instant::now());
-        match asked.begin(kind, key, place.host(), now) {
-            Begin::Held(what) => Ok(what),
-            Begin::NotNow(why) => Err(why.to_string()),
-            Begin::Wait(mut over) => {
-                // It closes when the other one is through.
-                let _ = runtime.block_on(timeout(left, over.changed()));
-                let found = asked.get(kind, key, now);
-                found.ok_or_else(|| "another message asked for it in vain".to_owned())
+        let runtime = Handle::try_current().map_err(|error| Missing::Unasked(error.to_string()))?;
+        let patience = allowance.patience;
+        let until = *allowance
+            .until
+            .get_or_insert_with(|| Instant::now() + patience);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left < LEAST {
+                return Err(Missing::unasked(
+                    "the message has waited as long as one may",
+                ));
             }
-            Begin::Go(flight) => {
-                self.left = self.left.saturating_sub(1);
-                let found = runtime.block_on(timeout(left, work));
-                let found = found.unwrap_or_else(|_| Err("no whole answer in time".to_owned()));
-                metrics::fetched(kind.as_str(), if found.is_ok() { "new" } else { "failed" });
-                if let Err(why) = &found {
-                    warn!(url = %place, kind = kind.as_str(), error = why, "a fetch for a message failed");
+            match asked.begin(kind, key, place.host(), now) {
+                Begin::Held(what) => return Ok(what),
+                Begin::NotNow(why @ NotNow::Failed { .. }) => {
+                    return Err(Missing::Failed(why.to_string()));
                 }
-                flight.end(found)
+                Begin::NotNow(why) => return Err(Missing::Unasked(why.to_string())),
+                Begin::Wait(mut over) => {
+                    // It closes when the other one is through; then what came is held, or is not to be had, or
+                    // this one takes its turn.
+                    let _ = runtime.block_on(timeout(left, over.changed()));
+                }
+                Begin::Go(flight) => {
+                    allowance.left = allowance.left.saturating_sub(1);
+                    let found = runtime.block_on(timeout(left, work));
+                    let late = "no whole answer in time".to_owned();
+                    let word = if matches!(found, Ok(Ok(_))) {
+                        "new"
+                    } else {
+                        "failed"
+                    };
+                    metrics::fetched(kind.as_str(), word);
+                    let found = match found {
+                        Ok(found) => found,
+                        // What came before took the time: this one has not shown that it does not answer.
+                        Err(_) if left + LEAST < patience => {
+                            warn!(url = %place, kind = kind.as_str(), error = late, "a fetch for a message was broken off");
+                            flight.give_up();
+                            return Err(Missing::Unasked(late));
+                        }
+                        Err(_) => Err(late),
+                    };
+                    if let Err(why) = &found {
+                        warn!(url = %place, kind = kind.as_str(), error = why, "a fetch for a message failed");
+                    }
+                    return flight.end(found).map_err(Missing::Failed);
+                }
             }
         }
+    }
+}
+
+impl Allowance {
+    const fn new(patience: Duration) -> Self {
+        Self {
+            left: MAX_FETCHES,
+            patience,
+            until: None,
+        }
+    }
+}
+
+impl Said {
+    /// Nothing came from there.
+    fn miss(&mut self, place: &Place, why: &Missing) {
+        self.unasked |= matches!(why, Missing::Unasked(_));
+        debug!(url = %place, %why, "no status");
+    }
+}
+
+impl Missing {
+    fn unasked(why: &str) -> Self {
+        Self::Unasked(why.to_owned())
+    }
+
+    fn other() -> Self {
+        Self::Failed("something else lies at this place".to_owned())
     }
 }
 
@@ -375,10 +468,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Never more for one message, whatever stands in it.
+/// Never more of one sort for one message, whatever stands in it.
 const MAX_FETCHES: usize = 4;
-/// All its fetches together wait no longer: it has other work to be done within its time.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// All fetches of issuers together wait no longer: the message has other work to be done within its time.
+const ISSUERS_PATIENCE: Duration = Duration::from_secs(3);
+/// And those of status: as long as one fetch may take.
+const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+/// In less nothing is begun: connecting alone may take as long.
+const LEAST: Duration = Duration::from_secs(1);
 /// URLs of one certificate that are tried for the same thing.
 const MAX_PLACES: usize = 2;
 /// Certificates that one answer, or one message, brings.
@@ -388,11 +485,11 @@ const LIST: Limits = Limits {
     bytes: 8 << 20,
     ..Limits::ISSUER
 };
-/// Seconds in which the snapshot has taken up what came.
-const UNTIL_IT_IS_HELD: i64 = 600;
+/// Seconds for which a list that has ended already is held.
+const UNTIL_A_NEWER_ONE: i64 = 600;
+/// Also the time in which a list or an issuer is not asked for twice.
 const HOUR: i64 = 3600;
 const DAY: i64 = 86_400;
-const OTHER: &str = "something else lies at this place";
 
 #[cfg(test)]
 mod tests;

@@ -177,6 +177,15 @@ impl Default for Asked {
 }
 
 impl Flight<'_> {
+    /// Whoever asked had not the time to wait: that says nothing of who was asked.
+    pub(crate) fn give_up(self) {
+        self.asked
+            .state()
+            .shelf(self.kind)
+            .pacing
+            .release(&self.key);
+    }
+
     /// Keeps what was found for others, or that nothing was.
     pub(crate) fn end(self, found: Result<(What, i64), String>) -> Result<What, String> {
         let moment = self.asked.started.elapsed().as_secs();

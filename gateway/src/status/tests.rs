@@ -13,6 +13,7 @@ use crate::init::{InitOptions, Mode, postfix};
 use crate::sources::tests::{Ca, Canned, ca, read};
 
 mod answers;
+mod budgets;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const OCSP: &str = "http://ocsp.example/";
@@ -97,6 +98,14 @@ impl World {
             Answer::Status { crls, ocsp, .. } => (crls.len(), ocsp.len()),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// Whether somebody was left unasked about a certificate of the middle authority.
+fn is_unasked(world: &World, desk: &mut Desk<'_>, certificate: &Certificate) -> bool {
+    match desk.status(certificate, world.middle.certificate.subject()) {
+        Answer::Status { unasked, .. } => unasked,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -222,7 +231,8 @@ async fn places_in_certificates_are_asked_where_their_hosts_are_listed() {
             let mut desk = Desk::new(&world.snapshot, NOW);
             let name = world.middle.certificate.subject();
             desk.status(&forged, name);
-            assert_eq!(desk.left, MAX_FETCHES, "no authority issued it");
+            let left = desk.for_status.left;
+            assert_eq!(left, MAX_FETCHES, "no authority issued it");
             assert_eq!(world.asked(&mut desk), wanted);
         })
         .await;

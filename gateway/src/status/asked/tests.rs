@@ -153,6 +153,17 @@ fn there_is_no_gap_between_what_is_held_and_the_next_turn() {
 }
 
 #[test]
+fn a_fetch_that_was_not_waited_for_is_no_failure() {
+    let asked = Asked::default();
+    let Begin::Go(flight) = asked.begin(Kind::Crl, KEY, &host(), 100) else {
+        panic!()
+    };
+    flight.give_up();
+    let begin = asked.begin(Kind::Crl, KEY, &host(), 100);
+    assert!(matches!(begin, Begin::Go(_)));
+}
+
+#[test]
 fn a_shelf_is_bounded_in_octets_too() {
     let one = crate::sources::tests::ca("Root", None).certificate;
     let size = one.der().len() + 1;
