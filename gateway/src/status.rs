@@ -16,10 +16,9 @@ use kenin_certstore::RevocationIndex;
 use kenin_certstore::fetch::{Fetch, Limits, NotNow, Place, Request, SinkError};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
-use kenin_pki::extension::GeneralName;
 use kenin_pki::name::Name;
 use kenin_pki::ocsp::OcspResponse;
-use kenin_pki::oid::{self, Oid};
+use kenin_pki::oid;
 use kenin_pki::path::{AlgorithmFloor, PathRules, Purpose};
 use kenin_pki::time::UnixTime;
 use kenin_policy::Answer;
@@ -32,14 +31,16 @@ use crate::refresh::list;
 use crate::snapshot::Snapshot;
 use crate::sources::{AnchorSources, Sources};
 
+mod about;
 mod asked;
 mod responder;
 mod scope;
 
+use about::{About, MAX_PLACES, access};
 pub(crate) use asked::Asked;
 use asked::{Begin, Kind, What};
 use responder::ask;
-use scope::{covers, point_names};
+use scope::covers;
 
 /// Answers the questions of one message, on a thread that may wait.
 pub(crate) struct Desk<'a> {
@@ -391,53 +392,6 @@ impl Missing {
     }
 }
 
-/// A certificate, who issued it, and where it may be asked about.
-struct About<'a> {
-    sources: &'a Sources,
-    /// Those that stand above its issuer.
-    entries: Vec<&'a AnchorSources>,
-    certificate: &'a Certificate,
-    by: &'a Certificate,
-    /// Those of its issuer that lie here.
-    lists: Vec<Crl>,
-    /// By which an answer is judged.
-    rules: PathRules,
-}
-
-impl<'a> About<'a> {
-    /// The responder that the settings name, or those of the certificate where its host is listed.
-    fn responders(&self) -> Vec<Place> {
-        let set = self.entries.iter().filter_map(|entry| entry.ocsp.clone());
-        let mut places: Vec<Place> = set.collect();
-        if places.is_empty() {
-            for url in access(self.certificate, oid::AD_OCSP) {
-                let mut entries = self.entries.iter();
-                let ports = &self.sources.ports;
-                places.extend(entries.find_map(|entry| entry.listed(&url, ports)));
-            }
-        }
-        places.truncate(MAX_PLACES);
-        places
-    }
-
-    /// Where the certificate says that lists lie, as far as the hosts are listed.
-    fn lists(&self) -> Vec<(&'a AnchorSources, Place)> {
-        let mut places = Vec::new();
-        for name in point_names(self.certificate) {
-            let GeneralName::Uri(url) = name else {
-                continue;
-            };
-            let mut entries = self.entries.iter();
-            places.extend(entries.find_map(|entry| {
-                let place = entry.listed(url, &self.sources.ports)?;
-                Some((*entry, place))
-            }));
-        }
-        places.truncate(MAX_PLACES);
-        places
-    }
-}
-
 /// The whole body of a short answer.
 async fn whole(
     network: &dyn Fetch,
@@ -454,16 +408,6 @@ async fn whole(
     Ok(bytes)
 }
 
-/// The URLs at which a certificate says that its authority may be asked in this way.
-fn access(certificate: &Certificate, method: Oid<'_>) -> Vec<String> {
-    let all = certificate.authority_info_access().unwrap_or_default();
-    let urls = all.into_iter().filter_map(|one| match one.location {
-        GeneralName::Uri(url) if one.method == method => Some(url.into()),
-        _ => None,
-    });
-    urls.collect()
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -476,8 +420,6 @@ const ISSUERS_PATIENCE: Duration = Duration::from_secs(3);
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 /// In less nothing is begun: connecting alone may take as long.
 const LEAST: Duration = Duration::from_secs(1);
-/// URLs of one certificate that are tried for the same thing.
-const MAX_PLACES: usize = 2;
 /// Certificates that one answer, or one message, brings.
 const MAX_FOUND: usize = 64;
 /// For a list that mail waits for: short enough to lie in memory.

@@ -3,9 +3,12 @@ use std::sync::Arc;
 use kenin_certstore::CertStore;
 use kenin_pki::crypto::{KeyType, SigningKey, SoftKey};
 use kenin_pki::der::write;
-use kenin_pki::extension::{DistributionPoint, DistributionPointName, IssuingDistributionPoint};
+use kenin_pki::extension::{
+    DistributionPoint, DistributionPointName, GeneralName, IssuingDistributionPoint,
+};
 use kenin_pki::issue::{CertificateBuilder, CrlBuilder, OcspBuilder, common_name};
 use kenin_pki::ocsp::CertStatus;
+use kenin_pki::oid::Oid;
 
 use super::*;
 use crate::config::Config;
