@@ -30,7 +30,7 @@ use crate::trustpath::{self, Reach, Trusted};
 use crate::verdict::Verdict;
 
 /// How often questions are asked about one message, at most: issuers are followed one level a
-/// round, and the status of the last ones takes one more. Where a certificate is revoked and the signature has
+/// round, and the status of all takes one more. Where a certificate is revoked and the signature has
 /// a time stamp, as many rounds again may ask about who stamped it.
 pub const MAX_ROUNDS: usize = 8;
 
@@ -471,13 +471,18 @@ struct Asking {
 }
 
 impl Asking {
-    /// Asks for issuers that are lacking, and for the status of what is in reach.
+    /// Asks for issuers that are lacking; and where none is any more, for the status of what is in reach: who may be
+    /// asked about a certificate shows when the way up from it is known.
     fn about(&mut self, at_hand: &AtHand<'_>, reach: &Reach<'_>, status: bool) {
+        let mut lacking = false;
         for child in &reach.orphans {
             let key_id = key_id(child);
-            let asked = at_hand.asked_issuers.contains(&(child.issuer(), key_id));
+            if at_hand.asked_issuers.contains(&(child.issuer(), key_id)) {
+                continue;
+            }
+            lacking = true;
             let entry = (child.issuer().clone(), key_id.map(<[u8]>::to_vec));
-            if !asked && self.issuers.insert(entry.clone()) {
+            if self.issuers.insert(entry.clone()) {
                 self.questions.push(Question::Issuers {
                     name: entry.0,
                     key_id: entry.1,
@@ -485,7 +490,7 @@ impl Asking {
                 });
             }
         }
-        for (certificate, issuer) in reach.status().filter(|_| status) {
+        for (certificate, issuer) in reach.status().filter(|_| status && !lacking) {
             let sha256 = *certificate.sha256();
             if !at_hand.asked_status.contains(&(&sha256, &issuer))
                 && self.statuses.insert((sha256, issuer.clone()))

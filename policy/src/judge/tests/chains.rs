@@ -107,8 +107,8 @@ fn questions_are_asked_once_and_by_level() {
         }
         assert!(asked.len() <= step::MAX_ROUNDS);
     }
-    // Issuer and status of the leaf, then the status of the intermediate.
-    assert_eq!(asked, [2, 1]);
+    // The issuer of the leaf, then the status of both: only then it shows who may be asked about them.
+    assert_eq!(asked, [1, 2]);
     // Nothing known and nothing answered comes to an end too.
     let outcome = step::run(&case, |_| Answer::Unavailable("no".to_owned()));
     assert_eq!(reason(&outcome.verdict), Reason::IssuerUnavailable);

@@ -77,3 +77,44 @@ fn a_status_that_nobody_was_asked_for_does_not_pass() {
     // It concerns those whose status it is.
     assert_eq!(judged(&world, "CN=Other", &told(true)), (Reason::Ok, 0));
 }
+
+/// Asked while its issuer is still being looked for, nobody could tell who knows, and it was never asked again.
+#[test]
+fn a_status_is_asked_when_the_whole_way_up_is_at_hand() {
+    let mut world = World::new();
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let low = builder("Low", &key)
+        .authority(None)
+        .issued_by(&world.middle.certificate, &world.middle.key)
+        .unwrap();
+    world.known.push(low.clone());
+    let own = SoftKey::generate(KeyType::P256).unwrap();
+    let certificate = builder("Somebody", &own)
+        .mail_signer(&[ALICE])
+        .issued_by(&low, &key)
+        .unwrap();
+    let alice = Party {
+        key: own,
+        certificate,
+    };
+    let mail = alice.sign(ALICE, Form::Clear);
+    let trust = world.trust();
+    let case = Case::new(&mail, &trust, &[], NOW, &Limits::default());
+    let mut asked = Vec::new();
+    step::run(&case, |question| {
+        asked.push(match question {
+            Question::Issuers { name, .. } => format!("issuer {name}"),
+            Question::Status { certificate, .. } => format!("status {}", certificate.subject()),
+            Question::Registration { .. } => "registration".to_owned(),
+        });
+        world.answer(question)
+    });
+    let wanted = [
+        "issuer CN=Low",
+        "issuer CN=Middle",
+        "status CN=Somebody",
+        "status CN=Low",
+        "status CN=Middle",
+    ];
+    assert_eq!(asked, wanted);
+}
