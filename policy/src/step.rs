@@ -26,16 +26,17 @@ use crate::protection::{self, Agreement};
 use crate::scrub::Scrubber;
 use crate::trust::TrustPolicy;
 pub use crate::trustpath::PathCache;
-use crate::trustpath::{self, Reach, Trusted};
+use crate::trustpath::{self, Trusted};
 use crate::verdict::Verdict;
+
+mod asking;
+
+use asking::Asking;
 
 /// How often questions are asked about one message, at most: issuers are followed one level a
 /// round, and the status of all takes one more. Where a certificate is revoked and the signature has
 /// a time stamp, as many rounds again may ask about who stamped it.
 pub const MAX_ROUNDS: usize = 8;
-
-/// How many questions one round may ask.
-const MAX_QUESTIONS: usize = 64;
 
 /// After so many answers nothing more is asked.
 const MAX_ANSWERS: usize = 256;
@@ -462,53 +463,6 @@ fn timestamp_questions(case: &Case<'_>, at_hand: &AtHand<'_>) -> Vec<Question> {
     asking.finish()
 }
 
-/// Questions in the making; none is asked twice.
-#[derive(Default)]
-struct Asking {
-    questions: Vec<Question>,
-    issuers: HashSet<(Name, Option<Vec<u8>>)>,
-    statuses: HashSet<([u8; 32], Name)>,
-}
-
-impl Asking {
-    /// Asks for issuers that are lacking; and where none is any more, for the status of what is in reach: who may be
-    /// asked about a certificate shows when the way up from it is known.
-    fn about(&mut self, at_hand: &AtHand<'_>, reach: &Reach<'_>, status: bool) {
-        let mut lacking = false;
-        for child in &reach.orphans {
-            let key_id = key_id(child);
-            if at_hand.asked_issuers.contains(&(child.issuer(), key_id)) {
-                continue;
-            }
-            lacking = true;
-            let entry = (child.issuer().clone(), key_id.map(<[u8]>::to_vec));
-            if self.issuers.insert(entry.clone()) {
-                self.questions.push(Question::Issuers {
-                    name: entry.0,
-                    key_id: entry.1,
-                    child: (*child).clone(),
-                });
-            }
-        }
-        for (certificate, issuer) in reach.status().filter(|_| status && !lacking) {
-            let sha256 = *certificate.sha256();
-            if !at_hand.asked_status.contains(&(&sha256, &issuer))
-                && self.statuses.insert((sha256, issuer.clone()))
-            {
-                self.questions.push(Question::Status {
-                    certificate: certificate.clone(),
-                    issuer,
-                });
-            }
-        }
-    }
-
-    fn finish(mut self) -> Vec<Question> {
-        self.questions.truncate(MAX_QUESTIONS);
-        self.questions
-    }
-}
-
 /// Whether a certificate is registered to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registered {
@@ -527,8 +481,4 @@ fn leaves(signature: &SignatureFacts) -> impl Iterator<Item = &Certificate> {
         .iter()
         .flat_map(judge::in_question)
         .map(|candidate| &candidate.certificate)
-}
-
-fn key_id(child: &Certificate) -> Option<&[u8]> {
-    child.authority_key_id().ok().flatten()?.key_id.as_deref()
 }
