@@ -204,7 +204,8 @@ fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
         Question::Status {
             certificate,
             issuer,
-        } => desk.status(certificate, issuer),
+            candidates,
+        } => desk.status(certificate, issuer, candidates),
         Question::Registration {
             certificate,
             address,

@@ -275,6 +275,7 @@ impl Job {
             anchor,
             place: &place,
             known: &snapshot.known,
+            more: &[],
             index: &index,
         };
         runtime.block_on(async {

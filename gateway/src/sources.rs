@@ -107,6 +107,12 @@ impl Sources {
             .any(|entry| !entry.lists.is_empty() || entry.ocsp.is_some() || !entry.hosts.is_empty())
     }
 
+    /// Whether anything may be asked while mail waits.
+    pub(crate) fn answer_mail(&self) -> bool {
+        let mut entries = self.anchors.iter();
+        entries.any(|entry| entry.ocsp.is_some() || !entry.hosts.is_empty())
+    }
+
     /// The place of a URL in a certificate, if any entry lists its host.
     pub(crate) fn listed(&self, url: &str) -> Option<Place> {
         let mut entries = self.anchors.iter();

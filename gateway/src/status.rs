@@ -3,8 +3,8 @@
 //!
 //! One message causes few fetches, and waits once for all issuers and once for the status of all. What could not be
 //! had is no answer, never a good one; and where nobody was asked, since too much was before, the answer says so: a
-//! sender must not decide who is asked. Nothing that comes is believed here: the path that is built on it is validated
-//! as ever.
+//! sender must not decide who is asked. Nothing that comes is believed here, by mail or by network: the path that is
+//! built on it is validated as ever.
 //!
 //! OCSP: <https://www.rfc-editor.org/rfc/rfc6960>; issuers and lists that certificates name:
 //! <https://www.rfc-editor.org/rfc/rfc5280#section-4.2.2.1>.
@@ -35,12 +35,14 @@ mod about;
 mod asked;
 mod responder;
 mod scope;
+mod way;
 
 use about::{About, MAX_PLACES, access};
 pub(crate) use asked::Asked;
 use asked::{Begin, Kind, What};
 use responder::ask;
 use scope::covers;
+use way::{Above, MAX_CHECKS, TooMany};
 
 /// Answers the questions of one message, on a thread that may wait.
 pub(crate) struct Desk<'a> {
@@ -50,8 +52,10 @@ pub(crate) struct Desk<'a> {
     for_issuers: Allowance,
     /// And to learn the status of what they issued.
     for_status: Allowance,
-    /// Issuers that were fetched for it.
+    /// Issuers that were fetched for it, or came with it and stand below an authority that may be asked about.
     found: Vec<Certificate>,
+    /// Signatures that may still be verified to find them.
+    checks: u32,
 }
 
 /// Fetches of one sort that a message may still cause.
@@ -95,6 +99,7 @@ impl<'a> Desk<'a> {
             for_issuers: Allowance::new(ISSUERS_PATIENCE),
             for_status: Allowance::new(STATUS_PATIENCE),
             found: Vec::new(),
+            checks: MAX_CHECKS,
         }
     }
 
@@ -135,8 +140,14 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// What tells the status of a certificate: the lists of `issuer`, and what its authority is asked for besides.
-    pub(crate) fn status(&mut self, certificate: &Certificate, issuer: &Name) -> Answer {
+    /// What tells the status of a certificate: the lists of `issuer`, and what its authority is asked for besides. Those
+    /// above it may be among the candidates.
+    pub(crate) fn status(
+        &mut self,
+        certificate: &Certificate,
+        issuer: &Name,
+        candidates: &[Certificate],
+    ) -> Answer {
         let snapshot = self.snapshot;
         let mut said = Said {
             crls: snapshot.known.crls(issuer),
@@ -144,22 +155,24 @@ impl<'a> Desk<'a> {
         };
         // Others that its distribution points name have the lists that lie here.
         if certificate.issuer() == issuer
-            && let Some(sources) = &snapshot.sources
-            && let Some(by) = self.issuer_of(certificate, sources)
+            && let Some(sources) = snapshot.sources.as_ref().filter(|all| all.answer_mail())
         {
-            let entries = sources.above(&by, &snapshot.known, &self.found);
-            let is_anchor =
-                |entry: &&AnchorSources| entry.certificates.iter().any(|own| own == certificate);
-            if !entries.iter().any(is_anchor) {
-                let about = About {
-                    sources,
-                    entries,
-                    certificate,
-                    by: &by,
-                    lists: said.crls.clone(),
-                    rules: self.rules(),
-                };
-                self.fetch_status(&about, &mut said);
+            match self.issuer_of(certificate, candidates, sources) {
+                Ok(Some(Above { by, entries })) => {
+                    let about = About {
+                        sources,
+                        entries,
+                        certificate,
+                        by: &by,
+                        lists: said.crls.clone(),
+                        rules: self.rules(),
+                    };
+                    if !about.is_anchor() {
+                        self.fetch_status(&about, &mut said);
+                    }
+                }
+                Ok(None) => {}
+                Err(TooMany) => said.unasked = true,
             }
         }
         Answer::Status {
@@ -198,18 +211,6 @@ impl<'a> Desk<'a> {
                 Err(why) => said.miss(&place, &why),
             }
         }
-    }
-
-    /// The known certificate whose key signed this one: nobody is asked about what no authority issued.
-    fn issuer_of(&self, certificate: &Certificate, sources: &Sources) -> Option<Certificate> {
-        let known = self.snapshot.known.issuers(certificate.issuer(), None);
-        let anchors = sources.anchors.iter().flat_map(|entry| &entry.certificates);
-        let mut all = known.iter().chain(anchors).chain(&self.found);
-        let is_it = |by: &&Certificate| {
-            by.subject() == certificate.issuer()
-                && certificate.verify_signature(by.public_key()).is_ok()
-        };
-        all.find(is_it).cloned()
     }
 
     /// That a status is known, of whatever kind of certificate.
@@ -261,17 +262,20 @@ impl<'a> Desk<'a> {
     ) -> Result<Crl, Missing> {
         let (snapshot, now) = (self.snapshot, self.now);
         let index = RevocationIndex::passing();
+        let more = self.found.clone();
         let work = async {
             let source = list::Source {
                 network: &*about.sources.network,
                 anchor: entry,
                 place,
                 known: &snapshot.known,
+                more: &more,
                 index: &index,
             };
             let received = source.fetch(&LIST, now).await.map_err(|e| e.to_string())?;
             let crl = received.crl.clone();
-            if let Some(store) = &snapshot.store {
+            // A snapshot has none of issuers that it does not know.
+            if let Some(store) = snapshot.store.as_ref().filter(|_| knows(snapshot, &crl)) {
                 let kept = list::keep(store, place, received, now).await;
                 kept.map_err(|error| error.to_string())?;
             }
@@ -406,6 +410,14 @@ async fn whole(
     let fetched = network.fetch(request, limits, &mut sink).await;
     fetched.map_err(|error| error.to_string())?;
     Ok(bytes)
+}
+
+/// Whether the issuer of a list is one that is known, by name.
+fn knows(snapshot: &Snapshot, crl: &Crl) -> bool {
+    let (trust, issuer) = (&snapshot.trust, crl.issuer());
+    let mut anchors = trust.anchors().iter().chain(trust.time_stamping());
+    anchors.any(|anchor| anchor.certificate.subject() == issuer)
+        || !snapshot.known.issuers(issuer, None).is_empty()
 }
 
 fn hex(bytes: &[u8]) -> String {

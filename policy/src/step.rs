@@ -8,6 +8,7 @@
 //! Never does I/O, never reads a clock.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
@@ -213,6 +214,8 @@ pub enum Question {
         certificate: Certificate,
         /// Whose lists.
         issuer: Name,
+        /// Certificates at hand among which those above it may be, from the message too: none of them is verified.
+        candidates: Arc<[Certificate]>,
     },
     /// Whether the certificate is registered to the address, which does not stand in it.
     Registration {
@@ -340,6 +343,7 @@ impl<'a> AtHand<'a> {
                 Question::Status {
                     certificate,
                     issuer,
+                    ..
                 } => {
                     at_hand.asked_status.insert((certificate.sha256(), issuer));
                     if matches!(

@@ -297,6 +297,7 @@ fn refresh(config: &Arc<Config>, urls: &[String], dry_run: bool) -> Result<Exit,
             anchor,
             place,
             known: &held.snapshot.known,
+            more: &[],
             index: &index,
         };
         let now = now();

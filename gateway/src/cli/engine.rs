@@ -196,6 +196,7 @@ impl Engine {
             Question::Status {
                 certificate,
                 issuer,
+                ..
             } => Answer::Status {
                 crls: self.store.crls(issuer),
                 ocsp: self.responses(certificate),

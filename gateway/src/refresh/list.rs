@@ -7,6 +7,7 @@ use kenin_certstore::fetch::{Fetch, HttpError, Limits, Place, Request, SinkError
 use kenin_certstore::{
     CertStore, DEFAULT_TENANT, IndexBuilder, IndexError, RevocationIndex, Store, StoreError,
 };
+use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::{DigestAlgorithm, PublicKey, SignatureAlgorithm};
 use kenin_pki::extension::{FieldError, KeyUsage};
@@ -20,6 +21,8 @@ pub(crate) struct Source<'a> {
     pub(crate) anchor: &'a AnchorSources,
     pub(crate) place: &'a Place,
     pub(crate) known: &'a CertStore,
+    /// Certificates at hand besides, which prove themselves by signatures that lead to the anchor.
+    pub(crate) more: &'a [Certificate],
     /// Takes long lists as they come.
     pub(crate) index: &'a RevocationIndex,
 }
@@ -160,7 +163,7 @@ impl Source<'_> {
             return Err(format!("its signature is over {digest}, which is too weak"));
         }
         let known = self.known.issuers(crl.issuer(), None);
-        let own = self.anchor.certificates.iter();
+        let own = self.anchor.certificates.iter().chain(self.more);
         let named: Vec<_> = own
             .filter(|one| one.subject() == crl.issuer())
             .chain(&known)
@@ -181,7 +184,7 @@ impl Source<'_> {
             let issuer = crl.issuer();
             return Err(format!("no key of {issuer} that may sign lists signed it"));
         }
-        let below = signers.find(|one| self.anchor.stands_above(one, self.known, &[]));
+        let below = signers.find(|one| self.anchor.stands_above(one, self.known, self.more));
         below.map(|one| one.public_key().clone()).ok_or_else(|| {
             let (issuer, anchor) = (crl.issuer(), &self.anchor.name);
             format!("its issuer {issuer} does not stand below the anchor \"{anchor}\"")

@@ -25,6 +25,12 @@ pub(super) struct About<'a> {
 }
 
 impl<'a> About<'a> {
+    /// Whether it is one of those that all else rests on: nobody says anything of them.
+    pub(super) fn is_anchor(&self) -> bool {
+        let mut own = self.entries.iter().flat_map(|entry| &entry.certificates);
+        own.any(|one| one == self.certificate)
+    }
+
     /// The responder that the settings name, or those of the certificate where its host is listed.
     pub(super) fn responders(&self) -> Vec<Place> {
         let set = self.entries.iter().filter_map(|entry| entry.ocsp.clone());

@@ -16,6 +16,7 @@ use crate::init::{InitOptions, Mode, postfix};
 use crate::sources::tests::{Ca, Canned, ca, read};
 
 mod answers;
+mod brought;
 mod budgets;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -97,7 +98,7 @@ impl World {
 
     /// What a message is answered about Alice: how many lists, how many OCSP responses.
     fn asked(&self, desk: &mut Desk<'_>) -> (usize, usize) {
-        match desk.status(&self.alice, self.middle.certificate.subject()) {
+        match desk.status(&self.alice, self.middle.certificate.subject(), &[]) {
             Answer::Status { crls, ocsp, .. } => (crls.len(), ocsp.len()),
             other => panic!("{other:?}"),
         }
@@ -106,7 +107,7 @@ impl World {
 
 /// Whether somebody was left unasked about a certificate of the middle authority.
 fn is_unasked(world: &World, desk: &mut Desk<'_>, certificate: &Certificate) -> bool {
-    match desk.status(certificate, world.middle.certificate.subject()) {
+    match desk.status(certificate, world.middle.certificate.subject(), &[]) {
         Answer::Status { unasked, .. } => unasked,
         other => panic!("{other:?}"),
     }
@@ -233,7 +234,7 @@ async fn places_in_certificates_are_asked_where_their_hosts_are_listed() {
         aside(move || {
             let mut desk = Desk::new(&world.snapshot, NOW);
             let name = world.middle.certificate.subject();
-            desk.status(&forged, name);
+            desk.status(&forged, name, &[]);
             let left = desk.for_status.left;
             assert_eq!(left, MAX_FETCHES, "no authority issued it");
             assert_eq!(world.asked(&mut desk), wanted);
@@ -303,7 +304,7 @@ async fn one_message_causes_few_fetches() {
     aside(move || {
         let mut desk = Desk::new(&world.snapshot, NOW);
         for one in &people {
-            desk.status(one, world.middle.certificate.subject());
+            desk.status(one, world.middle.certificate.subject(), &[]);
         }
     })
     .await;

@@ -1,6 +1,7 @@
 //! The questions of one round about issuers and status.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::name::Name;
@@ -36,14 +37,19 @@ impl Asking {
                 });
             }
         }
+        let mut candidates: Option<Arc<[Certificate]>> = None;
         for (certificate, issuer) in reach.status().filter(|_| status && !lacking) {
             let sha256 = *certificate.sha256();
             if !at_hand.asked_status.contains(&(&sha256, &issuer))
                 && self.statuses.insert((sha256, issuer.clone()))
             {
+                let all = reach.certificates.iter();
+                let candidates =
+                    candidates.get_or_insert_with(|| all.map(|one| (*one).clone()).collect());
                 self.questions.push(Question::Status {
                     certificate: certificate.clone(),
                     issuer,
+                    candidates: Arc::clone(candidates),
                 });
             }
         }

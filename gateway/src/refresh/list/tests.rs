@@ -50,6 +50,7 @@ impl World {
             anchor,
             place: &anchor.lists[0],
             known: &self.known,
+            more: &[],
             index: &RevocationIndex::passing(),
         };
         source.fetch(&Limits::CRL, NOW).await
@@ -470,6 +471,7 @@ async fn what_is_no_list_is_told_from_what_did_not_come() {
         anchor: &world.sources.anchors[0],
         place: &world.sources.anchors[0].lists[0],
         known: &world.known,
+        more: &[],
         index: &RevocationIndex::passing(),
     };
     let error = source.fetch(&Limits::CRL, NOW).await.unwrap_err();

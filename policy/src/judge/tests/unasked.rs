@@ -118,3 +118,27 @@ fn a_status_is_asked_when_the_whole_way_up_is_at_hand() {
     ];
     assert_eq!(asked, wanted);
 }
+
+/// Who is asked about a signer may hang on an authority that nobody but the message names.
+#[test]
+fn a_question_about_status_says_what_came_with_the_message() {
+    let mut world = World::new();
+    let alice = world.person(ALICE);
+    let mail = alice.sign(ALICE, Form::Clear);
+    let middle = world.known.pop().unwrap();
+    let trust = world.trust();
+    let mut case = Case::new(&mail, &trust, &[], NOW, &Limits::default());
+    let junk = world.person("bob@bank.jp").certificate;
+    case.examined.signatures[0].certificates = vec![junk.clone(), middle.clone()];
+    let mut asked = 0;
+    let verdict = step::run(&case, |question| {
+        if let Question::Status { candidates, .. } = question {
+            asked += 1;
+            assert!(candidates.contains(&middle));
+            assert!(!candidates.contains(&junk), "nobody needs it");
+        }
+        world.answer(question)
+    })
+    .verdict;
+    assert_eq!((reason(&verdict), asked), (Reason::Ok, 2));
+}
