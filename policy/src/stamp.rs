@@ -42,18 +42,22 @@ pub struct HeaderEdits {
 impl HeaderEdits {
     /// The message with the edits made.
     pub fn apply(&self, raw: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.prepend.len() + raw.len());
-        out.extend_from_slice(&self.prepend);
+        self.pieces(raw).concat()
+    }
+
+    /// The same in pieces, which are copies of nothing.
+    pub(crate) fn pieces<'a>(&'a self, raw: &'a [u8]) -> Vec<&'a [u8]> {
+        let mut out = vec![self.prepend.as_slice()];
         let mut inserts = self.insert.iter().peekable();
         let mut at = 0;
         let end = raw.len()..raw.len();
         for range in self.remove.iter().chain(std::iter::once(&end)) {
             while let Some((place, bytes)) = inserts.next_if(|(place, _)| *place <= range.start) {
-                out.extend_from_slice(raw.get(at..*place).unwrap_or_default());
-                out.extend_from_slice(bytes);
+                out.push(raw.get(at..*place).unwrap_or_default());
+                out.push(bytes);
                 at = at.max(*place);
             }
-            out.extend_from_slice(raw.get(at..range.start).unwrap_or_default());
+            out.push(raw.get(at..range.start).unwrap_or_default());
             at = at.max(range.end);
         }
         out

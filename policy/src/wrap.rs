@@ -29,6 +29,8 @@ mod gate;
 mod names;
 mod statement;
 
+use gate::Wanted;
+
 /// What wraps mail: the gateway's own certificate and key, and the name it goes by.
 pub struct Wrapper {
     key: Box<dyn SigningKey>,
@@ -137,12 +139,17 @@ pub struct Delivered {
 impl Delivered {
     /// The copy as it arrives.
     pub fn applied(&self, raw: &[u8]) -> Vec<u8> {
+        self.pieces(raw).concat()
+    }
+
+    /// The same in pieces, which are copies of nothing.
+    fn pieces<'a>(&'a self, raw: &'a [u8]) -> Vec<&'a [u8]> {
         match &self.body {
-            None => self.header.apply(raw),
+            None => self.header.pieces(raw),
             Some((at, body)) => {
-                let mut out = self.header.apply(raw.get(..*at).unwrap_or(raw));
-                out.extend_from_slice(body);
-                out
+                let mut pieces = self.header.pieces(raw.get(..*at).unwrap_or(raw));
+                pieces.push(body);
+                pieces
             }
         }
     }
@@ -175,17 +182,18 @@ pub fn deliver(
     let copy = copy(raw, verdict, context, limits, reason)?;
     // Whatever shape it travels in: no list of shapes is complete, and what was not read to its end may hold any.
     let compressed = verdict.layers.iter().any(|layer| layer.kind == COMPRESSED);
-    match context.shielded_names {
-        [] => Ok(copy),
-        _ if compressed => Err(Reason::UnsupportedLayer),
-        names if gate::shows(&copy.applied(raw), names) => Err(match reason {
+    let wanted = Wanted::new(context.shielded_names.iter().copied());
+    match wanted.is_empty() {
+        true => Ok(copy),
+        false if compressed => Err(Reason::UnsupportedLayer),
+        false if gate::shows(&wanted, copy.pieces(raw)) => Err(match reason {
             // It says nothing of the signature, which may be good.
             Reason::Malformed | Reason::NotSigned | Reason::SignatureNotAtRoot => {
                 Reason::NotAccepted
             }
             other => other,
         }),
-        _ => Ok(copy),
+        false => Ok(copy),
     }
 }
 

@@ -1,182 +1,233 @@
 //! The last look at a copy before it goes: whether it still shows a certificate that nobody may see, in whatever
 //! shape it travels. Nothing here knows MIME; where it is in doubt the copy does not go.
+//!
+//! The copy flows through a fixed tree of small stages, each of which decodes and hands on what it has. Nothing is
+//! kept but what the next octets may belong to, so that a mail of any size takes the same memory, and a few steps
+//! for each of its octets. The encodings are base64 (RFC 4648, both alphabets, read from each of four places, since
+//! a run may begin anywhere), hexadecimal (from two), and quoted-printable (RFC 2045 §6.7). All that can be made of
+//! three of them, one within the other, is read:
+//!
+//! * What is encoded in base64 or hexadecimal last is not decoded: what is looked for is encoded instead, and found
+//!   among the letters. That leaves two decodings of these kinds, one [`Level`] each.
+//! * Undoing quoted-printable leaves base64 and hexadecimal as they are, since neither has an equals sign but at its
+//!   end. So a level need not be read both before and after it: it undoes as many layers as the depth allows,
+//!   one after the other, and reads what has come out.
+//! * Runs that are too short for anything that is looked for are not decoded. Of what is read from a wrong place,
+//!   next to nothing is left by that.
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use memchr::memmem;
+mod decode;
+mod search;
 
-/// Whether the bytes hold one of these names (DER): as they are, or in base64, in hexadecimal, or in base64 within
-/// base64. Every certificate and every signer identifier holds the name of its issuer.
-pub(super) fn shows(bytes: &[u8], names: &[&[u8]]) -> bool {
-    let finders: Vec<memmem::Finder<'_>> = names.iter().map(memmem::Finder::new).collect();
-    let found = |bytes: &[u8]| finders.iter().any(|finder| finder.find(bytes).is_some());
-    let mut layer = bytes.to_vec();
-    for _ in 0..DEPTH {
-        if found(&layer) || found(&unhexed(&layer)) || found(&unquoted(&layer)) {
-            return true;
-        }
-        layer = decoded(&layer);
-        if layer.is_empty() {
-            return false;
-        }
-    }
-    found(&layer)
+use decode::{Bits, Quoted, Runs};
+use search::{Needles, Search, Tally};
+
+/// What is looked for, in the forms in which it is found.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    plain: Needles,
+    /// As six-bit values, not as letters.
+    base64: Needles,
+    /// As four-bit values.
+    hexadecimal: Needles,
+    too_many: bool,
 }
 
-/// All that stands in base64, one run after the other. A run goes on over line ends and blanks, as it does in folded
-/// fields; it may begin anywhere, so that it is read from each of four places.
-fn decoded(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut run: Vec<u8> = Vec::new();
-    let mut flush = |run: &mut Vec<u8>| {
-        if run.len() >= SHORTEST {
-            for skip in 0..4 {
-                let text = run.get(skip..).unwrap_or_default();
-                let whole = text.len() / 4 * 4;
-                let text = text.get(..whole).unwrap_or_default();
-                if let Ok(mut some) = LENIENT.decode(text) {
-                    out.append(&mut some);
-                    out.push(0);
-                }
-            }
-        }
-        run.clear();
-    };
-    for &byte in bytes {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => run.push(byte),
-            // The two alphabets differ in two letters.
-            b'-' => run.push(b'+'),
-            b'_' => run.push(b'/'),
-            b'\r' | b'\n' | b' ' | b'\t' => {}
-            _ => flush(&mut run),
-        }
-    }
-    flush(&mut run);
-    out
-}
-
-/// Pairs of hexadecimal digits, with nothing or a colon or blanks between them.
-fn unhexed(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut high = None;
-    for &byte in bytes {
-        let digit = char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok());
-        match (digit, high) {
-            (Some(digit), None) => high = Some(digit),
-            (Some(digit), Some(first)) => {
-                out.push(first << 4 | digit);
-                high = None;
-            }
-            (None, _) if b": \t\r\n".contains(&byte) => {}
-            (None, _) => {
-                high = None;
-                out.push(0);
-            }
-        }
-    }
-    out
-}
-
-/// Quoted-printable, as far as it is.
-fn unquoted(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some(at) = memchr::memchr(b'=', rest) {
-        let (plain, escape) = rest.split_at(at);
-        out.extend_from_slice(plain);
-        let digit = |byte: u8| {
-            char::from(byte)
-                .to_digit(16)
-                .and_then(|d| u8::try_from(d).ok())
+impl Wanted {
+    /// These octet strings; those that are too short to tell anything apart are left out.
+    pub(super) fn new<'a>(all: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let long = |octets: &&[u8]| octets.len() >= SHORTEST;
+        let mut all: Vec<&[u8]> = all.into_iter().filter(long).collect();
+        all.sort_unstable();
+        all.dedup();
+        let too_many = all.len() > MOST;
+        all.truncate(MOST);
+        let base64 = |octets: &&[u8]| {
+            // An octet string may begin at each octet of a group of three.
+            [0, 1, 2].map(|before| decode::values::<6>(octets, before, 1))
         };
-        rest = match escape {
-            [b'=', b'\r', b'\n', after @ ..] | [b'=', b'\n', after @ ..] => after,
-            [b'=', high, low, after @ ..] => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    out.push(high << 4 | low);
-                    after
-                }
-                _ => {
-                    out.push(b'=');
-                    escape.get(1..).unwrap_or_default()
-                }
-            },
-            _ => &[],
-        };
+        // What lies at its very beginning may have been taken away with an equals sign before it.
+        let behind = |octets: &&[u8]| octets.get(1..).unwrap_or_default().to_vec();
+        Self {
+            base64: Needles::new(all.iter().flat_map(base64)),
+            hexadecimal: Needles::new(all.iter().map(|octets| decode::values::<4>(octets, 0, 3))),
+            plain: Needles::new(all.iter().map(behind)),
+            too_many,
+        }
     }
-    out.extend_from_slice(rest);
-    out
+
+    /// Whether nothing is looked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.plain.is_empty()
+    }
 }
 
-/// What ends a run is not always its padding.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-/// Base64 within base64, this often.
+/// Whether a text that comes in these pieces holds any of what is wanted: as it is, or in base64, hexadecimal or
+/// quoted-printable, or in up to three of these one within the other.
+pub(super) fn shows<'a>(wanted: &Wanted, pieces: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    if wanted.is_empty() {
+        return false;
+    }
+    // Not all of it can be looked for.
+    if wanted.too_many {
+        return true;
+    }
+    let mut gate = Gate::new(wanted);
+    for piece in pieces {
+        for part in piece.chunks(PIECE) {
+            gate.push(part, false);
+            if gate.tally.found {
+                return true;
+            }
+        }
+    }
+    gate.push(&[], true);
+    gate.tally.found
+}
+
+/// The stages that a text goes through.
+#[derive(Debug)]
+struct Gate<'w> {
+    wanted: &'w Wanted,
+    plain: Search,
+    level: Level,
+    tally: Tally,
+}
+
+impl<'w> Gate<'w> {
+    fn new(wanted: &'w Wanted) -> Self {
+        Self {
+            wanted,
+            plain: Search::default(),
+            level: Level::new(0),
+            tally: Tally::default(),
+        }
+    }
+
+    fn push(&mut self, text: &[u8], last: bool) {
+        let (wanted, tally) = (self.wanted, &mut self.tally);
+        self.plain.push(text, true, last, &wanted.plain, tally);
+        self.level.push(text, last, wanted, tally);
+    }
+}
+
+/// A text that came out of so many decodings, and all that is read in it. That what is wanted stands in it as it is
+/// was found among the letters that it was decoded from.
+#[derive(Debug)]
+struct Level {
+    /// One behind the other.
+    quoted: Vec<Unquoting>,
+    base64: Encoded<6>,
+    hexadecimal: Encoded<4>,
+}
+
+impl Level {
+    fn new(depth: usize) -> Self {
+        Self {
+            quoted: (depth..DEPTH).map(|_| Unquoting::default()).collect(),
+            base64: Encoded::new(Runs::base64(), 4, depth),
+            hexadecimal: Encoded::new(Runs::hexadecimal(), 2, depth),
+        }
+    }
+
+    fn push(&mut self, text: &[u8], last: bool, wanted: &Wanted, tally: &mut Tally) {
+        let (mut before, mut text) = (text, text);
+        for stage in &mut self.quoted {
+            before = text;
+            text = stage.push(text, last, &wanted.plain, tally);
+        }
+        // The last one uses up the depth: behind it only what stands there as it is counts.
+        self.base64
+            .push(before, last, &wanted.base64, wanted, tally);
+        self.hexadecimal
+            .push(before, last, &wanted.hexadecimal, wanted, tally);
+    }
+}
+
+/// Undoes quoted-printable.
+#[derive(Debug, Default)]
+struct Unquoting {
+    quoted: Quoted,
+    out: Vec<u8>,
+    search: Search,
+}
+
+impl Unquoting {
+    /// What comes out of this text.
+    fn push(&mut self, text: &[u8], last: bool, plain: &Needles, tally: &mut Tally) -> &[u8] {
+        tally.pass(text.len());
+        self.out.clear();
+        let changed = self.quoted.push(text, last, &mut self.out);
+        // What is as it came was searched as it came.
+        self.search.push(&self.out, changed, last, plain, tally);
+        &self.out
+    }
+}
+
+/// What stands in a text in letters of `WIDTH` bits.
+#[derive(Debug)]
+struct Encoded<const WIDTH: usize> {
+    runs: Runs,
+    values: Vec<u8>,
+    search: Search,
+    /// Decoded from each place at which it may begin; nothing where the depth is used up.
+    inside: Vec<Inside<WIDTH>>,
+}
+
+#[derive(Debug)]
+struct Inside<const WIDTH: usize> {
+    bits: Bits<WIDTH>,
+    octets: Vec<u8>,
+    level: Level,
+}
+
+impl<const WIDTH: usize> Encoded<WIDTH> {
+    fn new(runs: Runs, places: usize, depth: usize) -> Self {
+        let deeper = if depth + 1 < DEPTH { places } else { 0 };
+        let inside = |place| Inside::<WIDTH> {
+            bits: Bits::new(place * 8 / places),
+            octets: Vec::new(),
+            level: Level::new(depth + 1),
+        };
+        Self {
+            runs,
+            values: Vec::new(),
+            search: Search::default(),
+            inside: (0..deeper).map(inside).collect(),
+        }
+    }
+
+    fn push(
+        &mut self,
+        text: &[u8],
+        last: bool,
+        needles: &Needles,
+        wanted: &Wanted,
+        tally: &mut Tally,
+    ) {
+        tally.pass(text.len());
+        self.values.clear();
+        self.runs.push(text, &mut self.values);
+        self.search.push(&self.values, true, last, needles, tally);
+        if self.values.is_empty() && !last {
+            return;
+        }
+        for one in &mut self.inside {
+            tally.pass(self.values.len());
+            one.octets.clear();
+            one.bits.push(&self.values, &mut one.octets);
+            one.level.push(&one.octets, last, wanted, tally);
+        }
+    }
+}
+
+/// Encodings within each other.
 const DEPTH: usize = 3;
-/// A name is longer.
-const SHORTEST: usize = 16;
+/// Octets that go through the stages at a time.
+const PIECE: usize = 1 << 10;
+/// Octet strings that are looked for: more than any honest mail has.
+const MOST: usize = 1024;
+/// Octets of one: with the first taken off as many are left as the search needs.
+const SHORTEST: usize = 9;
 
 #[cfg(test)]
-mod tests {
-    use base64::engine::general_purpose::{STANDARD as PLAIN, URL_SAFE_NO_PAD};
-
-    use super::*;
-
-    const NAME: &[u8] = b"\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x0a\x0c\x05J-SIM";
-
-    fn lines(text: &str, width: usize) -> String {
-        let lines = text.as_bytes().chunks(width);
-        let lines = lines.map(|line| format!("{}\r\n", String::from_utf8_lossy(line)));
-        lines.collect()
-    }
-
-    #[test]
-    fn a_name_is_found_in_every_shape() {
-        for before in 0..5 {
-            let object = [&vec![b'x'; 40 + before][..], NAME, &[b'y'; 30]].concat();
-            let once = PLAIN.encode(&object);
-            let mail = format!(
-                "From: a\r\n\r\n--b\r\n\r\n{}\r\n--b--\r\n",
-                lines(&once, 64)
-            );
-            let hex: String = object.iter().map(|byte| format!("{byte:02X}:")).collect();
-            let quoted: String = object.iter().map(|byte| format!("={byte:02X}")).collect();
-            for shape in [
-                object.clone(),
-                once.clone().into_bytes(),
-                lines(&once, 76).into_bytes(),
-                lines(&once, 61).into_bytes(),
-                format!("X-Cert: {}", lines(&once, 60).replace("\r\n", "\r\n ")).into_bytes(),
-                URL_SAFE_NO_PAD.encode(&object).into_bytes(),
-                lines(&PLAIN.encode(lines(&once, 76)), 76).into_bytes(),
-                lines(&PLAIN.encode(mail), 76).into_bytes(),
-                hex.into_bytes(),
-                quoted.into_bytes(),
-            ] {
-                let mail = [b"Subject: x\r\n\r\nHello.\r\n", &shape[..], b"\r\nBye.\r\n"].concat();
-                assert!(
-                    shows(&mail, &[b"other", NAME]),
-                    "{}",
-                    String::from_utf8_lossy(&mail)
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn other_mail_is_let_through() {
-        let other = lines(&PLAIN.encode([7_u8; 3000]), 76);
-        for mail in ["hello", "", "J-SIM", &other] {
-            assert!(!shows(mail.as_bytes(), &[NAME]));
-        }
-        assert!(!shows(NAME, &[]));
-    }
-}
+mod tests;
