@@ -202,6 +202,7 @@ mod tests {
             revoked: None,
             disclosure: Disclosure::Full,
             signers: 1,
+            traces: Vec::new(),
         };
         Verdict {
             result: Some(ResultWord::Pass),

@@ -78,6 +78,7 @@ pub(crate) mod tests {
             revoked: None,
             disclosure: Disclosure::Full,
             signers: 1,
+            traces: Vec::new(),
         });
         one
     }

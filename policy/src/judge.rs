@@ -22,6 +22,7 @@ use crate::verdict::{
 mod certificate;
 mod signer;
 pub(crate) mod timestamp;
+pub(crate) mod traces;
 
 use certificate::Judged;
 use signer::JudgedSigner;
@@ -159,6 +160,10 @@ fn judge_signature(
         .map(|facts| signer::judge(case, at_hand, signature, facts, budget))
         .collect();
     let disclosure = disclosure(case, signature, &signers);
+    let traces = match disclosure {
+        Disclosure::Full => Vec::new(),
+        Disclosure::VerdictOnly => traces::of_layer(case, signature, &signers),
+    };
     let (mut reason, chosen) = together(&mut signers, &mut notes);
     let chosen = chosen.map(|place| signers.swap_remove(place));
     if let Some(defect) = signature.defect {
@@ -247,27 +252,33 @@ fn judge_signature(
         revoked: judged.and_then(|judged| judged.revoked.clone()),
         disclosure,
         signers: signature.signers.len(),
+        traces,
     }
 }
 
 /// How much of a layer may be shown: what the strictest of its signers allows, and of the certificates that came
 /// along. Without a certificate that could be read nobody knows whose it is.
 fn disclosure(case: &Case<'_>, signature: &SignatureFacts, signers: &[JudgedSigner]) -> Disclosure {
-    let judged = |signer: &JudgedSigner| match &signer.certificate {
-        Some(judged) => judged.settings.disclosure,
-        None => certificate::unknown_issuer(case).disclosure,
-    };
-    let closed = |one: Disclosure| one == Disclosure::VerdictOnly;
-    let nobody = || signers.is_empty() && closed(certificate::unknown_issuer(case).disclosure);
+    let unknown = || certificate::unknown_issuer(case).disclosure == Disclosure::VerdictOnly;
+    let nobody = || signers.is_empty() && unknown();
     let brought = || {
         let names = case.trust.shielded_names(case.known);
         let mut certificates = signature.certificates.iter();
         certificates.any(|one| names.contains(&one.issuer()))
     };
-    match signers.iter().map(judged).any(closed) || nobody() || brought() {
+    match signers.iter().any(|one| is_closed(case, one)) || nobody() || brought() {
         true => Disclosure::VerdictOnly,
         false => Disclosure::Full,
     }
+}
+
+/// Whether the certificate of a signer must not be shown.
+fn is_closed(case: &Case<'_>, signer: &JudgedSigner) -> bool {
+    let disclosure = match &signer.certificate {
+        Some(judged) => judged.settings.disclosure,
+        None => certificate::unknown_issuer(case).disclosure,
+    };
+    disclosure == Disclosure::VerdictOnly
 }
 
 /// The signers of one layer as one: grouped by person. Gives the reason and the signer to show.

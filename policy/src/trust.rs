@@ -265,6 +265,16 @@ impl TrustPolicy {
     /// Names of the authorities whose certificates must not be shown to others: the anchors that say so, and
     /// those below them, as far as they are `known`.
     pub fn shielded_names<'c>(&'c self, known: &'c [Certificate]) -> Vec<&'c Name> {
+        self.shielded_among(known, &[])
+    }
+
+    /// The same where a message brings certificates along: one that claims to stand below such an authority is
+    /// taken at its word.
+    pub(crate) fn shielded_among<'c>(
+        &'c self,
+        known: &'c [Certificate],
+        brought: &'c [Certificate],
+    ) -> Vec<&'c Name> {
         let closed = |anchor: &&Anchor| anchor.settings.disclosure == Disclosure::VerdictOnly;
         let anchors = self.anchors.iter().filter(closed);
         let mut names: Vec<&Name> = anchors.map(|anchor| anchor.certificate.subject()).collect();
@@ -273,9 +283,9 @@ impl TrustPolicy {
         }
         // Each round finds what stands below the last: chains are short.
         for _ in 0..MAX_CHAIN {
-            let below = known
-                .iter()
-                .filter(|one| names.contains(&one.issuer()) && !names.contains(&one.subject()));
+            let all = known.iter().chain(brought);
+            let below =
+                all.filter(|one| names.contains(&one.issuer()) && !names.contains(&one.subject()));
             let below: Vec<&Name> = below.map(Certificate::subject).collect();
             if below.is_empty() {
                 break;

@@ -77,6 +77,9 @@ pub struct SignatureVerdict {
     pub disclosure: Disclosure,
     /// Number of signers (SignerInfos) in the layer.
     pub signers: usize,
+    /// Octet strings by which a copy would show its certificates, or the signature itself, where they must not
+    /// be shown. Not part of the JSON.
+    pub traces: Vec<Vec<u8>>,
 }
 
 /// The six questions a reader may ask one by one.

@@ -19,6 +19,7 @@ use kenin_smime::sign::{Form, Signer, boundary_for};
 use kenin_smime::{Limits, fits_relays, relayable, release};
 
 use crate::header::{self, Header};
+use crate::judge::traces::of_certificate;
 use crate::mail::StampMode;
 use crate::reason::Reason;
 use crate::stamp::{HeaderEdits, StampContext, outward, own_fields, stamp};
@@ -94,6 +95,16 @@ impl Wrapper {
     /// The certificate that signs.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+
+    /// By what the certificates are seen that go along with wrapped mail.
+    fn traces(&self) -> Vec<Vec<u8>> {
+        let mut traces = Vec::new();
+        for certificate in std::iter::once(&self.certificate).chain(&self.chain) {
+            traces.extend(of_certificate(certificate));
+            traces.push(certificate.issuer().der().to_vec());
+        }
+        traces
     }
 
     /// Whether the certificate is valid at this time, so that a mail program may accept it.
@@ -182,7 +193,7 @@ pub fn deliver(
     let copy = copy(raw, verdict, context, limits, reason)?;
     // Whatever shape it travels in: no list of shapes is complete, and what was not read to its end may hold any.
     let compressed = verdict.layers.iter().any(|layer| layer.kind == COMPRESSED);
-    let wanted = Wanted::new(context.shielded_names.iter().copied());
+    let wanted = wanted(verdict, context);
     match wanted.is_empty() {
         true => Ok(copy),
         false if compressed => Err(Reason::UnsupportedLayer),
@@ -195,6 +206,17 @@ pub fn deliver(
         }),
         false => Ok(copy),
     }
+}
+
+/// What a copy must not show: the names of the shielded authorities, and what shows a certificate or a signature that
+/// was taken out.
+fn wanted(verdict: &Verdict, context: &StampContext<'_>) -> Wanted {
+    // A mail that was wrapped here may come back: what our own signature shows is no secret.
+    let own = context.wrapper.map(Wrapper::traces).unwrap_or_default();
+    let traces = verdict.signatures.iter().flat_map(|one| &one.traces);
+    let traces = traces.filter(|trace| !own.contains(trace));
+    let names = context.shielded_names.iter().copied();
+    Wanted::new(names.chain(traces.map(Vec::as_slice)))
 }
 
 fn copy(

@@ -236,6 +236,8 @@ pub enum Ess {
 pub struct SignerFacts {
     /// How it names its certificate.
     pub sid: SignerId,
+    /// The signature value as it came, right or wrong; empty where the SignerInfo cannot be read.
+    pub value: Vec<u8>,
     /// What keeps it from being right, the most telling first; `None` when every check is right for
     /// at least one candidate.
     pub defect: Option<Defect>,

@@ -7,6 +7,8 @@ use crate::jws::{StampKey, verify_statement};
 use crate::testing::{ENTITY, NOW, Party, World, days};
 use crate::trust::Disclosure;
 
+mod traces;
+
 const ALICE: &str = "alice@example.jp";
 const GATEWAY: &str = "kenin@gw.example.jp";
 const OWN: &str = "smime.gw.example.jp";

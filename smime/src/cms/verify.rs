@@ -89,6 +89,7 @@ impl<'v> Verifier<'v> {
             facts.refuse((Defect::Malformed, "the SignerInfo has a wrong structure"));
             return facts;
         };
+        facts.value.clone_from(&info.signature);
         facts.digest_oid = info.digest.oid().to_string();
         facts.algorithm_oid = info.algorithm.oid().to_string();
         facts.digest = DigestAlgorithm::from_identifier(&info.digest);
@@ -461,6 +462,7 @@ fn is_broken(digest: &AlgorithmIdentifier) -> bool {
 const fn blank() -> SignerFacts {
     SignerFacts {
         sid: SignerId::Unknown,
+        value: Vec::new(),
         defect: None,
         detail: None,
         content: Check::Unchecked,
