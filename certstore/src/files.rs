@@ -40,6 +40,17 @@ pub struct Fingerprint(States);
 
 type States = Vec<(PathBuf, Option<[i64; 5]>)>;
 
+/// The state of one file; by default, of one that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FileState(Option<[i64; 5]>);
+
+impl FileState {
+    /// As it is now.
+    pub fn of(path: &Path) -> Self {
+        Self(state(path))
+    }
+}
+
 impl FileSet {
     /// The folders or files of certificates and of revocation lists.
     pub fn new(certificates: Vec<PathBuf>, crls: Vec<PathBuf>) -> Self {
@@ -61,6 +72,20 @@ impl FileSet {
         let path = path.into();
         let now = states(&path);
         self.also.push((path, now));
+    }
+
+    /// A file that was in this state when it was looked at, before its reader was: it is watched from then on. `first`
+    /// is the fingerprint to compare later ones with.
+    pub fn watch_since(
+        &mut self,
+        path: impl Into<PathBuf>,
+        seen: FileState,
+        first: &mut Fingerprint,
+    ) {
+        let path = path.into();
+        let states: States = vec![(path.clone(), seen.0)];
+        first.0.extend(states.iter().cloned());
+        self.also.push((path, states));
     }
 
     /// Reads everything; long revocation lists by way of their index.

@@ -5,7 +5,7 @@
 //! Whose word a list is, nobody knows here: its signature is checked by whoever uses it, over the digest of what
 //! was read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -22,6 +22,7 @@ use crate::StoreError;
 mod build;
 mod file;
 mod merge;
+pub(crate) mod parts;
 mod record;
 
 pub use build::IndexBuilder;
@@ -33,6 +34,8 @@ pub struct RevocationIndex {
     /// Goes with its owner, and is made when it is first needed.
     passing: bool,
     made: OnceLock<()>,
+    /// Lists that are open already.
+    held: HashMap<[u8; 32], Crl>,
 }
 
 impl RevocationIndex {
@@ -50,6 +53,7 @@ impl RevocationIndex {
             folder: folder.to_owned(),
             passing: false,
             made: OnceLock::from(()),
+            held: HashMap::new(),
         };
         // What an earlier process was about to write. What is young somebody may be writing now: the service
         // opens its folder again with every snapshot, and commands beside it receive lists as well.
@@ -68,6 +72,7 @@ impl RevocationIndex {
             folder: folder.to_owned(),
             passing: false,
             made: OnceLock::from(()),
+            held: HashMap::new(),
         }
     }
 
@@ -81,7 +86,16 @@ impl RevocationIndex {
             folder: std::env::temp_dir().join(name),
             passing: true,
             made: OnceLock::new(),
+            held: HashMap::new(),
         }
+    }
+
+    /// The same, in which these lists are open already: they are looked through once, not with every snapshot.
+    #[must_use]
+    pub fn holding(mut self, lists: &[Crl]) -> Self {
+        let lists = lists.iter().filter(|list| list.is_indexed());
+        self.held = lists.map(|list| (*list.sha256(), list.clone())).collect();
+        self
     }
 
     /// Whether a file of this size goes here rather than into memory.
@@ -150,11 +164,21 @@ impl RevocationIndex {
         self.open_list_named(&hex(sha256))
     }
 
+    /// Where the index of the list with this SHA-256 lies, or would.
+    #[must_use]
+    pub fn path_of(&self, sha256: &[u8; 32]) -> PathBuf {
+        self.folder.join(format!("{}.{INDEX}", hex(sha256)))
+    }
+
     fn open_list_named(&self, name: &str) -> Result<Crl, StoreError> {
         let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let path = self.folder.join(format!("{name}.{INDEX}"));
         if name.len() != 64 || !name.bytes().all(hexadecimal) {
             return Err(StoreError::content(&path, "no name of an index".to_owned()));
+        }
+        let mut held = self.held.values();
+        if let Some(list) = held.find(|list| hex(list.sha256()) == name) {
+            return Ok(list.clone());
         }
         let (parts, entries) = file::open(&path)?;
         let list = Crl::indexed(&parts, Arc::new(entries));

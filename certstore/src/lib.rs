@@ -35,7 +35,7 @@ pub use clock::ClockMark;
 pub use error::StoreError;
 pub use fetched::FetchedList;
 pub use files::{
-    FileSet, Fingerprint, Loaded, read_certificates, read_crls, read_limited, read_ocsp,
+    FileSet, FileState, Fingerprint, Loaded, read_certificates, read_crls, read_limited, read_ocsp,
 };
 pub use holders::{Kept, MAX_FOUND, Origin, address_key};
 pub use index::{IndexBuilder, IndexError, RevocationIndex};

@@ -4,6 +4,7 @@
 //! It keeps what is known, never what is trusted, and no mail. A counter grows with every change
 //! of what a snapshot is made of; whoever sees it change reads again.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::database::{Change, Pool, READING, ask, statement};
+use crate::index::parts;
 use crate::migrations::{self, Dialect};
 use crate::{RevocationIndex, Server, StoreError, scope};
 
@@ -149,7 +151,7 @@ impl Store {
     }
 
     /// Keeps a list unless one of the same scope is there that is as new; says whether it was
-    /// kept. An older list never replaces a newer one.
+    /// kept. An older list never replaces a newer one. Of a long one the store has all but the entries.
     /// `by` is the key that verified it.
     pub async fn put_crl(
         &self,
@@ -157,8 +159,19 @@ impl Store {
         crl: &Crl,
         by: &PublicKey,
     ) -> Result<bool, StoreError> {
+        // It is from here.
+        if crl.is_absent() {
+            return Ok(false);
+        }
         let scope = scope::of(crl, Some(by));
         let (issuer, number) = (crl.issuer().canonical(), scope::number(crl));
+        let (bytes, indexed) = match crl.abridged() {
+            Some(rest) => (
+                Cow::Owned(parts::to_bytes(&rest)),
+                Some(crl.sha256().to_vec()),
+            ),
+            None => (Cow::Borrowed(crl.der()), None),
+        };
         let mut change = self.begin_alone(tenant).await?;
         let held = ask!(self, change.fetch_optional as (Vec<u8>, i64):
             "SELECT number, this_update FROM crl WHERE tenant = $1 AND issuer = $2 AND scope = $3",
@@ -176,8 +189,7 @@ impl Store {
              this_update = excluded.this_update, next_update = excluded.next_update, \
              der = excluded.der, indexed = excluded.indexed",
             tenant, issuer, scope.as_slice(), number.as_slice(), crl.this_update().0,
-            crl.next_update().map(|time| time.0), crl.der(),
-            crl.is_indexed().then(|| crl.sha256().to_vec()))?;
+            crl.next_update().map(|time| time.0), &*bytes, indexed)?;
         self.commit(tenant, change).await?;
         Ok(true)
     }
@@ -192,7 +204,8 @@ impl Store {
         rows.iter().map(|(der,)| self.certificate(der)).collect()
     }
 
-    /// All current revocation lists; the long ones from their index, as far as they are in it.
+    /// All current revocation lists; the long ones from their index. One that is not there, or not whole, is absent
+    /// ([`Crl::is_absent`]): nobody who might be on it is good.
     pub async fn crls(
         &self,
         tenant: &str,
@@ -210,8 +223,10 @@ impl Store {
                     let crl = Crl::from_der(&der);
                     crls.push(crl.map_err(|error| self.database(&error.to_string()))?);
                 }
-                // Its file may be read again; without it the status is unknown, which is never good.
-                Some(Ok(sha256)) => crls.extend(index.open_list(&sha256).ok()),
+                Some(Ok(sha256)) => match index.open_list(&sha256) {
+                    Ok(crl) => crls.push(crl),
+                    Err(_) => crls.extend(absent(&der, &sha256)),
+                },
                 Some(Err(_)) => {}
             }
         }
@@ -285,6 +300,13 @@ async fn file(
         path: path.to_owned(),
         message: error.to_string(),
     })
+}
+
+/// A list of which only this is here. Nothing where a version that kept its name alone wrote it: then it comes with the
+/// next list.
+fn absent(bytes: &[u8], sha256: &[u8; 32]) -> Option<Crl> {
+    let rest = parts::from_bytes(bytes).filter(|rest| rest.sha256 == *sha256)?;
+    Crl::absent(&rest).ok()
 }
 
 /// Whether PostgreSQL has nothing of this name (`undefined_table`).

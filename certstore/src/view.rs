@@ -55,15 +55,31 @@ impl CertStore {
         };
         let marked = crls.into_iter().map(|crl| (signed(&crl), crl)).collect();
         for (signed, crl) in newest(marked) {
-            let key = crl.issuer().canonical().to_vec();
-            view.crls_by_issuer
-                .entry(key)
-                .or_default()
-                .push(view.crls.len());
-            view.crls.push(crl);
-            view.signed.push(signed);
+            view.push(crl, signed);
         }
         view
+    }
+
+    /// Lets a list that was held before stand in for a newer one of its scope and key that is not at hand. Any other is
+    /// left out.
+    pub fn stand_in(&mut self, crl: &Crl) {
+        let mut absent = self.absent();
+        let newer = absent.find(|(absent, by)| {
+            is_of_scope(crl, absent, by) && scope::compare(absent, crl) == Ordering::Greater
+        });
+        let by = newer.map(|(_, by)| by.clone());
+        drop(absent);
+        if by.is_some() && !crl.is_absent() {
+            self.push(crl.clone(), by);
+        }
+    }
+
+    fn push(&mut self, crl: Crl, signed: Option<PublicKey>) {
+        let key = crl.issuer().canonical().to_vec();
+        let places = self.crls_by_issuer.entry(key).or_default();
+        places.push(self.crls.len());
+        self.crls.push(crl);
+        self.signed.push(signed);
     }
 
     /// Certificates whose subject is this name, those with the key id first: a key id is a hint,
@@ -108,6 +124,21 @@ impl CertStore {
             .filter_map(|(crl, by)| Some((crl, by.as_ref()?)))
     }
 
+    /// Those that a certificate known here signed, and that are not at hand, with its key.
+    fn absent(&self) -> impl Iterator<Item = (&Crl, &PublicKey)> {
+        self.signed_crls().filter(|(crl, _)| crl.is_absent())
+    }
+
+    /// Whether the list with this SHA-256 is not at hand, or stands in for one that is not: then it has to be had
+    /// again from where it came from.
+    pub fn is_lacking(&self, sha256: &[u8; 32]) -> bool {
+        let mut absent = self.absent();
+        absent.any(|(absent, by)| {
+            let mut all = self.crls.iter();
+            all.any(|crl| crl.sha256() == sha256 && is_of_scope(crl, absent, by))
+        })
+    }
+
     /// Whether a list that this key signed is newer than what is held of its scope.
     pub fn is_news(&self, crl: &Crl, by: &PublicKey) -> bool {
         let scope = scope::of(crl, Some(by));
@@ -136,6 +167,13 @@ impl std::fmt::Debug for CertStore {
             "CertStore({certificates} certificates, {crls} revocation lists)"
         )
     }
+}
+
+/// Whether this key, which signed `other`, signed `crl` too, about the same certificates.
+fn is_of_scope(crl: &Crl, other: &Crl, by: &PublicKey) -> bool {
+    crl.issuer() == other.issuer()
+        && scope::of(crl, Some(by)) == scope::of(other, Some(by))
+        && crl.verify_signature(by).is_ok()
 }
 
 /// Of each scope the newest list, in the order of first appearance.

@@ -146,6 +146,12 @@ impl Status {
             Some(time) => lines.push_str(&format!("ok crl: next update at {time}\n")),
             None => lines.push_str("ok crl: none\n"),
         }
+        let absent = snapshot.absent_lists().count();
+        if absent > 0 {
+            lines.push_str(&format!(
+                "degraded crl: not at hand: {absent} that the store knows\n"
+            ));
+        }
         if *self.stopping.borrow() {
             usable = false;
             lines.push_str("failed: stopping\n");

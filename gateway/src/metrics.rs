@@ -124,6 +124,8 @@ pub(crate) fn describe_snapshot(snapshot: &Snapshot) {
     let lists = snapshot.known.all_crls().iter();
     let entries = lists.fold(0_usize, |sum, list| sum.saturating_add(list.len()));
     gauge!(ENTRIES).set(seconds(i64::try_from(entries).unwrap_or(i64::MAX)));
+    let absent = i64::try_from(snapshot.absent_lists().count());
+    gauge!(ABSENT).set(seconds(absent.unwrap_or(i64::MAX)));
     let anchors = snapshot
         .trust
         .anchors()
@@ -174,6 +176,10 @@ fn describe() {
         "The earliest next update of the revocation lists in use."
     );
     describe_gauge!(ENTRIES, "Entries of the revocation lists in use.");
+    describe_gauge!(
+        ABSENT,
+        "Revocation lists that the store knows and that are not at hand."
+    );
     describe_counter!(
         FETCHES,
         "Fetches of revocation lists, OCSP answers and issuers, by what came of them."
@@ -221,6 +227,7 @@ const SESSIONS: &str = "kenin_sessions";
 const RELOAD: &str = "kenin_config_last_reload_successful";
 const CRL: &str = "kenin_crl_next_update_timestamp_seconds";
 const ENTRIES: &str = "kenin_crl_entries";
+const ABSENT: &str = "kenin_crl_missing";
 const FETCHES: &str = "kenin_fetch_total";
 const LAST_LIST: &str = "kenin_crl_last_success_timestamp_seconds";
 const CERTIFICATE: &str = "kenin_certificate_not_after_timestamp_seconds";

@@ -48,6 +48,16 @@ struct Plan {
     failures: u32,
     /// When a list came last that could be used.
     success: Option<i64>,
+    /// When the fetch began that has not ended.
+    begun: Option<i64>,
+}
+
+impl Plan {
+    /// Whether a fetch has begun that may still end.
+    fn is_under_way(&self, now: i64) -> bool {
+        let until = self.begun.map(|begun| begun.saturating_add(PATIENCE));
+        until.is_some_and(|until| now < until)
+    }
 }
 
 /// One fetch that is over; nothing was found out where the service stops.
@@ -116,10 +126,18 @@ impl Refresher {
             let before = fetched.get(&url);
             let success = before.map(|one| one.at.0);
             match self.plans.get_mut(&url) {
-                // A command beside the service may have fetched it.
+                // A command beside the service may have fetched it, or another node.
                 Some(plan) => {
                     plan.anchor = anchor;
-                    plan.success = plan.success.max(success);
+                    if plan.success < success {
+                        plan.success = success;
+                        plan.failures = 0;
+                    }
+                    // What it brought is not at hand here: it has to come once more.
+                    let lacking = before.is_some_and(|one| snapshot.known.is_lacking(&one.sha256));
+                    if lacking && plan.failures == 0 && !plan.is_under_way(now) {
+                        plan.due = plan.due.min(now);
+                    }
                 }
                 None => {
                     let due = before
@@ -135,6 +153,7 @@ impl Refresher {
                         due,
                         failures: 0,
                         success,
+                        begun: None,
                     };
                     self.plans.insert(url, plan);
                 }
@@ -170,6 +189,7 @@ impl Refresher {
             };
             // Until it has ended, it is not begun again.
             plan.due = now.saturating_add(PATIENCE);
+            plan.begun = Some(now);
             let job = Job {
                 snapshot: Arc::clone(snapshot),
                 store: self.store.clone(),
@@ -196,6 +216,7 @@ impl Refresher {
         let Some(plan) = self.plans.get_mut(&url) else {
             return;
         };
+        plan.begun = None;
         let anchor = &plan.anchor;
         match &outcome {
             Ok(Taken { crl, new }) => {
@@ -296,7 +317,7 @@ impl Job {
 fn is_held(snapshot: &Snapshot, one: &FetchedList, now: i64) -> bool {
     let fresh = one.next_update.is_some_and(|until| now < until.0);
     let mut held = snapshot.known.all_crls().iter();
-    fresh && held.any(|crl| *crl.sha256() == one.sha256)
+    fresh && held.any(|crl| *crl.sha256() == one.sha256 && !crl.is_absent())
 }
 
 fn jitter(snapshot: &Snapshot, url: &str) -> u64 {

@@ -188,7 +188,8 @@ impl Reloader {
             }
             config = Arc::new(new);
         }
-        let mut snapshot = Snapshot::build(config, self.store.as_ref()).await?;
+        let store = self.store.as_ref();
+        let mut snapshot = Snapshot::build_after(config, store, Some(&*current)).await?;
         snapshot.asked = Arc::clone(&current.asked);
         // Rules are taken back by an empty file, not by a file that somebody moved.
         if snapshot.without_rules && !current.without_rules {

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kenin_certstore::{
-    CertStore, ClockMark, DEFAULT_TENANT, FetchedList, FileSet, Fingerprint, RevocationIndex,
-    Store, StoreError, read_certificates, read_limited,
+    CertStore, ClockMark, DEFAULT_TENANT, FetchedList, FileSet, FileState, Fingerprint,
+    RevocationIndex, Store, StoreError, read_certificates, read_limited,
 };
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy, Wrapper};
+use tracing::warn;
 
 use crate::arc::Sealer;
 use crate::config::{Config, ConfigError, Listener, ListenerMode, Place};
@@ -100,12 +101,24 @@ pub struct Parts {
 impl Snapshot {
     /// Reads all files and the store. An error names the file that is to blame.
     pub async fn build(config: Arc<Config>, store: Option<&Store>) -> Result<Self, ConfigError> {
+        Self::build_after(config, store, None).await
+    }
+
+    /// The same where another one is in force: a long list that is open there is not looked through again, and stands
+    /// in for a newer one that is not at hand yet.
+    pub async fn build_after(
+        config: Arc<Config>,
+        store: Option<&Store>,
+        before: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
         // A reload may name another folder.
         make_folders(&config).map_err(|text| config.mistake("state_dir", text))?;
+        let held = before.map_or(&[][..], |before| before.known.all_crls());
+        let open = held.to_vec();
         // Reading a large revocation list takes long enough to hold up other work.
         let read = move || {
             let lists = RevocationIndex::open(&lists_folder(&config)).map_err(blame)?;
-            Parts::read(config, Arc::new(lists))
+            Parts::read(config, Arc::new(lists.holding(&open)))
         };
         let parts = match tokio::task::spawn_blocking(read).await {
             Ok(parts) => parts?,
@@ -114,11 +127,12 @@ impl Snapshot {
         let Some(store) = store else {
             return Ok(parts.with(Vec::new(), Vec::new()));
         };
-        let before = revision(Some(store)).await;
+        let number = revision(Some(store)).await;
         let certificates = store.authorities(DEFAULT_TENANT).await.map_err(blame)?;
         let lists = Arc::clone(&parts.lists);
         let crls = store.crls(DEFAULT_TENANT, &lists).await.map_err(blame)?;
-        let mut snapshot = parts.with(certificates, crls);
+        let mut snapshot = parts.with_stand_ins(certificates, crls, held);
+        snapshot.wait_for_absent(&lists, held);
         // Remembered, so that putting an older list in the file's place takes nothing back.
         let mut kept = 0;
         for (crl, by) in snapshot.known.signed_crls() {
@@ -130,9 +144,37 @@ impl Snapshot {
         }
         let in_use = snapshot.known.all_crls().iter();
         lists.keep_only(&in_use.map(|crl| *crl.sha256()).collect());
-        snapshot.state.store = before.saturating_add(kept);
+        snapshot.state.store = number.saturating_add(kept);
         snapshot.store = Some(store.clone());
         Ok(snapshot)
+    }
+
+    /// Long lists that the store knows, and whose index is not here: until it is, nobody who might be on one is good.
+    pub(crate) fn absent_lists(&self) -> impl Iterator<Item = &Crl> {
+        let all = self.known.all_crls().iter();
+        all.filter(|crl| crl.is_absent())
+    }
+
+    /// Watches for the indexes of lists that are not at hand, and says which those are, once.
+    fn wait_for_absent(&mut self, lists: &RevocationIndex, before: &[Crl]) {
+        let absent: Vec<Crl> = self.absent_lists().cloned().collect();
+        for crl in absent {
+            let path = lists.path_of(crl.sha256());
+            let mut seen = FileState::of(&path);
+            match lists.open_list(crl.sha256()) {
+                // It came meanwhile: that is a change.
+                Ok(_) => seen = FileState::default(),
+                Err(why) => {
+                    let known = before.iter().any(|one| one.is_absent() && *one == crl);
+                    let issuer = crl.issuer().to_string();
+                    let until = crl.next_update().map(|time| time.to_string());
+                    if !known {
+                        warn!(issuer, until, error = %why, "{ABSENT}");
+                    }
+                }
+            }
+            self.files.watch_since(path, seen, &mut self.state.files);
+        }
     }
 }
 
@@ -328,6 +370,16 @@ impl Parts {
 
     /// The snapshot with what the store knows besides.
     pub fn with(self, certificates: Vec<Certificate>, crls: Vec<Crl>) -> Snapshot {
+        self.with_stand_ins(certificates, crls, &[])
+    }
+
+    /// The same, where lists that were held before may stand in for newer ones that are not at hand.
+    fn with_stand_ins(
+        self,
+        certificates: Vec<Certificate>,
+        crls: Vec<Crl>,
+        held: &[Crl],
+    ) -> Snapshot {
         let mut all_certificates = self.loaded.certificates;
         all_certificates.extend(certificates);
         let anchors = self
@@ -347,13 +399,19 @@ impl Parts {
             crls.into_iter()
                 .filter(|crl| issuers.contains(crl.issuer().canonical())),
         );
-        let known = CertStore::new(all_certificates, all_crls, &anchors);
+        let mut known = CertStore::new(all_certificates, all_crls, &anchors);
+        for crl in held {
+            known.stand_in(crl);
+        }
         let mut revision = self.revision;
         for certificate in known.intermediates() {
             revision.update(certificate.sha256());
         }
         for crl in known.all_crls() {
             revision.update(crl.sha256());
+            if crl.is_absent() {
+                revision.update(b"absent");
+            }
         }
         let digest = revision.finish();
         Snapshot {
@@ -431,5 +489,10 @@ fn from_policy(error: &kenin_policy::ConfigError, text: &str) -> ConfigError {
     }
 }
 
+const ABSENT: &str = "a revocation list that the store knows is not at hand: unless an older one stands in, nobody of \
+                      its scope passes until it is here";
 /// Nobody writes a policy of this size by hand.
 const MAX_POLICY_FILE: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -126,7 +126,7 @@ fn no_two_places_are_one() {
     let places: Vec<Placed<'_>> = cuts
         .map(|(first, then)| {
             let (tenant, kind) = (&letters[..first], &letters[first..then]);
-            place(tenant, kind, letters[then..].as_bytes())
+            place(tenant, kind, &letters.as_bytes()[then..])
         })
         .collect();
     let names: std::collections::HashSet<String> =

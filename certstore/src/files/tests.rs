@@ -134,3 +134,25 @@ fn a_change_while_a_watched_file_is_read_is_seen_later() {
     fs::write(&file, "newer").unwrap();
     assert_ne!(set.first_fingerprint(), set.fingerprint());
 }
+
+#[test]
+fn a_file_is_watched_since_it_was_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("list.kri");
+    let look = |seen: FileState| {
+        let mut set = FileSet::default();
+        let mut first = set.first_fingerprint();
+        set.watch_since(&file, seen, &mut first);
+        assert_eq!(set.first_fingerprint(), first);
+        set.fingerprint() == first
+    };
+    assert_eq!(FileState::of(&file), FileState::default());
+    assert!(look(FileState::default()));
+    fs::write(&file, "x").unwrap();
+    assert!(!look(FileState::default()), "it came while nobody looked");
+    let seen = FileState::of(&file);
+    assert!(look(seen));
+    fs::write(dir.path().join("y"), "x").unwrap();
+    fs::rename(dir.path().join("y"), &file).unwrap();
+    assert!(!look(seen), "it is another one");
+}

@@ -8,6 +8,7 @@ use kenin_pki::crl::{AbridgedCrl, RevokedEntries, RevokedEntry};
 use kenin_pki::crypto::DigestAlgorithm;
 use kenin_sys::Mapped;
 
+use super::parts;
 use super::record::{Item, MAX_SERIAL, Shape};
 use crate::StoreError;
 
@@ -38,7 +39,7 @@ impl Plan {
             shape,
             shared,
             count,
-            meta: meta(parts),
+            meta: parts::to_bytes(parts),
             samples: Vec::new(),
             noted: 0,
         }
@@ -129,7 +130,7 @@ fn read(mapped: Mapped) -> Option<(AbridgedCrl, IndexFile)> {
     if bytes.get(28..HEAD)? != digest.as_ref() {
         return None;
     }
-    let parts = parts(meta)?;
+    let parts = parts::from_bytes(meta)?;
     let samples = samples
         .chunks_exact(8)
         .map(|octets| {
@@ -214,48 +215,6 @@ fn sample(serial: &[u8; MAX_SERIAL], shared: usize) -> u64 {
     octets
         .take(8)
         .fold(0, |word, octet| word << 8 | u64::from(octet))
-}
-
-fn meta(parts: &AbridgedCrl) -> Vec<u8> {
-    let mut out = parts.sha256.to_vec();
-    let mut blob = |bytes: &[u8]| {
-        out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
-        out.extend_from_slice(bytes);
-    };
-    blob(&parts.der);
-    blob(&parts.tbs_digest);
-    for list in [&parts.issuers, &parts.unknown_critical] {
-        blob(&u32::try_from(list.len()).unwrap_or(u32::MAX).to_be_bytes());
-        list.iter().for_each(|one| blob(one));
-    }
-    out
-}
-
-fn parts(meta: &[u8]) -> Option<AbridgedCrl> {
-    let (sha256, mut rest) = meta.split_first_chunk::<32>()?;
-    let mut blob = || {
-        let (length, after) = rest.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-        let (bytes, after) = after.split_at_checked(length)?;
-        rest = after;
-        Some(bytes.to_vec())
-    };
-    let list = |blob: &mut dyn FnMut() -> Option<Vec<u8>>| {
-        let count: [u8; 4] = blob()?.try_into().ok()?;
-        (0..u32::from_be_bytes(count))
-            .map(|_| blob())
-            .collect::<Option<Vec<_>>>()
-    };
-    let (der, tbs_digest) = (blob()?, blob()?);
-    let (issuers, unknown_critical) = (list(&mut blob)?, list(&mut blob)?);
-    Some(AbridgedCrl {
-        der,
-        sha256: *sha256,
-        tbs_digest,
-        issuers,
-        unknown_critical,
-        entries: 0,
-    })
 }
 
 /// Format and its version.

@@ -10,6 +10,7 @@ on_both!(
     what_is_put_is_found_after_opening_again,
     a_store_that_is_only_read_stays_as_it_is,
     an_older_list_is_not_kept,
+    a_long_list_is_known_where_its_index_is_not,
     tenants_do_not_see_each_other,
     a_newer_schema_is_refused_with_words,
     aborted_messages_are_counted_for_a_day,
@@ -84,6 +85,37 @@ async fn an_older_list_is_not_kept(place: &Place) {
     assert!(store.put_crl("default", &later, key).await.unwrap());
     assert_eq!(store.crls("default", &index()).await.unwrap().len(), 1);
     assert_eq!(store.revision("default").await.unwrap(), 2);
+}
+
+/// As on a second node, which has the same store and a folder of its own.
+async fn a_long_list_is_known_where_its_index_is_not(place: &Place) {
+    let store = place.open().await;
+    let ca = ca("A");
+    let key = ca.certificate.public_key();
+    let whole = ca.crl(Some(1), 1000);
+    let received = |index: &RevocationIndex| {
+        let mut builder = index.receive().unwrap();
+        builder.push(whole.der()).unwrap();
+        builder.finish().unwrap()
+    };
+    let here = index();
+    let list = received(&here);
+    assert!(store.put_crl("default", &list, key).await.unwrap());
+    let there = index();
+    for (index, absent) in [(&here, false), (&there, true)] {
+        let held = store.crls("default", index).await.unwrap();
+        assert_eq!(held, std::slice::from_ref(&list));
+        assert_eq!(held[0].is_absent(), absent);
+        assert_eq!(held[0].this_update().0, 1000);
+        assert!(held[0].verify_signature(key).is_ok());
+        // It says nothing new, and takes nothing away.
+        assert!(!store.put_crl("default", &held[0], key).await.unwrap());
+    }
+    assert_eq!(store.revision("default").await.unwrap(), 1);
+    // Once it was received there as well, it is there.
+    assert_eq!(received(&there), list);
+    let held = store.crls("default", &there).await.unwrap();
+    assert!(!held[0].is_absent());
 }
 
 async fn tenants_do_not_see_each_other(place: &Place) {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::RevocationIndex;
 use crate::testpki::{ca, name};
 
 #[test]
@@ -103,4 +104,43 @@ fn lists_of_two_keys_of_one_name_do_not_replace_each_other() {
     let lists = vec![before.crl(Some(1), 1000), lying];
     let view = CertStore::new(Vec::new(), lists, &signers);
     assert_eq!(view.crls(&name("A")).len(), 2);
+}
+
+/// The same list, of which nobody has the entries.
+fn absent(list: &Crl) -> Crl {
+    let index = RevocationIndex::passing();
+    let mut builder = index.receive().unwrap();
+    builder.push(list.der()).unwrap();
+    let indexed = builder.finish().unwrap();
+    Crl::absent(&indexed.abridged().unwrap()).unwrap()
+}
+
+#[test]
+fn what_was_held_stands_in_for_a_newer_list_that_is_not_at_hand() {
+    let (ca, other) = (ca("A"), ca("B"));
+    let (old, new) = (ca.crl(Some(1), 1000), ca.crl(Some(2), 2000));
+    let known = || vec![ca.certificate.clone(), other.certificate.clone()];
+    let lost = absent(&new);
+    // By itself nothing older comes back: not even from a file.
+    let mut view = CertStore::new(known(), vec![lost.clone(), old.clone()], &[]);
+    assert_eq!(view.crls(&name("A")), [lost.clone()]);
+    assert!(view.is_lacking(new.sha256()) && !view.is_lacking(old.sha256()));
+    let newer = ca.crl(Some(3), 3000);
+    let stranger = other.crl_naming(&ca, 1, 1000);
+    for no in [&newer, &stranger, &other.crl(Some(1), 1000), &lost] {
+        view.stand_in(no);
+    }
+    assert_eq!(view.all_crls().len(), 1);
+    view.stand_in(&old);
+    assert_eq!(view.crls(&name("A")), [lost.clone(), old.clone()]);
+    assert!(view.is_lacking(new.sha256()) && view.is_lacking(old.sha256()));
+    assert!(!view.is_lacking(newer.sha256()));
+    // Once the newer one is there, none is lacking.
+    let mut view = CertStore::new(known(), vec![new.clone()], &[]);
+    view.stand_in(&old);
+    assert_eq!(view.crls(&name("A")), [new.clone()]);
+    assert!(!view.is_lacking(new.sha256()));
+    // And what is newer than what was lost replaces it.
+    let view = CertStore::new(known(), vec![lost, newer.clone()], &[]);
+    assert_eq!(view.crls(&name("A")), [newer]);
 }

@@ -40,6 +40,12 @@ pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     }
     for crl in snapshot.known.all_crls() {
         let name: &Name = crl.issuer();
+        if crl.is_absent() {
+            warn(format!(
+                "the revocation list of {name} is known to the store and not at hand here; \
+                 \"kenin crl refresh\" fetches it"
+            ));
+        }
         match crl.next_update() {
             Some(next) if next.0 < now.0 => {
                 warn(format!(

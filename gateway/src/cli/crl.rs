@@ -146,6 +146,7 @@ struct Line<'a> {
 impl Line<'_> {
     fn freshness(&self) -> &'static str {
         match self.crl.next_update() {
+            _ if self.crl.is_absent() => "missing",
             _ if self.crl.this_update().is_ahead_of(self.now) => "early",
             Some(until) if self.now <= until => FRESH,
             Some(_) => "stale",
@@ -163,8 +164,15 @@ impl Line<'_> {
         let until = crl.next_update();
         let until = until.map_or_else(|| "no end".to_owned(), |time| time.to_string());
         let unsigned = match self.signed {
+            _ if crl.is_absent() => {
+                ", known to the store and not at hand: nobody in its scope passes"
+            }
             true => "",
             false => ", signed by no key that is known here",
+        };
+        let entries = match crl.is_absent() {
+            true => "not known".to_owned(),
+            false => crl.len().to_string(),
         };
         let sources: Vec<String> = self.sources.iter().map(|one| harmless(one)).collect();
         format!(
@@ -176,7 +184,7 @@ impl Line<'_> {
             number(crl).unwrap_or_else(|| "none".to_owned()),
             crl.this_update(),
             duration(self.age()),
-            crl.len(),
+            entries,
             sources.join(", "),
         )
     }
@@ -189,7 +197,7 @@ impl Line<'_> {
             "number": number(crl),
             "this_update": crl.this_update().to_string(),
             "next_update": crl.next_update().map(|time| time.to_string()),
-            "entries": crl.len(),
+            "entries": (!crl.is_absent()).then(|| crl.len()),
             "age": self.age(),
             "sources": self.sources,
             "freshness": self.freshness(),
@@ -303,12 +311,16 @@ fn refresh(config: &Arc<Config>, urls: &[String], dry_run: bool) -> Result<Exit,
         let now = now();
         let outcome = runtime.block_on(async {
             let received = source.fetch(&Limits::CRL, now).await?;
-            match &store {
-                Some(store) => list::keep(store, place, received, now)
-                    .await
-                    .map(|taken| (taken.crl, taken.new)),
-                None => Ok(tried(&held.snapshot, received)),
-            }
+            let (crl, new) = match &store {
+                Some(store) => {
+                    let taken = list::keep(store, place, received, now).await?;
+                    (taken.crl, taken.new)
+                }
+                None => tried(&held.snapshot, received),
+            };
+            // One that was known and not at hand is here again.
+            let new = new || held.snapshot.known.is_lacking(crl.sha256());
+            Ok::<_, NotTaken>((crl, new))
         });
         let (text, how) = told(&outcome, dry_run);
         writeln!(io::stderr(), "{place}: {}", harmless(&text))?;

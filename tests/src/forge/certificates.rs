@@ -294,6 +294,22 @@ impl Authority {
         self.list(&revoked, "20210101000000Z", Some(NOT_AFTER), extensions)
     }
 
+    /// A complete CRL of more than ten megabytes, too long for memory: these serial numbers and very many others.
+    pub fn long_crl(&self, revoked: &[&[u8]], this: &str) -> Vec<u8> {
+        let many: Vec<[u8; 16]> = (0..320_000_u32)
+            .map(|number| {
+                let mut serial = [0x5a; 16];
+                serial[4..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b1).to_be_bytes());
+                serial
+            })
+            .collect();
+        let many = many.iter().map(<[u8; 16]>::as_slice);
+        let all: Vec<&[u8]> = revoked.iter().copied().chain(many).collect();
+        let list = self.crl_between(&all, this, Some(NOT_AFTER));
+        assert!(list.len() > 10 << 20, "{} octets", list.len());
+        list
+    }
+
     /// A CRL with chosen times and more extensions.
     pub fn crl_for(
         &self,
