@@ -2,6 +2,7 @@
 //! the list and the index is not there, the node fetches it at once; until then nobody in its scope passes, not even
 //! where a status is wanted only if available, and the log, `kenin crl status`, health and metrics say so.
 
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use kenin_tests::http_server::{HttpServer, Page};
 use kenin_tests::kenin::{Gateway, Setup, envelope, kenin};
 use kenin_tests::postgres::Postgres;
 use kenin_tests::sink::Sink;
-use kenin_tests::world::wait_for;
+use kenin_tests::world::{files, wait_for};
 use serde_json::Value;
 
 const PATH: &str = "/issuer.crl";
@@ -61,6 +62,14 @@ impl Node {
         let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
         let of_issuer = |line: &Value| line["issuer"] == "CN=Kenin Test Issuer";
         (lines.find(of_issuer), output.status.code())
+    }
+
+    /// The one index file that there is.
+    fn index(&self) -> PathBuf {
+        let mut all = files(&self.gateway.folder.join("state/lists"));
+        all.retain(|path| path.extension().is_some_and(|end| end == "kri"));
+        let [one] = <[PathBuf; 1]>::try_from(all).unwrap();
+        one
     }
 
     fn is_fresh(&self) -> bool {
@@ -153,4 +162,58 @@ fn a_node_that_cannot_have_a_list_lets_nobody_in_its_scope_pass() {
     std::fs::write(there.gateway.folder.join("crls/issuer.crl"), long).unwrap();
     there.wait_for_bob("smime=pass");
     there.assert_lacking(0);
+}
+
+#[test]
+fn an_index_that_is_lost_or_damaged_is_missed_and_fetched_again() {
+    let server = HttpServer::start();
+    let page = Page::Body(list(1, &[]));
+    server.put(PATH, page.clone());
+    let mut node = Node::start("", &fetch(&server));
+    wait_for("the list is there", || node.is_fresh());
+    let damages: [(&str, fn(&Path)); 3] = [
+        ("No such file", |file| std::fs::remove_file(file).unwrap()),
+        ("no whole index", |file| {
+            let whole = std::fs::read(file).unwrap();
+            std::fs::write(file, &whole[..whole.len() / 2]).unwrap();
+        }),
+        ("other records", |file| {
+            let mut whole = std::fs::read(file).unwrap();
+            let middle = whole.len() / 2;
+            whole[middle] ^= 1;
+            std::fs::write(file, whole).unwrap();
+        }),
+    ];
+    for (word, damage) in damages {
+        // By hand, while its server is away.
+        node.gateway.kill();
+        damage(&node.index());
+        server.put(PATH, Page::Status(503));
+        node.gateway.restart();
+        let bob = node.bob();
+        assert!(
+            bob.contains("smime=temperror (revocation-unavailable"),
+            "{bob}"
+        );
+        node.assert_lacking(1);
+        assert!(node.gateway.log().contains(word), "{word}");
+        server.put(PATH, page.clone());
+        let done = node.crl(&["refresh"]);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(
+            done.status.success() && said.contains("kept the list"),
+            "{said}"
+        );
+        node.wait_for_bob("smime=pass");
+        node.assert_lacking(0);
+
+        // And by itself.
+        let count = server.requests(PATH);
+        node.gateway.kill();
+        damage(&node.index());
+        node.gateway.restart();
+        node.wait_for_bob("smime=pass");
+        node.assert_lacking(0);
+        assert_eq!(server.requests(PATH), count + 1);
+    }
 }

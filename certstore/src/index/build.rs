@@ -142,12 +142,12 @@ impl Sorter {
             .open(path)?;
         let mut plan = Plan::new(self.shape, self.bounds, self.count, parts);
         let mut out = BufWriter::with_capacity(BUFFER, file);
-        out.write_all(&plan.head())?;
+        out.write_all(&plan.room())?;
         let mut record = Vec::with_capacity(self.shape.width());
         let mut put = |item: &Item, out: &mut BufWriter<File>| -> io::Result<()> {
             record.clear();
             self.shape.push(item, &mut record);
-            plan.note(item);
+            plan.note(item, &record);
             out.write_all(&record)
         };
         if self.runs.is_empty() {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use kenin_pki::crypto::{KeyType, SigningKey, SoftKey};
 use kenin_pki::issue::{CertificateBuilder, CrlBuilder, common_name};
@@ -135,6 +136,39 @@ async fn a_list_of_another_node_is_known_and_taken_up_when_it_comes() {
     let at_hand = world.after(Some(&waiting)).await;
     assert_eq!(held(&at_hand), [(second.clone(), true)]);
     assert!(!world.here().join(index(&first)).exists());
+}
+
+/// Nobody is told so by a service that starts and says nothing, and no damaged file is read again and again.
+#[tokio::test]
+async fn a_damaged_index_is_a_list_that_is_not_at_hand() {
+    let world = World::new().await;
+    let list = received(&world.here(), &world.list(1));
+    world.put(&list).await;
+    let before = world.after(None).await;
+    assert_eq!(held(&before), [(list.clone(), true)]);
+    let file = world.here().join(format!("{}.kri", hex(list.sha256())));
+    let good = fs::read(&file).unwrap();
+    let mut rotten = good.clone();
+    let middle = rotten.len() / 2;
+    rotten[middle] ^= 1;
+    // Another file: who has the one before open keeps it.
+    let replace = |bytes: &[u8]| {
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, bytes).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    for damage in [&rotten[..], &good[..middle], b""] {
+        replace(damage);
+        let started = world.after(None).await;
+        assert_eq!(held(&started), [(list.clone(), false)]);
+        assert!(!is_changed(&started));
+        let running = world.after(Some(&before)).await;
+        assert_eq!(held(&running), [(list.clone(), true)]);
+        replace(&good);
+        assert!(is_changed(&started));
+        let again = world.after(Some(&started)).await;
+        assert_eq!(held(&again), [(list.clone(), true)]);
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
