@@ -52,7 +52,8 @@ pub struct Kept {
 }
 
 impl Store {
-    /// Keeps a certificate and its addresses; says whether it was new. One that is there stays as it is.
+    /// Keeps a certificate and its addresses; says whether that changed anything. One that is there stays as it is,
+    /// unless an administrator puts it: then it is his from now on, wherever it came from before, and in use.
     pub async fn put_certificate(
         &self,
         tenant: &str,
@@ -73,7 +74,7 @@ impl Store {
         Ok(true)
     }
 
-    /// The same for many of one origin, in use at once; says how many were new.
+    /// The same for many of one origin, in use at once; says how many of them changed anything.
     pub async fn put_certificates(
         &self,
         tenant: &str,
@@ -96,7 +97,7 @@ impl Store {
         Ok(new)
     }
 
-    /// Puts one as a part of a change.
+    /// Puts one as a part of a change; says whether that changed anything.
     pub(crate) async fn insert(
         &self,
         change: &mut Change,
@@ -107,7 +108,9 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let inserted = ask!(self, change.execute:
             "INSERT INTO certificate (tenant, sha256, subject, der, authority, not_after, origin, quarantined) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant, sha256) DO UPDATE SET \
+             origin = excluded.origin, quarantined = excluded.quarantined WHERE excluded.origin = 'admin' \
+             AND (certificate.origin <> 'admin' OR certificate.quarantined > excluded.quarantined)",
             tenant, certificate.sha256().as_slice(), certificate.subject().canonical(), certificate.der(),
             i64::from(may_issue(certificate)), end_of(certificate), origin.as_str(), i64::from(quarantined))?;
         if inserted == 0 {

@@ -11,6 +11,7 @@ on_both!(
     what_is_quarantined_issues_nothing_until_it_is_promoted,
     those_that_end_first_come_first,
     two_tenants_never_see_each_others,
+    an_import_pins_what_mail_brought_before,
     many_are_put_at_once,
 );
 
@@ -140,7 +141,7 @@ async fn what_is_quarantined_issues_nothing_until_it_is_promoted(place: &Place) 
     // Seen again it stays what it is.
     assert!(
         !store
-            .put_certificate("default", certificate, Origin::Admin, false)
+            .put_certificate("default", certificate, Origin::Directory, false)
             .await
             .unwrap()
     );
@@ -206,6 +207,75 @@ async fn certificates_are_found_by_the_beginning_of_their_fingerprint(place: &Pl
     for none in [another.as_str(), &long, "%", "é", " "] {
         assert_eq!(count(none).await, 0, "{none}");
     }
+}
+
+/// Else a newer certificate that mail brings would be used beside the one that the administrator named.
+async fn an_import_pins_what_mail_brought_before(place: &Place) {
+    let store = place.open().await;
+    let (ca, alice) = (ca("A"), address("alice@example.jp"));
+    let leaf = ca.leaf_for("Alice", &["alice@example.jp"], 2000);
+    let found = async || {
+        let found = store.certificates_by_address("default", &alice).await;
+        let found = found.unwrap().into_iter();
+        let all = found.map(|kept| (kept.origin, kept.quarantined));
+        all.collect::<Vec<_>>()
+    };
+    let import = async |one: &Certificate| {
+        let put = store.put_certificate("default", one, Origin::Admin, false);
+        put.await.unwrap()
+    };
+    // Whether it waited or was used.
+    for use_it in [false, true] {
+        assert!(
+            store
+                .harvest("default", &leaf, &alice, use_it)
+                .await
+                .unwrap()
+        );
+        assert_eq!(found().await, [(Origin::Harvest, !use_it)]);
+        assert!(import(&leaf).await);
+        assert_eq!(found().await, [(Origin::Admin, false)]);
+        assert!(!import(&leaf).await);
+        // From now on mail brings nothing that is used by itself, nor takes the word back.
+        assert!(!store.harvest("default", &leaf, &alice, true).await.unwrap());
+        let newer = ca.leaf_for("Alice", &["alice@example.jp"], 3000);
+        assert!(
+            store
+                .harvest("default", &newer, &alice, true)
+                .await
+                .unwrap()
+        );
+        assert_eq!(
+            found().await,
+            [(Origin::Harvest, true), (Origin::Admin, false)]
+        );
+        for one in [&leaf, &newer] {
+            assert!(store.forget("default", one.sha256()).await.unwrap());
+        }
+    }
+    assert_eq!(store.revision("default").await.unwrap(), 0);
+    // An authority that waited issues from now on, and a snapshot is made anew for it.
+    let authority = &ca.certificate;
+    let put = store.put_certificate("default", authority, Origin::Directory, true);
+    assert!(put.await.unwrap());
+    let before = store.revision("default").await.unwrap();
+    let all = [leaf.clone(), authority.clone()];
+    let put = store.put_certificates("default", &all, Origin::Admin);
+    assert_eq!(put.await.unwrap(), 2);
+    assert_eq!(store.authorities("default").await.unwrap().len(), 1);
+    assert_eq!(store.revision("default").await.unwrap(), before + 1);
+    // Another tenant's is another's.
+    let put = store.put_certificate("other", &leaf, Origin::Directory, true);
+    assert!(put.await.unwrap());
+    assert!(!import(&leaf).await);
+    let other = store
+        .certificates_by_address("other", &alice)
+        .await
+        .unwrap();
+    assert_eq!(
+        (other[0].origin, other[0].quarantined),
+        (Origin::Directory, true)
+    );
 }
 
 async fn many_are_put_at_once(place: &Place) {
