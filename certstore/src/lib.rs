@@ -21,6 +21,8 @@ mod scope;
 mod server;
 mod store;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod testpki;
 #[cfg(test)]
 mod testplace;
