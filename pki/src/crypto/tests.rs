@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use crate::algorithm::AlgorithmIdentifier;
 use crate::der::write;
 use crate::oid;
 use crate::pem;
+use crate::testing::cpu_time;
 
 use super::*;
 
@@ -192,6 +195,12 @@ fn rsa_keys_out_of_bounds_are_refused() {
     };
     let mut even = modulus(2048);
     *even.last_mut().unwrap() = 0xfe;
+    let algorithm = SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256);
+    let cost = |key: &PublicKey, signature: &[u8]| {
+        cpu_time(5, || {
+            let _ = key.verify(algorithm, b"", signature);
+        })
+    };
     let e = &[1, 0, 1][..];
     for (modulus, exponent) in [
         (modulus(1023), e),
@@ -209,7 +218,6 @@ fn rsa_keys_out_of_bounds_are_refused() {
         (Vec::new(), e),
     ] {
         let key = PublicKey::from_spki(&rsa_spki(&rsa_encryption(), &modulus, exponent)).unwrap();
-        let algorithm = SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256);
         let signature = vec![1; modulus.len()];
         assert_eq!(
             key.verify(algorithm, b"", &signature),
@@ -217,12 +225,20 @@ fn rsa_keys_out_of_bounds_are_refused() {
             "{}",
             modulus.len()
         );
+        let spent = cost(&key, &signature);
+        assert!(spent < Duration::from_millis(1), "{spent:?}");
     }
     // At the edges the mathematics is done, and says no.
-    for (bits, exponent) in [(1024, e), (8192, e), (2048, &[1, 0, 0, 0, 1]), (2048, &[3])] {
+    for (bits, exponent) in [
+        (1024, e),
+        (1025, e),
+        (8191, e),
+        (8192, e),
+        (2048, &[1, 0, 0, 0, 1]),
+        (2048, &[3]),
+    ] {
         let modulus = modulus(bits);
         let key = PublicKey::from_spki(&rsa_spki(&rsa_encryption(), &modulus, exponent)).unwrap();
-        let algorithm = SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256);
         let mut signature = vec![1; modulus.len()];
         signature[0] = 0;
         assert_eq!(
@@ -230,7 +246,29 @@ fn rsa_keys_out_of_bounds_are_refused() {
             Err(VerifyError::BadSignature),
             "{bits}"
         );
+        let spent = cost(&key, &signature);
+        assert!(spent < Duration::from_millis(10), "{bits}: {spent:?}");
     }
+}
+
+/// BOMB-07: a modulus whose two primes are one, (2^1023 + 1)² here, is not told from others by its looks. It costs what
+/// any of its size costs.
+#[test]
+fn a_square_as_a_modulus_costs_no_more() {
+    let mut square = vec![0; 256];
+    square[0] = 0x40;
+    square[127] = 1;
+    square[255] = 1;
+    let spki = rsa_spki(&rsa_encryption(), &square, &[1, 0, 1]);
+    let key = PublicKey::from_spki(&spki).unwrap();
+    let algorithm = SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256);
+    let mut signature = vec![1; 256];
+    signature[0] = 0;
+    assert!(key.verify(algorithm, b"", &signature).is_err());
+    let spent = cpu_time(5, || {
+        let _ = key.verify(algorithm, b"", &signature);
+    });
+    assert!(spent < Duration::from_millis(1), "{spent:?}");
 }
 
 #[test]

@@ -150,5 +150,12 @@ fn dsa_keys_out_of_bounds_are_refused() {
             Err(VerifyError::BadKey),
             "{what}"
         );
+        let spent = crate::testing::cpu_time(5, || {
+            let _ = leaf.verify_signature(&key);
+        });
+        assert!(
+            spent < std::time::Duration::from_millis(1),
+            "{what}: {spent:?}"
+        );
     }
 }
