@@ -45,6 +45,7 @@ mod lmtp_answers_each_recipient;
 mod long_lists_are_indexed_and_remembered;
 mod nothing_in_a_mail_becomes_trusted;
 mod only_crlf_dot_crlf_ends_a_message;
+mod path_bombs_cost_little;
 mod pkits_shaped_chains_through_verify;
 mod poisoned_lists_raise_an_alarm;
 mod recipients_who_are_treated_differently_get_their_own_copy;
