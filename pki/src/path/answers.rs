@@ -31,6 +31,8 @@ pub(super) enum Answered {
     /// Nothing good from an authorised responder: it does not know the certificate, or says of a time to come that
     /// it is revoked.
     Doubtful(Cause),
+    /// On hold at this time, by an answer that is stale: only something newer can tell that it is good again.
+    Held(UnixTime),
     /// Nothing that counts; and why, where there was an answer.
     Nothing(Option<Cause>),
 }
@@ -71,6 +73,9 @@ impl Statement<'_> {
             // As with lists: what was revoked stays so when the news is old; only a hold is ever lifted.
             (CertStatus::Revoked(entry), Some(Cause::AnswerNotFresh)) if is_lasting(entry) => {
                 Answered::Revoked(entry, None)
+            }
+            (CertStatus::Revoked(_), Some(Cause::AnswerNotFresh)) => {
+                Answered::Held(self.answer.this_update)
             }
             (_, Some(fault)) => Answered::Nothing(cause.max(Some(fault))),
             (CertStatus::Good, None) => Answered::Good(self.answer.this_update, self.sources),
@@ -162,7 +167,9 @@ impl<'a> Search<'a> {
             // What is to come may be worse than what is said now.
             (Answered::Revoked(entry, _), Some(_)) => Answered::Revoked(entry, None),
             (Answered::Doubtful(why), Some(doubt)) => Answered::Doubtful(doubt.max(why)),
-            (Answered::Good(..) | Answered::Nothing(_), Some(doubt)) => Answered::Doubtful(doubt),
+            (Answered::Good(..) | Answered::Held(_) | Answered::Nothing(_), Some(doubt)) => {
+                Answered::Doubtful(doubt)
+            }
         })
     }
 

@@ -1,13 +1,58 @@
 //! Which lists belong together: deltas with their complete list (RFC 5280 §5.2.4 and §6.3.3 (c)), and a newer list
-//! with the one whose place it takes.
-//!
-//! Only issuers, scopes, times and numbers are compared here; no signature is looked at.
+//! with the one whose place it takes; and what a delta still says when it is stale.
 
 use std::cmp::Ordering;
 
-use crate::crl::Crl;
+use crate::crl::{Crl, RevocationReason, RevokedEntry};
+use crate::crypto::PublicKey;
+use crate::time::UnixTime;
 
+use super::budget::Budget;
+use super::cause::Cause;
+use super::error::PathError;
+use super::rules::PathRules;
 use super::scope;
+use super::search::Search;
+
+impl Search<'_> {
+    /// What the newest delta to a list says of the certificate, and when it was made, where that delta is stale by
+    /// now; nothing where a newer one counts.
+    pub(super) fn old_delta(
+        &mut self,
+        at: usize,
+        key: &PublicKey,
+        chain: &[usize],
+        position: usize,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<Option<(RevokedEntry, UnixTime)>, PathError> {
+        let certificate = self.at(chain, position);
+        let base = self.signers.crls.get(at).copied();
+        let (Some(certificate), Some(base)) = (certificate, base) else {
+            return Ok(None);
+        };
+        let all = self.signers.crls.iter().copied().enumerate();
+        let mut deltas: Vec<(usize, &Crl)> = all
+            .filter(|(_, delta)| is_delta_of(delta, base))
+            .filter(|(_, delta)| !delta.this_update().is_ahead_of(rules.time))
+            .collect();
+        deltas.sort_by(|(_, one), (_, other)| by_number(other, one));
+        for (at, delta) in deltas {
+            let entry = delta.find_of(certificate.issuer(), certificate.serial());
+            let said = match (self.unusable(delta, rules), entry) {
+                (None, _) => None,
+                (Some(Cause::NotFresh), Some(entry)) => Some((entry, delta.this_update())),
+                // It says nothing, and there may be many of them: no signature is spent on it.
+                _ => continue,
+            };
+            if self.signed(at, key, rules, budget)? {
+                let lifted = RevocationReason::RemoveFromCrl;
+                return Ok(said.filter(|(entry, _)| entry.reason != lifted));
+            }
+        }
+        Ok(None)
+    }
+}
 
 /// §6.3.3 (c) and (h): same issuer and scope, and the base is neither too old for the delta nor newer.
 pub(super) fn is_delta_of(delta: &Crl, base: &Crl) -> bool {

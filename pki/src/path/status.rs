@@ -197,7 +197,11 @@ impl<'a> Search<'a> {
             }
             return Ok(Status::Revoked(answer));
         }
-        let (listed, held) = self.listed(chain, position, anchor, rules, budget)?;
+        let (listed, mut held) = self.listed(chain, position, anchor, rules, budget)?;
+        if let Answered::Held(since) = answered {
+            held = held.max(Some(since));
+        }
+        let outdated = |made: UnixTime| held.is_some_and(|held| made <= held);
         Ok(match (answered, listed) {
             (Answered::Doubtful(_), Status::Revoked(revocation)) => Status::Revoked(Revocation {
                 settled: None,
@@ -209,11 +213,13 @@ impl<'a> Search<'a> {
             }
             (Answered::Doubtful(why), _) => Status::Unknown(why),
             (_, unknown @ Status::Unknown(Cause::OfTheFuture)) => unknown,
-            // A list that is stale by now had it on hold when this answer was made, or later.
-            (Answered::Good(time, _), _) if held.is_some_and(|held| time <= held) => {
-                Status::Unknown(Cause::NotFresh)
+            (Answered::Good(time, sources), _) if !outdated(time) => Status::Good(sources),
+            (_, Status::Good(sources)) if !outdated(self.newest(&sources)) => Status::Good(sources),
+            // A list or an answer that is stale by now had it on hold when these were made, or later.
+            (Answered::Good(..), _) | (_, Status::Good(_)) => Status::Unknown(Cause::NotFresh),
+            (Answered::Held(_), Status::Unknown(cause)) => {
+                Status::Unknown(cause.max(Cause::AnswerNotFresh))
             }
-            (Answered::Good(_, sources), _) => Status::Good(sources),
             (Answered::Nothing(Some(why)), Status::Unknown(cause)) => {
                 Status::Unknown(cause.max(why))
             }
@@ -322,6 +328,19 @@ impl<'a> Search<'a> {
                         continue;
                     }
                 };
+                let lasting = |e: &RevokedEntry| e.reason != RevocationReason::CertificateHold;
+                // A delta of yesterday is heard as a list of yesterday is.
+                if entry.is_none()
+                    && let Some((entry, made)) =
+                        self.old_delta(at, &key, chain, position, rules, budget)?
+                {
+                    if lasting(&entry) {
+                        revoked = worse(revoked, entry, rules);
+                        old_news = true;
+                    } else {
+                        held = held.max(Some(made));
+                    }
+                }
                 if fault.is_some() || outdated || !may_sign {
                     if may_sign {
                         unused.push((at, key.id()));
@@ -330,7 +349,6 @@ impl<'a> Search<'a> {
                     }
                     // A list of yesterday cannot say "good", but what it says is revoked stays so;
                     // only a hold is ever lifted (RFC 5280 §5.3.1).
-                    let lasting = |e: &RevokedEntry| e.reason != RevocationReason::CertificateHold;
                     match entry {
                         Some(entry) if lasting(&entry) => {
                             revoked = worse(revoked, entry, rules);
@@ -352,15 +370,17 @@ impl<'a> Search<'a> {
             }
         }
         let complete = reasons == Reasons::ALL && !self.is_lacking(&absent, &used, rules);
-        let sources = || -> Vec<Source> { used.iter().map(|u| Source::Crl(u.0)).collect() };
+        let sources: Vec<Source> = used.iter().map(|u| Source::Crl(u.0)).collect();
+        let outdated = held.is_some_and(|held| self.newest(&sources) <= held);
         let status = match (revoked, doubt) {
             (Some(entry), _) => Status::Revoked(Revocation {
                 entry,
                 by: "CRL",
-                settled: (complete && held.is_none() && !old_news).then(sources),
+                settled: (complete && held.is_none() && !old_news).then_some(sources),
             }),
             (None, Some(doubt)) => Status::Unknown(cause.max(doubt)),
-            (None, None) if complete => Status::Good(sources()),
+            (None, None) if complete && outdated => Status::Unknown(cause.max(Cause::NotFresh)),
+            (None, None) if complete => Status::Good(sources),
             (None, None) if used.is_empty() => Status::Unknown(cause),
             (None, None) => Status::Unknown(cause.max(Cause::SomeReasons)),
         };
@@ -386,6 +406,16 @@ impl<'a> Search<'a> {
         })
     }
 
+    /// When the newest of these was made.
+    fn newest(&self, sources: &[Source]) -> UnixTime {
+        let made = |source: &Source| match source {
+            Source::Crl(at) => self.signers.crls.get(*at).map(|crl| crl.this_update()),
+            Source::Ocsp(_, this_update, _) => Some(*this_update),
+        };
+        let newest = sources.iter().filter_map(made).max();
+        newest.unwrap_or(UnixTime(i64::MIN))
+    }
+
     fn in_scope(
         &self,
         point: &Point<'_>,
@@ -403,7 +433,7 @@ impl<'a> Search<'a> {
     }
 
     /// Why a list may not be used, whoever signed it.
-    fn unusable(&self, crl: &Crl, rules: &PathRules) -> Option<Cause> {
+    pub(super) fn unusable(&self, crl: &Crl, rules: &PathRules) -> Option<Cause> {
         let readable = crl.unknown_critical().is_empty()
             && crl.issuing_distribution_point().is_ok()
             && crl.crl_number().is_ok()

@@ -1,6 +1,11 @@
 //! Which of several lists and answers is the newest, and what an older one still has to say.
 
 use super::*;
+use crate::crl::RevokedEntry;
+use crate::issue::OcspBuilder;
+use crate::ocsp::{CertStatus, OcspResponse};
+
+const HOUR: i64 = 3600;
 
 /// An authority that makes its lists once a day, with the midnight in them, and one more in a hurry.
 #[test]
@@ -49,4 +54,105 @@ fn of_two_lists_of_one_moment_the_number_decides_and_else_the_worse_news() {
     // One list twice is one.
     let path = run([&good, &good]).unwrap();
     assert_eq!(path.revocation().len(), 2);
+}
+
+/// The complete list of a week ago is current, and the delta of yesterday is not: what it revoked stays so.
+#[test]
+fn a_stale_delta_is_heard_as_a_stale_list_is() {
+    let (root, ca, leaf) = three(same, person);
+    let date = now().plus(-5 * DAY);
+    let list = |from: i64, until: i64, number: u64| {
+        CrlBuilder::new(now().plus(from * DAY), Some(now().plus(until * DAY))).number(number)
+    };
+    let by = |key: &SoftKey, list: CrlBuilder| list.issued_by(&ca.certificate, key).unwrap();
+    let base = by(&ca.key, list(-7, 7, 1));
+    let run = |more: &[Crl]| {
+        let crls = [&[root.crl(|c| c), base.clone()], more].concat();
+        let rules = PathRules::new(now());
+        find_with(&leaf, &[&ca], &[root.anchor()], &crls, &rules)
+    };
+    let serial = leaf.certificate.serial();
+    let delta =
+        |key: &SoftKey, reason| by(key, list(-4, -1, 2).delta(1).revoke(serial, date, reason));
+    let (stolen, hold) = (
+        RevocationReason::KeyCompromise,
+        RevocationReason::CertificateHold,
+    );
+    let kind = PathErrorKind::Revoked {
+        time: date,
+        reason: stolen,
+    };
+    fails(run(&[delta(&ca.key, stolen)]), kind, "revoked");
+    let unknown = PathErrorKind::RevocationUnavailable;
+    fails(run(&[delta(&ca.key, hold)]), unknown, "not current");
+    // Nobody else may say so, and not everything may.
+    run(&[delta(&key(), stolen)]).unwrap();
+    run(&[by(&ca.key, list(-4, -1, 2).delta(1))]).unwrap();
+    run(&[delta(&ca.key, RevocationReason::RemoveFromCrl)]).unwrap();
+    // Newer ones take its place: a delta, stale or not, and a complete list.
+    let lifted = list(-3, -1, 3).delta(1);
+    let lifted = lifted.revoke(serial, date, RevocationReason::RemoveFromCrl);
+    run(&[delta(&ca.key, hold), by(&ca.key, lifted)]).unwrap();
+    run(&[delta(&ca.key, hold), by(&ca.key, list(-3, 1, 3).delta(1))]).unwrap();
+    run(&[delta(&ca.key, stolen), by(&ca.key, list(-3, 1, 2))]).unwrap();
+}
+
+/// A card is lost and put on hold, and the list of before is still current: only news from after the hold can
+/// tell that it was found.
+#[test]
+fn a_list_from_before_a_hold_does_not_lift_it() {
+    let root = Party::root("Root");
+    let (old, new) = (root.ca("CA", same), root.ca("CA", same));
+    let leaf = old.leaf("Alice", person);
+    let list = |party: &Party, from: i64, until: i64, hold: bool| {
+        let list = CrlBuilder::new(now().plus(from * HOUR), Some(now().plus(until * HOUR)));
+        let list = match hold {
+            true => {
+                let (serial, why) = (leaf.certificate.serial(), RevocationReason::CertificateHold);
+                list.revoke(serial, now().plus(-5 * HOUR), why)
+            }
+            false => list,
+        };
+        list.issued_by(&party.certificate, &party.key).unwrap()
+    };
+    let run = |crls: &[Crl], ocsp: &[OcspResponse]| {
+        let crls = [&[root.crl(|c| c)], crls].concat();
+        find_path(
+            &leaf.certificate,
+            &[old.certificate.clone(), new.certificate.clone()],
+            &[root.anchor()],
+            StatusSources { crls: &crls, ocsp },
+            &PathRules::new(now()),
+            &mut Budget::default(),
+        )
+    };
+    let hold = CertStatus::Revoked(RevokedEntry {
+        date: now().plus(-5 * HOUR),
+        reason: RevocationReason::CertificateHold,
+        invalidity_date: None,
+    });
+    let answer = |status, from: i64| {
+        let times = (now().plus(from * HOUR), Some(now().plus(-HOUR)));
+        let key = old.certificate.public_key();
+        OcspBuilder::new(times.0)
+            .answer(&leaf.certificate, key, status, times)
+            .signed_by(&old.key)
+            .unwrap()
+    };
+    let unknown = PathErrorKind::RevocationUnavailable;
+    for (made, good) in [(-6, false), (-4, false), (-3, true)] {
+        let ends = [
+            // By an answer, and by the list of an old key of the authority.
+            run(&[list(&old, made, 9, false)], &[answer(hold, -4)]),
+            run(&[list(&new, made, 9, false), list(&old, -4, -1, true)], &[]),
+        ];
+        for end in ends {
+            match good {
+                true => assert!(end.is_ok(), "{made}"),
+                false => fails(end, unknown, "not current"),
+            }
+        }
+    }
+    // A stale answer that has no hold keeps nobody from being good.
+    run(&[list(&old, -6, 9, false)], &[answer(CertStatus::Good, -4)]).unwrap();
 }
