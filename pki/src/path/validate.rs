@@ -127,6 +127,7 @@ pub(super) fn chain(
 pub(super) fn target(certificate: &Certificate, rules: &PathRules) -> Result<(), PathError> {
     validity(certificate, rules)?;
     strength(certificate, rules)?;
+    numbered(certificate)?;
     readable(certificate)?;
     let field = |e| unreadable(e, certificate);
     if rules.purpose != Purpose::Any {
@@ -172,6 +173,7 @@ pub(super) fn target(certificate: &Certificate, rules: &PathRules) -> Result<(),
 pub(super) fn intermediate(certificate: &Certificate, rules: &PathRules) -> Result<(), PathError> {
     validity(certificate, rules)?;
     strength(certificate, rules)?;
+    numbered(certificate)?;
     readable(certificate)?;
     issuing(certificate, rules)
 }
@@ -230,6 +232,20 @@ fn validity(certificate: &Certificate, rules: &PathRules) -> Result<(), PathErro
             what,
             Some(certificate),
         ));
+    }
+    Ok(())
+}
+
+/// §4.1.2.2: a serial number has twenty octets at most. The one that keeps it positive in DER is not counted: many
+/// authorities understood it so. Zero and less are to be borne with, by the same section.
+fn numbered(certificate: &Certificate) -> Result<(), PathError> {
+    let octets = match certificate.serial() {
+        [0, magnitude @ ..] => magnitude,
+        octets => octets,
+    };
+    if octets.len() > MAX_SERIAL {
+        let what = "serial number of more than 20 octets";
+        return Err(PathError::invalid(what, certificate));
     }
     Ok(())
 }
@@ -404,3 +420,6 @@ fn policy_fault(fault: PolicyFault, certificate: &Certificate) -> PathError {
         PolicyFault::MappedAny => PathError::invalid("policy mapping of anyPolicy", certificate),
     }
 }
+
+/// Octets of a serial number.
+const MAX_SERIAL: usize = 20;

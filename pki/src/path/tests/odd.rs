@@ -54,3 +54,30 @@ fn a_distribution_point_that_does_not_read_fails_the_path_only_where_it_is_criti
         }
     }
 }
+
+#[test]
+fn a_serial_number_of_more_than_twenty_octets_fails_the_path() {
+    let root = Party::root("Root");
+    for (serial, good) in [
+        (&[0x7f; 20][..], true),
+        // Twenty-one in DER.
+        (&[0xff; 20][..], true),
+        (&[0x7f; 21][..], false),
+        (&[0x01; 24][..], false),
+        (&[0][..], true),
+    ] {
+        let ca = root.ca("CA", same);
+        let leaf = ca.leaf("Alice", |b| person(b).serial(serial));
+        let odd = root.ca("CA", |b| b.serial(serial));
+        let below = odd.leaf("Alice", person);
+        for end in [
+            find(&leaf, &[&ca], &root, &off()),
+            find(&below, &[&odd], &root, &off()),
+        ] {
+            match good {
+                true => assert!(end.is_ok(), "{serial:?}"),
+                false => fails(end, PathErrorKind::Invalid, "serial number"),
+            }
+        }
+    }
+}
