@@ -100,7 +100,7 @@ fn what_was_taken_out_is_found_wherever_else_it_stands() {
         ("signature", signer.value.as_slice()),
     ] {
         let hex: String = trace.iter().map(|byte| format!("{byte:02x}")).collect();
-        for text in [hex, encoded(trace).replace("\r\n", "\r\n ")] {
+        for text in [hex, encoded(trace).trim_end().replace("\r\n", "\r\n ")] {
             // The header is not covered, and goes along.
             let more = [format!("X-More: {text}\r\n").as_bytes(), &mail].concat();
             let refused = attempt(&scene, &more);
