@@ -171,7 +171,8 @@ fn an_index_that_is_lost_or_damaged_is_missed_and_fetched_again() {
     server.put(PATH, page.clone());
     let mut node = Node::start("", &fetch(&server));
     wait_for("the list is there", || node.is_fresh());
-    let damages: [(&str, fn(&Path)); 3] = [
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 3] = [
         ("No such file", |file| std::fs::remove_file(file).unwrap()),
         ("no whole index", |file| {
             let whole = std::fs::read(file).unwrap();

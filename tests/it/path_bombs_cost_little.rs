@@ -2,6 +2,7 @@
 //! certificates that are hostile to path building cost, as time of the processor, and the verdict.
 
 use std::path::PathBuf;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use kenin_pki::certificate::Certificate;
@@ -172,7 +173,7 @@ fn bomb_05_and_08_names_times_constraints() {
         form.extensions.push(name_constraints(&[], &excluded));
     });
     let alice = person(&narrow, |form| form.extensions[0] = alt_names(&names));
-    let raw = mail(&alice, &[narrow.certificate.clone()]);
+    let raw = mail(&alice, from_ref(&narrow.certificate));
     Court::new(&[]).judge("names", &raw, LONGEST, BUDGET);
 }
 
@@ -231,14 +232,14 @@ fn bomb_08_very_many_names_in_very_many_certificates() {
     let parts: Vec<(&str, Vec<u8>)> = (0..100_000).map(|_| ("2.5.4.3", utf8("x"))).collect();
     let long = name(&parts);
     let alice = person(&issuer, |form| form.subject.clone_from(&long));
-    let raw = mail(&alice, &[issuer.certificate.clone()]);
+    let raw = mail(&alice, from_ref(&issuer.certificate));
     court.judge("a name of 100,000 parts", &raw, reading(&raw), unread);
     let arcs = tlv(6, &cat([&[0x2a][..], &[0xff; 100_000], &[1]]));
     let alice = person(&issuer, |form| {
         let purposes = seq([arcs.clone()]);
         form.extensions[2] = extension("2.5.29.37", false, &purposes);
     });
-    let raw = mail(&alice, &[issuer.certificate.clone()]);
+    let raw = mail(&alice, from_ref(&issuer.certificate));
     court.judge(
         "an object identifier of 100,000 octets",
         &raw,

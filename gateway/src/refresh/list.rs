@@ -114,7 +114,11 @@ impl Source<'_> {
         let mut best: Option<Received> = None;
         let mut refused = None;
         // A directory's entry may have more than one, of an earlier key for one: the newest that counts is meant.
-        for crl in receiver.finish()? {
+        let most = match self.place.search() {
+            Some(_) => MAX_LISTS,
+            None => 1,
+        };
+        for crl in receiver.finish(most)? {
             match self.judge(&crl, now) {
                 Ok(by) => {
                     let newest = best.as_ref().map(|best| best.crl.this_update());
@@ -241,8 +245,8 @@ impl Receiver<'_> {
         Ok(())
     }
 
-    /// At least one.
-    fn finish(self) -> Result<Vec<Crl>, NotTaken> {
+    /// At least one, and no more than `most`.
+    fn finish(self, most: usize) -> Result<Vec<Crl>, NotTaken> {
         if let Some(builder) = self.builder {
             return Ok(vec![builder.finish()?]);
         }
@@ -250,7 +254,7 @@ impl Receiver<'_> {
         let read = read.map_err(|error| NotTaken::NoList(error.to_string()))?;
         match read.len() {
             // Each has a signature to be checked.
-            count if count > MAX_LISTS => {
+            count if count > most => {
                 let text = format!("there are {count} of them in one answer");
                 Err(NotTaken::NoList(text))
             }
@@ -259,7 +263,7 @@ impl Receiver<'_> {
     }
 }
 
-/// Lists of one answer.
+/// Lists of one answer of a directory.
 const MAX_LISTS: usize = 16;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::*;
 use crate::sources::tests::{Ca, Canned, ca, read};
 
 const URL: &str = "http://ca.example/a.crl";
+const DIRECTORY: &str = "ldap://a.example/cn=A?certificateRevocationList;binary";
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
 struct World {
@@ -27,7 +28,7 @@ fn world() -> World {
     let (root, other) = (ca("Root", None), ca("Other", None));
     let middle = ca("Middle", Some(&root));
     let text = format!(
-        "[[anchor]]\nname = \"a\"\nfile = \"0.pem\"\nfetch = {{ crl = [\"{URL}\"] }}\n\
+        "[[anchor]]\nname = \"a\"\nfile = \"0.pem\"\nfetch = {{ crl = [\"{URL}\", \"{DIRECTORY}\"] }}\n\
          [[anchor]]\nname = \"b\"\nfile = \"1.pem\"\nfetch = {{ crl = [\"http://b.example/\"] }}\n"
     );
     let sources = read(&text, &[&root, &other]).unwrap().unwrap();
@@ -43,12 +44,17 @@ fn world() -> World {
 
 impl World {
     async fn fetch(&self, body: Vec<u8>) -> Result<Received, NotTaken> {
-        let network = Canned::default().put(URL, body);
+        self.fetch_from(URL, body).await
+    }
+
+    async fn fetch_from(&self, url: &str, body: Vec<u8>) -> Result<Received, NotTaken> {
+        let network = Canned::default().put(url, body);
         let anchor = &self.sources.anchors[0];
+        let mut places = anchor.lists.iter();
         let source = Source {
             network: &network,
             anchor,
-            place: &anchor.lists[0],
+            place: places.find(|place| place.to_string() == url).unwrap(),
             known: &self.known,
             more: &[],
             index: &RevocationIndex::passing(),
@@ -100,12 +106,16 @@ async fn of_several_lists_the_newest_that_counts_is_taken() {
         let all = lists.iter().map(|list| pem::encode("X509 CRL", list.der()));
         all.collect::<String>().into_bytes()
     };
-    assert_eq!(world.fetch(text(&lists)).await.unwrap().crl, lists[1]);
-    let error = world.fetch(text(&lists[2..])).await.unwrap_err();
+    let fetch = |lists: &[Crl]| world.fetch_from(DIRECTORY, text(lists));
+    assert_eq!(fetch(&lists).await.unwrap().crl, lists[1]);
+    let error = fetch(&lists[2..]).await.unwrap_err();
     assert!(error.to_string().contains("no key of CN=Root"), "{error}");
     let many = vec![lists[0].clone(); MAX_LISTS + 1];
-    let error = world.fetch(text(&many)).await.unwrap_err();
+    let error = fetch(&many).await.unwrap_err();
     assert!(error.to_string().contains("17 of them"), "{error}");
+    // A web server has one under each URL.
+    let error = world.fetch(text(&lists)).await.unwrap_err();
+    assert!(error.to_string().contains("3 of them"), "{error}");
 }
 
 /// PKI-01.

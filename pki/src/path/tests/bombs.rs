@@ -86,7 +86,8 @@ fn each_part_of_the_budget_holds_at_its_edge() {
     let all = Budget::DEFAULT;
     let (end, left) = run(Budget::DEFAULT);
     end.unwrap();
-    let parts: [(&str, u32, fn(u32) -> Budget); 4] = [
+    type Narrowed = fn(u32) -> Budget;
+    let parts: [(&str, u32, Narrowed); 4] = [
         ("signatures", all.signatures - left.signatures, |n| Budget {
             signatures: n,
             ..Budget::DEFAULT
