@@ -104,6 +104,18 @@ fn list(month: u32, revoked: &[&[u8]]) -> Vec<u8> {
     issuer.crl_between(revoked, &this, Some(NOT_AFTER))
 }
 
+/// 200 with this field and body, whatever they say of each other.
+fn raw(field: &str, body: &[u8]) -> Page {
+    let head = format!("HTTP/1.1 200 OK\r\n{field}\r\nConnection: close\r\n\r\n");
+    Page::Raw([head.as_bytes(), body].concat())
+}
+
+/// A hundred million zeros, compressed.
+fn bomb() -> Vec<u8> {
+    let script = "import gzip,sys; sys.stdout.buffer.write(gzip.compress(bytes(100_000_000)))";
+    run(Command::new("python3").args(["-c", script]))
+}
+
 fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -168,6 +180,7 @@ fn what_is_poisoned_changes_nothing() {
     let future = town
         .issuer
         .crl_between(bob, "20470101000000Z", Some(NOT_AFTER));
+    let bomb = bomb();
     for (name, page, code) in [
         ("unsigned", Page::Body(unsigned), 65),
         ("another key", Page::Body(impostor.crl(bob)), 65),
@@ -183,6 +196,18 @@ fn what_is_poisoned_changes_nothing() {
         ("garbage", Page::Body(b"<html>not here</html>".to_vec()), 65),
         ("nothing", Page::Body(Vec::new()), 65),
         ("endless", Page::Endless, 65),
+        ("a gibibyte", raw("Content-Length: 1073741824", b"0"), 69),
+        (
+            "a gibibyte in one chunk",
+            raw("Transfer-Encoding: chunked", b"40000000\r\n0"),
+            69,
+        ),
+        ("inflatable", raw("Content-Encoding: gzip", &bomb), 69),
+        (
+            "inflatable, and not said to be",
+            Page::Body(bomb.clone()),
+            65,
+        ),
         ("not found", Page::Status(404), 69),
         ("elsewhere", Page::Moved("http://127.0.0.2/".to_owned()), 69),
         ("a byte a second", Page::Slow(list(7, bob)), 69),
@@ -326,6 +351,11 @@ fn a_responder_is_asked_where_no_list_tells() {
         // Of another's certificate.
         Page::Body(responder.answer(&std::fs::read(responder.file("0.req")).unwrap())),
         Page::Hang,
+        // BOMB-09.
+        Page::Endless,
+        raw("Content-Length: 104857600", b"0"),
+        raw("Content-Encoding: gzip", &bomb()),
+        Page::Slow(vec![0x30; 1000]),
     ] {
         let erin = town
             .issuer
@@ -334,4 +364,8 @@ fn a_responder_is_asked_where_no_list_tells() {
         let stamp = world.stamp(&erin, "erin@example.jp");
         assert!(stamp.contains("smime=temperror"), "{stamp}");
     }
+    // What is remembered of Bob is as it was.
+    let asked = world.server.requests("/ocsp");
+    assert!(world.bob().contains("smime=pass"));
+    assert_eq!(world.server.requests("/ocsp"), asked);
 }

@@ -31,6 +31,8 @@ pub enum Page {
     Endless,
     /// 200, and these bytes one a second.
     Slow(Vec<u8>),
+    /// These bytes, head and all, as they are.
+    Raw(Vec<u8>),
 }
 
 /// The server. It ends with its handle.
@@ -137,6 +139,7 @@ impl State {
         const UNTIL_THE_END: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
         match page {
             Page::Body(body) => stream.write_all(&whole(&body)),
+            Page::Raw(bytes) => stream.write_all(&bytes),
             Page::Made(make) => stream.write_all(&whole(&make(posted))),
             Page::Status(code) => {
                 write!(stream, "HTTP/1.1 {code} No\r\nContent-Length: 0\r\n\r\n")

@@ -12,6 +12,8 @@ use kenin_pki::time::CLOCK_SKEW;
 use super::*;
 use crate::sources::tests::{Ca, Canned, ca, read};
 
+mod endless;
+
 const URL: &str = "http://ca.example/a.crl";
 const DIRECTORY: &str = "ldap://a.example/cn=A?certificateRevocationList;binary";
 const NOW: UnixTime = UnixTime(1_800_000_000);

@@ -25,6 +25,10 @@ async fn read_request(server: &mut DuplexStream) -> Vec<u8> {
 }
 
 async fn ask(stream: DuplexStream) -> (Result<Answer, HttpError>, Vec<u8>) {
+    ask_within(stream, &ENOUGH).await
+}
+
+async fn ask_within(stream: DuplexStream, limits: &Limits) -> (Result<Answer, HttpError>, Vec<u8>) {
     let mut body = Vec::new();
     let mut sink = |piece: &[u8]| -> Result<(), SinkError> {
         assert!(!piece.is_empty() && piece.len() <= 2 * PIECE);
@@ -32,12 +36,16 @@ async fn ask(stream: DuplexStream) -> (Result<Answer, HttpError>, Vec<u8>) {
         Ok(())
     };
     let head = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-    let answer = exchange(stream, head, b"", &ENOUGH, &mut sink).await;
+    let answer = exchange(stream, head, b"", limits, &mut sink).await;
     (answer, body)
 }
 
 /// What comes of this answer, after which the server closes.
 async fn answer(text: &str) -> (Result<Answer, HttpError>, Vec<u8>) {
+    answer_within(text, &ENOUGH).await
+}
+
+async fn answer_within(text: &str, limits: &Limits) -> (Result<Answer, HttpError>, Vec<u8>) {
     let (client, mut server) = stream();
     let text = text.to_owned();
     let task = tokio::spawn(async move {
@@ -45,7 +53,7 @@ async fn answer(text: &str) -> (Result<Answer, HttpError>, Vec<u8>) {
         // The client may have seen enough.
         let _ = server.write_all(text.as_bytes()).await;
     });
-    let result = ask(client).await;
+    let result = ask_within(client, limits).await;
     task.await.unwrap();
     result
 }
@@ -311,6 +319,51 @@ async fn endless_answers_are_cut_off() {
         assert!(body.len() <= 1000);
         // The connection is closed, so the server ends, after little more than was taken.
         assert!(task.await.unwrap() < 4 * MAX_HEAD, "{start:?} {again:?}");
+    }
+}
+
+/// BOMB-09: of lists, answers and issuers as much as they may have, and not a byte more; a gibibyte is refused when it
+/// is announced, and nothing of it is waited for.
+#[tokio::test]
+async fn each_kind_has_its_cap_at_its_edge() {
+    const GIBIBYTE: u64 = 1 << 30;
+    for limits in [Limits::CRL, Limits::OCSP, Limits::ISSUER] {
+        let most = limits.bytes;
+        assert!(most < GIBIBYTE);
+        let too_much = format!("TooLarge({most})");
+        let too_much = too_much.as_str();
+        for (length, expected) in [
+            (most - 1, "Truncated"),
+            (most, "Truncated"),
+            (most + 1, too_much),
+            (
+                100 << 20,
+                if most < 100 << 20 {
+                    too_much
+                } else {
+                    "Truncated"
+                },
+            ),
+            (GIBIBYTE, too_much),
+        ] {
+            for framing in [
+                format!("Content-Length: {length}\r\n\r\n"),
+                format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n"),
+            ] {
+                let text = format!("HTTP/1.1 200 OK\r\n{framing}");
+                let (result, body) = answer_within(&text, &limits).await;
+                assert_eq!(format!("{:?}", result.unwrap_err()), expected, "{text}");
+                assert!(body.is_empty());
+            }
+        }
+    }
+    // And in full, for the shortest of them.
+    let most = usize::try_from(Limits::OCSP.bytes).unwrap();
+    for (length, fine) in [(most - 1, true), (most, true), (most + 1, false)] {
+        let text = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(length));
+        let (result, body) = answer_within(&text, &Limits::OCSP).await;
+        assert_eq!(result.is_ok(), fine, "{length}");
+        assert!(body.len() <= most);
     }
 }
 
