@@ -106,6 +106,27 @@ fn every_link_leads_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+/// A file in one cell, its tests in the next.
+#[test]
+fn every_test_that_the_map_of_rows_names_is_there() {
+    let project = parts::project();
+    let map = std::fs::read_to_string(project.join("tests/README.md")).unwrap();
+    let mut count = 0;
+    for line in map.lines().filter(|line| line.starts_with('|')) {
+        let words: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+        let [file, tests @ ..] = words.as_slice() else {
+            continue;
+        };
+        let code = std::fs::read_to_string(project.join(file)).unwrap_or_default();
+        for test in tests {
+            count += 1;
+            let there = code.contains(&format!("fn {test}("));
+            assert!(there, "{file} has no test {test}");
+        }
+    }
+    assert!(count > 50, "{count}");
+}
+
 fn markdown(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder)
         .unwrap()
