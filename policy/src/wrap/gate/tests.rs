@@ -152,7 +152,7 @@ fn an_equals_sign_before_it_hides_nothing() {
     let base64 = PLAIN.encode(NAME);
     let inside = PLAIN.encode(format!("\u{10}{base64}"));
     for shape in [
-        &NAME[..],
+        NAME,
         hex.as_bytes(),
         base64.as_bytes(),
         inside.as_bytes(),
