@@ -9,8 +9,8 @@ use std::path::Path;
 use kenin_pki::name::Name;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{
-    Act, Delivered, Harvest, HeaderEdits, Parties, Reason, Shown, StampContext, StampMode, deliver,
-    header, is_wrapped,
+    Act, Delivered, Harvest, HeaderEdits, Parties, Reason, Shown, StampContext, StampMode,
+    deliver_each, header, is_wrapped,
 };
 use kenin_smtp_filter::{Division, Edit, Group, Mail, MailBytes, Reply, Share, Treatment};
 use kenin_sys::TempBody;
@@ -69,21 +69,13 @@ pub(crate) fn act(
     // Where there is one body, one recipient's rule refuses it for all.
     let refused = envelope.division == Division::Never || (all_refused && had.is_empty());
     if let (Some(reply), true) = (&refusal, refused) {
-        return Decided {
-            verdict,
-            treatment: Treatment::Refuse(reply.clone()),
-            action: "refuse",
-            changed: Vec::new(),
-            sealed: "",
-            clock: now.trust,
-            rule,
-        };
+        return refusal_of(verdict, reply.clone(), rule, now.trust);
     }
     let shielded = snapshot
         .trust
         .shielded_names(snapshot.known.intermediates());
     let shielded: Vec<&[u8]> = shielded.into_iter().map(Name::der).collect();
-    let mut context = StampContext {
+    let context = StampContext {
         authserv_id: &snapshot.config.authserv_id,
         site_authserv_ids: &snapshot.config.site_authserv_ids,
         key: snapshot.key.as_ref().filter(|_| now.trust.is_trusted()),
@@ -94,7 +86,8 @@ pub(crate) fn act(
         wrapper: snapshot.wrapper.as_ref(),
         shielded_names: &shielded,
     };
-    let groups = groups(&each, had, envelope.division);
+    let form = Form::of(&verdict);
+    let groups = groups(&each, had, envelope.division, form);
     let limits = snapshot.config.engine_limits();
     let held = each.iter().find_map(|act| match act {
         Act::Hold { reason, .. } => Some(*reason),
@@ -108,34 +101,31 @@ pub(crate) fn act(
         })
         .collect();
     // There is one body in one queue: what is held for several groups is held in the plainest form.
-    modes.extend((held.is_some() && groups.len() != 1).then_some(StampMode::Headers));
-    let mut copies: Vec<(StampMode, Delivered)> = Vec::new();
-    for mode in modes {
-        context.mode = mode;
-        let wraps = context.wrapper.is_some() && is_wrapped(&verdict, mode);
-        let copy = match wraps && !now.trust.is_trusted() {
-            // It would be a signed statement with a wrong date.
-            true => Err(Reason::ClockNotTrusted),
-            false => deliver(&mail.raw, &verdict, &context, &limits),
-        };
-        match copy {
-            Ok(copy) => copies.push((mode, copy)),
-            // Whatever the mode: what must not be shown cannot be kept out of it, and stays the sender's.
-            Err(reason) => {
-                let reply = reason.strict_reply();
-                let reply = reply.map(|reply| reply::refused(reason, &reply, &envelope.id));
-                return Decided {
-                    treatment: Treatment::Refuse(reply.unwrap_or_else(Reply::aborted)),
-                    action: "refuse",
-                    changed: Vec::new(),
-                    sealed: "",
-                    clock: now.trust,
-                    rule,
-                    verdict,
-                };
-            }
-        }
+    let plainest = form.shown(StampMode::Headers);
+    if held.is_some() && groups.len() != 1 && !modes.contains(&plainest) {
+        modes.push(plainest);
     }
+    let wraps = |mode: &StampMode| context.wrapper.is_some() && is_wrapped(&verdict, *mode);
+    let copies = match !now.trust.is_trusted() && modes.iter().any(wraps) {
+        // It would be a signed statement with a wrong date.
+        true => Err(Reason::ClockNotTrusted),
+        false => deliver_each(&mail.raw, &verdict, &context, &modes, &limits),
+    };
+    let copies = match copies {
+        Ok(copies) => copies,
+        // Whatever the mode: what must not be shown cannot be kept out of it, and stays the sender's.
+        Err(reason) => {
+            let reply = reason.strict_reply();
+            let reply = reply.map(|reply| reply::refused(reason, &reply, &envelope.id));
+            return refusal_of(
+                verdict,
+                reply.unwrap_or_else(Reply::aborted),
+                rule,
+                now.trust,
+            );
+        }
+    };
+    let mut copies: Vec<(StampMode, Delivered)> = modes.into_iter().zip(copies).collect();
     let mut changed = Vec::new();
     let folder = snapshot.config.temp_dir();
     let mut edits = |place: usize, mode: StampMode| {
@@ -155,7 +145,7 @@ pub(crate) fn act(
                 0,
                 match groups {
                     [(Course::Stamp(mode), _)] => *mode,
-                    _ => StampMode::Headers,
+                    _ => plainest,
                 },
             ),
             reason: format!("S/MIME: {} (id {})", reason.id(), envelope.id),
@@ -186,6 +176,19 @@ pub(crate) fn act(
         changed,
         sealed: "",
         clock: now.trust,
+        rule,
+    }
+}
+
+/// Nobody gets it.
+fn refusal_of(verdict: Verdict, reply: Reply, rule: Option<usize>, clock: Trust) -> Decided {
+    Decided {
+        verdict,
+        treatment: Treatment::Refuse(reply),
+        action: "refuse",
+        changed: Vec::new(),
+        sealed: "",
+        clock,
         rule,
     }
 }
@@ -274,20 +277,47 @@ enum Course {
     Had,
 }
 
+/// Which forms there are of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// One for each mode.
+    Each,
+    /// One, whatever the mode: the certificate of its signer must not be shown.
+    One,
+}
+
+impl Form {
+    fn of(verdict: &Verdict) -> Self {
+        match verdict.is_shielded() {
+            true => Self::One,
+            false => Self::Each,
+        }
+    }
+
+    /// The mode in which a copy is made where a rule says this one.
+    fn shown(self, mode: StampMode) -> StampMode {
+        match (self, mode) {
+            (Self::One, _) => StampMode::Wrap,
+            // What a mail store does with the fields changes nothing here.
+            (Self::Each, StampMode::Folder) => StampMode::Headers,
+            (Self::Each, other) => other,
+        }
+    }
+}
+
 /// Recipients that are treated alike, by their places. Where there is one body for all, it is stamped
 /// as all want it or else in the header only.
-fn groups(each: &[Act], had: &[usize], division: Division) -> Vec<(Course, Vec<usize>)> {
+fn groups(
+    each: &[Act],
+    had: &[usize],
+    division: Division,
+    form: Form,
+) -> Vec<(Course, Vec<usize>)> {
     let mut groups: Vec<(Course, Vec<usize>)> = Vec::new();
     for (place, act) in each.iter().enumerate() {
         let course = match act {
             _ if had.contains(&place) => Course::Had,
-            // What a mail store does with the fields changes nothing here.
-            Act::Stamp(StampMode::Folder)
-            | Act::Hold {
-                mode: StampMode::Folder,
-                ..
-            } => Course::Stamp(StampMode::Headers),
-            Act::Stamp(mode) | Act::Hold { mode, .. } => Course::Stamp(*mode),
+            Act::Stamp(mode) | Act::Hold { mode, .. } => Course::Stamp(form.shown(*mode)),
             Act::Refuse { .. } => Course::Refuse,
         };
         match groups.iter_mut().find(|(own, _)| *own == course) {
@@ -296,7 +326,8 @@ fn groups(each: &[Act], had: &[usize], division: Division) -> Vec<(Course, Vec<u
         }
     }
     if division == Division::Never && groups.len() > 1 {
-        groups = vec![(Course::Stamp(StampMode::Headers), (0..each.len()).collect())];
+        let plainest = form.shown(StampMode::Headers);
+        groups = vec![(Course::Stamp(plainest), (0..each.len()).collect())];
     }
     groups
 }
@@ -304,3 +335,6 @@ fn groups(each: &[Act], had: &[usize], division: Division) -> Vec<(Course, Vec<u
 fn domain(address: &str) -> Option<&str> {
     address.rsplit_once('@').map(|(_, domain)| domain)
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,4 +47,4 @@ pub use subject::Language;
 pub use toml_error::ConfigError;
 pub use trust::{Anchor, AnchorSettings, Disclosure, TrustPolicy};
 pub use verdict::Verdict;
-pub use wrap::{Delivered, Wrapper, WrapperError, deliver, is_wrapped};
+pub use wrap::{Delivered, Wrapper, WrapperError, deliver, deliver_each, is_wrapped};

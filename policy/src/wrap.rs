@@ -184,28 +184,69 @@ pub fn deliver(
     context: &StampContext<'_>,
     limits: &Limits,
 ) -> Result<Delivered, Reason> {
+    let copies = deliver_each(raw, verdict, context, &[context.mode], limits)?;
+    copies.into_iter().next().ok_or(Reason::Malformed)
+}
+
+/// The same for several modes, in their order; that of the context does not count. Of a shielded verdict all modes
+/// give the same copy, so that one is enough to ask for.
+///
+/// # Errors
+/// As of [`deliver`]: what must not be shown in one copy must not be in another.
+pub fn deliver_each(
+    raw: &[u8],
+    verdict: &Verdict,
+    context: &StampContext<'_>,
+    modes: &[StampMode],
+    limits: &Limits,
+) -> Result<Vec<Delivered>, Reason> {
     // Said to the sender, so only what may be said outside.
     let reason = outward(verdict).map_or(Reason::Malformed, |(_, reason)| reason);
     let reason = match reason.strict_reply() {
         Some(_) => reason,
         None => Reason::Malformed,
     };
-    let copy = copy(raw, verdict, context, limits, reason)?;
+    let mut copies = Vec::new();
+    for mode in modes {
+        let context = StampContext {
+            mode: *mode,
+            ..*context
+        };
+        copies.push(copy(raw, verdict, &context, limits, reason)?);
+    }
     // Whatever shape it travels in: no list of shapes is complete, and what was not read to its end may hold any.
     let compressed = verdict.layers.iter().any(|layer| layer.kind == COMPRESSED);
     let wanted = wanted(verdict, context);
-    match wanted.is_empty() {
-        true => Ok(copy),
+    let shows = |text: Vec<&[u8]>| gate::shows(&wanted, text);
+    match wanted.is_empty() || copies.is_empty() {
+        true => Ok(copies),
         false if compressed => Err(Reason::UnsupportedLayer),
-        false if gate::shows(&wanted, copy.pieces(raw)) => Err(match reason {
+        false if texts(raw, &copies).into_iter().any(shows) => Err(match reason {
             // It says nothing of the signature, which may be good.
             Reason::Malformed | Reason::NotSigned | Reason::SignatureNotAtRoot => {
                 Reason::NotAccepted
             }
             other => other,
         }),
-        false => Ok(copy),
+        false => Ok(copies),
     }
+}
+
+/// All that stands in these copies, in pieces. The body of the mail itself is in one of them only: with the other headers
+/// goes no more of it than what began in a header could end in.
+fn texts<'a>(raw: &'a [u8], copies: &'a [Delivered]) -> Vec<Vec<&'a [u8]>> {
+    let beginning = header::scan(raw).body.saturating_add(BESIDE);
+    let beginning = raw.get(..beginning).unwrap_or(raw);
+    let mut whole = false;
+    let text = |copy: &'a Delivered| match (&copy.body, whole) {
+        (None, true) => copy.header.pieces(beginning),
+        (None, false) => {
+            whole = true;
+            copy.pieces(raw)
+        }
+        (Some(_), _) => copy.pieces(raw),
+    };
+    copies.iter().map(text).collect()
 }
 
 /// What a copy must not show: the names of the shielded authorities, and what shows a certificate or a signature that
@@ -531,6 +572,8 @@ const DIVERTING: [&str; 12] = [
     "autocrypt-gossip",
     "openpgp",
 ];
+/// Octets at the beginning of a body that are looked at together with each header.
+const BESIDE: usize = 64 << 10;
 /// What [`kenin_smime::LayerKind`] calls a layer that would have to be unpacked to be looked into.
 const COMPRESSED: &str = kenin_smime::LayerKind::Compressed.as_str();
 /// Fields of the original that stand in the message inside.

@@ -151,12 +151,7 @@ fn an_equals_sign_before_it_hides_nothing() {
     let hex: String = NAME.iter().map(|byte| format!("{byte:02x}")).collect();
     let base64 = PLAIN.encode(NAME);
     let inside = PLAIN.encode(format!("\u{10}{base64}"));
-    for shape in [
-        NAME,
-        hex.as_bytes(),
-        base64.as_bytes(),
-        inside.as_bytes(),
-    ] {
+    for shape in [NAME, hex.as_bytes(), base64.as_bytes(), inside.as_bytes()] {
         for sign in ["=", "==", "=3D", "=A", "=4", "=\r\n", "= ", "=3D3D", "=C"] {
             let text = [&b"a"[..], sign.as_bytes(), shape].concat();
             assert!(

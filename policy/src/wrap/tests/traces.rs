@@ -149,3 +149,43 @@ fn traces_are_of_shielded_signatures_only_and_in_no_json() {
     assert!(traces.contains(&hanako.certificate.subject().der().to_vec()));
     assert!(!verdict.to_json("mail").contains("traces"));
 }
+
+/// Each body costs one look, however many recipients are treated differently.
+#[test]
+fn a_body_that_several_copies_share_is_looked_through_once() {
+    let scene = Scene::new(Disclosure::VerdictOnly);
+    let context = StampContext {
+        tags: true,
+        ..scene.context(StampMode::Headers)
+    };
+    let modes = [
+        StampMode::Headers,
+        StampMode::Subject(crate::subject::Language::Ja),
+        StampMode::Wrap,
+    ];
+    let of = |end: &[u8]| {
+        let header = format!("From: {ALICE}\r\nSubject: Hello\r\n\r\n");
+        let lines = "a line that says nothing\r\n".repeat(12_000);
+        [header.as_bytes(), lines.as_bytes(), end, b"\r\n"].concat()
+    };
+    let mail = of(b"");
+    let verdict = scene.world.verdict(&mail);
+    let copies = deliver_each(&mail, &verdict, &context, &modes, &Limits::default()).unwrap();
+    assert_eq!(copies.len(), 3);
+    let sizes = texts(&mail, &copies);
+    let sizes = sizes
+        .iter()
+        .map(|text| text.iter().map(|piece| piece.len()).sum());
+    let sizes: Vec<usize> = sizes.collect();
+    assert_eq!(sizes[0], applied(&mail, &copies[0]).len());
+    assert!(sizes[0] > mail.len() && sizes[1] < 70_000 && sizes[2] < 70_000);
+    assert!(sizes[1] > BESIDE);
+    // What stands in it is in all of them.
+    let middle = scene.world.middle.certificate.der();
+    let mail = of(encoded(middle).as_bytes());
+    let verdict = scene.world.verdict(&mail);
+    let refused = deliver_each(&mail, &verdict, &context, &modes, &Limits::default());
+    assert_eq!(refused, Err(Reason::NotAccepted));
+    let none = deliver_each(&mail, &verdict, &context, &[], &Limits::default());
+    assert_eq!(none, Ok(Vec::new()));
+}

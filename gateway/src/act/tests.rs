@@ -1,0 +1,38 @@
+use kenin_policy::{Language, Reason};
+
+use super::*;
+
+/// All modes give the same copy of a mail whose certificate must not be shown: it is made, looked through and
+/// kept once.
+#[test]
+fn a_shielded_mail_is_one_group_whatever_the_modes() {
+    let refuse = Act::Refuse {
+        reason: Reason::NotAccepted,
+        reply: Reason::NotAccepted.strict_reply().unwrap(),
+        rule: 1,
+    };
+    let each = [
+        Act::Stamp(StampMode::Headers),
+        Act::Stamp(StampMode::Subject(Language::Ja)),
+        refuse,
+        Act::Stamp(StampMode::Folder),
+        Act::Stamp(StampMode::Wrap),
+        Act::Stamp(StampMode::Headers),
+    ];
+    let one = groups(&each, &[5], Division::Copies, Form::One);
+    assert_eq!(
+        one,
+        [
+            (Course::Stamp(StampMode::Wrap), vec![0, 1, 3, 4]),
+            (Course::Refuse, vec![2]),
+            (Course::Had, vec![5]),
+        ]
+    );
+    let several = groups(&each, &[5], Division::Copies, Form::Each);
+    assert_eq!(several.len(), 5);
+    assert_eq!(several[0].1, [0, 3]);
+    let never = groups(&each[..2], &[], Division::Never, Form::Each);
+    assert_eq!(never, [(Course::Stamp(StampMode::Headers), vec![0, 1])]);
+    let never = groups(&each[..2], &[], Division::Never, Form::One);
+    assert_eq!(never, [(Course::Stamp(StampMode::Wrap), vec![0, 1])]);
+}
