@@ -1,5 +1,7 @@
 use kenin_pki::crl::RevocationReason;
+use kenin_pki::extension::KeyUsage;
 use kenin_pki::issue::CrlBuilder;
+use kenin_pki::oid;
 use kenin_smime::examine;
 
 use super::*;

@@ -1,5 +1,6 @@
 //! What the last look searches for beside the names that the configuration knows.
 
+use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{KeyType, SoftKey};
 use kenin_pki::der::{self, write};
 use kenin_pki::issue::common_name;
