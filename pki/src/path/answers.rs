@@ -19,7 +19,7 @@ use super::cause::Cause;
 use super::error::PathError;
 use super::rules::PathRules;
 use super::search::Search;
-use super::status::{Source, Status};
+use super::status::{Source, Status, worse};
 use super::validate;
 
 /// What the answers at hand say.
@@ -31,7 +31,7 @@ pub(super) enum Answered {
     /// Nothing good from an authorised responder: it does not know the certificate, or says of a time to come that
     /// it is revoked.
     Doubtful(Cause),
-    /// On hold at this time, by an answer that is stale: only something newer can tell that it is good again.
+    /// On hold at this time, by an answer that is stale or weak: only something newer can tell that it is good again.
     Held(UnixTime),
     /// Nothing that counts; and why, where there was an answer.
     Nothing(Option<Cause>),
@@ -71,10 +71,10 @@ impl Statement<'_> {
                 Answered::Revoked(entry, settled.then_some(self.sources))
             }
             // As with lists: what was revoked stays so when the news is old; only a hold is ever lifted.
-            (CertStatus::Revoked(entry), Some(Cause::AnswerNotFresh)) if is_lasting(entry) => {
+            (CertStatus::Revoked(entry), Some(fault)) if is_heard(fault) && is_lasting(entry) => {
                 Answered::Revoked(entry, None)
             }
-            (CertStatus::Revoked(_), Some(Cause::AnswerNotFresh)) => {
+            (CertStatus::Revoked(_), Some(fault)) if is_heard(fault) => {
                 Answered::Held(self.answer.this_update)
             }
             (_, Some(fault)) => Answered::Nothing(cause.max(Some(fault))),
@@ -111,7 +111,7 @@ impl<'a> Search<'a> {
         };
         let mut ids = CertIds::new(certificate, &issuer_key);
         let (mut cause, mut newest) = (None, None::<Statement<'_>>);
-        let mut doubt = None;
+        let (mut doubt, mut lasting) = (None, None);
         for (at, response) in self.signers.ocsp.iter().enumerate() {
             for answer in response.answers() {
                 budget.step().map_err(PathError::spent)?;
@@ -145,6 +145,12 @@ impl<'a> Search<'a> {
                     }
                     continue;
                 }
+                if let CertStatus::Revoked(entry) = answer.status
+                    && is_lasting(entry)
+                    && fault.is_none_or(is_heard)
+                {
+                    lasting = worse(lasting, entry, rules);
+                }
                 let until = until.min(fresh_until(answer));
                 sources.push(Source::Ocsp(at, answer.this_update, until));
                 let statement = Statement {
@@ -162,6 +168,13 @@ impl<'a> Search<'a> {
             }
         }
         let said = newest.map_or(Answered::Nothing(cause), |newest| newest.said(cause, rules));
+        let said = match (said, lasting) {
+            // What says nothing good does not undo what was revoked before.
+            (Answered::Doubtful(_) | Answered::Held(_) | Answered::Nothing(_), Some(entry)) => {
+                Answered::Revoked(entry, None)
+            }
+            (said, _) => said,
+        };
         Ok(match (said, doubt) {
             (said, None) => said,
             // What is to come may be worse than what is said now.
@@ -271,6 +284,11 @@ fn fault(response: &OcspResponse, answer: &OcspAnswer, rules: &PathRules) -> Opt
         () if rules.time > fresh_until(answer) => Some(Cause::AnswerNotFresh),
         () => None,
     }
+}
+
+/// Whether what such an answer has as revoked is heard, though it says nothing good.
+const fn is_heard(fault: Cause) -> bool {
+    matches!(fault, Cause::AnswerNotFresh | Cause::AnswerWeak)
 }
 
 fn is_lasting(entry: RevokedEntry) -> bool {

@@ -16,7 +16,7 @@ use super::search::Search;
 
 impl Search<'_> {
     /// What the newest delta to a list says of the certificate, and when it was made, where that delta is stale by
-    /// now; nothing where a newer one counts.
+    /// now, or weak; nothing where a newer one counts.
     pub(super) fn old_delta(
         &mut self,
         at: usize,
@@ -41,7 +41,9 @@ impl Search<'_> {
             let entry = delta.find_of(certificate.issuer(), certificate.serial());
             let said = match (self.unusable(delta, rules), entry) {
                 (None, _) => None,
-                (Some(Cause::NotFresh), Some(entry)) => Some((entry, delta.this_update())),
+                (Some(Cause::NotFresh | Cause::Weak), Some(entry)) => {
+                    Some((entry, delta.this_update()))
+                }
                 // It says nothing, and there may be many of them: no signature is spent on it.
                 _ => continue,
             };

@@ -316,7 +316,7 @@ impl<'a> Search<'a> {
                 }
                 // Where the newer one was of no use, an older one cannot say "good" in its stead.
                 let outdated = unused.iter().any(|other| kin(other).is_some());
-                if fault.is_some_and(|fault| fault != Cause::NotFresh) {
+                if fault.is_some_and(|fault| !matches!(fault, Cause::NotFresh | Cause::Weak)) {
                     unused.push((at, key.id()));
                     continue;
                 }
@@ -347,8 +347,8 @@ impl<'a> Search<'a> {
                     } else {
                         cause = cause.max(Cause::BadSignature);
                     }
-                    // A list of yesterday cannot say "good", but what it says is revoked stays so;
-                    // only a hold is ever lifted (RFC 5280 §5.3.1).
+                    // A list of yesterday, or a weak one, cannot say "good", but what it says is revoked
+                    // stays so; only a hold is ever lifted (RFC 5280 §5.3.1).
                     match entry {
                         Some(entry) if lasting(&entry) => {
                             revoked = worse(revoked, entry, rules);
@@ -522,7 +522,7 @@ impl<'a> Search<'a> {
 }
 
 /// The earlier of two; but one that matters before one that came too late to.
-fn worse(
+pub(super) fn worse(
     known: Option<RevokedEntry>,
     entry: RevokedEntry,
     rules: &PathRules,

@@ -156,3 +156,117 @@ fn a_list_from_before_a_hold_does_not_lift_it() {
     // A stale answer that has no hold keeps nobody from being good.
     run(&[list(&old, -6, 9, false)], &[answer(CertStatus::Good, -4)]).unwrap();
 }
+
+/// A responder that lags behind the others gives out one more "good", and it is stale by now.
+#[test]
+fn an_answer_that_is_of_no_use_hides_no_older_revocation() {
+    let (root, ca, leaf) = three(same, person);
+    let date = now().plus(-DAY);
+    let reason = RevocationReason::KeyCompromise;
+    let stolen = CertStatus::Revoked(RevokedEntry {
+        date,
+        reason,
+        invalidity_date: None,
+    });
+    let answer = |status, from: i64, until: i64| {
+        let times = (now().plus(from * HOUR), Some(now().plus(until * HOUR)));
+        let key = ca.certificate.public_key();
+        OcspBuilder::new(times.0).answer(&leaf.certificate, key, status, times)
+    };
+    let sha1 = SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha1);
+    let (good, unknown) = (CertStatus::Good, CertStatus::Unknown);
+    for newer in [
+        answer(good, -2, -1),
+        answer(unknown, -2, -1),
+        answer(unknown, -2, 9),
+        answer(good, -2, 9).algorithm(sha1),
+        answer(good, -2, 9).extension(oid::ED448, true, b"x"),
+    ] {
+        let newer = newer.signed_by(&ca.key).unwrap();
+        let older = answer(stolen, -8, 9).signed_by(&ca.key).unwrap();
+        for ocsp in [[newer.clone(), older.clone()], [older, newer]] {
+            let crls = [root.crl(|c| c), ca.crl(|c| c)];
+            let end = find_path(
+                &leaf.certificate,
+                std::slice::from_ref(&ca.certificate),
+                &[root.anchor()],
+                StatusSources {
+                    crls: &crls,
+                    ocsp: &ocsp,
+                },
+                &PathRules::new(now()),
+                &mut Budget::default(),
+            );
+            fails(
+                end,
+                PathErrorKind::Revoked { time: date, reason },
+                "by OCSP",
+            );
+        }
+    }
+}
+
+/// SHA-1 is too weak to say that a certificate is good; who breaks it could only revoke one.
+#[test]
+fn what_is_revoked_under_a_weak_algorithm_is_revoked() {
+    let (root, ca, leaf) = three(same, person);
+    let date = now().plus(-DAY);
+    let sha1 = SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha1);
+    let list = |reason: Option<RevocationReason>| {
+        ca.crl(|c| {
+            let c = c.algorithm(sha1);
+            match reason {
+                Some(reason) => c.revoke(leaf.certificate.serial(), date, reason),
+                None => c,
+            }
+        })
+    };
+    let answer = |reason| {
+        let entry = RevokedEntry {
+            date,
+            reason,
+            invalidity_date: None,
+        };
+        let times = (now().plus(-HOUR), Some(now().plus(HOUR)));
+        let (status, key) = (CertStatus::Revoked(entry), ca.certificate.public_key());
+        OcspBuilder::new(times.0)
+            .answer(&leaf.certificate, key, status, times)
+            .algorithm(sha1)
+            .signed_by(&ca.key)
+            .unwrap()
+    };
+    let run = |crls: &[Crl], ocsp: &[OcspResponse], revocation| {
+        let crls = [&[root.crl(|c| c)], crls].concat();
+        find_path(
+            &leaf.certificate,
+            std::slice::from_ref(&ca.certificate),
+            &[root.anchor()],
+            StatusSources { crls: &crls, ocsp },
+            &PathRules {
+                revocation,
+                ..PathRules::new(now())
+            },
+            &mut Budget::default(),
+        )
+    };
+    let (required, lax) = (RevocationMode::Required, RevocationMode::IfAvailable);
+    let (stolen, hold) = (
+        RevocationReason::KeyCompromise,
+        RevocationReason::CertificateHold,
+    );
+    let kind = PathErrorKind::Revoked {
+        time: date,
+        reason: stolen,
+    };
+    for mode in [required, lax] {
+        fails(run(&[list(Some(stolen))], &[], mode), kind, "by CRL");
+        fails(run(&[], &[answer(stolen)], mode), kind, "by OCSP");
+    }
+    let unknown = PathErrorKind::RevocationUnavailable;
+    for reason in [None, Some(hold)] {
+        fails(run(&[list(reason)], &[], required), unknown, "weak");
+        assert_eq!(run(&[list(reason)], &[], lax).unwrap().notes().len(), 1);
+    }
+    fails(run(&[], &[answer(hold)], required), unknown, "");
+    run(&[], &[answer(hold)], lax).unwrap();
+}
