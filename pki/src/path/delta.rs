@@ -1,5 +1,5 @@
 //! Which lists belong together: deltas with their complete list (RFC 5280 §5.2.4 and §6.3.3 (c)), and a newer list
-//! with the one whose place it takes; and what a delta still says when it is stale.
+//! with the one whose place it takes; and what they say of a certificate together.
 
 use std::cmp::Ordering;
 
@@ -13,8 +13,77 @@ use super::error::PathError;
 use super::rules::PathRules;
 use super::scope;
 use super::search::Search;
+use super::status::is_fresh;
 
 impl Search<'_> {
+    /// What the list, or a newer delta to it, says of the certificate, or why nobody knows.
+    pub(super) fn entry(
+        &mut self,
+        at: usize,
+        key: &PublicKey,
+        chain: &[usize],
+        position: usize,
+        rules: &PathRules,
+        budget: &mut Budget,
+    ) -> Result<Result<Option<RevokedEntry>, Cause>, PathError> {
+        let certificate = self.at(chain, position);
+        let base = self.signers.crls.get(at).copied();
+        let (Some(certificate), Some(base)) = (certificate, base) else {
+            return Ok(Err(Cause::NotUnderstood));
+        };
+        let counts = |delta: &Crl| match self.unusable(delta, rules) {
+            None => true,
+            Some(Cause::NotAtHand) => is_fresh(delta, rules),
+            Some(_) => false,
+        };
+        let mut deltas: Vec<usize> = (0..self.signers.crls.len())
+            .filter(|at| {
+                self.signers
+                    .crls
+                    .get(*at)
+                    .is_some_and(|delta| is_delta_of(delta, base) && counts(delta))
+            })
+            .collect();
+        deltas.sort_by(|a, b| {
+            let crl = |at: &usize| self.signers.crls.get(*at).copied();
+            match (crl(a), crl(b)) {
+                (Some(a), Some(b)) => by_number(b, a),
+                _ => Ordering::Equal,
+            }
+        });
+        // Where nobody says that it is revoked; a newer delta that is not at hand might say so.
+        let mut otherwise = Ok(None);
+        for delta in deltas {
+            if !self.signed(delta, key, rules, budget)? {
+                continue;
+            }
+            let Some(delta) = self.signers.crls.get(delta) else {
+                continue;
+            };
+            if delta.is_absent() {
+                otherwise = Err(Cause::NotAtHand);
+                continue;
+            }
+            match delta.find_of(certificate.issuer(), certificate.serial()) {
+                Some(entry) if entry.reason == RevocationReason::RemoveFromCrl => {
+                    return Ok(otherwise);
+                }
+                Some(entry) => return Ok(Ok(Some(entry))),
+                None => break,
+            }
+        }
+        Ok(
+            match base.find_of(certificate.issuer(), certificate.serial()) {
+                // Only a delta can remove.
+                Some(entry) if entry.reason == RevocationReason::RemoveFromCrl => {
+                    Err(Cause::NotUnderstood)
+                }
+                Some(entry) => Ok(Some(entry)),
+                None => otherwise,
+            },
+        )
+    }
+
     /// What the newest delta to a list says of the certificate, and when it was made, where that delta is stale by
     /// now, or weak; nothing where a newer one counts.
     pub(super) fn old_delta(

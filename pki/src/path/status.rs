@@ -8,11 +8,10 @@
 //! the certificate, or by another certificate of the list's issuer that may sign lists and has a
 //! valid path, not revoked, to the same anchor. Anything else leaves the status unknown, never good.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::crl::{Crl, RevocationReason, RevokedEntry};
-use crate::crypto::{Digest, PublicKey, SignatureAlgorithm};
+use crate::crypto::{Digest, SignatureAlgorithm};
 use crate::ocsp::OcspResponse;
 use crate::time::UnixTime;
 
@@ -451,74 +450,6 @@ impl<'a> Search<'a> {
         }
         (!is_fresh(crl, rules)).then_some(Cause::NotFresh)
     }
-
-    /// What the list, or a newer delta to it, says of the certificate, or why nobody knows.
-    fn entry(
-        &mut self,
-        at: usize,
-        key: &PublicKey,
-        chain: &[usize],
-        position: usize,
-        rules: &PathRules,
-        budget: &mut Budget,
-    ) -> Result<Result<Option<RevokedEntry>, Cause>, PathError> {
-        let certificate = self.at(chain, position);
-        let base = self.signers.crls.get(at).copied();
-        let (Some(certificate), Some(base)) = (certificate, base) else {
-            return Ok(Err(Cause::NotUnderstood));
-        };
-        let counts = |delta: &Crl| match self.unusable(delta, rules) {
-            None => true,
-            Some(Cause::NotAtHand) => is_fresh(delta, rules),
-            Some(_) => false,
-        };
-        let mut deltas: Vec<usize> = (0..self.signers.crls.len())
-            .filter(|at| {
-                self.signers
-                    .crls
-                    .get(*at)
-                    .is_some_and(|delta| delta::is_delta_of(delta, base) && counts(delta))
-            })
-            .collect();
-        deltas.sort_by(|a, b| {
-            let crl = |at: &usize| self.signers.crls.get(*at).copied();
-            match (crl(a), crl(b)) {
-                (Some(a), Some(b)) => delta::by_number(b, a),
-                _ => Ordering::Equal,
-            }
-        });
-        // Where nobody says that it is revoked; a newer delta that is not at hand might say so.
-        let mut otherwise = Ok(None);
-        for delta in deltas {
-            if !self.signed(delta, key, rules, budget)? {
-                continue;
-            }
-            let Some(delta) = self.signers.crls.get(delta) else {
-                continue;
-            };
-            if delta.is_absent() {
-                otherwise = Err(Cause::NotAtHand);
-                continue;
-            }
-            match delta.find_of(certificate.issuer(), certificate.serial()) {
-                Some(entry) if entry.reason == RevocationReason::RemoveFromCrl => {
-                    return Ok(otherwise);
-                }
-                Some(entry) => return Ok(Ok(Some(entry))),
-                None => break,
-            }
-        }
-        Ok(
-            match base.find_of(certificate.issuer(), certificate.serial()) {
-                // Only a delta can remove.
-                Some(entry) if entry.reason == RevocationReason::RemoveFromCrl => {
-                    Err(Cause::NotUnderstood)
-                }
-                Some(entry) => Ok(Some(entry)),
-                None => otherwise,
-            },
-        )
-    }
 }
 
 /// The earlier of two; but one that matters before one that came too late to.
@@ -535,7 +466,7 @@ pub(super) fn worse(
 }
 
 /// Whether now is between the two times of a list.
-fn is_fresh(crl: &Crl, rules: &PathRules) -> bool {
+pub(super) fn is_fresh(crl: &Crl, rules: &PathRules) -> bool {
     !crl.this_update().is_ahead_of(rules.time)
         && crl.next_update().is_some_and(|until| rules.time <= until)
 }
