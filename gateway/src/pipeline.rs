@@ -3,32 +3,36 @@
 //!
 //! A permit bounds how many messages are judged at once. The message is judged against the
 //! present [`Snapshot`] on a thread of its own kind, one a core, never on those that do I/O:
-//! ask/answer until there is a verdict, then the mail rules, then the stamp. Whatever goes wrong
-//! on our side is 451: the message stays the sender's. Nothing here changes a signed byte.
+//! ask/answer until there is a verdict, then the mail rules, then the stamp. While it waits for
+//! an answer another has its core. Whatever goes wrong on our side is 451: the message stays the
+//! sender's. Nothing here changes a signed byte.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use kenin_certstore::{DEFAULT_TENANT, Store};
-use kenin_pki::address::Address;
-use kenin_policy::scrub::Scrubber;
-use kenin_policy::verdict::Verdict;
-use kenin_policy::{Answer, Case, Question, Reason, step};
+use kenin_certstore::Store;
+use kenin_policy::Reason;
 use kenin_smtp_filter::{Event, Filter, Mail, Recording, Reply, Treating, Treatment};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 use crate::act::{Decided, act};
-use crate::clock::{Clock, now, unix_time};
+use crate::clock::{Clock, Moment, now, unix_time};
 use crate::delivered::Delivered;
 use crate::harvest::Harvester;
 use crate::snapshot::Snapshot;
-use crate::status::Desk;
 use crate::summary::{Summaries, Summary};
 use crate::{arc, metrics, poison, reply, substitute};
+
+mod cores;
+mod judging;
+
+pub(crate) use cores::{Core, Waiter};
+use judging::{Judge, judge};
 
 /// The filter that the SMTP front end asks about each message.
 #[derive(Debug)]
@@ -40,12 +44,13 @@ pub struct Pipeline {
     harvester: Harvester,
     messages: Arc<Semaphore>,
     cores: Arc<Semaphore>,
+    /// For messages that are stamped without having been examined: beside the cores, which those that took
+    /// too long still have.
+    unexamined: Arc<Semaphore>,
+    grace: Duration,
     summaries: Summaries,
     judge: Judge,
 }
-
-/// From the bytes of a message to its verdict; the tests put in one that fails.
-type Judge = fn(&[u8], &Snapshot, SystemTime) -> Verdict;
 
 impl Pipeline {
     /// Judges against whatever snapshot the pointer holds at the time.
@@ -56,6 +61,7 @@ impl Pipeline {
     ) -> Self {
         let messages = Arc::new(Semaphore::new(snapshots.load().config.limits.messages));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let unexamined = Arc::new(Semaphore::new(cores));
         let cores = Arc::new(Semaphore::new(cores));
         Self {
             snapshots,
@@ -65,6 +71,8 @@ impl Pipeline {
             store,
             messages,
             cores,
+            unexamined,
+            grace: GRACE,
             summaries: Summaries::default(),
             judge,
         }
@@ -87,35 +95,36 @@ impl Pipeline {
     }
 
     async fn decide(&self, mail: Mail, snapshot: &Arc<Snapshot>) -> Result<Decided, Reply> {
-        let (start, budget) = (tokio::time::Instant::now(), snapshot.config.limits.deadline);
+        let (start, budget) = (Instant::now(), snapshot.config.limits.deadline);
         let permits = async {
             let message = Arc::clone(&self.messages).acquire_owned().await.ok()?;
-            let core = Arc::clone(&self.cores).acquire_owned().await.ok()?;
-            Some((message, core))
+            Some((message, Core::take(&self.cores).await?))
         };
         // Half the time at most: what had to wait for others still gets the other half for itself,
         // and is not called too slow because we are.
-        let Ok(Some(permits)) = tokio::time::timeout_at(start + budget / 2, permits).await else {
+        let Ok(Some((message, core))) = timeout_at(start + budget / 2, permits).await else {
             return Err(reply::busy());
         };
         let now = self.clock.read();
         let had = self.delivered.of(&mail, unix_time(now.time)).await;
+        let queued = core.queued();
         let job = spawn_blocking({
             let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
             let snapshot = Arc::clone(snapshot);
             move || {
-                let _permits = permits;
-                let verdict = judge(&mail.raw, &snapshot, now.time);
+                let (_message, core) = (message, core);
+                let verdict = judge(&mail.raw, &snapshot, now.time, &core);
                 let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
                 act(&mail, &snapshot, verdict, now, &had)
             }
         });
-        let reason = match tokio::time::timeout_at(start + budget, job).await {
+        let reason = match timeout_at(start + budget, job).await {
             Ok(Ok(mut decided)) => {
                 arc::seal(&mail, snapshot, &mut decided, start + budget).await;
                 return Ok(decided);
             }
             // The thread goes on with its permits until it is through; the mail does not wait.
+            Err(_) if queued.load(Ordering::Relaxed) => return Err(reply::busy()),
             Err(_) => Reason::LimitTime,
             Ok(Err(_)) => {
                 error!(id = mail.envelope.id, "judging a message panicked");
@@ -126,21 +135,40 @@ impl Pipeline {
                 Reason::LimitPoison
             }
         };
+        let stamping = self.unexamined(&mail, snapshot, reason, now, had);
+        // Too many others take too long, or something of ours hangs: what is not stamped does not go.
+        let Ok(stamped) = timeout_at(start + budget + self.grace, stamping).await else {
+            return Err(reply::busy());
+        };
+        let mut decided = stamped?;
         warn!(
             id = mail.envelope.id,
             reason = reason.id(),
             "message delivered without examination"
         );
-        let stamped = spawn_blocking({
-            let (mail, snapshot) = (mail.clone(), Arc::clone(snapshot));
-            move || {
-                let verdict = substitute::unexamined(reason, &mail.raw);
-                act(&mail, &snapshot, verdict, now, &had)
-            }
-        });
-        let mut decided = stamped.await.map_err(|_| Reply::aborted())?;
         arc::seal(&mail, snapshot, &mut decided, start + budget).await;
         Ok(decided)
+    }
+
+    /// What becomes of a message that was not examined, for this reason. Few at a time: its thread, too, goes on
+    /// when nobody waits any more.
+    async fn unexamined(
+        &self,
+        mail: &Mail,
+        snapshot: &Arc<Snapshot>,
+        reason: Reason,
+        now: Moment,
+        had: Vec<usize>,
+    ) -> Result<Decided, Reply> {
+        let place = Arc::clone(&self.unexamined).acquire_owned().await;
+        let place = place.map_err(|_| reply::busy())?;
+        let (mail, snapshot) = (mail.clone(), Arc::clone(snapshot));
+        let stamping = spawn_blocking(move || {
+            let _place = place;
+            let verdict = substitute::unexamined(reason, &mail.raw);
+            act(&mail, &snapshot, verdict, now, &had)
+        });
+        stamping.await.map_err(|_| Reply::aborted())
     }
 }
 
@@ -177,58 +205,8 @@ impl Filter for Pipeline {
     }
 }
 
-/// Ask and answer, until the verdict.
-fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime) -> Verdict {
-    let known = &snapshot.known;
-    let limits = snapshot.config.engine_limits();
-    let time = unix_time(now);
-    let config = &snapshot.config;
-    let scrubber = Scrubber::new(&config.authserv_id, &config.site_authserv_ids);
-    let case = Case::cached(
-        raw,
-        &snapshot.trust,
-        known.intermediates(),
-        time,
-        &limits,
-        &snapshot.paths,
-    )
-    .within(config.caps.budget())
-    .scrubbed_by(raw, &scrubber);
-    let mut desk = Desk::new(snapshot, time);
-    let outcome = step::run(&case, |question| match question {
-        Question::Issuers {
-            name,
-            key_id,
-            child,
-        } => desk.issuers(name, key_id.as_deref(), child),
-        Question::Status {
-            certificate,
-            issuer,
-            candidates,
-        } => desk.status(certificate, issuer, candidates),
-        Question::Registration {
-            certificate,
-            address,
-        } => registered(snapshot.store.as_ref(), certificate, address),
-    });
-    outcome.verdict
-}
-
-/// Asks the store, from a thread that may wait.
-fn registered(store: Option<&Store>, certificate: &[u8; 32], address: &Address) -> Answer {
-    let (Some(store), Ok(runtime)) = (store, Handle::try_current()) else {
-        return Answer::Registered(false);
-    };
-    let asked = store.is_registered(DEFAULT_TENANT, certificate, address);
-    match runtime.block_on(tokio::time::timeout(STORE_PATIENCE, asked)) {
-        Ok(Ok(found)) => Answer::Registered(found),
-        Ok(Err(error)) => Answer::Unavailable(error.to_string()),
-        Err(_) => Answer::Unavailable("the store does not answer".to_owned()),
-    }
-}
-
-/// The store's part of our budget for one message.
-const STORE_PATIENCE: Duration = Duration::from_secs(2);
+/// What stamping a message that was not examined may take beyond the time for examining it.
+const GRACE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 pub(crate) mod tests;

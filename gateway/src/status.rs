@@ -1,7 +1,7 @@
 //! What a decision asks about certificates: answered by what lies in the snapshot, and beyond it by the places that
 //! `trust.toml` permits for the authority.
 //!
-//! One message causes few fetches, and waits once for all issuers and once for the status of all. What could not be
+//! One message causes few fetches, and waits once for all issuers and once for the status of all, without its core. What could not be
 //! had is no answer, never a good one; and where nobody was asked, since too much was before, the answer says so: a
 //! sender must not decide who is asked. Nothing that comes is believed here, by mail or by network: the path that is
 //! built on it is validated as ever.
@@ -22,11 +22,11 @@ use kenin_pki::oid;
 use kenin_pki::path::{AlgorithmFloor, PathRules, Purpose};
 use kenin_pki::time::UnixTime;
 use kenin_policy::Answer;
-use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Timeout, timeout};
 use tracing::{debug, warn};
 
 use crate::metrics;
+use crate::pipeline::{Core, Waiter};
 use crate::refresh::list;
 use crate::snapshot::Snapshot;
 use crate::sources::{AnchorSources, Sources};
@@ -39,7 +39,7 @@ mod way;
 
 use about::{About, MAX_PLACES, access};
 pub(crate) use asked::Asked;
-use asked::{Begin, Kind, What};
+use asked::{Begin, Flight, Kind, What};
 use responder::ask;
 use scope::covers;
 use way::{Above, MAX_CHECKS, TooMany};
@@ -56,15 +56,17 @@ pub(crate) struct Desk<'a> {
     found: Vec<Certificate>,
     /// Signatures that may still be verified to find them.
     checks: u32,
+    /// The core that it is judged on, which others have while it waits.
+    core: Option<&'a Core>,
 }
 
 /// Fetches of one sort that a message may still cause.
 struct Allowance {
     left: usize,
-    /// How long it waits for all of them.
+    /// How long it may still wait for them. Its own turn on a core, afterwards, is not held against it.
     patience: Duration,
-    /// Until when, once the first has begun.
-    until: Option<Instant>,
+    /// And how long for all of them.
+    whole: Duration,
 }
 
 /// What tells of a status.
@@ -100,7 +102,14 @@ impl<'a> Desk<'a> {
             for_status: Allowance::new(STATUS_PATIENCE),
             found: Vec::new(),
             checks: MAX_CHECKS,
+            core: None,
         }
+    }
+
+    /// For a message that has a core.
+    pub(crate) fn giving_back(mut self, core: &'a Core) -> Self {
+        self.core = Some(core);
+        self
     }
 
     /// Certificates of this name; where none is known, those that `child` says its issuer's lie among.
@@ -315,14 +324,11 @@ impl<'a> Desk<'a> {
                 "the message has caused as many as one may",
             ));
         }
-        let runtime = Handle::try_current().map_err(|error| Missing::Unasked(error.to_string()))?;
-        let patience = allowance.patience;
-        let until = *allowance
-            .until
-            .get_or_insert_with(|| Instant::now() + patience);
+        let waiter =
+            Waiter::here(self.core).map_err(|error| Missing::Unasked(error.to_string()))?;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left < LEAST {
+            let patience = allowance.patience;
+            if patience < LEAST {
                 return Err(Missing::unasked(
                     "the message has waited as long as one may",
                 ));
@@ -336,36 +342,51 @@ impl<'a> Desk<'a> {
                 Begin::Wait(mut over) => {
                     // It closes when the other one is through; then what came is held, or is not to be had, or
                     // this one takes its turn.
-                    let _ = runtime.block_on(timeout(left, over.changed()));
+                    let over = async { drop(timeout(patience, over.changed()).await) };
+                    waiter.block_on(allowance.waiting(over));
                 }
                 Begin::Go(flight) => {
                     allowance.left = allowance.left.saturating_sub(1);
-                    let found = runtime.block_on(timeout(left, work));
-                    let late = "no whole answer in time".to_owned();
-                    let word = if matches!(found, Ok(Ok(_))) {
-                        "new"
-                    } else {
-                        "failed"
-                    };
-                    metrics::fetched(kind.as_str(), word);
-                    let found = match found {
-                        Ok(found) => found,
-                        // What came before took the time: this one has not shown that it does not answer.
-                        Err(_) if left + LEAST < patience => {
-                            warn!(url = %place, kind = kind.as_str(), error = late, "a fetch for a message was broken off");
-                            flight.give_up();
-                            return Err(Missing::Unasked(late));
-                        }
-                        Err(_) => Err(late),
-                    };
-                    if let Err(why) = &found {
-                        warn!(url = %place, kind = kind.as_str(), error = why, "a fetch for a message failed");
-                    }
-                    return flight.end(found).map_err(Missing::Failed);
+                    let fresh = patience + LEAST >= allowance.whole;
+                    // The others that want it have it before this message has its turn again.
+                    let landed = land(flight, kind, place, timeout(patience, work), fresh);
+                    return waiter.block_on(allowance.waiting(landed));
                 }
             }
         }
     }
+}
+
+/// Ends a fetch with what it brought in its time; `fresh` where that was nearly all that a message has.
+async fn land(
+    flight: Flight<'_>,
+    kind: Kind,
+    place: &Place,
+    work: Timeout<impl Future<Output = Found>>,
+    fresh: bool,
+) -> Result<What, Missing> {
+    let found = work.await;
+    let word = if matches!(found, Ok(Ok(_))) {
+        "new"
+    } else {
+        "failed"
+    };
+    metrics::fetched(kind.as_str(), word);
+    let late = "no whole answer in time".to_owned();
+    let found = match found {
+        Ok(found) => found,
+        // What came before took the time: this one has not shown that it does not answer.
+        Err(_) if !fresh => {
+            warn!(url = %place, kind = kind.as_str(), error = late, "a fetch for a message was broken off");
+            flight.give_up();
+            return Err(Missing::Unasked(late));
+        }
+        Err(_) => Err(late),
+    };
+    if let Err(why) = &found {
+        warn!(url = %place, kind = kind.as_str(), error = why, "a fetch for a message failed");
+    }
+    flight.end(found).map_err(Missing::Failed)
 }
 
 impl Allowance {
@@ -373,8 +394,16 @@ impl Allowance {
         Self {
             left: MAX_FETCHES,
             patience,
-            until: None,
+            whole: patience,
         }
+    }
+
+    /// Waits for this, and counts how long.
+    async fn waiting<T>(&mut self, wait: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let out = wait.await;
+        self.patience = self.patience.saturating_sub(began.elapsed());
+        out
     }
 }
 

@@ -9,6 +9,8 @@ use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
 use crate::substitute::tests::signed;
 
+mod waiting;
+
 /// A pipeline over a fresh configuration, changed by `edit`.
 async fn pipeline(dir: &Path, judge: Judge, edit: impl FnOnce(&mut Config)) -> Pipeline {
     let options = InitOptions {
@@ -126,7 +128,7 @@ async fn a_strict_domain_refuses_with_the_reason() {
 #[tokio::test]
 async fn a_clock_that_cannot_be_right_passes_nothing_and_signs_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let pass: Judge = |_, _, _| signed();
+    let pass: Judge = |_, _, _, _| signed();
     let mut pipeline = pipeline(dir.path(), pass, |config| {
         let rules = "[[rule]]\nwhen = { domain = \"strict.example\" }\n\
                      then = { enforce = \"strict\" }\n\
@@ -246,7 +248,7 @@ async fn one_recipients_rule_has_the_mail_held_and_another_refuses_it() {
 #[tokio::test]
 async fn a_panic_is_temporary_twice_and_then_the_mail_passes() {
     let dir = tempfile::tempdir().unwrap();
-    let bad: Judge = |_, _, _| panic!("a bug");
+    let bad: Judge = |_, _, _, _| panic!("a bug");
     let pipeline = pipeline(dir.path(), bad, |_| ()).await;
     for trace in ["a", "b"] {
         let raw = format!("Received: {trace}\r\n{PLAIN}");
@@ -262,7 +264,7 @@ async fn a_panic_is_temporary_twice_and_then_the_mail_passes() {
 #[tokio::test]
 async fn what_takes_too_long_passes_unexamined() {
     let dir = tempfile::tempdir().unwrap();
-    let slow: Judge = |_, _, _| {
+    let slow: Judge = |_, _, _, _| {
         std::thread::sleep(Duration::from_millis(1500));
         substitute::unexamined(Reason::Ok, b"")
     };
@@ -278,7 +280,7 @@ async fn what_takes_too_long_passes_unexamined() {
 #[tokio::test]
 async fn strict_domains_are_strict_about_mail_that_took_too_long() {
     let dir = tempfile::tempdir().unwrap();
-    let slow: Judge = |_, _, _| {
+    let slow: Judge = |_, _, _, _| {
         std::thread::sleep(Duration::from_millis(1500));
         substitute::unexamined(Reason::Ok, b"")
     };
@@ -294,7 +296,7 @@ async fn strict_domains_are_strict_about_mail_that_took_too_long() {
 #[tokio::test]
 async fn waiting_for_others_is_not_held_against_a_message() {
     let dir = tempfile::tempdir().unwrap();
-    let slow: Judge = |_, _, _| {
+    let slow: Judge = |_, _, _, _| {
         std::thread::sleep(Duration::from_millis(600));
         substitute::unexamined(Reason::NotSigned, b"")
     };

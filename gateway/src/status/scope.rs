@@ -16,7 +16,7 @@ pub(super) fn covers(
 ) -> bool {
     let fresh =
         !crl.this_update().is_ahead_of(now) && crl.next_update().is_some_and(|until| now <= until);
-    let whole = !crl.is_delta() && crl.unknown_critical().is_empty();
+    let whole = !crl.is_delta() && !crl.is_absent() && crl.unknown_critical().is_empty();
     let in_scope = match crl.issuing_distribution_point() {
         Ok(None) => true,
         Ok(Some(scope)) => is_in(scope, certificate),

@@ -80,7 +80,7 @@ async fn decoy_issuers_take_nothing_from_status() {
             assert!(matches!(answer, Answer::Unavailable(_)), "{answer:?}");
         }
         assert_eq!(desk.for_issuers.left, 0);
-        desk.for_issuers.until = Some(Instant::now());
+        desk.for_issuers.patience = Duration::ZERO;
         assert_eq!(world.asked(&mut desk), (0, 1));
     })
     .await;
@@ -113,7 +113,7 @@ async fn a_status_for_which_no_time_is_left_is_not_one_that_nobody_knows() {
     let mut world = world.with(&network);
     world = aside(move || {
         let mut desk = Desk::new(&world.snapshot, NOW);
-        desk.for_status.until = Some(Instant::now());
+        desk.for_status.patience = Duration::ZERO;
         assert!(is_unasked(&world, &mut desk, &world.alice));
         world
     })
@@ -124,7 +124,7 @@ async fn a_status_for_which_no_time_is_left_is_not_one_that_nobody_knows() {
     sources.network = Arc::new(Silent);
     world = aside(move || {
         let mut desk = Desk::new(&world.snapshot, NOW);
-        desk.for_status.until = Some(Instant::now() + LEAST + Duration::from_millis(500));
+        desk.for_status.patience = LEAST + Duration::from_millis(500);
         assert!(is_unasked(&world, &mut desk, &world.alice));
         world
     })

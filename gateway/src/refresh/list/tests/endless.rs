@@ -62,6 +62,7 @@ async fn a_list_without_an_end_leaves_nothing_behind() {
         anchor: &world.sources.anchors[0],
         place: &place,
         known: &world.known,
+        more: &[],
         index: &index,
     };
     let limits = Limits {

@@ -1,0 +1,75 @@
+//! From the bytes of a message to its verdict, on a thread that may wait: ask and answer until there is one.
+
+use std::time::{Duration, SystemTime};
+
+use kenin_certstore::{DEFAULT_TENANT, Store};
+use kenin_pki::address::Address;
+use kenin_policy::scrub::Scrubber;
+use kenin_policy::verdict::Verdict;
+use kenin_policy::{Answer, Case, Question, step};
+
+use super::cores::{Core, Waiter};
+use crate::clock::unix_time;
+use crate::snapshot::Snapshot;
+use crate::status::Desk;
+
+/// From the bytes of a message to its verdict; the tests put in one that fails.
+pub(super) type Judge = fn(&[u8], &Snapshot, SystemTime, &Core) -> Verdict;
+
+/// Ask and answer, until the verdict.
+pub(super) fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime, core: &Core) -> Verdict {
+    let known = &snapshot.known;
+    let limits = snapshot.config.engine_limits();
+    let time = unix_time(now);
+    let config = &snapshot.config;
+    let scrubber = Scrubber::new(&config.authserv_id, &config.site_authserv_ids);
+    let case = Case::cached(
+        raw,
+        &snapshot.trust,
+        known.intermediates(),
+        time,
+        &limits,
+        &snapshot.paths,
+    )
+    .within(config.caps.budget())
+    .scrubbed_by(raw, &scrubber);
+    let mut desk = Desk::new(snapshot, time).giving_back(core);
+    let outcome = step::run(&case, |question| match question {
+        Question::Issuers {
+            name,
+            key_id,
+            child,
+        } => desk.issuers(name, key_id.as_deref(), child),
+        Question::Status {
+            certificate,
+            issuer,
+            candidates,
+        } => desk.status(certificate, issuer, candidates),
+        Question::Registration {
+            certificate,
+            address,
+        } => registered(snapshot.store.as_ref(), certificate, address, core),
+    });
+    outcome.verdict
+}
+
+/// Asks the store.
+fn registered(
+    store: Option<&Store>,
+    certificate: &[u8; 32],
+    address: &Address,
+    core: &Core,
+) -> Answer {
+    let (Some(store), Ok(waiter)) = (store, Waiter::here(Some(core))) else {
+        return Answer::Registered(false);
+    };
+    let asked = store.is_registered(DEFAULT_TENANT, certificate, address);
+    match waiter.block_on(tokio::time::timeout(STORE_PATIENCE, asked)) {
+        Ok(Ok(found)) => Answer::Registered(found),
+        Ok(Err(error)) => Answer::Unavailable(error.to_string()),
+        Err(_) => Answer::Unavailable("the store does not answer".to_owned()),
+    }
+}
+
+/// The store's part of our budget for one message.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
