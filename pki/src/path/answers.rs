@@ -85,8 +85,8 @@ impl Statement<'_> {
 }
 
 impl<'a> Search<'a> {
-    /// The newest answer of whoever may answer decides, as the newest list of a scope does: an older one does not
-    /// come back when it is stale or of no use, but for what it says is revoked for good.
+    /// The newest answer of whoever may answer decides, as the newest list of a scope does, and an older one does not
+    /// come back when it is stale or of no use; but what any of them says is revoked for good, is.
     pub(super) fn answered(
         &mut self,
         chain: &[usize],
@@ -169,11 +169,9 @@ impl<'a> Search<'a> {
         }
         let said = newest.map_or(Answered::Nothing(cause), |newest| newest.said(cause, rules));
         let said = match (said, lasting) {
-            // What says nothing good does not undo what was revoked before.
-            (Answered::Doubtful(_) | Answered::Held(_) | Answered::Nothing(_), Some(entry)) => {
-                Answered::Revoked(entry, None)
-            }
-            (said, _) => said,
+            (said @ Answered::Revoked(..), _) | (said, None) => said,
+            // What was revoked for good stays so: whoever says otherwise later lags behind, or has forgotten it.
+            (_, Some(entry)) => Answered::Revoked(entry, None),
         };
         Ok(match (said, doubt) {
             (said, None) => said,
