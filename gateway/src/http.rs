@@ -95,7 +95,8 @@ async fn ready(State(status): State<Status>, RawQuery(query): RawQuery) -> impl 
     )
 }
 
-async fn scrape() -> impl IntoResponse {
+async fn scrape(State(status): State<Status>) -> impl IntoResponse {
+    metrics::follow_time(&status.snapshots.load(), unix_time(now()));
     (
         [(
             header::CONTENT_TYPE,

@@ -4,12 +4,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kenin_pki::certificate::Certificate;
+use kenin_pki::time::UnixTime;
 use kenin_policy::Wrapper;
 use kenin_smtp_filter::Fate;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::snapshot::Snapshot;
+use crate::wrapper;
 
 /// Installs the recorder, once a process; without it everything here does nothing.
 pub(crate) fn install() {
@@ -108,15 +110,13 @@ pub(crate) fn clock_trusted(trusted: bool) {
 }
 
 /// What the snapshot in force holds.
-pub(crate) fn describe_snapshot(snapshot: &Snapshot) {
+pub(crate) fn describe_snapshot(snapshot: &Snapshot, now: UnixTime) {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     gauge!(KEY).set(if snapshot.key.is_some() { 1.0 } else { 0.0 });
     if snapshot.config.arc.is_some() {
         gauge!(ARC_KEY).set(if snapshot.arc.is_some() { 1.0 } else { 0.0 });
     }
-    if snapshot.config.wrap.is_some() {
-        gauge!(WRAP_KEY).set(if snapshot.wrapper.is_some() { 1.0 } else { 0.0 });
-    }
+    follow_time(snapshot, now);
     let own = snapshot.wrapper.as_ref().map(Wrapper::certificate);
     earliest("wrap", own.into_iter());
     let next_update = snapshot.known.next_update();
@@ -133,6 +133,14 @@ pub(crate) fn describe_snapshot(snapshot: &Snapshot) {
         .map(|anchor| &anchor.certificate);
     earliest("anchor", anchors);
     earliest("intermediate", snapshot.known.intermediates().iter());
+}
+
+/// What changes by itself while a snapshot stays in force.
+pub(crate) fn follow_time(snapshot: &Snapshot, now: UnixTime) {
+    let usable = wrapper::is_usable(&snapshot.config, snapshot.wrapper.as_ref(), now);
+    if let Some(usable) = usable {
+        gauge!(WRAP_KEY).set(if usable { 1.0 } else { 0.0 });
+    }
 }
 
 /// When it is, for a metric that is a time.
@@ -194,7 +202,7 @@ fn describe() {
     );
     describe_gauge!(KEY, "Whether the key of the stamp can be used.");
     describe_gauge!(ARC_KEY, "Whether changed mail can be sealed.");
-    describe_gauge!(WRAP_KEY, "Whether mail can be wrapped.");
+    describe_gauge!(WRAP_KEY, "Whether mail can be wrapped now.");
     describe_counter!(
         COPIES,
         "Copies of mail with another body, by what was done: wrapped, or released from its signature."

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
+use crate::clock::{now, unix_time};
 use crate::config::{Config, ConfigError};
 use crate::metrics;
 use crate::snapshot::{Snapshot, State, revision};
@@ -158,7 +159,7 @@ impl Reloader {
         match self.build(settings_too).await {
             Ok(snapshot) => {
                 self.note(settings_too, None);
-                metrics::describe_snapshot(&snapshot);
+                metrics::describe_snapshot(&snapshot, unix_time(now()));
                 info!(rev = snapshot.revision, "configuration taken over");
                 self.current.store(Arc::new(snapshot));
                 Ok(())

@@ -29,6 +29,7 @@ use crate::refresh::Refresher;
 use crate::reload::Reloader;
 use crate::snapshot::{Snapshot, make_folders};
 use crate::store::OpenError;
+use crate::wrapper::Vigil;
 use crate::{clock, http, log, metrics, store, wrapper};
 
 /// What the command line says about `kenin run`.
@@ -146,11 +147,14 @@ impl Gateway {
             error!(error = %trouble, "mail is stamped, not wrapped");
         }
         let now = clock::unix_time(clock::now());
-        let signer = snapshot.wrapper.as_ref();
-        if let Some(concern) = wrapper::concern(&config, &snapshot.trust, signer, now) {
+        if snapshot.wrapper.is_none()
+            && let Some(concern) = wrapper::concern(&config, &snapshot.trust, None, now)
+        {
             warn!(error = %concern, "wrapping mail");
         }
-        metrics::describe_snapshot(&snapshot);
+        let mut vigil = Vigil::default();
+        vigil.tell(&snapshot, now);
+        metrics::describe_snapshot(&snapshot, now);
         metrics::reloaded(true);
         let snapshots = Arc::new(ArcSwap::from_pointee(snapshot));
 
@@ -212,7 +216,11 @@ impl Gateway {
                 let (reloader, stopping) = (Arc::clone(&reloader), stopping.clone());
                 async move { reloader.watch(stopping).await }
             }),
-            tokio::spawn(housekeeping(stopping.clone())),
+            tokio::spawn(housekeeping(
+                Arc::clone(&snapshots),
+                vigil,
+                stopping.clone(),
+            )),
             tokio::spawn(Arc::clone(&clock).watch(store.clone(), stopping.clone())),
             tokio::spawn({
                 let refresher = Refresher::new(Arc::clone(&snapshots), store.clone());
@@ -432,10 +440,17 @@ impl Place {
     }
 }
 
-async fn housekeeping(mut stopping: watch::Receiver<bool>) {
+async fn housekeeping(
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    mut vigil: Vigil,
+    mut stopping: watch::Receiver<bool>,
+) {
     while !*stopping.borrow() {
         tokio::select! {
-            () = tokio::time::sleep(UPKEEP) => metrics::upkeep(),
+            () = tokio::time::sleep(UPKEEP) => {
+                metrics::upkeep();
+                vigil.tell(&snapshots.load(), clock::unix_time(clock::now()));
+            }
             _ = stopping.changed() => {}
         }
     }
