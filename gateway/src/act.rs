@@ -13,8 +13,8 @@ use kenin_policy::{
     deliver_each, header, is_wrapped,
 };
 use kenin_smtp_filter::{Division, Edit, Group, Mail, MailBytes, Reply, Share, Treatment};
-use kenin_sys::TempBody;
-use tracing::warn;
+use kenin_sys::{TempBody, TempBodyError};
+use tracing::error;
 
 use crate::clock::{Moment, Trust, unix_time};
 use crate::snapshot::Snapshot;
@@ -125,18 +125,31 @@ pub(crate) fn act(
             );
         }
     };
-    let mut copies: Vec<(StampMode, Delivered)> = modes.into_iter().zip(copies).collect();
-    let mut changed = Vec::new();
     let folder = snapshot.config.temp_dir();
-    let mut edits = |place: usize, mode: StampMode| {
-        let copy = copies.iter().position(|(own, _)| *own == mode);
-        let copy = copy.map(|copy| copies.swap_remove(copy).1);
-        let copy = copy.unwrap_or_default();
-        if copy.body.is_some() {
-            metrics::rewritten(copy.wrapped);
+    let made: Result<Vec<Made>, TempBodyError> = modes
+        .into_iter()
+        .zip(copies)
+        .map(|(mode, copy)| Made::of(mode, copy, &folder))
+        .collect();
+    let mut copies = match made {
+        Ok(copies) => copies,
+        // It would wait for the next hop in memory, and others with it.
+        Err(failed) => {
+            error!(id = envelope.id, error = %failed, "a rewritten mail cannot be kept");
+            return refusal_of(verdict, reply::storage(&failed), None, now.trust);
         }
-        changed.extend(copy.header.rewrites.then_some(place));
-        edits_of(copy, &folder)
+    };
+    let mut changed = Vec::new();
+    let mut edits = |place: usize, mode: StampMode| {
+        let copy = copies.iter().position(|own| own.mode == mode);
+        let Some(copy) = copy.map(|copy| copies.swap_remove(copy)) else {
+            return Vec::new();
+        };
+        if let Some(wrapped) = copy.wrapped {
+            metrics::rewritten(wrapped);
+        }
+        changed.extend(copy.rewrites.then_some(place));
+        copy.edits
     };
     let treatment = match (groups.as_slice(), held) {
         // There is one body in one queue: one recipient's rule has it held for all.
@@ -194,41 +207,50 @@ fn refusal_of(verdict: Verdict, reply: Reply, rule: Option<usize>, clock: Trust)
 }
 
 /// A copy as the front end takes it.
-fn edits_of(copy: Delivered, folder: &Path) -> Vec<Edit> {
-    let HeaderEdits {
-        remove,
-        insert,
-        prepend,
-        rewrites: _,
-    } = copy.header;
-    let removed = remove.into_iter().map(Edit::Remove);
-    let inserted = insert.into_iter().map(|(at, text)| Edit::Insert(at, text));
-    let body = copy
-        .body
-        .map(|(at, body)| Edit::Body(at, spooled(body, folder)));
-    removed
-        .chain(inserted)
-        .chain(std::iter::once(Edit::Prepend(prepend)))
-        .chain(body)
-        .collect()
+struct Made {
+    mode: StampMode,
+    edits: Vec<Edit>,
+    /// Whether a field of the sender's is changed.
+    rewrites: bool,
+    /// Whether it is wrapped; nothing where its body is the one that came.
+    wrapped: Option<bool>,
+}
+
+impl Made {
+    fn of(mode: StampMode, copy: Delivered, folder: &Path) -> Result<Self, TempBodyError> {
+        let HeaderEdits {
+            remove,
+            insert,
+            prepend,
+            rewrites,
+        } = copy.header;
+        let removed = remove.into_iter().map(Edit::Remove);
+        let inserted = insert.into_iter().map(|(at, text)| Edit::Insert(at, text));
+        let mut edits: Vec<Edit> = removed
+            .chain(inserted)
+            .chain(std::iter::once(Edit::Prepend(prepend)))
+            .collect();
+        let wrapped = copy.body.as_ref().map(|_| copy.wrapped);
+        if let Some((at, body)) = copy.body {
+            edits.push(Edit::Body(at, spooled(body, folder)?));
+        }
+        Ok(Self {
+            mode,
+            edits,
+            rewrites,
+            wrapped,
+        })
+    }
 }
 
 /// A large body in a file without a name, as large mail is, while it waits for the next hop.
-fn spooled(body: Vec<u8>, folder: &Path) -> MailBytes {
+fn spooled(body: Vec<u8>, folder: &Path) -> Result<MailBytes, TempBodyError> {
     if body.len() <= IN_MEMORY {
-        return body.into();
+        return Ok(body.into());
     }
-    let written = TempBody::create_in(folder).and_then(|mut file| {
-        file.append(&body)?;
-        file.map()
-    });
-    match written {
-        Ok(mapped) => mapped.into(),
-        Err(error) => {
-            warn!(%error, "a rewritten mail stays in memory");
-            body.into()
-        }
-    }
+    let mut file = TempBody::create_in(folder)?;
+    file.append(&body)?;
+    Ok(file.map()?.into())
 }
 
 /// Octets of a body above which it goes to a file.

@@ -6,6 +6,7 @@
 
 use kenin_policy::reason::{Reason, StrictReply};
 use kenin_smtp_filter::Reply;
+use kenin_sys::TempBodyError;
 
 /// Strict mode refuses a message.
 pub(crate) fn refused(reason: Reason, reply: &StrictReply, id: &str) -> Reply {
@@ -21,6 +22,16 @@ pub(crate) fn refused(reason: Reason, reply: &StrictReply, id: &str) -> Reply {
 /// No place among the messages being judged became free in time.
 pub(crate) fn busy() -> Reply {
     Reply::new(451, "4.3.2", "System busy, try again later")
+}
+
+/// What has to wait in a file has no room there, or the disk fails.
+pub(crate) fn storage(error: &TempBodyError) -> Reply {
+    match error {
+        TempBodyError::Full => Reply::new(452, "4.3.1", "Insufficient system storage"),
+        TempBodyError::Storage(_) => {
+            Reply::new(451, "4.3.0", "Local storage error, try again later")
+        }
+    }
 }
 
 const MAX_TEXT: usize = 190;
@@ -64,5 +75,14 @@ mod tests {
             "451 4.3.0 Processing aborted, try again later"
         );
         assert_eq!(busy().to_string(), "451 4.3.2 System busy, try again later");
+        assert_eq!(
+            storage(&TempBodyError::Full).to_string(),
+            "452 4.3.1 Insufficient system storage"
+        );
+        let broken = TempBodyError::Storage(std::io::Error::other("gone"));
+        assert_eq!(
+            storage(&broken).to_string(),
+            "451 4.3.0 Local storage error, try again later"
+        );
     }
 }

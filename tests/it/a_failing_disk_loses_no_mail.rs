@@ -214,6 +214,38 @@ fn a_milter_on_a_full_disk_puts_mail_off() {
     assert!(got[1].fields("Authentication-Results")[0].contains("smime=pass"));
 }
 
+/// A mail that gets another body needs room twice: for itself, and for the copy while it waits.
+#[test]
+fn a_disk_without_room_for_a_wrapped_copy_puts_the_mail_off() {
+    let sink = Sink::start();
+    let (postfix, mut gateway) = behind_postfix(&sink, Road::Milter.mode(), "");
+    let rule = "[[rule]]\nthen = { stamp = \"wrap\" }\n";
+    std::fs::write(gateway.folder.join("mail.toml"), rule).unwrap();
+    let send = |size| {
+        let mut client = Client::greeted(postfix.front);
+        let envelope = Envelope::new("sender@example.jp", "reader@example.jp");
+        client
+            .mail(&envelope, &large(size, "<wrapped@disk.example>"))
+            .unwrap()
+    };
+    let folder = gateway.folder.join("state/tmp");
+    gateway.kill();
+    gateway.restart_under(&small_disk(&folder, "2m"));
+    for _ in 0..2 {
+        assert_eq!(send(1_200_000).text(), FULL);
+        // What was written of it is given back, and what fits into memory needs no room.
+        assert_eq!(send(2000).code, 250);
+    }
+    gateway.restart();
+    assert_eq!(send(1_200_000).code, 250);
+    let got = sink.wait(3, Duration::from_secs(60));
+    assert_eq!(got.len(), 3);
+    for mail in got {
+        let from = mail.fields("From").concat();
+        assert!(from.contains(" via "), "{from}");
+    }
+}
+
 /// Without a descriptor for one more connection the service waits and goes on.
 #[test]
 fn a_service_out_of_descriptors_goes_on_when_it_has_some() {

@@ -36,3 +36,28 @@ fn a_shielded_mail_is_one_group_whatever_the_modes() {
     let never = groups(&each[..2], &[], Division::Never, Form::One);
     assert_eq!(never, [(Course::Stamp(StampMode::Wrap), vec![0, 1])]);
 }
+
+/// It stayed in memory then, with as many others as there are messages.
+#[test]
+fn a_large_body_that_cannot_be_kept_is_not_relayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let large = Delivered {
+        body: Some((0, vec![b'x'; IN_MEMORY + 1])),
+        wrapped: true,
+        ..Delivered::default()
+    };
+    let made = Made::of(StampMode::Wrap, large.clone(), dir.path()).unwrap();
+    assert_eq!(made.wrapped, Some(true));
+    let [Edit::Prepend(_), Edit::Body(0, bytes)] = made.edits.as_slice() else {
+        panic!("{:?}", made.edits)
+    };
+    assert!(bytes.is_mapped() && bytes.len() == IN_MEMORY + 1);
+    let gone = dir.path().join("gone");
+    let failed = Made::of(StampMode::Wrap, large, &gone).err().unwrap();
+    assert!(matches!(failed, TempBodyError::Storage(_)));
+    let small = Delivered {
+        body: Some((0, vec![b'x'; IN_MEMORY])),
+        ..Delivered::default()
+    };
+    assert!(Made::of(StampMode::Wrap, small, &gone).is_ok());
+}
