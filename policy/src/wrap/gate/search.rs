@@ -163,7 +163,7 @@ impl Tally {
     fn compare(&mut self, (found, compared): (bool, usize)) {
         self.compared = self.compared.saturating_add(compared);
         // A text that imitates a name that often is one that is looked at no closer: in doubt it does not go.
-        let most = self.passed.saturating_mul(SHARE).saturating_add(FREE);
+        let most = self.passed.saturating_add(FREE);
         self.found |= found || self.compared > most;
     }
 }
@@ -189,6 +189,5 @@ const LONGEST: usize = 512;
 const WINDOW: usize = 512;
 const BITS: u32 = 15;
 const WORDS: usize = 1 << (BITS - 6);
-/// Comparisons for each octet that went through a stage, and some for nothing.
-const SHARE: usize = 4;
+/// Octets that may be compared beside one for each that went into a stage.
 const FREE: usize = 1 << 20;
