@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
@@ -16,7 +17,53 @@ use crate::{Store, StoreError};
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(Connections),
+}
+
+/// Connections to a server, which are given up together where it falls silent. One that waits for a peer that is gone
+/// holds its place in a pool for as long as TCP tries, a quarter of an hour: the pool itself waits without a limit when
+/// a connection comes back to it, and gives nobody its sockets to set one.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections(Arc<RwLock<Current>>);
+
+#[derive(Debug)]
+struct Current {
+    pool: PgPool,
+    /// Which it is, of all there were.
+    number: u64,
+}
+
+impl Connections {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self(Arc::new(RwLock::new(Current { pool, number: 0 })))
+    }
+
+    /// The pool that is in use.
+    pub(crate) fn current(&self) -> PgPool {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        current.pool.clone()
+    }
+
+    /// Which one that is.
+    fn number(&self) -> u64 {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        current.number
+    }
+
+    /// Puts another in the place of this one, unless somebody has.
+    fn give_up(&self, number: u64) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if current.number != number {
+            return;
+        }
+        let options = (*current.pool.connect_options()).clone();
+        let fresh = current.pool.options().clone().connect_lazy_with(options);
+        let old = std::mem::replace(&mut current.pool, fresh);
+        current.number = number.wrapping_add(1);
+        drop(current);
+        // What is under way ends as it would; what hangs holds up nobody any more.
+        tokio::spawn(async move { tokio::time::timeout(GOODBYE, old.close()).await });
+    }
 }
 
 /// Statements that count all or not at all; those of one that is dropped do not count.
@@ -45,9 +92,9 @@ macro_rules! statement {
                     .execute(pool)
                     .await
                     .map(|done| done.rows_affected()),
-                $crate::database::Pool::Postgres(pool) => sqlx::query::<sqlx::Postgres>($text)
+                $crate::database::Pool::Postgres(all) => sqlx::query::<sqlx::Postgres>($text)
                     $(.bind($value))*
-                    .execute(pool)
+                    .execute(&all.current())
                     .await
                     .map(|done| done.rows_affected()),
             }
@@ -60,9 +107,9 @@ macro_rules! statement {
                     $(.bind($value))*
                     .$how(pool)
                     .await,
-                $crate::database::Pool::Postgres(pool) => sqlx::query_as::<sqlx::Postgres, $row>($text)
+                $crate::database::Pool::Postgres(all) => sqlx::query_as::<sqlx::Postgres, $row>($text)
                     $(.bind($value))*
-                    .$how(pool)
+                    .$how(&all.current())
                     .await,
             }
         }
@@ -129,14 +176,18 @@ impl Store {
         limit: Duration,
         work: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        if matches!(self.pool, Pool::Sqlite(_)) {
+        let Pool::Postgres(connections) = &self.pool else {
             // A file answers, or SQLite says in time that it is busy.
             return work.await.map_err(|error| self.failed(&error));
-        }
+        };
+        let number = connections.number();
         let (answer, silent) = match tokio::time::timeout(limit, work).await {
             Ok(Ok(answer)) => (Ok(answer), false),
             Ok(Err(error)) => (Err(self.failed(&error)), is_silence(&error)),
-            Err(_) => (Err(self.database(SILENT)), true),
+            Err(_) => {
+                connections.give_up(number);
+                (Err(self.database(SILENT)), true)
+            }
         };
         self.silent.store(silent, Ordering::Relaxed);
         answer
@@ -155,6 +206,16 @@ impl Store {
     /// Begins to read much, which may take longer than a message may wait.
     pub(crate) async fn begin_reading(&self) -> Result<Change, StoreError> {
         self.within(begun_reading(&self.pool)).await
+    }
+
+    /// Lets the statements of a change take longer than a message may wait: up to [`WRITING`].
+    pub(crate) async fn take_time(&self, change: &mut Change) -> Result<(), StoreError> {
+        let Change::Postgres(open) = change else {
+            return Ok(());
+        };
+        // As long as WRITING, in milliseconds.
+        let set = sqlx::query("SET LOCAL statement_timeout = 20000").execute(&mut **open);
+        self.within(async { set.await.map(drop) }).await
     }
 
     /// Makes a change count.
@@ -183,7 +244,7 @@ impl Store {
 async fn begun(pool: &Pool) -> Result<Change, sqlx::Error> {
     Ok(match pool {
         Pool::Sqlite(pool) => Change::Sqlite(pool.begin().await?),
-        Pool::Postgres(pool) => Change::Postgres(pool.begin().await?),
+        Pool::Postgres(all) => Change::Postgres(all.current().begin().await?),
     })
 }
 
@@ -191,8 +252,8 @@ async fn begun_alone(pool: &Pool, tenant: &str) -> Result<Change, sqlx::Error> {
     Ok(match pool {
         // Taken at once: two writers that both read first would deadlock.
         Pool::Sqlite(pool) => Change::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
-        Pool::Postgres(pool) => {
-            let mut open = pool.begin().await?;
+        Pool::Postgres(all) => {
+            let mut open = all.current().begin().await?;
             sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
                 .bind(tenant)
                 .execute(&mut *open)
@@ -205,8 +266,8 @@ async fn begun_alone(pool: &Pool, tenant: &str) -> Result<Change, sqlx::Error> {
 async fn begun_reading(pool: &Pool) -> Result<Change, sqlx::Error> {
     Ok(match pool {
         Pool::Sqlite(pool) => Change::Sqlite(pool.begin().await?),
-        Pool::Postgres(pool) => {
-            let mut open = pool.begin().await?;
+        Pool::Postgres(all) => {
+            let mut open = all.current().begin().await?;
             // As long as READING, in milliseconds.
             sqlx::query("SET LOCAL statement_timeout = 60000")
                 .execute(&mut *open)
@@ -220,7 +281,10 @@ async fn begun_reading(pool: &Pool) -> Result<Change, sqlx::Error> {
 /// there (classes 08 and 57P, and 53: no connection left).
 fn is_silence(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed => true,
         sqlx::Error::Database(said) => said.code().is_some_and(|code| {
             ["08", "53", "57P"]
                 .iter()
@@ -231,8 +295,13 @@ fn is_silence(error: &sqlx::Error) -> bool {
 }
 
 const SILENT: &str = "it does not answer";
-/// How long one statement takes at most, the way there and back included; the database itself gives up after
-/// [`crate::server::STATEMENT`], and a new connection is waited for no longer than [`crate::server::CONNECTION`].
-const ANSWER: Duration = Duration::from_secs(3);
+/// How long one statement takes at most, the way there and back included: the store's part of our time for one message.
+/// The database itself gives up after [`crate::server::STATEMENT`], and a connection is waited for no longer than
+/// [`crate::server::CONNECTION`].
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long a list may take to be written.
+pub(crate) const WRITING: Duration = Duration::from_secs(20);
+/// How long connections that were given up are closed one by one.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// How long all certificates of authorities, or all lists, may take.
 pub(crate) const READING: Duration = Duration::from_secs(60);

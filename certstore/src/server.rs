@@ -135,10 +135,15 @@ impl Server {
 
     /// Connections that are made when they are needed, and again when they break.
     pub(crate) fn pool(&self) -> PgPool {
-        // A node that stops in the middle of a change holds up no other for long.
+        // A node that stops in the middle of a change holds up no other for long, and neither does one that vanishes
+        // without a word.
         let limits = [
             ("statement_timeout", STATEMENT.as_millis()),
             ("idle_in_transaction_session_timeout", IDLE.as_millis()),
+            ("tcp_user_timeout", IDLE.as_millis()),
+            ("tcp_keepalives_idle", u128::from(IDLE.as_secs())),
+            ("tcp_keepalives_interval", 3),
+            ("tcp_keepalives_count", 3),
         ];
         self.lazy(self.connections, self.options.clone().options(limits))
     }
@@ -158,6 +163,7 @@ impl Server {
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(CONNECTION)
+            .idle_timeout(UNUSED)
             .connect_lazy_with(options)
     }
 }
@@ -180,11 +186,14 @@ const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 const EXAMPLE: &str = "\"postgresql://kenin@db.example.jp/kenin\"";
 const PASSWORD: &str =
     "holds a password, which does not belong where many may read it; write password_file";
-/// How long the database itself works on one statement: the store's part of our time for one message.
-pub(crate) const STATEMENT: Duration = Duration::from_secs(2);
+/// How long the database itself works on one statement: less than is waited for its answer, so that one that is slow is
+/// told from one that is silent.
+pub(crate) const STATEMENT: Duration = Duration::from_millis(1500);
 /// How long a connection is waited for.
 pub(crate) const CONNECTION: Duration = Duration::from_secs(1);
-/// How long a change may lie open with nothing coming.
+/// How long a connection lies unused: no firewall has forgotten it by then.
+const UNUSED: Duration = Duration::from_secs(120);
+/// How long a change may lie open with nothing coming, and a node be silent to the database.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long the first connection may take.
 const KNOCK: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use kenin_pki::crypto::PublicKey;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::database::{Change, Pool, READING, ask, statement};
+use crate::database::{Change, Connections, Pool, READING, WRITING, ask, statement};
 use crate::index::parts;
 use crate::migrations::{self, Dialect};
 use crate::{RevocationIndex, Server, StoreError, scope};
@@ -68,7 +68,8 @@ impl Store {
         let building = server.pool_to_build();
         let done = migrations::migrator(Dialect::Postgres).run(&building).await;
         building.close().await;
-        let store = Self::over(server.name(), Pool::Postgres(server.pool()));
+        let connections = Connections::new(server.pool());
+        let store = Self::over(server.name(), Pool::Postgres(connections));
         store.built(done).map(|()| store)
     }
 
@@ -92,7 +93,7 @@ impl Store {
     /// When it cannot be reached, or nothing of ours is in it.
     pub async fn connect_to_read(server: &Server) -> Result<Self, StoreError> {
         server.knock().await?;
-        let pool = Pool::Postgres(server.pool_to_read());
+        let pool = Pool::Postgres(Connections::new(server.pool_to_read()));
         Self::over(server.name(), pool).of_this_schema().await
     }
 
@@ -182,14 +183,17 @@ impl Store {
                 return Ok(false);
             }
         }
-        ask!(self, change.execute:
+        // Megabytes take their time on a narrow line.
+        self.take_time(&mut change).await?;
+        let put = statement!(self, change.execute:
             "INSERT INTO crl (tenant, issuer, scope, number, this_update, next_update, der, indexed) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
              ON CONFLICT (tenant, issuer, scope) DO UPDATE SET number = excluded.number, \
              this_update = excluded.this_update, next_update = excluded.next_update, \
              der = excluded.der, indexed = excluded.indexed",
             tenant, issuer, scope.as_slice(), number.as_slice(), crl.this_update().0,
-            crl.next_update().map(|time| time.0), &*bytes, indexed)?;
+            crl.next_update().map(|time| time.0), &*bytes, indexed);
+        self.attempt(WRITING, put).await?;
         self.commit(tenant, change).await?;
         Ok(true)
     }
@@ -266,9 +270,9 @@ impl Store {
     pub async fn close(self) {
         match self.pool {
             Pool::Sqlite(pool) => pool.close().await,
-            Pool::Postgres(pool) => {
+            Pool::Postgres(connections) => {
                 // One that is silent is not waited for.
-                let _ = tokio::time::timeout(TIME_LIMIT, pool.close()).await;
+                let _ = tokio::time::timeout(TIME_LIMIT, connections.current().close()).await;
             }
         }
     }

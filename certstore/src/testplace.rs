@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
 
 use crate::{Server, Store, StoreError};
 
@@ -129,6 +131,22 @@ impl Postgres {
 
     /// A new database.
     pub(crate) async fn place(&self) -> Place {
+        self.named(&self.create().await)
+    }
+
+    /// A new database, directly and by way of a hole.
+    pub(crate) async fn place_behind(&self, hole: &Hole) -> (Place, Place) {
+        let name = self.create().await;
+        let url = format!("postgresql://postgres@127.0.0.1:{}/{name}", hole.port);
+        let behind = Place::Postgres(Box::new(Server::new(&url).unwrap()));
+        (self.named(&name), behind)
+    }
+
+    fn named(&self, database: &str) -> Place {
+        Place::Postgres(Box::new(Server::new(&self.url(database)).unwrap()))
+    }
+
+    async fn create(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let options = self
             .url("postgres")
@@ -137,9 +155,7 @@ impl Postgres {
         let text = AssertSqlSafe(format!("CREATE DATABASE d{number}"));
         connection.execute(text).await.unwrap();
         connection.close().await.unwrap();
-        Place::Postgres(Box::new(
-            Server::new(&self.url(&format!("d{number}"))).unwrap(),
-        ))
+        format!("d{number}")
     }
 
     fn url(&self, database: &str) -> String {
@@ -169,6 +185,45 @@ impl Drop for Postgres {
         // A test that failed may have left it stopped.
         let stop = &["-s", "-m", "immediate", "stop"];
         let _ = self.own("pg_ctl").args(stop).output();
+    }
+}
+
+/// A way to a server by TCP, which can swallow all that goes along it without a word: as a firewall does that forgot a
+/// connection, or a cable that was cut.
+pub(crate) struct Hole {
+    port: u16,
+    swallows: watch::Sender<bool>,
+}
+
+impl Hole {
+    /// One that lets everything pass.
+    pub(crate) async fn before(server: &Postgres) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let socket = server.folder.path().join(".s.PGSQL.5432");
+        let (swallows, state) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, socket.clone(), state.clone()));
+            }
+        });
+        Self { port, swallows }
+    }
+
+    /// Whether it swallows from now on. What was swallowed once never comes again, nor on the same connection.
+    pub(crate) fn swallow(&self, yes: bool) {
+        self.swallows.send(yes).unwrap();
+    }
+}
+
+async fn carry(mut client: TcpStream, socket: PathBuf, mut swallows: watch::Receiver<bool>) {
+    let mut server = UnixStream::connect(socket).await.unwrap();
+    let swallowed = async { swallows.wait_for(|yes| *yes).await.is_ok() };
+    tokio::select! {
+        biased;
+        // Nobody hears of it: neither end is closed.
+        true = swallowed => std::future::pending::<()>().await,
+        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 use super::*;
 use crate::Origin;
 use crate::testpki::ca;
-use crate::testplace::{Place, Postgres, on_both};
+use crate::testplace::{Hole, Place, Postgres, on_both};
 
 on_both!(
     what_is_put_is_found_after_opening_again,
@@ -311,4 +311,55 @@ async fn a_question_that_takes_too_long_ends() {
     assert!(other.begin_alone("another").await.is_ok());
     drop(held);
     assert!(other.begin_alone("default").await.is_ok());
+}
+
+/// Packets that vanish, as behind a firewall that forgot the connections: none that waits for what never comes takes the
+/// place of one that would be answered.
+#[tokio::test]
+async fn a_database_that_fell_silent_is_asked_over_new_connections() {
+    let Some(server) = Postgres::start() else {
+        return;
+    };
+    let hole = Hole::before(&server).await;
+    let (direct, behind) = server.place_behind(&hole).await;
+    let (direct, store) = (direct.open().await, behind.open().await);
+    assert_eq!(store.revision("default").await.unwrap(), 0);
+    // Every connection there may be waits for an answer when it happens.
+    let held = direct.begin_alone("default").await.unwrap();
+    let asking = (0..4).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.begin_alone("default").await.map(drop) })
+    });
+    let asking: Vec<_> = asking.collect();
+    let begun = Instant::now();
+    let waiting = async {
+        loop {
+            let (count,) = statement!(direct, fetch_one as (i64,):
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                 AND wait_event = 'advisory'")
+            .await
+            .unwrap();
+            if count == 4 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), waiting)
+        .await
+        .unwrap();
+    hole.swallow(true);
+    for asking in asking {
+        let text = asking.await.unwrap().unwrap_err().to_string();
+        assert!(text.ends_with("it does not answer"), "{text}");
+    }
+    // The store's part of our time for one message, and what a busy machine makes of it.
+    assert!(begun.elapsed() < Duration::from_millis(3500));
+    assert!(store.revision("default").await.is_err());
+    drop(held);
+    hole.swallow(false);
+    let begun = Instant::now();
+    assert_eq!(store.revision("default").await.unwrap(), 0);
+    assert!(store.begin_alone("default").await.is_ok());
+    assert!(begun.elapsed() < Duration::from_secs(2), "nobody waits");
 }
