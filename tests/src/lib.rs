@@ -30,6 +30,7 @@ pub mod opendkim;
 pub mod openssl_mail;
 pub mod openssl_ocsp;
 pub mod openssl_tsa;
+pub mod oracles;
 pub mod parts;
 pub mod postfix;
 pub mod postgres;

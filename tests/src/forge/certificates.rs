@@ -13,6 +13,8 @@ pub const NOT_BEFORE: &str = "20200101000000Z";
 pub const NOT_AFTER: &str = "20480101000000Z";
 /// The time at which files are judged.
 pub const AT: &str = "2026-06-01T00:00:00Z";
+/// The same in seconds since 1970.
+pub const AT_SECONDS: u64 = 1_780_272_000;
 
 /// A Name with one commonName.
 pub fn cn(text: &str) -> Vec<u8> {

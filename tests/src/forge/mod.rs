@@ -6,6 +6,8 @@ pub mod card;
 pub mod certificates;
 pub mod cms;
 pub mod der;
+pub mod deviations;
+pub mod draft;
 pub mod keys;
 pub mod mime;
 pub mod rows;

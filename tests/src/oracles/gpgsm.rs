@@ -1,0 +1,113 @@
+//! `gpgsm --verify`, at the time of the tests, with an agent of its own: it asks the agent which roots are trusted.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use super::Trial;
+use crate::forge::certificates::{AT, pem};
+use crate::forge::keys::Hash;
+use crate::world::{Folder, run};
+
+/// A home with one root that is trusted. What is verified in it stays in its key box, so that a later chain may be
+/// completed by certificates of an earlier one.
+pub struct Gpgsm {
+    folder: Folder,
+    /// The agent's companion. The agent ends some seconds after it, and it ends when its input does: also where the
+    /// test is killed.
+    companion: Child,
+}
+
+impl Gpgsm {
+    /// Trusts this root (DER).
+    pub fn trusting(root: &[u8]) -> Self {
+        let folder = Folder::new();
+        let home = folder.join("home");
+        let mut private = std::fs::DirBuilder::new();
+        private.mode(0o700).create(&home).unwrap();
+        let name: String = Hash::Sha1
+            .of(root)
+            .iter()
+            .map(|octet| format!("{octet:02X}"))
+            .collect();
+        std::fs::write(home.join("trustlist.txt"), format!("{name} S\n")).unwrap();
+        let mut agent = Command::new("gpg-agent");
+        agent.arg("--homedir").arg(&home);
+        agent.args(["--batch", "--no-allow-mark-trusted", "--daemon", "cat"]);
+        agent.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut companion = agent
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start gpg-agent: {error}"));
+        // The companion is started when the agent listens.
+        let mut echo = [0];
+        let (stdin, stdout) = (&mut companion.stdin, &mut companion.stdout);
+        stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        stdout.as_mut().unwrap().read_exact(&mut echo).unwrap();
+        let gpgsm = Self { folder, companion };
+        std::fs::write(gpgsm.file("root.pem"), pem("CERTIFICATE", root)).unwrap();
+        run(gpgsm.command().arg("--import").arg(gpgsm.file("root.pem")));
+        gpgsm
+    }
+
+    /// Whether it finds every signature of a mail good and its chain trusted; what it said otherwise.
+    pub fn verify(&self, trial: &Trial) -> Result<(), String> {
+        let mut command = self.command();
+        std::fs::write(self.file("object"), &trial.cms).unwrap();
+        command.arg("--verify").arg(self.file("object"));
+        if let Some(content) = &trial.content {
+            std::fs::write(self.file("content"), content).unwrap();
+            command.arg(self.file("content"));
+        }
+        let output = command.output().unwrap();
+        let status = String::from_utf8_lossy(&output.stdout);
+        let count = |word: &str| {
+            let lines = status.lines();
+            let told = lines.filter_map(|line| line.strip_prefix("[GNUPG:] "));
+            told.filter(|line| line.split(' ').next() == Some(word))
+                .count()
+        };
+        let signatures = count("NEWSIG");
+        // Its exit code is 0 also where nobody signed.
+        let is_good =
+            signatures > 0 && count("GOODSIG") == signatures && count("TRUST_FULLY") == signatures;
+        if output.status.success() && is_good {
+            return Ok(());
+        }
+        Err(format!(
+            "{status}{}",
+            String::from_utf8_lossy(&output.stderr)
+        ))
+    }
+
+    /// Revocation needs dirmngr, and is off.
+    fn command(&self) -> Command {
+        let mut command = Command::new("gpgsm");
+        command.arg("--homedir").arg(self.file("home"));
+        command.args(["--batch", "--no-tty", "--no-options", "--no-autostart"]);
+        command.args(["--disable-dirmngr", "--disable-crl-checks"]);
+        command.args(["--no-common-certs-import", "--status-fd", "1"]);
+        let time = AT.replace(['-', ':'], "");
+        command.args(["--faked-system-time", time.trim_end_matches('Z')]);
+        command.env("LC_ALL", "C");
+        command
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+impl Drop for Gpgsm {
+    fn drop(&mut self) {
+        // Told to, the agent ends at once.
+        for end in [&["--kill", "gpg-agent"][..], &["--remove-socketdir"]] {
+            let mut command = Command::new("gpgconf");
+            command.arg("--homedir").arg(self.file("home")).args(end);
+            let _ = command.output();
+        }
+        let _ = self.companion.kill();
+        let _ = self.companion.wait();
+    }
+}
