@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use kenin_tests::forge::certificates::{AT, pem};
-use kenin_tests::forge::twin::Twins;
+use kenin_tests::forge::twin::{Signed, Twins};
 use kenin_tests::verify::{Said, verify};
 use kenin_tests::world::Folder;
 use serde_json::Value;
@@ -97,7 +97,8 @@ const ADDRESS: &str = "somebody@example.jp";
 const TESTS: usize = 211;
 const OTHER_TESTS: usize = 35;
 
-fn number(vector: &Value) -> &str {
+/// The number of a test.
+pub(crate) fn number(vector: &Value) -> &str {
     let name = vector["Name"].as_str().unwrap();
     name.split(' ').next().unwrap()
 }
@@ -133,7 +134,8 @@ fn inputs(vector: &Value) -> Vec<String> {
     options
 }
 
-fn files<'v>(vector: &'v Value, key: &str) -> Vec<&'v str> {
+/// The names of a test's files.
+pub(crate) fn files<'v>(vector: &'v Value, key: &str) -> Vec<&'v str> {
     let all = vector[key].as_array().unwrap();
     all.iter().map(|file| file.as_str().unwrap()).collect()
 }
@@ -156,11 +158,7 @@ impl Desk {
     fn of(suite: &Path, vectors: &[&Value]) -> Self {
         let twins = Twins::of(suite);
         let folder = Folder::new();
-        let anchors: BTreeSet<&str> = vectors.iter().map(|v| files(v, "CertPath")[0]).collect();
-        let [anchor] = anchors.into_iter().collect::<Vec<_>>()[..] else {
-            panic!("more than one anchor");
-        };
-        let anchor = pem("CERTIFICATE", &twins.certificate(anchor));
+        let anchor = pem("CERTIFICATE", &twins.certificate(anchor(vectors)));
         std::fs::write(folder.join("anchor.pem"), anchor).unwrap();
         let crls = folder.join("crls");
         std::fs::create_dir(&crls).unwrap();
@@ -187,7 +185,7 @@ impl Desk {
             .enumerate()
             .map(|(place, vector)| {
                 let file = self.folder.join(format!("{place}.eml"));
-                std::fs::write(&file, mail(&self.twins, vector)).unwrap();
+                std::fs::write(&file, signed(&self.twins, vector, &[]).mail).unwrap();
                 file
             })
             .collect();
@@ -199,8 +197,18 @@ impl Desk {
     }
 }
 
-/// A mail that is signed with the last certificate of the path, and brings the others but the anchor.
-fn mail(twins: &Twins, vector: &Value) -> Vec<u8> {
+/// The one anchor of these tests.
+pub(crate) fn anchor<'v>(vectors: &[&'v Value]) -> &'v str {
+    let anchors: BTreeSet<&str> = vectors.iter().map(|v| files(v, "CertPath")[0]).collect();
+    let [anchor] = anchors.into_iter().collect::<Vec<_>>()[..] else {
+        panic!("more than one anchor");
+    };
+    anchor
+}
+
+/// A mail that is signed with the last certificate of the path, and brings the others but the anchor, and these
+/// revocation lists.
+pub(crate) fn signed(twins: &Twins, vector: &Value, lists: &[Vec<u8>]) -> Signed {
     let path = files(vector, "CertPath");
     let (last, rest) = path.split_last().unwrap();
     let chain: Vec<Vec<u8>> = rest[1..]
@@ -208,13 +216,24 @@ fn mail(twins: &Twins, vector: &Value) -> Vec<u8> {
         .map(|file| twins.certificate(file))
         .collect();
     let name = vector["Name"].as_str().unwrap();
-    twins.signer(last, ADDRESS).mail(&chain, name)
+    twins.signer(last, ADDRESS).signed(&chain, lists, name)
 }
 
-fn suite() -> Option<(PathBuf, Vec<Value>)> {
+/// The suite's folder and its tests.
+pub(crate) fn suite() -> Option<(PathBuf, Vec<Value>)> {
     let folder = crate::suites::data("pkits")?;
     let text = std::fs::read_to_string(folder.join("vectors.json")).unwrap();
     Some((folder, serde_json::from_str(&text).unwrap()))
+}
+
+/// The tests with default inputs whose twins sign mail.
+pub(crate) fn with_default_inputs(all: &[Value]) -> Vec<&Value> {
+    let vectors: Vec<&Value> = all
+        .iter()
+        .filter(|vector| has_default_inputs(vector) && !LEFT_OUT.contains(&number(vector)))
+        .collect();
+    assert_eq!(vectors.len(), TESTS);
+    vectors
 }
 
 #[test]
@@ -222,11 +241,7 @@ fn every_path_has_its_word_and_reason() {
     let Some((suite, all)) = suite() else {
         return;
     };
-    let vectors: Vec<&Value> = all
-        .iter()
-        .filter(|vector| has_default_inputs(vector) && !LEFT_OUT.contains(&number(vector)))
-        .collect();
-    assert_eq!(vectors.len(), TESTS);
+    let vectors = with_default_inputs(&all);
     let refused: usize = REFUSED.iter().map(|(_, _, numbers)| numbers.len()).sum();
     let wrong = vectors
         .iter()

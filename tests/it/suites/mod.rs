@@ -64,6 +64,11 @@ impl Exceptions {
         Self { reasons }
     }
 
+    /// Whether a case is listed.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.reasons.contains_key(name)
+    }
+
     /// Fails on every case that disagrees and is not listed, that is listed and agrees, or is listed
     /// and unknown. With `no_false_accept`, a case accepted against the suite fails even if listed.
     /// Returns how many agree.

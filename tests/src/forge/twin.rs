@@ -157,16 +157,33 @@ pub struct Signer {
     address: String,
 }
 
+/// A clear-signed mail and what is in it.
+pub struct Signed {
+    /// The mail.
+    pub mail: Vec<u8>,
+    /// The ContentInfo.
+    pub cms: Vec<u8>,
+    /// The content that is signed.
+    pub content: Vec<u8>,
+}
+
 impl Signer {
-    /// A clear-signed mail from the signer's own address, with these certificates beside the signer's.
-    pub fn mail(&self, chain: &[Vec<u8>], body: &str) -> Vec<u8> {
+    /// A clear-signed mail from the signer's own address, with these certificates beside the signer's, and these
+    /// revocation lists.
+    pub fn signed(&self, chain: &[Vec<u8>], lists: &[Vec<u8>], body: &str) -> Signed {
         let part = mime::text(body);
         let mut form = SignerForm::new(&self.person, &part);
         form.sid.clone_from(&self.id);
         let mut certificates = vec![self.person.certificate.as_slice()];
         certificates.extend(chain.iter().map(Vec::as_slice));
-        let cms = SignedForm::detached(&form, &part, &certificates).encode();
-        mime::clear_signed(&mime::headers(&self.address), &part, &cms)
+        let mut signed = SignedForm::detached(&form, &part, &certificates);
+        signed.crls = lists.to_vec();
+        let cms = signed.encode();
+        Signed {
+            mail: mime::clear_signed(&mime::headers(&self.address), &part, &cms),
+            cms,
+            content: part,
+        }
     }
 }
 
