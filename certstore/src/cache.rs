@@ -48,6 +48,7 @@ pub struct Cache {
     clock: Clock,
     /// Only raised: what was written under a lower one is never read again.
     version: AtomicU64,
+    patience: Duration,
     slot: Slot,
     breaker: Mutex<Breaker>,
     begun: Instant,
@@ -122,6 +123,7 @@ impl Cache {
             sealer: Sealer::new(key).ok_or(CacheError::Key)?,
             clock,
             version: AtomicU64::new(0),
+            patience: LONGEST,
             slot: Slot::default(),
             breaker: Mutex::new(Breaker::default()),
             begun: Instant::now(),
@@ -233,6 +235,13 @@ impl Cache {
         Some(plain)
     }
 
+    /// Waits this long for each command, and not 50 ms: for a person who asks once, over a connection that is still to
+    /// be made.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// What a value is bound to.
     fn beside(&self, place: &Placed<'_>) -> Vec<u8> {
         let version = self.version.load(Ordering::Relaxed).to_be_bytes();
@@ -240,7 +249,7 @@ impl Cache {
         framed(&[FORM, tenant, kind, key, &version])
     }
 
-    /// One command within 50 ms, or nothing.
+    /// One command in time, or nothing.
     async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> Option<T> {
         if self.breaker().ask(self.begun.elapsed()).is_err() {
             return None;
@@ -250,7 +259,7 @@ impl Cache {
             let answer: Result<T, _> = command.query_async(&mut connection).await;
             answer.ok()
         };
-        let answer = timeout(LONGEST, asked).await.ok().flatten();
+        let answer = timeout(self.patience, asked).await.ok().flatten();
         if answer.is_some() {
             self.breaker().worked();
         } else {
@@ -351,7 +360,7 @@ const MAX_VALUE: usize = 1 << 20;
 const MAX_SEALED: usize = MAX_VALUE + 64;
 /// Nothing is kept longer.
 const LONGEST_LIFE: Duration = Duration::from_secs(7 * 86_400);
-/// How long anybody waits for a command.
+/// How long a message waits for a command.
 const LONGEST: Duration = Duration::from_millis(50);
 /// How long connecting may take, behind everybody's back.
 const CONNECT: Duration = Duration::from_secs(1);

@@ -1,7 +1,6 @@
 //! Opens what `[[directory]]` and `[cache]` name. Connects to nothing: that happens when somebody asks.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use kenin_certstore::directory::{Bind, Directory};
 use kenin_certstore::{Cache, CacheSettings, read_limited};
@@ -34,7 +33,7 @@ pub(crate) fn directory(
 }
 
 /// The cache of all tenants, if there is one.
-pub(crate) fn shared_cache(config: &Config) -> Result<Option<Arc<Cache>>, ConfigError> {
+pub(crate) fn shared_cache(config: &Config) -> Result<Option<Cache>, ConfigError> {
     let Some(one) = &config.cache else {
         return Ok(None);
     };
@@ -59,7 +58,7 @@ pub(crate) fn shared_cache(config: &Config) -> Result<Option<Arc<Cache>>, Config
     })?;
     let clock = || clock::unix_time(clock::now());
     Cache::new(&settings, ca.as_deref(), &key, clock)
-        .map(|cache| Some(Arc::new(cache)))
+        .map(Some)
         .map_err(|error| config.mistake("cache.url", error.to_string()))
 }
 

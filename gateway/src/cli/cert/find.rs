@@ -2,6 +2,8 @@
 //! trusts nothing: what it shows are candidates.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
 use kenin_certstore::directory::{Asked, Directory};
 use kenin_certstore::{AnswerCache, Cache, DEFAULT_TENANT, Kept, Origin};
@@ -44,6 +46,7 @@ pub(super) async fn command(
         talk(&format!("the cache is left out: {error}"));
         None
     });
+    let shared = shared.map(|cache| Arc::new(cache.patient(PATIENCE)));
     let cache = shared.as_ref().map(|cache| cache.of(DEFAULT_TENANT));
     let cache = cache.as_ref().map(|cache| cache as &dyn AnswerCache);
     for (index, one) in config.directories.iter().enumerate() {
@@ -183,3 +186,6 @@ fn json(one: &Finding, now: UnixTime) -> Value {
     }
     value
 }
+
+/// How long a person waits for the cache, which has to be connected to first.
+const PATIENCE: Duration = Duration::from_secs(1);
