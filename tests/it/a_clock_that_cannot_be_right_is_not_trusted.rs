@@ -5,10 +5,11 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use kenin_tests::client::Envelope;
+use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::{Town, mime};
 use kenin_tests::kenin::{Gateway, Setup, envelope, kenin};
 use kenin_tests::sink::{Received, Sink, split};
-use kenin_tests::world::{Folder, run, wait_for};
+use kenin_tests::world::{Folder, run, wait_for, write_secret};
 
 /// 2040-01-01: later than it is.
 const AHEAD: i64 = 2_208_988_800;
@@ -84,7 +85,9 @@ fn a_clock_before_the_mark_passes_nothing_until_it_is_reset() {
     setup
         .mail
         .push_str("[[rule]]\nthen = { harvest = \"use\" }\n");
+    setup.tables = "[stamp]\nkey = \"stamp.key\"\n".to_owned();
     let mut gateway = Gateway::prepare(&setup);
+    write_secret(&gateway.folder.join("stamp.key"), &Key::ed25519().pem());
     restart_with_a_mark(&mut gateway, AHEAD);
     let good = town.clear_signed(&town.alice, "alice@example.jp", "Pay 1000 yen.");
     let plain = mime::plain(&mime::headers("a@b.example"), "hello");

@@ -211,7 +211,7 @@ impl Place {
             List::PersonsOnly => vec![with(scope(0x81))],
             List::AfterHarmless => vec![good(), harmless("20200601000000Z", NOT_AFTER)],
             List::BeforeHarmless => vec![good(), harmless(STALE, NOT_AFTER)],
-            List::BesideStale => vec![good(), harmless(EARLY, STALE)],
+            List::BesideStale => vec![good(), harmless(EARLIER, STALE)],
             List::BesideNamesake => vec![namesake.crl(&[]), good()],
         }
     }
@@ -231,5 +231,7 @@ fn spoil(signed: &mut [u8]) {
 
 /// Before the tests' time.
 const EARLY: &str = "20210101000000Z";
+/// Before [`EARLY`].
+const EARLIER: &str = "20200101000000Z";
 /// After [`EARLY`], and before the tests' time too.
 const STALE: &str = "20220101000000Z";
