@@ -58,11 +58,10 @@ impl Connections {
         }
         let options = (*current.pool.connect_options()).clone();
         let fresh = current.pool.options().clone().connect_lazy_with(options);
-        let old = std::mem::replace(&mut current.pool, fresh);
+        // Not closed: who waits for a connection of the old one is not told that there is none. It goes with the last
+        // of them, and what hangs in it holds up nobody any more.
+        current.pool = fresh;
         current.number = number.wrapping_add(1);
-        drop(current);
-        // What is under way ends as it would; what hangs holds up nobody any more.
-        tokio::spawn(async move { tokio::time::timeout(GOODBYE, old.close()).await });
     }
 }
 
@@ -281,10 +280,7 @@ async fn begun_reading(pool: &Pool) -> Result<Change, sqlx::Error> {
 /// there (classes 08 and 57P, and 53: no connection left).
 fn is_silence(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => true,
         sqlx::Error::Database(said) => said.code().is_some_and(|code| {
             ["08", "53", "57P"]
                 .iter()
@@ -296,12 +292,10 @@ fn is_silence(error: &sqlx::Error) -> bool {
 
 const SILENT: &str = "it does not answer";
 /// How long one statement takes at most, the way there and back included: the store's part of our time for one message.
-/// The database itself gives up after [`crate::server::STATEMENT`], and a connection is waited for no longer than
-/// [`crate::server::CONNECTION`].
+/// A connection is waited for no longer than [`crate::server::CONNECTION`], and the database itself gives up after
+/// [`crate::server::STATEMENT`]: less than this together, since one that is only slow is not given up.
 const ANSWER: Duration = Duration::from_secs(2);
 /// How long a list may take to be written.
 pub(crate) const WRITING: Duration = Duration::from_secs(20);
-/// How long connections that were given up are closed one by one.
-const GOODBYE: Duration = Duration::from_secs(5);
 /// How long all certificates of authorities, or all lists, may take.
 pub(crate) const READING: Duration = Duration::from_secs(60);

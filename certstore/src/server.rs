@@ -186,9 +186,8 @@ const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 const EXAMPLE: &str = "\"postgresql://kenin@db.example.jp/kenin\"";
 const PASSWORD: &str =
     "holds a password, which does not belong where many may read it; write password_file";
-/// How long the database itself works on one statement: less than is waited for its answer, so that one that is slow is
-/// told from one that is silent.
-pub(crate) const STATEMENT: Duration = Duration::from_millis(1500);
+/// How long the database itself works on one statement.
+pub(crate) const STATEMENT: Duration = Duration::from_millis(800);
 /// How long a connection is waited for.
 pub(crate) const CONNECTION: Duration = Duration::from_secs(1);
 /// How long a connection lies unused: no firewall has forgotten it by then.
