@@ -283,10 +283,15 @@ impl<'a> Desk<'a> {
             };
             let received = source.fetch(&LIST, now).await.map_err(|e| e.to_string())?;
             let crl = received.crl.clone();
-            // A snapshot has none of issuers that it does not know.
+            // For the next snapshot, which has none of issuers that it does not know. Whether it can be kept changes
+            // nothing of what it says, and takes none of the message's time.
             if let Some(store) = snapshot.store.as_ref().filter(|_| knows(snapshot, &crl)) {
-                let kept = list::keep(store, place, received, now).await;
-                kept.map_err(|error| error.to_string())?;
+                let (store, place) = (store.clone(), place.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = list::keep(&store, &place, received, now).await {
+                        warn!(url = %place, %error, "a list that was fetched for a message is not kept");
+                    }
+                });
             }
             let until = match crl.next_update() {
                 Some(until) if now < until => until.min(now.plus(HOUR)),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use kenin_certstore::CertStore;
+use kenin_certstore::{CertStore, Store};
 use kenin_pki::crypto::{KeyType, SigningKey, SoftKey};
 use kenin_pki::der::write;
 use kenin_pki::extension::{
@@ -29,7 +29,7 @@ struct World {
     root: Ca,
     middle: Ca,
     alice: Certificate,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     snapshot: Snapshot,
 }
 
@@ -70,7 +70,7 @@ async fn world(fetch: &str) -> World {
         root,
         middle,
         alice,
-        _dir: dir,
+        dir,
         snapshot,
     }
 }

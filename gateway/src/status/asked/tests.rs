@@ -29,6 +29,18 @@ fn what_came_is_remembered_until_its_end() {
 }
 
 #[test]
+fn what_a_clock_that_was_ahead_left_behind_is_not_held() {
+    let asked = Asked::default();
+    let year = 365 * DAY;
+    let Begin::Go(flight) = asked.begin(Kind::Crl, KEY, &host(), year) else {
+        panic!()
+    };
+    flight.end(Ok((nothing(), year + 600))).unwrap();
+    assert!(asked.get(Kind::Crl, KEY, year).is_some());
+    assert!(asked.get(Kind::Crl, KEY, 100).is_none());
+}
+
+#[test]
 fn what_failed_rests() {
     let asked = Asked::default();
     let Begin::Go(flight) = asked.begin(Kind::Ocsp, KEY, &host(), 100) else {

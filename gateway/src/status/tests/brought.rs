@@ -69,6 +69,24 @@ async fn a_list_of_an_authority_that_came_with_the_mail_is_fetched() {
 }
 
 #[tokio::test]
+async fn a_list_that_cannot_be_kept_tells_what_it_tells() {
+    let world = world("from_certificates = true, hosts = [\"crl.example\"]").await;
+    let list = world.list().der().to_vec();
+    let network = Arc::new(Canned::default().put(LIST, list));
+    let mut world = world.with(&network);
+    let store = Store::open(&world.dir.path().join("lost.sqlite")).await;
+    let store = store.unwrap();
+    store.clone().close().await;
+    world.snapshot.store = Some(store);
+    aside(move || {
+        let mut desk = Desk::new(&world.snapshot, NOW);
+        assert_eq!(world.asked(&mut desk), (1, 0));
+    })
+    .await;
+    assert_eq!(network.count(), 1);
+}
+
+#[tokio::test]
 async fn the_way_up_may_be_long_and_in_any_order() {
     let world = stranger(&format!("ocsp = \"{OCSP}\"")).await;
     let low = ca("Low", Some(&world.middle));
