@@ -115,8 +115,13 @@ pub(crate) fn act(
         Ok(copies) => copies,
         // Whatever the mode: what must not be shown cannot be kept out of it, and stays the sender's.
         Err(reason) => {
-            let reply = reason.strict_reply();
-            let reply = reply.map(|reply| reply::refused(reason, &reply, &envelope.id));
+            let reply = match reason {
+                // That it took too long may be ours, and another time it can be wrapped.
+                Reason::LimitTime => Some(reply::busy()),
+                _ => reason
+                    .strict_reply()
+                    .map(|reply| reply::refused(reason, &reply, &envelope.id)),
+            };
             return refusal_of(
                 verdict,
                 reply.unwrap_or_else(Reply::aborted),

@@ -8,7 +8,6 @@
 //! sender's. Nothing here changes a signed byte.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -96,36 +95,43 @@ impl Pipeline {
 
     async fn decide(&self, mail: Mail, snapshot: &Arc<Snapshot>) -> Result<Decided, Reply> {
         let (start, budget) = (Instant::now(), snapshot.config.limits.deadline);
+        let end = start + budget;
         let permits = async {
             let message = Arc::clone(&self.messages).acquire_owned().await.ok()?;
-            Some((message, Core::take(&self.cores).await?))
+            let now = self.clock.read();
+            let had = self.delivered.of(&mail, unix_time(now.time)).await;
+            let core = Core::take(&self.cores, end).await?;
+            Some((message, now, had, core))
         };
         // Half the time at most: what had to wait for others still gets the other half for itself,
         // and is not called too slow because we are.
-        let Ok(Some((message, core))) = timeout_at(start + budget / 2, permits).await else {
+        let Ok(Some((message, now, had, core))) = timeout_at(start + budget / 2, permits).await
+        else {
             return Err(reply::busy());
         };
-        let now = self.clock.read();
-        let had = self.delivered.of(&mail, unix_time(now.time)).await;
-        let queued = core.queued();
+        let work = core.work();
         let job = spawn_blocking({
             let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
             let snapshot = Arc::clone(snapshot);
             move || {
                 let (_message, core) = (message, core);
                 let verdict = judge(&mail.raw, &snapshot, now.time, &core);
+                if core.is_over() {
+                    return None;
+                }
                 let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
-                act(&mail, &snapshot, verdict, now, &had)
+                Some(act(&mail, &snapshot, verdict, now, &had))
             }
         });
-        let reason = match timeout_at(start + budget, job).await {
-            Ok(Ok(mut decided)) => {
-                arc::seal(&mail, snapshot, &mut decided, start + budget).await;
+        let reason = match timeout_at(end, job).await {
+            Ok(Ok(Some(mut decided))) => {
+                arc::seal(&mail, snapshot, &mut decided, end).await;
                 return Ok(decided);
             }
-            // The thread goes on with its permits until it is through; the mail does not wait.
-            Err(_) if queued.load(Ordering::Relaxed) => return Err(reply::busy()),
-            Err(_) => Reason::LimitTime,
+            // The thread goes on with its permits until it is through; the mail does not wait. What waited for
+            // others most of the time was not slow itself.
+            Ok(Ok(None)) | Err(_) if work.spent() < budget / 2 => return Err(reply::busy()),
+            Ok(Ok(None)) | Err(_) => Reason::LimitTime,
             Ok(Err(_)) => {
                 error!(id = mail.envelope.id, "judging a message panicked");
                 let time = unix_time(now.time);
@@ -137,7 +143,7 @@ impl Pipeline {
         };
         let stamping = self.unexamined(&mail, snapshot, reason, now, had);
         // Too many others take too long, or something of ours hangs: what is not stamped does not go.
-        let Ok(stamped) = timeout_at(start + budget + self.grace, stamping).await else {
+        let Ok(stamped) = timeout_at(end + self.grace, stamping).await else {
             return Err(reply::busy());
         };
         let mut decided = stamped?;
@@ -146,7 +152,7 @@ impl Pipeline {
             reason = reason.id(),
             "message delivered without examination"
         );
-        arc::seal(&mail, snapshot, &mut decided, start + budget).await;
+        arc::seal(&mail, snapshot, &mut decided, end).await;
         Ok(decided)
     }
 

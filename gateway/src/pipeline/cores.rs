@@ -3,44 +3,91 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::{Handle, TryCurrentError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// A core, for as long as the thread of one message calculates.
 pub(crate) struct Core {
     cores: Arc<Semaphore>,
     permit: Cell<Option<OwnedSemaphorePermit>>,
-    queued: Arc<AtomicBool>,
+    /// When nobody waits for the message any more.
+    end: Instant,
+    work: Arc<Work>,
+}
+
+/// How long a message has had its core, and not only waited.
+#[derive(Debug)]
+pub(super) struct Work(Mutex<Spent>);
+
+#[derive(Debug)]
+struct Spent {
+    before: Duration,
+    /// Since when it has it now.
+    since: Option<Instant>,
 }
 
 impl Core {
-    /// The next that becomes free; nothing where there will be none.
-    pub(super) async fn take(cores: &Arc<Semaphore>) -> Option<Self> {
+    /// The next that becomes free, for a message that has until then; nothing where there will be none.
+    pub(super) async fn take(cores: &Arc<Semaphore>, end: Instant) -> Option<Self> {
         let permit = Arc::clone(cores).acquire_owned().await.ok()?;
+        let spent = Spent {
+            before: Duration::ZERO,
+            since: Some(Instant::now()),
+        };
         Some(Self {
             cores: Arc::clone(cores),
             permit: Cell::new(Some(permit)),
-            queued: Arc::default(),
+            end,
+            work: Arc::new(Work(Mutex::new(spent))),
         })
     }
 
-    /// Tells whether the message has waited for what it asked, and now waits for its turn again.
-    pub(super) fn queued(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.queued)
+    /// What tells how long it was had.
+    pub(super) fn work(&self) -> Arc<Work> {
+        Arc::clone(&self.work)
+    }
+
+    /// Whether nobody waits for the message any more.
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.end
     }
 
     /// Runs this to its end without the core, and takes one again.
     fn without<T>(&self, runtime: &Handle, wait: impl Future<Output = T>) -> T {
+        self.work.pause();
         drop(self.permit.take());
         let out = runtime.block_on(wait);
-        self.queued.store(true, Ordering::Relaxed);
         let permit = runtime.block_on(Arc::clone(&self.cores).acquire_owned());
-        self.queued.store(false, Ordering::Relaxed);
         self.permit.set(permit.ok());
+        self.work.resume();
         out
+    }
+}
+
+impl Work {
+    /// Until now.
+    pub(super) fn spent(&self) -> Duration {
+        let spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = spent.since.map_or(Duration::ZERO, |since| since.elapsed());
+        spent.before.saturating_add(now)
+    }
+
+    fn pause(&self) {
+        let before = self.spent();
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *spent = Spent {
+            before,
+            since: None,
+        };
+    }
+
+    fn resume(&self) {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.since = Some(Instant::now());
     }
 }
 
@@ -52,7 +99,13 @@ pub(crate) struct Waiter<'c> {
 
 impl<'c> Waiter<'c> {
     /// For this thread.
-    pub(crate) fn here(core: Option<&'c Core>) -> Result<Self, TryCurrentError> {
+    ///
+    /// # Errors
+    /// When it may not wait, or nobody waits for what it does.
+    pub(crate) fn here(core: Option<&'c Core>) -> Result<Self, NoWaiting> {
+        if core.is_some_and(Core::is_over) {
+            return Err(NoWaiting::Over);
+        }
         let runtime = Handle::try_current()?;
         Ok(Self { runtime, core })
     }
@@ -66,15 +119,29 @@ impl<'c> Waiter<'c> {
     }
 }
 
+/// Why nothing can be waited for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoWaiting {
+    #[error("the time for the message is over")]
+    Over,
+    #[error(transparent)]
+    Thread(#[from] TryCurrentError),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Later than any test ends.
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(600)
+    }
+
     #[tokio::test]
     async fn who_waits_has_no_core_and_who_calculates_has_one() {
         let cores = Arc::new(Semaphore::new(1));
-        let core = Core::take(&cores).await.unwrap();
-        let queued = core.queued();
+        let core = Core::take(&cores, later()).await.unwrap();
+        let work = core.work();
         assert_eq!(cores.available_permits(), 0);
         let others = Arc::clone(&cores);
         let job = tokio::task::spawn_blocking(move || {
@@ -86,9 +153,28 @@ mod tests {
             assert_eq!(waiter.block_on(async { others.available_permits() }), 1);
             Waiter::here(None).unwrap().block_on(async {});
             assert_eq!(others.available_permits(), 0);
+            core.work.pause();
         });
         job.await.unwrap();
         assert_eq!(cores.available_permits(), 1);
-        assert!(!queued.load(Ordering::Relaxed));
+        assert_eq!(work.spent(), work.spent(), "it counts on without a core");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_waited_for_is_no_work() {
+        let core = Core::take(&Arc::new(Semaphore::new(1)), later()).await;
+        let core = core.unwrap();
+        let second = Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        core.work.pause();
+        tokio::time::advance(second * 5).await;
+        assert_eq!(core.work.spent(), second);
+        core.work.resume();
+        tokio::time::advance(second).await;
+        assert_eq!(core.work.spent(), second * 2);
+        assert!(!core.is_over());
+        tokio::time::advance(second * 600).await;
+        assert!(core.is_over());
+        assert!(matches!(Waiter::here(Some(&core)), Err(NoWaiting::Over)));
     }
 }

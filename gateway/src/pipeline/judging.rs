@@ -60,8 +60,12 @@ fn registered(
     address: &Address,
     core: &Core,
 ) -> Answer {
-    let (Some(store), Ok(waiter)) = (store, Waiter::here(Some(core))) else {
+    let Some(store) = store else {
         return Answer::Registered(false);
+    };
+    let waiter = match Waiter::here(Some(core)) {
+        Ok(waiter) => waiter,
+        Err(error) => return Answer::Unavailable(error.to_string()),
     };
     let asked = store.is_registered(DEFAULT_TENANT, certificate, address);
     match waiter.block_on(tokio::time::timeout(STORE_PATIENCE, asked)) {
