@@ -2,6 +2,9 @@
 //!
 //! ```sh
 //! cargo run --release -p kenin-bench -- engine
+//! cargo run --release -p kenin-bench -- milter
+//! cargo run --release -p kenin-bench -- relay
+//! cargo run --release -p kenin-bench -- idle
 //! cargo run --release -p kenin-bench -- crl
 //! cargo run --release -p kenin-bench -- store             # or how many certificates
 //! cargo run --release -p kenin-bench -- soak 2000          # mails

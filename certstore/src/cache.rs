@@ -3,7 +3,8 @@
 //! Redis is not believed. Every value is sealed with a key that only the gateway has, bound to its tenant, kind,
 //! key and version, and carries its own end: a value that was changed, moved, kept too long or written before the
 //! version was raised is a miss, and is counted. So is everything that goes wrong; nothing here is ever an error to
-//! who asks, and nobody waits longer than 50 ms. What must hold (a distrust) never depends on what lies here.
+//! who asks, and nobody waits longer than 50 ms who has not asked for more patience. What must hold (a distrust) never
+//! depends on what lies here.
 
 use std::fmt;
 use std::pin::Pin;

@@ -59,7 +59,7 @@ pub struct Config {
     pub dns_servers: Vec<SocketAddr>,
     /// `[store]`.
     pub store: StoreAt,
-    /// `[[directory]]`: who is asked for certificates of an address that the store does not know.
+    /// `[[directory]]`: who is asked for certificates of an address, besides the store.
     pub directories: Vec<Directory>,
     /// `[cache]`: keeps what others answered for a while. Without it they are asked each time.
     pub cache: Option<Cache>,

@@ -30,7 +30,7 @@ pub(super) fn look(config: &Config, online: bool, findings: &mut Vec<Finding>) {
             if let Err(text) = runtime.block_on(cache.probe()) {
                 let text = format!("the cache does not answer: {text}");
                 let hint =
-                    "Kenin goes on without it, and asks directories and responders more often";
+                    "\"kenin cert find\" goes on without it, and asks the directories each time";
                 say(config.mistake("cache.url", text).hint(hint));
             }
         }

@@ -260,10 +260,12 @@ pub struct TrustOptions {
     /// OCSP responses: a DER file, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub ocsp: Vec<PathBuf>,
-    /// Whether a fresh, trusted revocation status is needed [default: required]
+    /// Whether a fresh, trusted revocation status is needed [default: required; with
+    /// --config what each anchor says]
     #[arg(long, value_enum, value_name = "RULE")]
     pub revocation: Option<Revocation>,
-    /// Time to verify at (RFC 3339), for certificates and revocation lists alike [default: now]
+    /// Time to verify at (RFC 3339), for certificates, revocation lists and OCSP responses alike
+    /// [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub at: Option<String>,
     /// Acceptable certificate policy (user-initial-policy-set of RFC 5280)

@@ -92,6 +92,9 @@ const FILES: &str = r".SH FILES
 \fI/etc/kenin/kenin.toml\fR
 Deployment settings: listeners, next hop, state.
 .TP
+\fI/etc/kenin/conf.d/*.toml\fR
+More of them, laid over it.
+.TP
 \fI/etc/kenin/trust.toml\fR
 Trust anchors, what each is trusted for, revocation, algorithms.
 .TP
