@@ -34,6 +34,8 @@ pub use cached::Asked;
 pub(crate) use connection::{Answer, Connection, Question, To, Way};
 pub use error::DirectoryError;
 pub use filter::Filter;
+#[doc(hidden)]
+pub use message::first_message;
 pub(crate) use settings::split;
 pub use settings::{Bind, DirectorySettings, ParseServerError, Security, Server, SettingsMistake};
 

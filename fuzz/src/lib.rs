@@ -3,11 +3,13 @@
 //!
 //! A target asserts a property of its parser, not only that it does not panic.
 
+mod certstore;
 mod mail;
 mod milter;
 mod pki;
 mod smtp;
 
+pub use certstore::{ldap_message, place};
 pub use mail::{entity, mailbox, scrub, signed_data, stamp_writer, trust_toml};
 pub use milter::milter;
 pub use pki::{ber, certificate, crl, ocsp, path};
@@ -22,10 +24,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("certificate", certificate),
     ("crl", crl),
     ("entity", entity),
+    ("ldap_message", ldap_message),
     ("mailbox", mailbox),
     ("milter", milter),
     ("ocsp", ocsp),
     ("path", path),
+    ("place", place),
     ("scrub", scrub),
     ("signed_data", signed_data),
     ("smtp_client", smtp_client),

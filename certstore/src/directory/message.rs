@@ -168,6 +168,24 @@ pub(super) fn read(bytes: &[u8]) -> Result<(u32, Reply), DirectoryError> {
     Ok((id, reply))
 }
 
+/// The first message of what a server sent: where it ends, and what it says; none while it is not whole. For `fuzz/`
+/// alone, which has no connection to read from.
+///
+/// # Errors
+///
+/// No message that a server of LDAP sends, or one longer than `limit`.
+#[doc(hidden)]
+pub fn first_message(
+    received: &[u8],
+    limit: usize,
+) -> Result<Option<(usize, String)>, DirectoryError> {
+    let Some(end) = end(received, limit)? else {
+        return Ok(None);
+    };
+    let (number, said) = read(received.get(..end).unwrap_or_default())?;
+    Ok(Some((end, format!("{number} {said:?}"))))
+}
+
 fn outcome(operation: Cursor<'_, '_>) -> Result<Outcome, DirectoryError> {
     let bad = DirectoryError::Malformed("a result without its parts");
     let mut parts = operation.children();
