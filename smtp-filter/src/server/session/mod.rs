@@ -312,11 +312,6 @@ impl Session {
         }
     }
 
-    /// The next hop's capabilities are already known: EHLO need not ask.
-    pub fn know_hop(&mut self, capabilities: Option<Capabilities>) {
-        self.hop = capabilities;
-    }
-
     /// The program is ending: an idle session ends now, another one after its transaction.
     pub fn shut_down(&mut self, now: Instant) {
         self.now = now;
