@@ -139,7 +139,7 @@ pub(crate) fn measure(lanes: &mut [Lane]) -> Result<Value, Trouble> {
     Ok(json!({ "sessions": SESSIONS, "rounds": ROUNDS, "filters": rows }))
 }
 
-/// A bar of performance.md beside what was measured, printed and kept.
+/// A bar beside what was measured, printed and kept.
 pub(crate) fn bar(what: &str, measured: f64, unit: &str, limit: f64, at_most: bool) -> Value {
     let met = if at_most {
         measured <= limit

@@ -32,7 +32,7 @@ const SIZES: [(&str, usize); 3] = [
     ("100 KB", 100_000),
     ("10 MB", 10_000_000),
 ];
-/// performance.md: what `cold` and `warm` must reach, as multiples of the peer, a size each.
+/// What `cold` and `warm` must reach, as multiples of the peer, a size each.
 const BARS: [(f64, f64); 3] = [(3.0, 10.0), (3.0, 10.0), (3.0, 15.0)];
 
 /// Runs the measurement, prints the table and returns what `results/` keeps.

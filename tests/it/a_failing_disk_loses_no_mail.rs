@@ -1,6 +1,6 @@
 //! Large mail waits in a temporary file: where the disk is full, broken, or no file can be opened, the
-//! answer is a temporary failure of failures.md and never 250; the service lives, and takes the mail
-//! when the fault is over.
+//! answer is a temporary failure that docs/operating.md has (452 4.3.1, 451 4.3.0) and never 250; the
+//! service lives, and takes the mail when the fault is over.
 
 use std::time::Duration;
 

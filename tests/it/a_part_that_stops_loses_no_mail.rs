@@ -1,8 +1,9 @@
-//! Redis, slapd, PostgreSQL and an OCSP responder stop in the middle of mail, killed or silent, and come back: each mail
-//! has the reply and the stamp that the design's failures.md names, none is lost, and nothing passes that should not.
+//! Redis, slapd, PostgreSQL and an OCSP responder stop in the middle of mail, killed or silent, and come back: each
+//! mail has the reply and the stamp that docs/operating.md and docs/reasons.md name for that, none is lost, and
+//! nothing passes that should not.
 //!
-//! So far Kenin asks a directory and its cache about people and not about mail: mail must not notice that they stop, and
-//! who looks somebody up must be told the truth.
+//! So far Kenin asks a directory and its cache about people and not about mail: mail must not notice that they stop,
+//! and who looks somebody up must be told the truth.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -9,7 +9,7 @@ use crate::mails;
 use crate::process::mebibytes;
 use crate::smtp::{self, Sink, opener};
 
-/// What is sent, and performance.md's bar.
+/// What is sent, and the bar.
 struct Load {
     what: &'static str,
     size: usize,

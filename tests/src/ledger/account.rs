@@ -232,7 +232,7 @@ pub struct Circumstances {
     pub left_behind: Vec<String>,
 }
 
-/// An invariant of the design's failures.md.
+/// What holds whatever fails: of each mail, of what becomes of it, and of what is left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Invariant {

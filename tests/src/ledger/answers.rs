@@ -82,7 +82,7 @@ fn split(line: &str) -> (&str, &str) {
 
 /// Kenin's replies; one with a star goes on. What a row names without text is listed with its text.
 const OURS: &[&str] = &[
-    // The protocol itself (RFC 5321; threats.md §3, SMTP-05: each command in each state).
+    // The protocol itself (RFC 5321): SMTP-05, each command in each state.
     "220 gw.example.jp ESMTP Kenin",
     "220 gw.example.jp LMTP Kenin",
     "250-gw.example.jp / 250-*",
@@ -110,7 +110,7 @@ const OURS: &[&str] = &[
     // BOMB-11, and what keeps a broken client from holding a session.
     "421 4.4.2 Timeout, closing connection",
     "421 4.7.0 *",
-    // failures.md, row by row.
+    // A part that fails (docs/operating.md, "Replies that Kenin gives itself").
     "451 4.3.5 Certificate store unavailable, try again later",
     "451 4.7.5 *",
     "451 4.4.1 Next hop not responding, try again later",
@@ -127,10 +127,10 @@ const OURS: &[&str] = &[
     "421 4.3.2 Service shutting down",
     "451 4.3.2 System busy, try again later",
     "451 4.3.0 Processing aborted, try again later",
-    // architecture.md, "The life of a message": one answer for several groups (decision 7).
+    // One answer for several groups (docs/decisions/0007-one-answer-for-several-outcomes.md).
     "250 2.0.0 Delivered at an earlier try",
     "250 2.0.0 Delivered to some recipients, the sender is told of the others",
-    // verdicts.md, strict mode.
+    // Strict rules in mail.toml (docs/reasons.md).
     "550 5.7.1 *",
     "550 5.7.5 *",
     "550 5.7.6 *",
