@@ -1,6 +1,6 @@
 //! `soak`: mails go through Kenin by every road while Kenin and the sink are killed at random moments;
-//! in the end every mail is accounted for, for each of its recipients. Then every link is broken after each byte of a dialogue. The
-//! tests run the same plans with fewer mails.
+//! in the end every mail is accounted for, for each of its recipients. Then every link is broken after each byte of a
+//! dialogue. The tests run the same plans with fewer mails.
 
 use std::error::Error;
 use std::time::{Duration, Instant};

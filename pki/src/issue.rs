@@ -1,5 +1,5 @@
-//! Makes certificates, CRLs, OCSP responses and time stamps: for the demo, for `kenin init`, and for tests. It writes what it is told,
-//! sensible or not: tests need both. <https://www.rfc-editor.org/rfc/rfc5280#section-4>
+//! Makes certificates, CRLs, OCSP responses and time stamps: for the demo, for `kenin init`, and for tests. It writes
+//! what it is told, sensible or not: tests need both. <https://www.rfc-editor.org/rfc/rfc5280#section-4>
 
 mod crl;
 mod ocsp;

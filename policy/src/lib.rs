@@ -2,7 +2,8 @@
 //!
 //! The facts come from `kenin_smime` and `kenin_pki`; this crate decides what they are worth. Read
 //! [`mod@step`] first (ask or answer), then `judge` (facts to verdict), then [`mod@stamp`] (verdict
-//! to header fields) and [`mod@wrap`] (verdict to a message of the gateway's own). [`Reason`] is the one list of reasons.
+//! to header fields) and [`mod@wrap`] (verdict to a message of the gateway's own). [`Reason`] is the one list of
+//! reasons.
 //!
 //! It never does I/O, never reads a clock, and says `pass` in one place only, in `judge`, from a
 //! value that proves every condition.

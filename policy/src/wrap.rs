@@ -124,8 +124,8 @@ pub fn deliver_each(
     }
 }
 
-/// All that stands in these copies, in pieces. The body of the mail itself is in one of them only: with the other headers
-/// goes no more of it than what began in a header could end in.
+/// All that stands in these copies, in pieces. The body of the mail itself is in one of them only: with the other
+/// headers goes no more of it than what began in a header could end in.
 fn texts<'a>(raw: &'a [u8], copies: &'a [Delivered]) -> Vec<Vec<&'a [u8]>> {
     let beginning = header::scan(raw).body.saturating_add(BESIDE);
     let beginning = raw.get(..beginning).unwrap_or(raw);

@@ -2,7 +2,8 @@
 //!
 //! [`examine`] reads one message once and answers with owned facts: which layers there are, what each
 //! signature covers, whether digests and signatures are mathematically right. Whether any of it is
-//! *accepted* is policy's business. [`sign`] makes honest signed mail, [`release`] takes a content out of its signature.
+//! *accepted* is policy's business. [`sign`] makes honest signed mail, [`release`] takes a content out of its
+//! signature.
 //!
 //! This crate never does I/O, never reads a clock, has no trust anchors and no opinions. It never
 //! recurses on input, never re-builds a signed byte, and lets no unsigned attribute influence a fact; what

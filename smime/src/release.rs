@@ -2,8 +2,8 @@
 //!
 //! What is taken out keeps its octets: its CMS is dropped, nothing else. Never decides which signature
 //! is dropped (the caller does), and never promotes a header field of the content to one of the message:
-//! fields that describe the content go along, any other makes the content a message of its own, or text. No recursion: what is still to be
-//! written stands on a list.
+//! fields that describe the content go along, any other makes the content a message of its own, or text. No recursion:
+//! what is still to be written stands on a list.
 
 use std::collections::HashSet;
 use std::ops::Range;

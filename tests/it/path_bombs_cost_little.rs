@@ -177,8 +177,8 @@ fn bomb_05_and_08_names_times_constraints() {
     Court::new(&[]).judge("names", &raw, LONGEST, BUDGET);
 }
 
-/// CVE-2023-0464: forty policies, each mapped to each, at nine levels; a tree of them would have 40^9 nodes. The path is
-/// valid, and costs little (RFC 9618).
+/// CVE-2023-0464: forty policies, each mapped to each, at nine levels; a tree of them would have 40^9 nodes. The path
+/// is valid, and costs little (RFC 9618).
 #[test]
 fn bomb_06_every_policy_mapped_to_every_policy() {
     let policies: Vec<Vec<u8>> = (0..40).map(|n| oid(&format!("1.2.3.{n}"))).collect();

@@ -1,5 +1,5 @@
-//! The four parts that a gateway asks: a cache, a directory, a store and an OCSP responder, each a real process, which can
-//! be killed or made silent and comes back.
+//! The four parts that a gateway asks: a cache, a directory, a store and an OCSP responder, each a real process, which
+//! can be killed or made silent and comes back.
 
 use crate::forge::certificates::Person;
 use crate::kenin::{Gateway, kenin};

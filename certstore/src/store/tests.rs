@@ -313,8 +313,8 @@ async fn a_question_that_takes_too_long_ends() {
     assert!(other.begin_alone("default").await.is_ok());
 }
 
-/// Packets that vanish, as behind a firewall that forgot the connections: none that waits for what never comes takes the
-/// place of one that would be answered.
+/// Packets that vanish, as behind a firewall that forgot the connections: none that waits for what never comes takes
+/// the place of one that would be answered.
 #[tokio::test]
 async fn a_database_that_fell_silent_is_asked_over_new_connections() {
     let Some(server) = Postgres::start() else {

@@ -2,9 +2,9 @@
 //!
 //! A stamp counts where all of this holds: its certificate leads to an anchor for time stamps, is valid now and
 //! known not to be revoked; its algorithms are strong; the latest moment that it may mean is before the
-//! revocation, and it is not older than the signer's certificate; the reason of the revocation is known and leaves the key
-//! sound. Then the path is looked for once more, and only the signer's own revocation is passed over. Nobody
-//! signed that a stamp is there, so that one which does not count is as if it were not there.
+//! revocation, and it is not older than the signer's certificate; the reason of the revocation is known and leaves the
+//! key sound. Then the path is looked for once more, and only the signer's own revocation is passed over. Nobody signed
+//! that a stamp is there, so that one which does not count is as if it were not there.
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::RevokedEntry;

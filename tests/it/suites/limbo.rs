@@ -28,9 +28,9 @@ const RUN: [(&str, usize); 6] = [
     ("rfc5280", 102),
 ];
 
-/// Those that are not. `online` are the paths of some web servers on the day when the suite was made. `webpki` is what the
-/// CA/Browser Forum asks of such servers' certificates (which keys, which extended key usage, where names stand), and
-/// how host names are matched. No case of either asks for a mail address, which is checked.
+/// Those that are not. `online` are the paths of some web servers on the day when the suite was made. `webpki` is what
+/// the CA/Browser Forum asks of such servers' certificates (which keys, which extended key usage, where names stand),
+/// and how host names are matched. No case of either asks for a mail address, which is checked.
 const LEFT_OUT: [(&str, usize); 2] = [("online", 14), ("webpki", 56)];
 
 /// How many of the cases that are run agree; the others are exceptions.
