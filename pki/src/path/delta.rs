@@ -31,29 +31,9 @@ impl Search<'_> {
         let (Some(certificate), Some(base)) = (certificate, base) else {
             return Ok(Err(Cause::NotUnderstood));
         };
-        let counts = |delta: &Crl| match self.unusable(delta, rules) {
-            None => true,
-            Some(Cause::NotAtHand) => is_fresh(delta, rules),
-            Some(_) => false,
-        };
-        let mut deltas: Vec<usize> = (0..self.signers.crls.len())
-            .filter(|at| {
-                self.signers
-                    .crls
-                    .get(*at)
-                    .is_some_and(|delta| is_delta_of(delta, base) && counts(delta))
-            })
-            .collect();
-        deltas.sort_by(|a, b| {
-            let crl = |at: &usize| self.signers.crls.get(*at).copied();
-            match (crl(a), crl(b)) {
-                (Some(a), Some(b)) => by_number(b, a),
-                _ => Ordering::Equal,
-            }
-        });
         // Where nobody says that it is revoked; a newer delta that is not at hand might say so.
         let mut otherwise = Ok(None);
-        for delta in deltas {
+        for delta in self.deltas(base, rules) {
             if !self.signed(delta, key, rules, budget)? {
                 continue;
             }
@@ -82,6 +62,47 @@ impl Search<'_> {
                 None => otherwise,
             },
         )
+    }
+
+    /// The places of the deltas to a list that count now, at hand or not; the newest first.
+    fn deltas(&self, base: &Crl, rules: &PathRules) -> Vec<usize> {
+        let counts = |delta: &Crl| match self.unusable(delta, rules) {
+            None => true,
+            Some(Cause::NotAtHand) => is_fresh(delta, rules),
+            Some(_) => false,
+        };
+        let mut deltas: Vec<usize> = (0..self.signers.crls.len())
+            .filter(|at| {
+                self.signers
+                    .crls
+                    .get(*at)
+                    .is_some_and(|delta| is_delta_of(delta, base) && counts(delta))
+            })
+            .collect();
+        deltas.sort_by(|a, b| {
+            let crl = |at: &usize| self.signers.crls.get(*at).copied();
+            match (crl(a), crl(b)) {
+                (Some(a), Some(b)) => by_number(b, a),
+                _ => Ordering::Equal,
+            }
+        });
+        deltas
+    }
+
+    /// When the latest delta was made that [`Self::entry`] would have looked into, and that is not at hand.
+    pub(super) fn absent_delta(
+        &self,
+        at: usize,
+        key: &PublicKey,
+        rules: &PathRules,
+    ) -> Option<UnixTime> {
+        let base = self.signers.crls.get(at).copied()?;
+        let verified = &self.signers.verified;
+        let signed = |at: &usize| verified.get(&(*at, key.id())).copied() == Some(true);
+        let deltas = self.deltas(base, rules).into_iter().filter(signed);
+        let deltas = deltas.filter_map(|at| self.signers.crls.get(at).copied());
+        let absent = deltas.take_while(|delta| delta.is_absent());
+        absent.map(|delta| delta.this_update()).max()
     }
 
     /// What the newest delta to a list says of the certificate, and when it was made, where that delta is stale by

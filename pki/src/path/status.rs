@@ -37,7 +37,7 @@ pub(super) struct PathStatus {
 
 /// The CRLs and OCSP answers of a search, and which signatures of theirs were verified.
 pub(super) struct Signers<'a> {
-    /// The newest first.
+    /// The newest first; of one moment those that are not at hand.
     pub(super) crls: Vec<&'a Crl>,
     pub(super) verified: HashMap<(usize, Digest), bool>,
     pub(super) ocsp: &'a [OcspResponse],
@@ -75,8 +75,15 @@ pub(super) enum Source {
 
 impl<'a> Signers<'a> {
     pub(super) fn new(sources: StatusSources<'a>) -> Self {
-        let mut crls: Vec<&Crl> = sources.crls.iter().collect();
-        crls.sort_by(|one, other| delta::by_time(other, one));
+        let all = sources.crls.iter();
+        // Whoever brings the very list that is not at hand has brought it.
+        let is_brought = |absent: &&Crl| all.clone().any(|crl| !crl.is_absent() && crl == *absent);
+        let counts = |crl: &&Crl| !crl.is_absent() || !is_brought(crl);
+        let mut crls: Vec<&Crl> = all.clone().filter(counts).collect();
+        crls.sort_by(|one, other| {
+            let at_hand = one.is_absent().cmp(&other.is_absent()).reverse();
+            delta::by_time(other, one).then(at_hand)
+        });
         Self {
             crls,
             verified: HashMap::new(),
@@ -214,6 +221,9 @@ impl<'a> Search<'a> {
             (_, unknown @ Status::Unknown(Cause::OfTheFuture)) => unknown,
             (Answered::Good(time, sources), _) if !outdated(time) => Status::Good(sources),
             (_, Status::Good(sources)) if !outdated(self.newest(&sources)) => Status::Good(sources),
+            (Answered::Good(..), Status::Unknown(cause)) if cause.is_news() => {
+                Status::Unknown(cause)
+            }
             // A list or an answer that is stale by now had it on hold when these were made, or later.
             (Answered::Good(..), _) | (_, Status::Good(_)) => Status::Unknown(Cause::NotFresh),
             (Answered::Held(_), Status::Unknown(cause)) => {
@@ -227,7 +237,7 @@ impl<'a> Search<'a> {
     }
 
     /// What lists say; and the time of the newest that is of no use now, but keeps older news from being good: it had
-    /// the certificate on hold, or is of the future and has it as revoked.
+    /// the certificate on hold, is of the future and has it as revoked, or is not at hand and might have it so.
     pub(super) fn listed(
         &mut self,
         chain: &[usize],
@@ -248,7 +258,7 @@ impl<'a> Search<'a> {
         let mut cause = Cause::NoList;
         let mut used: Vec<(usize, Digest)> = Vec::new();
         let mut unused: Vec<(usize, Digest)> = Vec::new();
-        // Lists that are not at hand: an older one of the same scope and key may stand in as long as it is fresh.
+        // Lists that are not at hand: nothing that was made before one tells that a certificate is not on it.
         let mut absent: Vec<(usize, Digest)> = Vec::new();
         let (mut revoked, mut held, mut doubt) = (None, None, None);
         let mut old_news = false;
@@ -309,17 +319,20 @@ impl<'a> Search<'a> {
                     continue;
                 }
                 if crl.is_absent() {
-                    cause = cause.max(Cause::NotAtHand);
                     absent.push((at, key.id()));
                     continue;
                 }
                 // Where the newer one was of no use, an older one cannot say "good" in its stead.
-                let outdated = unused.iter().any(|other| kin(other).is_some());
+                let mut absent_kin = absent.iter().filter_map(kin);
+                let outdated = unused.iter().any(|other| kin(other).is_some())
+                    || absent_kin.any(|newer| !delta::replaces(crl, newer));
                 if fault.is_some_and(|fault| !matches!(fault, Cause::NotFresh | Cause::Weak)) {
                     unused.push((at, key.id()));
                     continue;
                 }
-                let entry = match self.entry(at, &key, chain, position, rules, budget)? {
+                let entry = self.entry(at, &key, chain, position, rules, budget)?;
+                held = held.max(self.absent_delta(at, &key, rules));
+                let entry = match entry {
                     Ok(entry) => entry,
                     Err(why) => {
                         cause = cause.max(why);
@@ -368,7 +381,13 @@ impl<'a> Search<'a> {
                 break;
             }
         }
-        let complete = reasons == Reasons::ALL && !self.is_lacking(&absent, &used, rules);
+        let missed = self.missed(&absent, &used);
+        for crl in &missed {
+            cause = cause.max(Cause::NotAtHand);
+            held = held.max(Some(crl.this_update()));
+        }
+        let lacking = missed.iter().any(|crl| is_fresh(crl, rules));
+        let complete = reasons == Reasons::ALL && !lacking;
         let sources: Vec<Source> = used.iter().map(|u| Source::Crl(u.0)).collect();
         let outdated = held.is_some_and(|held| self.newest(&sources) <= held);
         let status = match (revoked, doubt) {
@@ -386,23 +405,17 @@ impl<'a> Search<'a> {
         Ok((status, held))
     }
 
-    /// Whether one of these lists, which are not at hand, would count now, and none that was used stands in for it.
-    fn is_lacking(
-        &self,
-        absent: &[(usize, Digest)],
-        used: &[(usize, Digest)],
-        rules: &PathRules,
-    ) -> bool {
+    /// Those of these lists, which are not at hand, whose place none that was used takes.
+    fn missed(&self, absent: &[(usize, Digest)], used: &[(usize, Digest)]) -> Vec<&'a Crl> {
         let crl = |at: usize| self.signers.crls.get(at).copied();
-        absent.iter().any(|(at, by)| {
-            let Some(absent) = crl(*at).filter(|crl| is_fresh(crl, rules)) else {
-                return false;
-            };
+        let missed = absent.iter().filter_map(|(at, by)| {
+            let absent = crl(*at)?;
+            let is_newer = |used: &Crl| scope::same(used, absent) && delta::replaces(used, absent);
             let mut used = used.iter();
-            !used.any(|(at, key)| {
-                key == by && crl(*at).is_some_and(|used| scope::same(used, absent))
-            })
-        })
+            let replaced = used.any(|(at, key)| key == by && crl(*at).is_some_and(is_newer));
+            (!replaced).then_some(absent)
+        });
+        missed.collect()
     }
 
     /// When the newest of these was made.
