@@ -206,3 +206,110 @@ async fn a_crowd_of_authorities_costs_no_more_than_it_may() {
     .await;
     assert_eq!(network.count(), 1);
 }
+
+const NOBODY: &str = "http://crl.other.example/a.crl";
+
+/// One whose middle authority is certified by a second anchor too, which names no responder; and that other
+/// certificate.
+async fn cross_certified() -> (World, Certificate) {
+    let mut world = stranger(&format!("ocsp = \"{OCSP}\"")).await;
+    let other = ca("Other", None);
+    let text = format!(
+        "[[anchor]]\nname = \"a\"\nfile = \"0.pem\"\nfetch = {{ ocsp = \"{OCSP}\" }}\n\
+         [[anchor]]\nname = \"b\"\nfile = \"1.pem\"\nfetch = {{ crl = [\"{NOBODY}\"] }}\n"
+    );
+    world.snapshot.sources = read(&text, &[&world.root, &other]).unwrap();
+    let middle = CertificateBuilder::new(
+        common_name("Middle").unwrap(),
+        world.middle.key.public_key(),
+    );
+    let middle = middle
+        .authority(None)
+        .issued_by(&other.certificate, &other.key)
+        .unwrap();
+    (world, middle)
+}
+
+/// Mallory has the certificate of the anchor that nobody is asked for come first, and is good under the other one.
+#[tokio::test]
+async fn the_order_of_cross_certificates_does_not_choose_whose_responder_is_asked() {
+    let (world, by_other) = cross_certified().await;
+    let low = ca("Low", Some(&world.middle));
+    let bob = person("Bob", 1, &low);
+    let good = world.good(&world.middle, None);
+    let of_bob = OcspBuilder::new(NOW)
+        .answer(&bob, low.key.public_key(), CertStatus::Good, (NOW, None))
+        .signed_der(&low.key)
+        .unwrap();
+    let by_root = world.middle.certificate.clone();
+    let one = || vec![by_root.clone()];
+    let other = || vec![by_other.clone()];
+    let both = || vec![by_root.clone(), by_other.clone()];
+    let turned = || vec![by_other.clone(), by_root.clone()];
+    let cases = [
+        (vec![], both()),
+        (vec![], turned()),
+        (other(), one()),
+        (other(), turned()),
+        (one(), other()),
+        (both(), vec![]),
+        (turned(), vec![]),
+    ];
+    let network = Arc::new(Canned::default().put(OCSP, good));
+    let count = cases.len();
+    let mut world = world.with(&network);
+    let own = cases.clone();
+    world = aside(move || {
+        for (known, candidates) in own {
+            world.snapshot.known = CertStore::new(known, Vec::new(), &[]);
+            world.snapshot.asked = Arc::default();
+            let mut desk = Desk::new(&world.snapshot, NOW);
+            assert_eq!(asked(&mut desk, &world.alice, &candidates), (0, 1, false));
+            assert!(MAX_CHECKS - desk.checks <= 6);
+        }
+        world
+    })
+    .await;
+    assert_eq!(network.count(), count);
+    // And a level higher, with the issuer known or not.
+    let network = Arc::new(Canned::default().put(OCSP, of_bob));
+    let mut world = world.with(&network);
+    aside(move || {
+        for (known, candidates) in cases {
+            let lowest = || vec![low.certificate.clone()];
+            for (more, brought) in [(lowest(), vec![]), (vec![], lowest())] {
+                let known = [known.clone(), more].concat();
+                world.snapshot.known = CertStore::new(known, Vec::new(), &[]);
+                world.snapshot.asked = Arc::default();
+                let mut desk = Desk::new(&world.snapshot, NOW);
+                let candidates = [candidates.clone(), brought].concat();
+                assert_eq!(asked(&mut desk, &bob, &candidates), (0, 1, false));
+            }
+        }
+    })
+    .await;
+    assert_eq!(network.count(), 2 * count);
+}
+
+/// What is not looked at any more might have led to somebody who knows.
+#[tokio::test]
+async fn a_cross_certificate_that_was_not_looked_at_leaves_somebody_unasked() {
+    let (mut world, by_other) = cross_certified().await;
+    world.snapshot.known = CertStore::new(vec![by_other], Vec::new(), &[]);
+    let good = world.good(&world.middle, None);
+    let network = Arc::new(Canned::default().put(OCSP, good));
+    let world = world.with(&network);
+    aside(move || {
+        let by_root = [world.middle.certificate.clone()];
+        let mut desk = Desk::new(&world.snapshot, NOW);
+        desk.checks = 0;
+        assert_eq!(asked(&mut desk, &world.alice, &[]), (0, 0, false));
+        assert_eq!(asked(&mut desk, &world.alice, &by_root), (0, 0, true));
+        desk.checks = 2;
+        assert_eq!(asked(&mut desk, &world.alice, &by_root), (0, 1, false));
+        // It is found then, and costs nothing more.
+        assert_eq!(asked(&mut desk, &world.alice, &by_root), (0, 1, false));
+    })
+    .await;
+    assert_eq!(network.count(), 1);
+}
