@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::database::Pool;
 use crate::testpki::ca;
 use crate::testplace::{Place, on_both};
 
@@ -347,4 +348,29 @@ proptest! {
             interleaved(&place.open().await, steps).await;
         });
     }
+}
+
+/// What was chosen for its order read every certificate of the tenant for each look-up.
+#[tokio::test]
+async fn a_look_up_by_address_does_not_read_everybodys() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("a.sqlite")).await.unwrap();
+    let Pool::Sqlite(pool) = &store.pool else {
+        panic!("it is a file")
+    };
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "EXPLAIN QUERY PLAN {BY_ADDRESS}"
+    )))
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
+    let narrow = steps
+        .iter()
+        .any(|step| step.starts_with("SEARCH c ") && step.contains("sha256=?"));
+    assert!(narrow, "{steps:?}");
+    assert!(
+        !steps.iter().any(|step| step.starts_with("SCAN")),
+        "{steps:?}"
+    );
 }
