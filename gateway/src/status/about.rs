@@ -31,36 +31,55 @@ impl<'a> About<'a> {
         own.any(|one| one == self.certificate)
     }
 
-    /// The responder that the settings name, or those of the certificate where its host is listed.
-    pub(super) fn responders(&self) -> Vec<Place> {
-        let set = self.entries.iter().filter_map(|entry| entry.ocsp.clone());
-        let mut places: Vec<Place> = set.collect();
-        if places.is_empty() {
-            for url in access(self.certificate, oid::AD_OCSP) {
-                let mut entries = self.entries.iter();
-                let ports = &self.sources.ports;
-                places.extend(entries.find_map(|entry| entry.listed(&url, ports)));
-            }
-        }
-        places.truncate(MAX_PLACES);
-        places
+    /// For each authority the responder that the settings name, or those of the certificate where its host is listed.
+    pub(super) fn responders(&self) -> Places<Place> {
+        let urls = access(self.certificate, oid::AD_OCSP);
+        let ports = &self.sources.ports;
+        let places = self.entries.iter().flat_map(|entry| match &entry.ocsp {
+            Some(place) => vec![place.clone()],
+            None => urls
+                .iter()
+                .filter_map(|url| entry.listed(url, ports))
+                .collect(),
+        });
+        Places::new(places, |place| place)
     }
 
     /// Where the certificate says that lists lie, as far as the hosts are listed.
-    pub(super) fn lists(&self) -> Vec<(&'a AnchorSources, Place)> {
-        let mut places = Vec::new();
-        for name in point_names(self.certificate) {
-            let GeneralName::Uri(url) = name else {
-                continue;
-            };
+    pub(super) fn lists(&self) -> Places<(&'a AnchorSources, Place)> {
+        let urls = point_names(self.certificate).filter_map(|name| match name {
+            GeneralName::Uri(url) => Some(url),
+            _ => None,
+        });
+        let places = urls.filter_map(|url| {
             let mut entries = self.entries.iter();
-            places.extend(entries.find_map(|entry| {
-                let place = entry.listed(url, &self.sources.ports)?;
-                Some((*entry, place))
-            }));
+            entries.find_map(|entry| Some((*entry, entry.listed(url, &self.sources.ports)?)))
+        });
+        Places::new(places, |(_, place)| place)
+    }
+}
+
+/// Where something may be had, first what is tried first.
+pub(super) struct Places<T> {
+    pub(super) tried: Vec<T>,
+    /// There are others, which are not.
+    pub(super) more: bool,
+}
+
+impl<T> Places<T> {
+    /// Each once, and no more than [`MAX_PLACES`].
+    fn new(all: impl IntoIterator<Item = T>, place: impl Fn(&T) -> &Place) -> Self {
+        let mut tried: Vec<T> = Vec::new();
+        for one in all {
+            if tried.iter().any(|other| place(other) == place(&one)) {
+                continue;
+            }
+            if tried.len() == MAX_PLACES {
+                return Self { tried, more: true };
+            }
+            tried.push(one);
         }
-        places.truncate(MAX_PLACES);
-        places
+        Self { tried, more: false }
     }
 }
 

@@ -313,3 +313,30 @@ async fn a_cross_certificate_that_was_not_looked_at_leaves_somebody_unasked() {
     .await;
     assert_eq!(network.count(), 1);
 }
+
+/// The responder of one authority kept those from being asked that another one's certificates name.
+#[tokio::test]
+async fn the_responder_of_one_authority_does_not_stand_for_those_of_another() {
+    const SILENT: &str = "http://silent.example/";
+    let (mut world, by_other) = cross_certified().await;
+    let other = ca("Other", None);
+    let text = format!(
+        "[[anchor]]\nname = \"a\"\nfile = \"0.pem\"\n\
+         fetch = {{ from_certificates = true, hosts = [\"ocsp.example\"] }}\n\
+         [[anchor]]\nname = \"b\"\nfile = \"1.pem\"\nfetch = {{ ocsp = \"{SILENT}\" }}\n"
+    );
+    let by_other = CertificateBuilder::new(common_name("Middle").unwrap(), by_other.public_key())
+        .authority(None)
+        .issued_by(&other.certificate, &other.key)
+        .unwrap();
+    world.snapshot.sources = read(&text, &[&world.root, &other]).unwrap();
+    let good = world.good(&world.middle, None);
+    let network = Arc::new(Canned::default().put(OCSP, good));
+    let world = world.with(&network);
+    aside(move || {
+        let both = [by_other, world.middle.certificate.clone()];
+        let mut desk = Desk::new(&world.snapshot, NOW);
+        assert_eq!(asked(&mut desk, &world.alice, &both), (0, 1, false));
+    })
+    .await;
+}
