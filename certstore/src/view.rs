@@ -24,6 +24,8 @@ pub struct CertStore {
     /// The key that signed each, where it is known.
     signed: Vec<Option<PublicKey>>,
     crls_by_issuer: HashMap<Vec<u8>, Vec<usize>>,
+    /// By the position of a list that is not at hand: that of the one that stands in for it.
+    stand_ins: HashMap<usize, usize>,
 }
 
 impl CertStore {
@@ -63,14 +65,19 @@ impl CertStore {
     /// Lets a list that was held before stand in for a newer one of its scope and key that is not at hand. Any other is
     /// left out.
     pub fn stand_in(&mut self, crl: &Crl) {
-        let mut absent = self.absent();
-        let newer = absent.find(|(absent, by)| {
-            is_of_scope(crl, absent, by) && scope::compare(absent, crl) == Ordering::Greater
+        if crl.is_absent() {
+            return;
+        }
+        let mut all = self.crls.iter().zip(&self.signed).enumerate();
+        let newer = all.find_map(|(position, (absent, by))| {
+            let by = by.as_ref().filter(|_| absent.is_absent())?;
+            let stands =
+                is_of_scope(crl, absent, by) && scope::compare(absent, crl) == Ordering::Greater;
+            stands.then(|| (position, by.clone()))
         });
-        let by = newer.map(|(_, by)| by.clone());
-        drop(absent);
-        if by.is_some() && !crl.is_absent() {
-            self.push(crl.clone(), by);
+        if let Some((position, by)) = newer {
+            self.stand_ins.insert(position, self.crls.len());
+            self.push(crl.clone(), Some(by));
         }
     }
 
@@ -97,13 +104,20 @@ impl CertStore {
         found
     }
 
-    /// The current revocation lists in this issuer's name, whoever signed them.
-    pub fn crls(&self, issuer: &Name) -> Vec<Crl> {
-        let positions = self
-            .crls_by_issuer
-            .get(issuer.canonical())
-            .map(Vec::as_slice);
-        pick(&self.crls, positions).collect()
+    /// The current revocation lists in this issuer's name, whoever signed them. While one that was held before and is
+    /// still fresh stands in for one that is not at hand, only the former is among them: it is what a node has that has
+    /// not heard of the latter yet.
+    pub fn crls(&self, issuer: &Name, now: UnixTime) -> Vec<Crl> {
+        let positions = self.crls_by_issuer.get(issuer.canonical());
+        let positions = positions.into_iter().flatten().copied();
+        let is_replaced = |absent: &usize| {
+            let held = self.stand_ins.get(absent).and_then(|at| self.crls.get(*at));
+            held.is_some_and(|held| held.next_update().is_some_and(|end| now < end))
+        };
+        let in_force = positions.filter(|position| !is_replaced(position));
+        in_force
+            .filter_map(|at| self.crls.get(at).cloned())
+            .collect()
     }
 
     /// Every certificate known, for candidates of paths.

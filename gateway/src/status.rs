@@ -159,7 +159,7 @@ impl<'a> Desk<'a> {
     ) -> Answer {
         let snapshot = self.snapshot;
         let mut said = Said {
-            crls: snapshot.known.crls(issuer),
+            crls: snapshot.known.crls(issuer, self.now),
             ..Said::default()
         };
         // Others that its distribution points name have the lists that lie here.
@@ -197,8 +197,10 @@ impl<'a> Desk<'a> {
             .iter()
             .any(|crl| covers(crl, about.certificate, about.by, self.now));
         let prefers = about.entries.iter().any(|entry| entry.prefer_ocsp);
+        let mut more = false;
         if !listed || prefers {
-            for place in about.responders() {
+            let responders = about.responders();
+            for place in responders.tried {
                 match self.ask(about, &place) {
                     Ok(response) => {
                         said.ocsp.push(response);
@@ -207,19 +209,22 @@ impl<'a> Desk<'a> {
                     Err(why) => said.miss(&place, &why),
                 }
             }
+            more = responders.more;
         }
         if listed || !said.ocsp.is_empty() {
             return;
         }
-        for (entry, place) in about.lists() {
+        let lists = about.lists();
+        for (entry, place) in lists.tried {
             match self.list(about, entry, &place) {
                 Ok(crl) => {
                     said.crls.push(crl);
-                    break;
+                    return;
                 }
                 Err(why) => said.miss(&place, &why),
             }
         }
+        said.unasked |= more || lists.more;
     }
 
     /// That a status is known, of whatever kind of certificate.

@@ -42,7 +42,7 @@ fn an_older_list_never_replaces_a_newer_one() {
     let (old, new) = (ca.crl(Some(2), 1000), ca.crl(Some(1), 2000));
     for order in [[&old, &new], [&new, &old]] {
         let view = CertStore::new(Vec::new(), order.map(Clone::clone).to_vec(), &[]);
-        let held = view.crls(&name("A"));
+        let held = view.crls(&name("A"), UnixTime(0));
         assert_eq!(held.len(), 1);
         assert_eq!(
             held[0].sha256(),
@@ -52,7 +52,7 @@ fn an_older_list_never_replaces_a_newer_one() {
     }
     let (old, new) = (ca.crl(None, 1000), ca.crl(None, 2000));
     let view = CertStore::new(Vec::new(), vec![new.clone(), old], &[]);
-    assert_eq!(view.crls(&name("A"))[0].sha256(), new.sha256());
+    assert_eq!(view.crls(&name("A"), UnixTime(0))[0].sha256(), new.sha256());
     assert_eq!(view.next_update().map(|time| time.0), Some(3000));
 }
 
@@ -67,7 +67,7 @@ fn lists_of_different_authorities_do_not_replace_each_other() {
     let view = CertStore::new(Vec::new(), lists, &[]);
     assert_eq!(view.all_crls().len(), 3);
     assert_eq!(
-        view.crls(&name("A")).len(),
+        view.crls(&name("A"), UnixTime(0)).len(),
         2,
         "another key of the same name is another scope"
     );
@@ -85,7 +85,7 @@ fn a_list_that_nobody_known_signed_replaces_no_signed_one() {
         for order in [[&good, &forged], [&forged, &good]] {
             let lists = order.map(Clone::clone).to_vec();
             let view = CertStore::new(Vec::new(), lists, &signers);
-            let held = view.crls(&name("A"));
+            let held = view.crls(&name("A"), UnixTime(0));
             assert_eq!(held.len(), 1 + signers.len());
             let wanted = if signers.is_empty() { &forged } else { &good };
             assert!(held.iter().any(|crl| crl.sha256() == wanted.sha256()));
@@ -103,7 +103,7 @@ fn lists_of_two_keys_of_one_name_do_not_replace_each_other() {
     let signers = [before.certificate.clone(), after.certificate.clone()];
     let lists = vec![before.crl(Some(1), 1000), lying];
     let view = CertStore::new(Vec::new(), lists, &signers);
-    assert_eq!(view.crls(&name("A")).len(), 2);
+    assert_eq!(view.crls(&name("A"), UnixTime(0)).len(), 2);
 }
 
 /// The same list, of which nobody has the entries.
@@ -123,7 +123,10 @@ fn what_was_held_stands_in_for_a_newer_list_that_is_not_at_hand() {
     let lost = absent(&new);
     // By itself nothing older comes back: not even from a file.
     let mut view = CertStore::new(known(), vec![lost.clone(), old.clone()], &[]);
-    assert_eq!(view.crls(&name("A")), std::slice::from_ref(&lost));
+    assert_eq!(
+        view.crls(&name("A"), UnixTime(0)),
+        std::slice::from_ref(&lost)
+    );
     assert!(view.is_lacking(new.sha256()) && !view.is_lacking(old.sha256()));
     let newer = ca.crl(Some(3), 3000);
     let stranger = other.crl_naming(&ca, 1, 1000);
@@ -132,15 +135,24 @@ fn what_was_held_stands_in_for_a_newer_list_that_is_not_at_hand() {
     }
     assert_eq!(view.all_crls().len(), 1);
     view.stand_in(&old);
-    assert_eq!(view.crls(&name("A")), [lost.clone(), old.clone()]);
+    let end = old.next_update().unwrap();
+    assert_eq!(
+        view.crls(&name("A"), end.plus(-1)),
+        std::slice::from_ref(&old)
+    );
+    // Then nobody has news of it.
+    assert_eq!(view.crls(&name("A"), end), [lost.clone(), old.clone()]);
     assert!(view.is_lacking(new.sha256()) && view.is_lacking(old.sha256()));
     assert!(!view.is_lacking(newer.sha256()));
     // Once the newer one is there, none is lacking.
     let mut view = CertStore::new(known(), vec![new.clone()], &[]);
     view.stand_in(&old);
-    assert_eq!(view.crls(&name("A")), std::slice::from_ref(&new));
+    assert_eq!(
+        view.crls(&name("A"), UnixTime(0)),
+        std::slice::from_ref(&new)
+    );
     assert!(!view.is_lacking(new.sha256()));
     // And what is newer than what was lost replaces it.
     let view = CertStore::new(known(), vec![lost, newer.clone()], &[]);
-    assert_eq!(view.crls(&name("A")), [newer]);
+    assert_eq!(view.crls(&name("A"), UnixTime(0)), [newer]);
 }

@@ -167,7 +167,10 @@ pub(super) fn trust(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
 fn is_untold(snapshot: &Snapshot, authority: &Certificate) -> bool {
     let known = &snapshot.known;
     let fetched = snapshot.sources.as_ref();
-    known.crls(authority.subject()).is_empty()
+    !known
+        .all_crls()
+        .iter()
+        .any(|crl| crl.issuer() == authority.subject())
         && !fetched.is_some_and(|sources| sources.tell_of(authority, known))
 }
 

@@ -198,7 +198,7 @@ impl Engine {
                 issuer,
                 ..
             } => Answer::Status {
-                crls: self.store.crls(issuer),
+                crls: self.store.crls(issuer, self.time),
                 ocsp: self.responses(certificate),
                 unasked: false,
             },
