@@ -153,25 +153,22 @@ pub(super) fn wire_form(mail: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn has_lone_lf(bytes: &[u8]) -> bool {
-    memchr_iter(b'\n', bytes).any(|at| {
-        !bytes
-            .get(..at)
-            .is_some_and(|before| before.ends_with(b"\r"))
-    })
+    memchr_iter(b'\n', bytes).any(|at| !has_cr_before(bytes, at))
+}
+
+fn has_cr_before(bytes: &[u8], at: usize) -> bool {
+    at.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&b'\r')
 }
 
 fn with_crlf(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len().saturating_add(bytes.len() / 32));
     let mut done = 0;
     for at in memchr_iter(b'\n', bytes) {
-        let line = bytes.get(done..at).unwrap_or_default();
-        out.extend_from_slice(line);
-        out.extend_from_slice(if line.ends_with(b"\r") {
-            b"\n"
-        } else {
-            b"\r\n"
-        });
-        done = at.saturating_add(1);
+        if !has_cr_before(bytes, at) {
+            out.extend_from_slice(bytes.get(done..at).unwrap_or_default());
+            out.push(b'\r');
+            done = at;
+        }
     }
     out.extend_from_slice(bytes.get(done..).unwrap_or_default());
     out
