@@ -115,19 +115,8 @@ pub(crate) fn act(
         Ok(copies) => copies,
         // Whatever the mode: what must not be shown cannot be kept out of it, and stays the sender's.
         Err(reason) => {
-            let reply = match reason {
-                // That it took too long may be ours, and another time it can be wrapped.
-                Reason::LimitTime => Some(reply::busy()),
-                _ => reason
-                    .strict_reply()
-                    .map(|reply| reply::refused(reason, &reply, &envelope.id)),
-            };
-            return refusal_of(
-                verdict,
-                reply.unwrap_or_else(Reply::aborted),
-                rule,
-                now.trust,
-            );
+            let reply = kept_back(reason, &envelope.id);
+            return refusal_of(verdict, reply, rule, now.trust);
         }
     };
     let folder = snapshot.config.temp_dir();
@@ -195,6 +184,18 @@ pub(crate) fn act(
         sealed: "",
         clock: now.trust,
         rule,
+    }
+}
+
+/// What is said of a mail that must not be shown as it is, and cannot be shown otherwise.
+fn kept_back(reason: Reason, id: &str) -> Reply {
+    match reason {
+        // That it took too long may be ours, and another time it can be wrapped.
+        Reason::LimitTime => reply::busy(),
+        _ => match reason.strict_reply() {
+            Some(reply) => reply::refused(reason, &reply, id),
+            None => Reply::aborted(),
+        },
     }
 }
 

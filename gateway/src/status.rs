@@ -1,10 +1,10 @@
 //! What a decision asks about certificates: answered by what lies in the snapshot, and beyond it by the places that
 //! `trust.toml` permits for the authority.
 //!
-//! One message causes few fetches, and waits once for all issuers and once for the status of all, without its core. What could not be
-//! had is no answer, never a good one; and where nobody was asked, since too much was before, the answer says so: a
-//! sender must not decide who is asked. Nothing that comes is believed here, by mail or by network: the path that is
-//! built on it is validated as ever.
+//! One message causes few fetches, and waits once for all issuers and once for the status of all, without its core.
+//! What could not be had is no answer, never a good one; and where nobody was asked, since too much was before, the
+//! answer says so: a sender must not decide who is asked. Nothing that comes is believed here, by mail or by network:
+//! the path that is built on it is validated as ever.
 //!
 //! OCSP: <https://www.rfc-editor.org/rfc/rfc6960>; issuers and lists that certificates name:
 //! <https://www.rfc-editor.org/rfc/rfc5280#section-4.2.2.1>.

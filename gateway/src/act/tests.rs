@@ -61,3 +61,20 @@ fn a_large_body_that_cannot_be_kept_is_not_relayed() {
     };
     assert!(Made::of(StampMode::Wrap, small, &gone).is_ok());
 }
+
+/// A mail that had to be wrapped, and that nobody got to in time, was refused for good.
+#[test]
+fn what_took_too_long_to_be_wrapped_is_put_off() {
+    let said = |reason| kept_back(reason, "01").to_string();
+    assert_eq!(
+        said(Reason::LimitTime),
+        "451 4.3.2 System busy, try again later"
+    );
+    for (reason, begin) in [
+        (Reason::ClockNotTrusted, "451 4.7.5 "),
+        (Reason::LimitMime, "550 5.6.0 "),
+        (Reason::NotAccepted, "550 5.7.1 "),
+    ] {
+        assert!(said(reason).starts_with(begin), "{}", said(reason));
+    }
+}
