@@ -1,20 +1,31 @@
-//! Digests, signatures and keys over aws-lc.
+//! Digests, signatures, encryption and keys over aws-lc.
 //!
 //! What is checked here is mathematics and form; whether an algorithm or a key size is good enough for
-//! anything is said elsewhere. Never decrypts what others wrote.
+//! anything is said elsewhere.
 
+mod cipher;
+mod content;
+mod decrypt;
 mod digest;
 mod public;
+mod random;
 mod raw;
 mod seal;
+mod secret;
 mod sign;
 mod signature;
+mod wrap;
 
+pub use cipher::{OpenError, Opener, Protector};
+pub use content::{Aes, ContentCipher, ContentKind};
+pub use decrypt::{DecryptionKey, RejectionSecret};
 pub use digest::{Digest, DigestAlgorithm, Digester};
 pub use public::{Curve, KeyKind, PublicKey, VerifyError};
 pub use seal::{Sealer, framed};
+pub use secret::Secret;
 pub use sign::{KeyError, KeyType, SigningKey, SoftKey};
 pub use signature::{AlgorithmError, SignatureAlgorithm};
+pub use wrap::{Kdf, KeyWrap, Wrapped, Wrapping};
 
 #[cfg(test)]
 mod tests;

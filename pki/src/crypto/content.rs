@@ -1,0 +1,262 @@
+//! How a content is encrypted: the algorithms with their parameters, checked before any mathematics.
+//! <https://www.rfc-editor.org/rfc/rfc3565>, <https://www.rfc-editor.org/rfc/rfc5084>,
+//! <https://www.rfc-editor.org/rfc/rfc8103>, <https://www.rfc-editor.org/rfc/rfc3370#section-5>.
+
+use crate::algorithm::AlgorithmIdentifier;
+use crate::der::{Reader, write};
+use crate::oid::{self, Oid};
+
+use super::{AlgorithmError, KeyError, Secret, random};
+
+/// A content-encryption algorithm with its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ContentCipher {
+    /// AES in CBC mode (RFC 3565): nothing tells whether the content was changed.
+    AesCbc {
+        /// Size of the key.
+        aes: Aes,
+        /// The initialisation vector.
+        iv: [u8; 16],
+    },
+    /// AES in GCM (RFC 5084): in AuthEnvelopedData only.
+    AesGcm {
+        /// Size of the key.
+        aes: Aes,
+        /// The nonce: 1 to 16 octets, 12 in all that is written.
+        nonce: Vec<u8>,
+        /// Octets of the tag, which CMS calls the MAC: 12 to 16.
+        tag_len: u8,
+    },
+    /// ChaCha20-Poly1305 (RFC 8103): in AuthEnvelopedData only. Its tag has 16 octets.
+    ChaCha20Poly1305 {
+        /// The nonce.
+        nonce: [u8; 12],
+    },
+    /// Triple DES in CBC mode with three keys (RFC 3370 §5.1). Legacy: read, never written.
+    TripleDesCbc {
+        /// The initialisation vector.
+        iv: [u8; 8],
+    },
+    /// RC2 in CBC mode (RFC 3370 §5.2, RFC 2268). Legacy: read, never written.
+    Rc2Cbc {
+        /// Effective bits of the key: 40, 64 or 128. The key has as many.
+        effective_bits: u8,
+        /// The initialisation vector.
+        iv: [u8; 8],
+    },
+}
+
+/// The key sizes of AES.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Aes {
+    /// 128 bits.
+    Bits128,
+    /// 192 bits.
+    Bits192,
+    /// 256 bits.
+    Bits256,
+}
+
+/// What a content may be encrypted with when it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ContentKind {
+    /// AES in CBC mode, for readers that know nothing better.
+    AesCbc(Aes),
+    /// AES in GCM with a tag of 16 octets.
+    AesGcm(Aes),
+    /// ChaCha20-Poly1305.
+    ChaCha20Poly1305,
+}
+
+impl Aes {
+    /// Octets of the key.
+    #[must_use]
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Bits128 => 16,
+            Self::Bits192 => 24,
+            Self::Bits256 => 32,
+        }
+    }
+}
+
+impl ContentCipher {
+    /// From a contentEncryptionAlgorithm. Another algorithm is unsupported; parameters out of their bounds do not read.
+    pub fn from_identifier(identifier: &AlgorithmIdentifier) -> Result<Self, AlgorithmError> {
+        let named = identifier.oid();
+        let bad = || AlgorithmError::Parameters(named.to_buf());
+        let parameters = || identifier.parameters().ok_or_else(bad);
+        if let Some((_, aes)) = CBC.iter().find(|(oid, _)| *oid == named) {
+            let iv = octets(parameters()?).ok_or_else(bad)?;
+            return Ok(Self::AesCbc { aes: *aes, iv });
+        }
+        if let Some((_, aes)) = GCM.iter().find(|(oid, _)| *oid == named) {
+            let (nonce, tag_len) = gcm_parameters(parameters()?).ok_or_else(bad)?;
+            return Ok(Self::AesGcm {
+                aes: *aes,
+                nonce,
+                tag_len,
+            });
+        }
+        match named {
+            oid::CHACHA20_POLY1305 => Ok(Self::ChaCha20Poly1305 {
+                nonce: octets(parameters()?).ok_or_else(bad)?,
+            }),
+            oid::DES_EDE3_CBC => Ok(Self::TripleDesCbc {
+                iv: octets(parameters()?).ok_or_else(bad)?,
+            }),
+            oid::RC2_CBC => {
+                let (effective_bits, iv) = rc2_parameters(parameters()?).ok_or_else(bad)?;
+                Ok(Self::Rc2Cbc { effective_bits, iv })
+            }
+            _ => Err(AlgorithmError::Unsupported(named.to_buf())),
+        }
+    }
+
+    /// The identifier that says all of it.
+    #[must_use]
+    pub fn to_identifier(&self) -> AlgorithmIdentifier {
+        let (named, parameters) = match self {
+            Self::AesCbc { aes, iv } => (oid_of(&CBC, *aes), write::octet_string(iv)),
+            Self::AesGcm {
+                aes,
+                nonce,
+                tag_len,
+            } => {
+                let mut fields = vec![write::octet_string(nonce)];
+                if *tag_len != DEFAULT_TAG_LEN {
+                    fields.push(write::integer(i64::from(*tag_len)));
+                }
+                (oid_of(&GCM, *aes), write::seq(&fields))
+            }
+            Self::ChaCha20Poly1305 { nonce } => {
+                (oid::CHACHA20_POLY1305, write::octet_string(nonce))
+            }
+            Self::TripleDesCbc { iv } => (oid::DES_EDE3_CBC, write::octet_string(iv)),
+            Self::Rc2Cbc { effective_bits, iv } => {
+                let version = RC2_VERSIONS
+                    .iter()
+                    .find(|(_, bits)| bits == effective_bits)
+                    .map_or(0, |(version, _)| *version);
+                let fields = [write::integer(version.into()), write::octet_string(iv)];
+                (oid::RC2_CBC, write::seq(&fields))
+            }
+        };
+        AlgorithmIdentifier::new(named, Some(&parameters))
+    }
+
+    /// Octets of the content-encryption key.
+    #[must_use]
+    pub fn key_len(&self) -> usize {
+        match self {
+            Self::AesCbc { aes, .. } | Self::AesGcm { aes, .. } => aes.key_len(),
+            Self::ChaCha20Poly1305 { .. } => 32,
+            Self::TripleDesCbc { .. } => 24,
+            Self::Rc2Cbc { effective_bits, .. } => usize::from(*effective_bits / 8),
+        }
+    }
+
+    /// Octets of the tag; nothing where there is none.
+    #[must_use]
+    pub fn tag_len(&self) -> Option<usize> {
+        match self {
+            Self::AesGcm { tag_len, .. } => Some(usize::from(*tag_len)),
+            Self::ChaCha20Poly1305 { .. } => Some(16),
+            Self::AesCbc { .. } | Self::TripleDesCbc { .. } | Self::Rc2Cbc { .. } => None,
+        }
+    }
+
+    /// Whether a tag says that nobody changed the content: exactly these stand in AuthEnvelopedData, and exactly the
+    /// others in EnvelopedData.
+    #[must_use]
+    pub const fn is_aead(&self) -> bool {
+        matches!(self, Self::AesGcm { .. } | Self::ChaCha20Poly1305 { .. })
+    }
+
+    /// Whether it is read only where somebody asked for it.
+    #[must_use]
+    pub const fn is_legacy(&self) -> bool {
+        matches!(self, Self::TripleDesCbc { .. } | Self::Rc2Cbc { .. })
+    }
+
+    /// A cipher with a nonce or initialisation vector of its own, and a content-encryption key for it.
+    /// [`KeyError::Failed`] where the library has no randomness.
+    pub fn fresh(kind: ContentKind) -> Result<(Self, Secret), KeyError> {
+        let cipher = match kind {
+            ContentKind::AesCbc(aes) => Self::AesCbc {
+                aes,
+                iv: random::array()?,
+            },
+            ContentKind::AesGcm(aes) => Self::AesGcm {
+                aes,
+                nonce: random::array::<12>()?.to_vec(),
+                tag_len: 16,
+            },
+            ContentKind::ChaCha20Poly1305 => Self::ChaCha20Poly1305 {
+                nonce: random::array()?,
+            },
+        };
+        let key = random::secret(cipher.key_len())?;
+        Ok((cipher, key))
+    }
+}
+
+/// An OCTET STRING of exactly `N` octets.
+fn octets<const N: usize>(parameters: &[u8]) -> Option<[u8; N]> {
+    let mut reader = Reader::new(parameters);
+    let octets = reader.octet_string().ok()?;
+    reader.finish().ok()?;
+    octets.try_into().ok()
+}
+
+/// GCMParameters (RFC 5084 §3.2).
+fn gcm_parameters(parameters: &[u8]) -> Option<(Vec<u8>, u8)> {
+    let mut outer = Reader::new(parameters);
+    let mut reader = outer.sequence().ok()?;
+    outer.finish().ok()?;
+    let nonce = reader.octet_string().ok()?;
+    // An explicit default is no DER, and senders write it.
+    let tag_len = if reader.is_empty() {
+        DEFAULT_TAG_LEN
+    } else {
+        u8::try_from(reader.small().ok()?).ok()?
+    };
+    reader.finish().ok()?;
+    let good = (1..=16).contains(&nonce.len()) && (12..=16).contains(&tag_len);
+    good.then(|| (nonce.to_vec(), tag_len))
+}
+
+/// RC2CBCParameter (RFC 2268 §6, RFC 3370 §5.2).
+fn rc2_parameters(parameters: &[u8]) -> Option<(u8, [u8; 8])> {
+    let mut outer = Reader::new(parameters);
+    let mut reader = outer.sequence().ok()?;
+    outer.finish().ok()?;
+    let version = reader.small().ok()?;
+    let iv = reader.octet_string().ok()?.try_into().ok()?;
+    reader.finish().ok()?;
+    let (_, bits) = RC2_VERSIONS.iter().find(|(named, _)| *named == version)?;
+    Some((*bits, iv))
+}
+
+fn oid_of(table: &[(Oid<'static>, Aes); 3], aes: Aes) -> Oid<'static> {
+    let [(small, _), (middle, _), (large, _)] = table;
+    match aes {
+        Aes::Bits128 => *small,
+        Aes::Bits192 => *middle,
+        Aes::Bits256 => *large,
+    }
+}
+
+const DEFAULT_TAG_LEN: u8 = 12;
+const CBC: [(Oid<'static>, Aes); 3] = [
+    (oid::AES128_CBC, Aes::Bits128),
+    (oid::AES192_CBC, Aes::Bits192),
+    (oid::AES256_CBC, Aes::Bits256),
+];
+const GCM: [(Oid<'static>, Aes); 3] = [
+    (oid::AES128_GCM, Aes::Bits128),
+    (oid::AES192_GCM, Aes::Bits192),
+    (oid::AES256_GCM, Aes::Bits256),
+];
+/// rc2ParameterVersion and the effective bits that it stands for.
+const RC2_VERSIONS: [(u32, u8); 3] = [(160, 40), (120, 64), (58, 128)];
