@@ -6,7 +6,7 @@ use crate::der::{DerError, Reader};
 use crate::oid::{self, Oid, OidBuf};
 
 use super::signature::PssParameters;
-use super::{Digest, DigestAlgorithm, Digester, SignatureAlgorithm, raw};
+use super::{Digest, DigestAlgorithm, Digester, MlKem, SignatureAlgorithm, raw};
 
 /// The public key of a SubjectPublicKeyInfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,10 @@ pub enum KeyKind {
     },
     /// Ed25519.
     Ed25519,
+    /// X25519 (RFC 8410): agrees on keys, and signs nothing.
+    X25519,
+    /// ML-KEM (RFC 9935): encapsulates keys, and signs nothing.
+    MlKem(MlKem),
     /// Another algorithm, or one of these in a form that cannot be used.
     Unsupported(OidBuf),
 }
@@ -128,6 +132,8 @@ impl PublicKey {
             KeyKind::Ec(_) => oid::EC_PUBLIC_KEY,
             KeyKind::Dsa { .. } => oid::DSA,
             KeyKind::Ed25519 => oid::ED25519,
+            KeyKind::X25519 => oid::X25519,
+            KeyKind::MlKem(set) => set.oid(),
             KeyKind::Unsupported(oid) => oid.as_oid(),
         }
     }
@@ -337,6 +343,7 @@ enum Material {
         public: Box<[u8]>,
     },
     Ed25519([u8; 32]),
+    /// No signature is verified with it.
     Opaque,
 }
 
@@ -441,7 +448,14 @@ impl Material {
             oid::ED25519 if algorithm.parameters().is_none() => {
                 Some((KeyKind::Ed25519, Self::Ed25519(bits.try_into().ok()?)))
             }
-            _ => None,
+            oid::X25519 if algorithm.parameters().is_none() => {
+                (bits.len() == 32).then_some((KeyKind::X25519, Self::Opaque))
+            }
+            named => {
+                let set = MlKem::from_oid(named)?;
+                let fits = algorithm.parameters().is_none() && bits.len() == set.public_len();
+                fits.then_some((KeyKind::MlKem(set), Self::Opaque))
+            }
         }
     }
 }

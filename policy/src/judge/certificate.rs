@@ -255,7 +255,7 @@ pub(super) fn strength(
             usize::try_from(*bits).is_ok_and(|bits| bits < case.trust.options().minimum_rsa_bits)
         }
         KeyKind::Ec(_) | KeyKind::Ed25519 => false,
-        KeyKind::Dsa { .. } | KeyKind::Unsupported(_) => {
+        KeyKind::Dsa { .. } | KeyKind::X25519 | KeyKind::MlKem(_) | KeyKind::Unsupported(_) => {
             return (CheckResult::Failed(Reason::UnsupportedAlgorithm), None);
         }
     };

@@ -7,6 +7,7 @@
     reason = "foreign functions of aws-lc, each wrapped once, here"
 )]
 
+mod kem;
 mod md5;
 mod private;
 mod verify;

@@ -11,7 +11,7 @@ use crate::crypto::{Curve, DigestAlgorithm, KeyType};
 use super::{Owned, curve_nid, method, nid, number, succeeded};
 
 /// A private key of the library.
-pub(crate) struct PrivateKey(Owned<sys::EVP_PKEY>);
+pub(crate) struct PrivateKey(pub(super) Owned<sys::EVP_PKEY>);
 
 // SAFETY: the key is never changed after it was made, and the library's keys may be used from many threads
 // as long as nobody changes them.
@@ -56,6 +56,19 @@ impl PrivateKey {
                     sys::OPENSSL_cleanse(private.as_mut_ptr().cast(), private.len());
                     return Owned::new(made, sys::EVP_PKEY_free).map(Self);
                 }
+                KeyType::X25519 => {
+                    let (mut public, mut private) = ([0_u8; 32], [0_u8; 32]);
+                    sys::X25519_keypair(public.as_mut_ptr(), private.as_mut_ptr());
+                    let made = sys::EVP_PKEY_new_raw_private_key(
+                        sys::EVP_PKEY_X25519,
+                        ptr::null_mut(),
+                        private.as_ptr(),
+                        private.len(),
+                    );
+                    sys::OPENSSL_cleanse(private.as_mut_ptr().cast(), private.len());
+                    return Owned::new(made, sys::EVP_PKEY_free).map(Self);
+                }
+                KeyType::MlKem(set) => return Self::generate_kem(set),
                 KeyType::P256 => Curve::P256,
                 KeyType::P384 => Curve::P384,
                 KeyType::P521 => Curve::P521,

@@ -1,0 +1,98 @@
+//! ML-KEM.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use aws_lc_sys as sys;
+
+use crate::crypto::{MlKem, Secret};
+
+use super::{Owned, PrivateKey, succeeded};
+
+impl PrivateKey {
+    /// Makes a new key of ML-KEM.
+    pub(super) fn generate_kem(set: MlKem) -> Option<Self> {
+        let context = generator(set)?;
+        let mut key = ptr::null_mut();
+        // SAFETY: the context is live, and the key that it makes is ours.
+        if !succeeded(unsafe { sys::EVP_PKEY_keygen(context.get(), &raw mut key) }) {
+            return None;
+        }
+        Owned::new(key, sys::EVP_PKEY_free).map(Self)
+    }
+
+    /// The key that a seed stands for (FIPS 203 §7.1: d and z).
+    pub(crate) fn from_kem_seed(set: MlKem, seed: &[u8]) -> Option<Self> {
+        let context = generator(set)?;
+        let (mut key, mut length) = (ptr::null_mut(), seed.len());
+        // SAFETY: as above; the library checks the length of the seed before it reads it.
+        let code = unsafe {
+            sys::EVP_PKEY_keygen_deterministic(
+                context.get(),
+                &raw mut key,
+                seed.as_ptr(),
+                &raw mut length,
+            )
+        };
+        if !succeeded(code) {
+            return None;
+        }
+        Owned::new(key, sys::EVP_PKEY_free).map(Self)
+    }
+
+    /// A decapsulation key (FIPS 203) with the encapsulation key that lies within it.
+    pub(crate) fn from_kem(set: MlKem, private: &[u8]) -> Option<Self> {
+        let public = set.public_within(private)?;
+        // SAFETY: both slices are live, and the library copies them after it checked their lengths; the key that it
+        // makes is ours.
+        unsafe {
+            let key = Owned::new(
+                sys::EVP_PKEY_kem_new_raw_key(
+                    nid(set),
+                    public.as_ptr(),
+                    public.len(),
+                    private.as_ptr(),
+                    private.len(),
+                ),
+                sys::EVP_PKEY_free,
+            )?;
+            succeeded(sys::EVP_PKEY_kem_check_key(key.get())).then_some(Self(key))
+        }
+    }
+
+    /// The decapsulation key. `None` where it is another kind of key.
+    pub(crate) fn kem_private(&self, set: MlKem) -> Option<Secret> {
+        let mut out = vec![0; set.private_len()];
+        let mut length = out.len();
+        // SAFETY: the key is live; `out` has the stated room, and the library writes no more.
+        let code = unsafe {
+            if sys::EVP_PKEY_id(self.0.get()) != sys::EVP_PKEY_KEM {
+                return None;
+            }
+            sys::EVP_PKEY_get_raw_private_key(self.0.get(), out.as_mut_ptr(), &raw mut length)
+        };
+        let out = Secret::new(out);
+        (succeeded(code) && length == out.len()).then_some(out)
+    }
+}
+
+fn generator(set: MlKem) -> Option<Owned<sys::EVP_PKEY_CTX>> {
+    // SAFETY: a plain constructor whose result is checked; the context is live.
+    unsafe {
+        let context = Owned::new(
+            sys::EVP_PKEY_CTX_new_id(sys::EVP_PKEY_KEM, ptr::null_mut()),
+            sys::EVP_PKEY_CTX_free,
+        )?;
+        let ready = succeeded(sys::EVP_PKEY_keygen_init(context.get()))
+            && succeeded(sys::EVP_PKEY_CTX_kem_set_params(context.get(), nid(set)));
+        ready.then_some(context)
+    }
+}
+
+const fn nid(set: MlKem) -> c_int {
+    match set {
+        MlKem::Kem512 => sys::NID_MLKEM512,
+        MlKem::Kem768 => sys::NID_MLKEM768,
+        MlKem::Kem1024 => sys::NID_MLKEM1024,
+    }
+}
