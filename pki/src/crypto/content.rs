@@ -2,6 +2,8 @@
 //! <https://www.rfc-editor.org/rfc/rfc3565>, <https://www.rfc-editor.org/rfc/rfc5084>,
 //! <https://www.rfc-editor.org/rfc/rfc8103>, <https://www.rfc-editor.org/rfc/rfc3370#section-5>.
 
+use std::ops::RangeInclusive;
+
 use crate::algorithm::AlgorithmIdentifier;
 use crate::der::{Reader, write};
 use crate::oid::{self, Oid};
@@ -166,6 +168,28 @@ impl ContentCipher {
         }
     }
 
+    /// Octets of a block; 1 where contents of every length are encrypted as they are.
+    pub(super) const fn block_len(&self) -> usize {
+        match self {
+            Self::AesCbc { .. } => 16,
+            Self::TripleDesCbc { .. } | Self::Rc2Cbc { .. } => 8,
+            Self::AesGcm { .. } | Self::ChaCha20Poly1305 { .. } => 1,
+        }
+    }
+
+    /// Whether the parameters are such as [`ContentCipher::from_identifier`] lets through.
+    pub(super) fn is_in_bounds(&self) -> bool {
+        match self {
+            Self::AesGcm { nonce, tag_len, .. } => {
+                NONCE_LENGTHS.contains(&nonce.len()) && TAG_LENGTHS.contains(tag_len)
+            }
+            Self::Rc2Cbc { effective_bits, .. } => {
+                RC2_VERSIONS.iter().any(|(_, bits)| bits == effective_bits)
+            }
+            Self::AesCbc { .. } | Self::ChaCha20Poly1305 { .. } | Self::TripleDesCbc { .. } => true,
+        }
+    }
+
     /// Whether a tag says that nobody changed the content: exactly these stand in AuthEnvelopedData, and exactly the
     /// others in EnvelopedData.
     #[must_use]
@@ -222,7 +246,7 @@ fn gcm_parameters(parameters: &[u8]) -> Option<(Vec<u8>, u8)> {
         u8::try_from(reader.small().ok()?).ok()?
     };
     reader.finish().ok()?;
-    let good = (1..=16).contains(&nonce.len()) && (12..=16).contains(&tag_len);
+    let good = NONCE_LENGTHS.contains(&nonce.len()) && TAG_LENGTHS.contains(&tag_len);
     good.then(|| (nonce.to_vec(), tag_len))
 }
 
@@ -248,6 +272,10 @@ fn oid_of(table: &[(Oid<'static>, Aes); 3], aes: Aes) -> Oid<'static> {
 }
 
 const DEFAULT_TAG_LEN: u8 = 12;
+/// Octets of a tag (RFC 5084 §3.2). Shorter ones are guessed.
+const TAG_LENGTHS: RangeInclusive<u8> = 12..=16;
+/// Octets of a nonce. RFC 5084 §3.2 sets no bound; nobody writes more than a block.
+const NONCE_LENGTHS: RangeInclusive<usize> = 1..=16;
 const CBC: [(Oid<'static>, Aes); 3] = [
     (oid::AES128_CBC, Aes::Bits128),
     (oid::AES192_CBC, Aes::Bits192),
@@ -260,3 +288,132 @@ const GCM: [(Oid<'static>, Aes); 3] = [
 ];
 /// rc2ParameterVersion and the effective bits that it stands for.
 const RC2_VERSIONS: [(u32, u8); 3] = [(160, 40), (120, 64), (58, 128)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cipher_survives_its_identifier() {
+        let mut all = Vec::new();
+        for aes in [Aes::Bits128, Aes::Bits192, Aes::Bits256] {
+            all.push(ContentCipher::AesCbc { aes, iv: [1; 16] });
+            for tag_len in TAG_LENGTHS {
+                for nonce_len in NONCE_LENGTHS {
+                    all.push(ContentCipher::AesGcm {
+                        aes,
+                        nonce: vec![2; nonce_len],
+                        tag_len,
+                    });
+                }
+            }
+        }
+        all.push(ContentCipher::ChaCha20Poly1305 { nonce: [3; 12] });
+        all.push(ContentCipher::TripleDesCbc { iv: [4; 8] });
+        for (_, effective_bits) in RC2_VERSIONS {
+            all.push(ContentCipher::Rc2Cbc {
+                effective_bits,
+                iv: [5; 8],
+            });
+        }
+        for cipher in all {
+            let identifier = cipher.to_identifier();
+            assert_eq!(ContentCipher::from_identifier(&identifier), Ok(cipher));
+        }
+    }
+
+    /// DEC-03: a tag of one octet is guessed in 128 tries.
+    #[test]
+    fn parameters_out_of_bounds_do_not_read() {
+        let nonce = write::octet_string(&[2; 12]);
+        let gcm = |fields: &[Vec<u8>]| Some(write::seq(fields));
+        let tag = |length: i64| gcm(&[nonce.clone(), write::integer(length)]);
+        let iv = |length: usize| Some(write::octet_string(&vec![1; length]));
+        let rc2 = |version: i64, length: usize| {
+            let iv = write::octet_string(&vec![1; length]);
+            Some(write::seq(&[write::integer(version), iv]))
+        };
+        let gcm_cases = [-1, 0, 1, 4, 8, 11, 17, 128, 65_552]
+            .map(|length| (oid::AES256_GCM, tag(length)))
+            .into_iter()
+            .chain([
+                (oid::AES128_GCM, None),
+                (oid::AES128_GCM, Some(write::null())),
+                (oid::AES128_GCM, Some(nonce.clone())),
+                (oid::AES128_GCM, gcm(&[])),
+                (oid::AES128_GCM, gcm(&[write::octet_string(b"")])),
+                (oid::AES128_GCM, gcm(&[write::octet_string(&[1; 17])])),
+                (
+                    oid::AES192_GCM,
+                    gcm(&[nonce.clone(), write::integer(16), write::null()]),
+                ),
+            ]);
+        let others = [
+            (oid::AES128_CBC, None),
+            (oid::AES128_CBC, Some(write::null())),
+            (oid::AES192_CBC, iv(15)),
+            (oid::AES256_CBC, iv(17)),
+            (oid::AES256_CBC, iv(0)),
+            (oid::CHACHA20_POLY1305, None),
+            (oid::CHACHA20_POLY1305, iv(8)),
+            (oid::CHACHA20_POLY1305, iv(24)),
+            (oid::DES_EDE3_CBC, iv(16)),
+            (oid::DES_EDE3_CBC, None),
+            (oid::RC2_CBC, iv(8)),
+            (oid::RC2_CBC, rc2(58, 7)),
+            (oid::RC2_CBC, rc2(0, 8)),
+            (oid::RC2_CBC, rc2(256, 8)),
+            (oid::RC2_CBC, rc2(-58, 8)),
+        ];
+        for (named, parameters) in gcm_cases.chain(others) {
+            let identifier = AlgorithmIdentifier::new(named, parameters.as_deref());
+            assert_eq!(
+                ContentCipher::from_identifier(&identifier),
+                Err(AlgorithmError::Parameters(named.to_buf())),
+                "{identifier:?}"
+            );
+        }
+        for named in [oid::AES256_WRAP, oid::RSA_ENCRYPTION, oid::CMS_DATA] {
+            let identifier = AlgorithmIdentifier::new(named, None);
+            assert_eq!(
+                ContentCipher::from_identifier(&identifier),
+                Err(AlgorithmError::Unsupported(named.to_buf()))
+            );
+        }
+    }
+
+    #[test]
+    fn a_tag_of_twelve_octets_is_the_one_that_is_not_named() {
+        let parameters = |explicit: bool| {
+            let mut fields = vec![write::octet_string(&[2; 12])];
+            fields.extend(explicit.then(|| write::integer(12)));
+            write::seq(&fields)
+        };
+        for explicit in [false, true] {
+            let named = AlgorithmIdentifier::new(oid::AES128_GCM, Some(&parameters(explicit)));
+            let cipher = ContentCipher::from_identifier(&named).unwrap();
+            assert_eq!(cipher.tag_len(), Some(12));
+            assert_eq!(
+                cipher.to_identifier().parameters(),
+                Some(&parameters(false)[..])
+            );
+        }
+    }
+
+    #[test]
+    fn aead_and_legacy_are_told_apart() {
+        let kinds = |named: Oid<'_>, parameters: Vec<u8>| {
+            let identifier = AlgorithmIdentifier::new(named, Some(&parameters));
+            let cipher = ContentCipher::from_identifier(&identifier).unwrap();
+            (cipher.is_aead(), cipher.is_legacy(), cipher.key_len())
+        };
+        let octets = |length: usize| write::octet_string(&vec![1; length]);
+        let gcm = write::seq(&[octets(12)]);
+        assert_eq!(kinds(oid::AES192_GCM, gcm), (true, false, 24));
+        assert_eq!(kinds(oid::CHACHA20_POLY1305, octets(12)), (true, false, 32));
+        assert_eq!(kinds(oid::AES128_CBC, octets(16)), (false, false, 16));
+        assert_eq!(kinds(oid::DES_EDE3_CBC, octets(8)), (false, true, 24));
+        let rc2 = write::seq(&[write::integer(160), octets(8)]);
+        assert_eq!(kinds(oid::RC2_CBC, rc2), (false, true, 5));
+    }
+}

@@ -3,6 +3,7 @@
 //! What is checked here is mathematics and form; whether an algorithm or a key size is good enough for
 //! anything is said elsewhere.
 
+mod branchless;
 mod cipher;
 mod content;
 mod decrypt;

@@ -7,6 +7,7 @@
     reason = "foreign functions of aws-lc, each wrapped once, here"
 )]
 
+mod cipher;
 mod kem;
 mod md5;
 mod private;
@@ -19,6 +20,7 @@ use aws_lc_sys as sys;
 
 use super::{Curve, DigestAlgorithm};
 
+pub(super) use cipher::{Cipher, Direction};
 pub(super) use md5::Md5;
 pub(super) use private::PrivateKey;
 pub(super) use verify::{
