@@ -6,8 +6,10 @@
 mod branchless;
 mod cipher;
 mod content;
+mod curve;
 mod decrypt;
 mod digest;
+mod dsa;
 mod kem;
 mod public;
 mod random;
@@ -20,10 +22,11 @@ mod wrap;
 
 pub use cipher::{OpenError, Opener, Protector};
 pub use content::{Aes, ContentCipher, ContentKind};
+pub use curve::Curve;
 pub use decrypt::{DecryptionKey, RejectionSecret};
 pub use digest::{Digest, DigestAlgorithm, Digester};
 pub use kem::MlKem;
-pub use public::{Curve, KeyKind, PublicKey, VerifyError};
+pub use public::{KeyKind, PublicKey, VerifyError};
 pub use seal::{Sealer, framed};
 pub use secret::Secret;
 pub use sign::{KeyError, KeyType, SigningKey, SoftKey};

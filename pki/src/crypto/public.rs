@@ -5,8 +5,9 @@ use crate::algorithm::AlgorithmIdentifier;
 use crate::der::{DerError, Reader};
 use crate::oid::{self, Oid, OidBuf};
 
+use super::dsa::DsaParameters;
 use super::signature::PssParameters;
-use super::{Digest, DigestAlgorithm, Digester, MlKem, SignatureAlgorithm, raw};
+use super::{Curve, Digest, DigestAlgorithm, Digester, MlKem, SignatureAlgorithm, raw};
 
 /// The public key of a SubjectPublicKeyInfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,17 +44,6 @@ pub enum KeyKind {
     MlKem(MlKem),
     /// Another algorithm, or one of these in a form that cannot be used.
     Unsupported(OidBuf),
-}
-
-/// A curve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Curve {
-    /// P-256.
-    P256,
-    /// P-384.
-    P384,
-    /// P-521.
-    P521,
 }
 
 /// Why a signature does not verify.
@@ -347,43 +337,6 @@ enum Material {
     Opaque,
 }
 
-/// Dss-Parms (RFC 3279 §2.3.2): magnitudes without leading zeros.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct DsaParameters {
-    p: Box<[u8]>,
-    q: Box<[u8]>,
-    g: Box<[u8]>,
-}
-
-impl DsaParameters {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut outer = Reader::new(bytes);
-        let mut reader = outer.sequence().ok()?;
-        outer.finish().ok()?;
-        let mut next = || Some(reader.unsigned().ok()?.into());
-        let read = Self {
-            p: next()?,
-            q: next()?,
-            g: next()?,
-        };
-        reader.finish().ok()?;
-        Some(read)
-    }
-
-    /// The sizes of FIPS 186, and numbers that can be elements of the group.
-    fn in_bounds(&self, public: &[u8]) -> bool {
-        let sizes = (bit_length(&self.p), bit_length(&self.q));
-        let element = |number: &[u8]| {
-            bit_length(number) > 1 && (number.len(), number) < (self.p.len(), &self.p)
-        };
-        DSA_SIZES.contains(&sizes)
-            && is_odd(&self.p)
-            && is_odd(&self.q)
-            && element(&self.g)
-            && element(public)
-    }
-}
-
 impl Material {
     fn read(algorithm: &AlgorithmIdentifier, bits: &[u8]) -> Option<(KeyKind, Self)> {
         match algorithm.oid() {
@@ -460,28 +413,6 @@ impl Material {
     }
 }
 
-impl Curve {
-    /// Octets of a coordinate.
-    #[must_use]
-    pub const fn field_size(self) -> usize {
-        match self {
-            Self::P256 => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
-        }
-    }
-
-    /// `p256`, `p384` or `p521`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::P256 => "p256",
-            Self::P384 => "p384",
-            Self::P521 => "p521",
-        }
-    }
-}
-
 /// What a hostile key could make expensive is refused here: a huge modulus, a long exponent.
 fn rsa_in_bounds(modulus: &[u8], exponent: &[u8]) -> Result<(), VerifyError> {
     let size = bit_length(modulus);
@@ -497,12 +428,12 @@ fn rsa_in_bounds(modulus: &[u8], exponent: &[u8]) -> Result<(), VerifyError> {
     }
 }
 
-fn is_odd(number: &[u8]) -> bool {
+pub(super) fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|last| last & 1 == 1)
 }
 
 /// Bits of a magnitude without leading zero octets.
-fn bit_length(magnitude: &[u8]) -> u32 {
+pub(super) fn bit_length(magnitude: &[u8]) -> u32 {
     let first = magnitude.first().map_or(0, |first| first.leading_zeros());
     u32::try_from(magnitude.len())
         .unwrap_or(u32::MAX)
@@ -513,5 +444,3 @@ fn bit_length(magnitude: &[u8]) -> u32 {
 const MIN_RSA_BITS: u32 = 1024;
 const MAX_RSA_BITS: u32 = 8192;
 const MAX_EXPONENT_BITS: u32 = 33;
-/// Bits of p and q (FIPS 186-4 §4.2).
-const DSA_SIZES: [(u32, u32); 4] = [(1024, 160), (2048, 224), (2048, 256), (3072, 256)];
