@@ -8,7 +8,7 @@ use crate::algorithm::AlgorithmIdentifier;
 use crate::der::{Reader, write};
 use crate::oid::{self, Oid};
 
-use super::{AlgorithmError, KeyError, Secret, random};
+use super::{AlgorithmError, DigestAlgorithm, KeyError, Secret, kdf, random};
 
 /// A content-encryption algorithm with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -203,6 +203,21 @@ impl ContentCipher {
         matches!(self, Self::TripleDesCbc { .. } | Self::Rc2Cbc { .. })
     }
 
+    /// The key that id-alg-cek-hkdf-sha256 makes of a content-encryption key (RFC 9709 §2), which opens the content in its
+    /// place. `inner` is the contentEncryptionAlgorithm that stands in the parameters of that identifier.
+    pub fn derive_key(
+        content_key: &Secret,
+        inner: &AlgorithmIdentifier,
+    ) -> Result<Secret, KeyError> {
+        kdf::hkdf(
+            DigestAlgorithm::Sha256,
+            content_key,
+            b"The Cryptographic Message Syntax",
+            &inner.to_der(),
+            content_key.len(),
+        )
+    }
+
     /// A cipher with a nonce or initialisation vector of its own, and a content-encryption key for it.
     /// [`KeyError::Failed`] where the library has no randomness.
     pub fn fresh(kind: ContentKind) -> Result<(Self, Secret), KeyError> {
@@ -291,6 +306,8 @@ const RC2_VERSIONS: [(u32, u8); 3] = [(160, 40), (120, 64), (58, 128)];
 
 #[cfg(test)]
 mod tests {
+    use crate::testing::hex;
+
     use super::*;
 
     #[test]
@@ -398,6 +415,24 @@ mod tests {
                 Some(&parameters(false)[..])
             );
         }
+    }
+
+    /// RFC 9709 §A.1.
+    #[test]
+    fn a_derived_content_key_is_the_published_one() {
+        let der = hex("301b0609608648016503040106300e040c5c79058ba2f43447639d29e2");
+        let inner = AlgorithmIdentifier::from_der(&der).unwrap();
+        let key = Secret::new(hex("c702e7d0a9e064b09ba55245fb733cf3"));
+        let derived = ContentCipher::derive_key(&key, &inner).unwrap();
+        assert_eq!(derived.expose(), hex("2124ffb29fac4e0fbbc7d5d87492bff3"));
+        let other = ContentCipher::from_identifier(&inner).unwrap();
+        assert_eq!(other.to_identifier(), inner);
+        let cbc = ContentCipher::AesCbc {
+            aes: Aes::Bits128,
+            iv: [0; 16],
+        };
+        let other = ContentCipher::derive_key(&key, &cbc.to_identifier()).unwrap();
+        assert!(other != derived, "the algorithm is part of the key");
     }
 
     #[test]

@@ -31,4 +31,15 @@ impl Curve {
             Self::P521 => "p521",
         }
     }
+
+    /// Whether octets have the length and the first octet of a point, compressed or not (SEC 1 §2.3.3). Neither the
+    /// point at infinity nor the hybrid form does.
+    pub(super) fn is_form_of_point(self, octets: &[u8]) -> bool {
+        let size = self.field_size();
+        match octets.first() {
+            Some(0x04) => octets.len() == 1 + 2 * size,
+            Some(0x02 | 0x03) => octets.len() == 1 + size,
+            _ => false,
+        }
+    }
 }

@@ -7,7 +7,9 @@ use crate::oid::{self, Oid, OidBuf};
 
 use super::dsa::DsaParameters;
 use super::signature::PssParameters;
-use super::{Curve, Digest, DigestAlgorithm, Digester, MlKem, SignatureAlgorithm, raw};
+use super::{
+    Curve, Digest, DigestAlgorithm, Digester, MlKem, OaepParameters, SignatureAlgorithm, raw,
+};
 
 /// The public key of a SubjectPublicKeyInfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct PublicKey {
 /// What kind of key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// RSA, of rsaEncryption or id-RSASSA-PSS.
+    /// RSA, of rsaEncryption, id-RSASSA-PSS or id-RSAES-OAEP.
     Rsa {
         /// Bits of the modulus.
         bits: u32,
@@ -117,6 +119,7 @@ impl PublicKey {
         match &self.kind {
             KeyKind::Rsa { .. } => match &self.material {
                 Material::Rsa { pss_only: true, .. } => oid::RSASSA_PSS,
+                Material::Rsa { oaep: Some(_), .. } => oid::RSAES_OAEP,
                 _ => oid::RSA_ENCRYPTION,
             },
             KeyKind::Ec(_) => oid::EC_PUBLIC_KEY,
@@ -125,6 +128,33 @@ impl PublicKey {
             KeyKind::X25519 => oid::X25519,
             KeyKind::MlKem(set) => set.oid(),
             KeyKind::Unsupported(oid) => oid.as_oid(),
+        }
+    }
+
+    /// The parameters of a key that encrypts by OAEP and does nothing else (RFC 4055 §4); SHA-256 where such a key names
+    /// none. Nothing for all other keys.
+    #[must_use]
+    pub const fn oaep(&self) -> Option<&OaepParameters> {
+        match &self.material {
+            Material::Rsa { oaep, .. } => oaep.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Modulus and exponent, without leading zeros, of an RSA key that may encrypt. `None` where it is another key, one
+    /// for signatures only, or out of bounds.
+    pub(super) fn rsa_for_encryption(&self) -> Option<(&[u8], &[u8])> {
+        match &self.material {
+            Material::Rsa {
+                modulus,
+                exponent,
+                pss_only: false,
+                ..
+            } => {
+                rsa_in_bounds(modulus, exponent).ok()?;
+                Some((modulus.as_ref(), exponent.as_ref()))
+            }
+            _ => None,
         }
     }
 
@@ -260,10 +290,14 @@ impl PublicKey {
                     exponent,
                     pss_only,
                     restriction,
+                    oaep,
                 },
                 SignatureAlgorithm::RsaPkcs1(_) | SignatureAlgorithm::RsaPss { .. },
             ) => {
                 rsa_in_bounds(modulus, exponent)?;
+                if oaep.is_some() {
+                    return Err(VerifyError::Mismatch);
+                }
                 let mut weak = algorithm.digest() == DigestAlgorithm::Md5;
                 if let SignatureAlgorithm::RsaPss {
                     digest,
@@ -325,6 +359,8 @@ enum Material {
         exponent: Box<[u8]>,
         pss_only: bool,
         restriction: Option<PssParameters>,
+        /// A key that encrypts by OAEP and does nothing else, with the parameters that it asks for.
+        oaep: Option<OaepParameters>,
     },
     Ec(Curve),
     Dsa {
@@ -340,13 +376,18 @@ enum Material {
 impl Material {
     fn read(algorithm: &AlgorithmIdentifier, bits: &[u8]) -> Option<(KeyKind, Self)> {
         match algorithm.oid() {
-            named @ (oid::RSA_ENCRYPTION | oid::RSASSA_PSS) => {
+            named @ (oid::RSA_ENCRYPTION | oid::RSASSA_PSS | oid::RSAES_OAEP) => {
                 let pss_only = named == oid::RSASSA_PSS;
+                let oaep = match algorithm.parameters() {
+                    _ if named != oid::RSAES_OAEP => None,
+                    Some(parameters) => Some(OaepParameters::from_der(parameters).ok()?),
+                    None => Some(OaepParameters::new(DigestAlgorithm::Sha256)),
+                };
                 let restriction = match algorithm.parameters() {
                     Some(parameters) if pss_only => {
                         Some(PssParameters::read(parameters).ok()?.ok()?)
                     }
-                    _ if pss_only || algorithm.has_no_parameters() => None,
+                    _ if pss_only || oaep.is_some() || algorithm.has_no_parameters() => None,
                     _ => return None,
                 };
                 let mut outer = Reader::new(bits);
@@ -365,6 +406,7 @@ impl Material {
                         exponent,
                         pss_only,
                         restriction,
+                        oaep,
                     },
                 ))
             }
@@ -377,13 +419,9 @@ impl Material {
                     _ => return None,
                 };
                 parameters.finish().ok()?;
-                let size = curve.field_size();
-                let fits = match bits.first()? {
-                    0x04 => bits.len() == 1 + 2 * size,
-                    0x02 | 0x03 => bits.len() == 1 + size,
-                    _ => false,
-                };
-                fits.then_some((KeyKind::Ec(curve), Self::Ec(curve)))
+                curve
+                    .is_form_of_point(bits)
+                    .then_some((KeyKind::Ec(curve), Self::Ec(curve)))
             }
             oid::DSA => {
                 let parameters = match algorithm.parameters() {

@@ -93,12 +93,14 @@ impl SoftKey {
         if let Some((set, form)) = kem::private_key(bytes) {
             return Self::from_kem(set, &form);
         }
-        if let Some((algorithm, inner)) = pss_key(bytes) {
+        if let Some((algorithm, inner)) = restricted_key(bytes) {
             // The library does mathematics with plain RSA keys only; what the key may do is in its public half.
             let mut key = Self::from_pkcs8(&wrap_rsa(inner))?;
             let bits = write::bit_string(key.public.bits());
             key.public = PublicKey::from_spki(&write::seq(&[algorithm.to_der(), bits]))
-                .map_err(|_| KeyError::Malformed)?;
+                .ok()
+                .filter(|public| matches!(public.kind(), KeyKind::Rsa { .. }))
+                .ok_or(KeyError::Malformed)?;
             return Ok(key);
         }
         Self::from_raw(raw::PrivateKey::from_pkcs8(bytes).ok_or(KeyError::Malformed)?)
@@ -123,9 +125,14 @@ impl SoftKey {
         Err(KeyError::Malformed)
     }
 
-    /// Writes PKCS#8 in DER; a key of id-RSASSA-PSS becomes one of rsaEncryption.
+    /// Writes PKCS#8 in DER; a key of id-RSASSA-PSS or id-RSAES-OAEP becomes one of rsaEncryption.
     pub fn to_pkcs8(&self) -> Result<Vec<u8>, KeyError> {
         self.private.to_pkcs8().ok_or(KeyError::Failed)
+    }
+
+    /// The private half, for what it does in opening.
+    pub(super) const fn private(&self) -> &raw::PrivateKey {
+        &self.private
     }
 
     /// The decapsulation key, for tests of the forms in which it is written.
@@ -167,6 +174,8 @@ impl SigningKey for SoftKey {
         let digest = digest.as_ref();
         let private = &self.private;
         let signed = match (self.public.kind(), algorithm) {
+            // A key that says OAEP is for that alone.
+            _ if self.public.oaep().is_some() => return Err(KeyError::Unsupported),
             (KeyKind::Rsa { .. }, SignatureAlgorithm::RsaPkcs1(named)) => {
                 private.sign_rsa_pkcs1(named, digest)
             }
@@ -195,13 +204,14 @@ impl fmt::Debug for SoftKey {
     }
 }
 
-/// The algorithm and the RSAPrivateKey of a PKCS#8 whose algorithm is id-RSASSA-PSS.
-fn pss_key(bytes: &[u8]) -> Option<(AlgorithmIdentifier, &[u8])> {
+/// The algorithm and the RSAPrivateKey of a PKCS#8 whose algorithm says what the RSA key is for and nothing else:
+/// id-RSASSA-PSS or id-RSAES-OAEP.
+fn restricted_key(bytes: &[u8]) -> Option<(AlgorithmIdentifier, &[u8])> {
     let mut reader = Reader::new(bytes).sequence().ok()?;
     reader.small().ok()?;
     let algorithm = AlgorithmIdentifier::read(&mut reader).ok()?;
     let inner = reader.octet_string().ok()?;
-    (algorithm.oid() == oid::RSASSA_PSS).then_some((algorithm, inner))
+    matches!(algorithm.oid(), oid::RSASSA_PSS | oid::RSAES_OAEP).then_some((algorithm, inner))
 }
 
 /// PKCS#8 around an RSAPrivateKey of RFC 8017.

@@ -2,11 +2,12 @@
 //! <https://www.rfc-editor.org/rfc/rfc5652#section-6.2>
 
 use crate::algorithm::AlgorithmIdentifier;
-use crate::oid::{self, Oid};
+use crate::der::write;
+use crate::oid;
 
 use super::{
-    Aes, AlgorithmError, DecryptionKey, DigestAlgorithm, KeyError, OpenError, PublicKey,
-    RejectionSecret, Secret,
+    AlgorithmError, Curve, DecryptionKey, Kdf, KeyError, KeyKind, KeyType, KeyWrap, OaepParameters,
+    OpenError, PublicKey, RejectionSecret, Secret, SoftKey, raw, rsaes,
 };
 
 /// How a content-encryption key is wrapped: the algorithms with their parameters.
@@ -15,14 +16,7 @@ pub enum Wrapping {
     /// RSAES-PKCS1-v1_5 (RFC 3370 §4.2.1).
     RsaPkcs1,
     /// RSAES-OAEP (RFC 3560, RFC 4055 §4.1).
-    RsaOaep {
-        /// Of the label.
-        digest: DigestAlgorithm,
-        /// Of the mask generation function MGF1.
-        mgf: DigestAlgorithm,
-        /// The octets of pSpecified, mostly none.
-        label: Vec<u8>,
-    },
+    RsaOaep(OaepParameters),
     /// Diffie-Hellman with a key that the sender made for it (RFC 5753, RFC 8418).
     Agreement {
         /// Makes the key-encryption key.
@@ -55,36 +49,34 @@ pub struct Wrapped {
     pub peer: Vec<u8>,
 }
 
-/// A key derivation function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kdf {
-    /// That of ANSI X9.63 (RFC 5753).
-    X963(DigestAlgorithm),
-    /// HKDF without salt (RFC 5869, RFC 8418, RFC 8619).
-    Hkdf(DigestAlgorithm),
-}
-
-/// A key-wrap algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyWrap {
-    /// AES key wrap (RFC 3394, RFC 3565 §2.3.2).
-    Aes(Aes),
-    /// Triple-DES key wrap (RFC 3217 §3). Legacy: read, never written.
-    TripleDes,
-}
-
 impl Wrapping {
-    /// How a KeyTransRecipientInfo wraps, by its keyEncryptionAlgorithm. What says OAEP is OAEP and nothing else; its
-    /// parameters have their defaults where they are absent (RFC 4055 §4.1).
+    /// How a KeyTransRecipientInfo wraps, by its keyEncryptionAlgorithm. What says OAEP is OAEP and nothing else, and its
+    /// parameters must be there (RFC 4055 §4.1).
     pub fn from_key_transport(identifier: &AlgorithmIdentifier) -> Result<Self, AlgorithmError> {
-        Err(AlgorithmError::Unsupported(identifier.oid().to_buf()))
+        let named = identifier.oid();
+        let bad = || AlgorithmError::Parameters(named.to_buf());
+        match named {
+            oid::RSA_ENCRYPTION if identifier.has_no_parameters() => Ok(Self::RsaPkcs1),
+            oid::RSA_ENCRYPTION => Err(bad()),
+            oid::RSAES_OAEP => {
+                let parameters = identifier.parameters().ok_or_else(bad)?;
+                OaepParameters::from_der(parameters).map(Self::RsaOaep)
+            }
+            _ => Err(AlgorithmError::Unsupported(named.to_buf())),
+        }
     }
 
     /// The keyEncryptionAlgorithm of a KeyTransRecipientInfo. Nothing for the other kinds, which name their
     /// algorithms by [`Kdf::agreement_oid`], [`Kdf::to_hkdf_identifier`] and [`KeyWrap::to_identifier`].
     #[must_use]
     pub fn to_key_transport(&self) -> Option<AlgorithmIdentifier> {
-        None
+        Some(match self {
+            Self::RsaPkcs1 => AlgorithmIdentifier::new(oid::RSA_ENCRYPTION, Some(&write::null())),
+            Self::RsaOaep(parameters) => {
+                AlgorithmIdentifier::new(oid::RSAES_OAEP, Some(&parameters.to_der()))
+            }
+            Self::Agreement { .. } | Self::Kem { .. } => return None,
+        })
     }
 }
 
@@ -100,140 +92,151 @@ impl Wrapped {
         rejection: &RejectionSecret,
         length: usize,
     ) -> Result<Secret, OpenError> {
-        let _ = (key, rejection, length);
-        Err(OpenError)
+        match &self.wrapping {
+            Wrapping::RsaPkcs1 => self.unwrap_pkcs1(key, rejection, length),
+            Wrapping::RsaOaep(parameters) => {
+                let (modulus, _) = key.public().rsa_for_encryption().ok_or(OpenError)?;
+                if !is_ciphertext(&self.encrypted_key, modulus) {
+                    return Err(OpenError);
+                }
+                let block = raw_block(key, &self.encrypted_key)?;
+                rsaes::oaep(&block, parameters, length).ok_or(OpenError)
+            }
+            Wrapping::Agreement {
+                kdf,
+                wrap,
+                shared_info,
+            } => {
+                let shared = key.agree(&self.peer).map_err(|_| OpenError)?;
+                self.unwrap_under(*kdf, *wrap, &shared, shared_info, length)
+            }
+            Wrapping::Kem { kdf, wrap, info } => {
+                let shared = key.decapsulate(&self.peer).map_err(|_| OpenError)?;
+                self.unwrap_under(*kdf, *wrap, &shared, info, length)
+            }
+        }
     }
 
     /// Wraps a content-encryption key for the holder of a public key. [`KeyError::Unsupported`] where the key does not
     /// do that, or the wrapping is one that is read only.
     pub fn wrap(wrapping: Wrapping, to: &PublicKey, key: &Secret) -> Result<Self, KeyError> {
-        let _ = (wrapping, to, key);
-        Err(KeyError::Unsupported)
-    }
-}
-
-impl Kdf {
-    /// By the keyEncryptionAlgorithm of a KeyAgreeRecipientInfo (RFC 5753 §7.1.4, RFC 8418 §2.2). The cofactor
-    /// primitive is the same as the other over curves whose cofactor is 1.
-    #[must_use]
-    pub fn from_agreement(algorithm: Oid<'_>) -> Option<Self> {
-        BY_AGREEMENT
-            .iter()
-            .find(|(oid, _)| *oid == algorithm)
-            .map(|(_, kdf)| *kdf)
-    }
-
-    /// The keyEncryptionAlgorithm of a KeyAgreeRecipientInfo. Nothing where there is none with this digest.
-    #[must_use]
-    pub fn agreement_oid(self) -> Option<Oid<'static>> {
-        BY_AGREEMENT
-            .iter()
-            .find(|(_, kdf)| *kdf == self)
-            .map(|(oid, _)| *oid)
-    }
-
-    /// By the kdf of a KEMRecipientInfo: HKDF (RFC 8619 §2), whose parameters are absent.
-    pub fn from_hkdf_identifier(identifier: &AlgorithmIdentifier) -> Result<Self, AlgorithmError> {
-        let named = identifier.oid();
-        let Some((_, kdf)) = BY_HKDF.iter().find(|(oid, _)| *oid == named) else {
-            return Err(AlgorithmError::Unsupported(named.to_buf()));
-        };
-        if identifier.parameters().is_none() {
-            Ok(*kdf)
-        } else {
-            Err(AlgorithmError::Parameters(named.to_buf()))
-        }
-    }
-
-    /// The kdf of a KEMRecipientInfo. Nothing where there is none with this function and digest.
-    #[must_use]
-    pub fn to_hkdf_identifier(self) -> Option<AlgorithmIdentifier> {
-        BY_HKDF
-            .iter()
-            .find(|(_, kdf)| *kdf == self)
-            .map(|(oid, _)| AlgorithmIdentifier::new(*oid, None))
-    }
-}
-
-impl KeyWrap {
-    /// By a KeyWrapAlgorithm. AES has no parameters (RFC 3565 §2.3.2), and some senders write NULL.
-    pub fn from_identifier(identifier: &AlgorithmIdentifier) -> Result<Self, AlgorithmError> {
-        let named = identifier.oid();
-        let Some((_, wrap)) = BY_WRAP.iter().find(|(oid, _)| *oid == named) else {
-            return Err(AlgorithmError::Unsupported(named.to_buf()));
-        };
-        if identifier.has_no_parameters() {
-            Ok(*wrap)
-        } else {
-            Err(AlgorithmError::Parameters(named.to_buf()))
-        }
-    }
-
-    /// The KeyWrapAlgorithm.
-    #[must_use]
-    pub fn to_identifier(self) -> AlgorithmIdentifier {
-        match self {
-            Self::Aes(Aes::Bits128) => AlgorithmIdentifier::new(oid::AES128_WRAP, None),
-            Self::Aes(Aes::Bits192) => AlgorithmIdentifier::new(oid::AES192_WRAP, None),
-            Self::Aes(Aes::Bits256) => AlgorithmIdentifier::new(oid::AES256_WRAP, None),
-            Self::TripleDes => {
-                AlgorithmIdentifier::new(oid::TRIPLE_DES_WRAP, Some(&crate::der::write::null()))
+        let (encrypted_key, peer) = match &wrapping {
+            // A key that says OAEP is for OAEP, and by its own parameters.
+            Wrapping::RsaPkcs1 if to.oaep().is_some() => return Err(KeyError::Unsupported),
+            Wrapping::RsaOaep(parameters)
+                if !parameters.is_supported()
+                    || to.oaep().is_some_and(|wanted| wanted != parameters) =>
+            {
+                return Err(KeyError::Unsupported);
             }
-        }
+            Wrapping::RsaPkcs1 => {
+                let (modulus, exponent) = to.rsa_for_encryption().ok_or(KeyError::Unsupported)?;
+                let made = raw::encrypt_rsa_pkcs1(modulus, exponent, key.expose());
+                (made.ok_or(KeyError::Failed)?, Vec::new())
+            }
+            Wrapping::RsaOaep(parameters) => {
+                let (modulus, exponent) = to.rsa_for_encryption().ok_or(KeyError::Unsupported)?;
+                let made = raw::encrypt_rsa_oaep(modulus, exponent, parameters, key.expose());
+                (made.ok_or(KeyError::Failed)?, Vec::new())
+            }
+            Wrapping::Agreement {
+                kdf,
+                wrap,
+                shared_info,
+            } => {
+                let own = SoftKey::generate(same_group(to)?)?;
+                let shared = own.agree(to.bits())?;
+                let kek = kdf.derive(&shared, shared_info, wrap.key_len())?;
+                (wrap.wrap(&kek, key)?, own.public().bits().to_vec())
+            }
+            Wrapping::Kem { kdf, wrap, info } => {
+                let KeyKind::MlKem(set) = to.kind() else {
+                    return Err(KeyError::Unsupported);
+                };
+                let (ciphertext, shared) =
+                    raw::encapsulate(*set, to.bits()).ok_or(KeyError::Failed)?;
+                let kek = kdf.derive(&shared, info, wrap.key_len())?;
+                (wrap.wrap(&kek, key)?, ciphertext)
+            }
+        };
+        Ok(Self {
+            wrapping,
+            encrypted_key,
+            peer,
+        })
     }
 
-    /// Octets of the key-encryption key.
-    #[must_use]
-    pub const fn key_len(self) -> usize {
-        match self {
-            Self::Aes(aes) => aes.key_len(),
-            Self::TripleDes => 24,
+    fn unwrap_pkcs1(
+        &self,
+        key: &dyn DecryptionKey,
+        rejection: &RejectionSecret,
+        length: usize,
+    ) -> Result<Secret, OpenError> {
+        let public = key.public();
+        let (modulus, _) = public.rsa_for_encryption().ok_or(OpenError)?;
+        if public.oaep().is_some() {
+            return Err(OpenError);
         }
+        let instead = rejection.key(&self.encrypted_key, length);
+        let instead = instead.map_err(|_| OpenError)?;
+        // What is no ciphertext of this key is seen by everybody; it costs the same work all the same.
+        let usable = is_ciphertext(&self.encrypted_key, modulus);
+        let block = if usable {
+            raw_block(key, &self.encrypted_key)?
+        } else {
+            let mut two = vec![0; modulus.len()];
+            if let Some(last) = two.last_mut() {
+                *last = 2;
+            }
+            raw_block(key, &two)?
+        };
+        if block.len() != modulus.len() {
+            return Err(OpenError);
+        }
+        Ok(rsaes::pkcs1_or(&block, usable, &instead))
     }
 
-    /// Whether it is read only where somebody asked for it.
-    #[must_use]
-    pub const fn is_legacy(self) -> bool {
-        matches!(self, Self::TripleDes)
+    fn unwrap_under(
+        &self,
+        kdf: Kdf,
+        wrap: KeyWrap,
+        shared: &Secret,
+        info: &[u8],
+        length: usize,
+    ) -> Result<Secret, OpenError> {
+        let kek = kdf.derive(shared, info, wrap.key_len());
+        wrap.unwrap(&kek.map_err(|_| OpenError)?, &self.encrypted_key, length)
     }
 }
 
-/// What is written comes before what is only read.
-const BY_AGREEMENT: [(Oid<'static>, Kdf); 13] = [
-    (oid::STD_DH_SHA1_KDF, Kdf::X963(DigestAlgorithm::Sha1)),
-    (oid::STD_DH_SHA224_KDF, Kdf::X963(DigestAlgorithm::Sha224)),
-    (oid::STD_DH_SHA256_KDF, Kdf::X963(DigestAlgorithm::Sha256)),
-    (oid::STD_DH_SHA384_KDF, Kdf::X963(DigestAlgorithm::Sha384)),
-    (oid::STD_DH_SHA512_KDF, Kdf::X963(DigestAlgorithm::Sha512)),
-    (oid::STD_DH_HKDF_SHA256, Kdf::Hkdf(DigestAlgorithm::Sha256)),
-    (oid::STD_DH_HKDF_SHA384, Kdf::Hkdf(DigestAlgorithm::Sha384)),
-    (oid::STD_DH_HKDF_SHA512, Kdf::Hkdf(DigestAlgorithm::Sha512)),
-    (oid::COFACTOR_DH_SHA1_KDF, Kdf::X963(DigestAlgorithm::Sha1)),
-    (
-        oid::COFACTOR_DH_SHA224_KDF,
-        Kdf::X963(DigestAlgorithm::Sha224),
-    ),
-    (
-        oid::COFACTOR_DH_SHA256_KDF,
-        Kdf::X963(DigestAlgorithm::Sha256),
-    ),
-    (
-        oid::COFACTOR_DH_SHA384_KDF,
-        Kdf::X963(DigestAlgorithm::Sha384),
-    ),
-    (
-        oid::COFACTOR_DH_SHA512_KDF,
-        Kdf::X963(DigestAlgorithm::Sha512),
-    ),
-];
-const BY_HKDF: [(Oid<'static>, Kdf); 3] = [
-    (oid::HKDF_SHA256, Kdf::Hkdf(DigestAlgorithm::Sha256)),
-    (oid::HKDF_SHA384, Kdf::Hkdf(DigestAlgorithm::Sha384)),
-    (oid::HKDF_SHA512, Kdf::Hkdf(DigestAlgorithm::Sha512)),
-];
-const BY_WRAP: [(Oid<'static>, KeyWrap); 4] = [
-    (oid::AES128_WRAP, KeyWrap::Aes(Aes::Bits128)),
-    (oid::AES192_WRAP, KeyWrap::Aes(Aes::Bits192)),
-    (oid::AES256_WRAP, KeyWrap::Aes(Aes::Bits256)),
-    (oid::TRIPLE_DES_WRAP, KeyWrap::TripleDes),
-];
+fn raw_block(key: &dyn DecryptionKey, ciphertext: &[u8]) -> Result<Secret, OpenError> {
+    key.rsa_raw(ciphertext).map_err(|_| OpenError)
+}
+
+/// Whether octets are as many as those of the modulus, and a number that is neither 0 nor 1 nor the modulus less 1, whose
+/// powers are themselves, nor above that.
+fn is_ciphertext(octets: &[u8], modulus: &[u8]) -> bool {
+    // The modulus is odd.
+    let mut bound = modulus.to_vec();
+    if let Some(last) = bound.last_mut() {
+        *last &= 0xfe;
+    }
+    let above_one = octets
+        .split_last()
+        .is_some_and(|(last, rest)| *last > 1 || rest.iter().any(|octet| *octet != 0));
+    octets.len() == modulus.len() && above_one && octets < bound.as_slice()
+}
+
+/// What to generate so that it agrees with this key.
+fn same_group(key: &PublicKey) -> Result<KeyType, KeyError> {
+    match key.kind() {
+        KeyKind::Ec(Curve::P256) => Ok(KeyType::P256),
+        KeyKind::Ec(Curve::P384) => Ok(KeyType::P384),
+        KeyKind::Ec(Curve::P521) => Ok(KeyType::P521),
+        KeyKind::X25519 => Ok(KeyType::X25519),
+        _ => Err(KeyError::Unsupported),
+    }
+}
+
+#[cfg(test)]
+mod tests;

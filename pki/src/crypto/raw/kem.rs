@@ -74,6 +74,62 @@ impl PrivateKey {
         let out = Secret::new(out);
         (succeeded(code) && length == out.len()).then_some(out)
     }
+
+    /// Decapsulates. A ciphertext of the right length always gives something (FIPS 203 §6.3).
+    pub(crate) fn decapsulate(&self, ciphertext: &[u8]) -> Option<Secret> {
+        let mut out = vec![0; SHARED_SECRET];
+        let mut length = out.len();
+        // SAFETY: the key and the context are live; `out` has the stated room; the library checks the length of the
+        // ciphertext before it reads it.
+        let code = unsafe {
+            if sys::EVP_PKEY_id(self.0.get()) != sys::EVP_PKEY_KEM {
+                return None;
+            }
+            let context = Owned::new(
+                sys::EVP_PKEY_CTX_new(self.0.get(), ptr::null_mut()),
+                sys::EVP_PKEY_CTX_free,
+            )?;
+            sys::EVP_PKEY_decapsulate(
+                context.get(),
+                out.as_mut_ptr(),
+                &raw mut length,
+                ciphertext.as_ptr(),
+                ciphertext.len(),
+            )
+        };
+        let out = Secret::new(out);
+        (succeeded(code) && length == out.len()).then_some(out)
+    }
+}
+
+/// Encapsulates to an encapsulation key: the ciphertext and the shared secret. `None`: the key was refused.
+pub(crate) fn encapsulate(set: MlKem, public: &[u8]) -> Option<(Vec<u8>, Secret)> {
+    let mut ciphertext = vec![0; set.ciphertext_len()];
+    let mut ciphertext_len = ciphertext.len();
+    let mut shared = vec![0; SHARED_SECRET];
+    let mut shared_len = shared.len();
+    // SAFETY: the slice is live, and the library checks its length; key and context are live; both buffers have the
+    // stated room.
+    let code = unsafe {
+        let key = Owned::new(
+            sys::EVP_PKEY_kem_new_raw_public_key(nid(set), public.as_ptr(), public.len()),
+            sys::EVP_PKEY_free,
+        )?;
+        let context = Owned::new(
+            sys::EVP_PKEY_CTX_new(key.get(), ptr::null_mut()),
+            sys::EVP_PKEY_CTX_free,
+        )?;
+        sys::EVP_PKEY_encapsulate(
+            context.get(),
+            ciphertext.as_mut_ptr(),
+            &raw mut ciphertext_len,
+            shared.as_mut_ptr(),
+            &raw mut shared_len,
+        )
+    };
+    let shared = Secret::new(shared);
+    let whole = ciphertext_len == ciphertext.len() && shared_len == shared.len();
+    (succeeded(code) && whole).then_some((ciphertext, shared))
 }
 
 fn generator(set: MlKem) -> Option<Owned<sys::EVP_PKEY_CTX>> {
@@ -96,3 +152,6 @@ const fn nid(set: MlKem) -> c_int {
         MlKem::Kem1024 => sys::NID_MLKEM1024,
     }
 }
+
+/// Octets of a shared secret (FIPS 203 §8).
+const SHARED_SECRET: usize = 32;

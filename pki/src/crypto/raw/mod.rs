@@ -7,7 +7,9 @@
     reason = "foreign functions of aws-lc, each wrapped once, here"
 )]
 
+mod agree;
 mod cipher;
+mod derive;
 mod kem;
 mod md5;
 mod private;
@@ -20,7 +22,12 @@ use aws_lc_sys as sys;
 
 use super::{Curve, DigestAlgorithm};
 
+#[cfg(test)]
+pub(super) use agree::encrypt_rsa_raw;
+pub(super) use agree::{encrypt_rsa_oaep, encrypt_rsa_pkcs1};
 pub(super) use cipher::{Cipher, Direction};
+pub(super) use derive::{aes_unwrap, aes_wrap, hkdf};
+pub(super) use kem::encapsulate;
 pub(super) use md5::Md5;
 pub(super) use private::PrivateKey;
 pub(super) use verify::{
