@@ -21,6 +21,7 @@ mod seal;
 mod secret;
 mod sign;
 mod signature;
+mod weak;
 mod wrap;
 
 pub use cipher::{OpenError, Opener, Protector};
@@ -37,6 +38,7 @@ pub use seal::{Sealer, framed};
 pub use secret::Secret;
 pub use sign::{KeyError, KeyType, SigningKey, SoftKey};
 pub use signature::{AlgorithmError, SignatureAlgorithm};
+pub use weak::{Weakness, opens_what_its_public_half_protects, signs_for_its_public_half};
 pub use wrap::{Wrapped, Wrapping};
 
 #[cfg(test)]

@@ -141,6 +141,16 @@ impl PublicKey {
         }
     }
 
+    /// Modulus and exponent of an RSA key, without leading zeros, whatever they are.
+    pub(super) fn rsa_numbers(&self) -> Option<(&[u8], &[u8])> {
+        match &self.material {
+            Material::Rsa {
+                modulus, exponent, ..
+            } => Some((modulus.as_ref(), exponent.as_ref())),
+            _ => None,
+        }
+    }
+
     /// Modulus and exponent, without leading zeros, of an RSA key that may encrypt. `None` where it is another key, one
     /// for signatures only, or out of bounds.
     pub(super) fn rsa_for_encryption(&self) -> Option<(&[u8], &[u8])> {

@@ -212,6 +212,22 @@ impl PrivateKey {
         }
     }
 
+    /// Bits of the distance between the two primes of an RSA key. `None` where it is another key.
+    pub(crate) fn distance_of_primes(&self) -> Option<u32> {
+        // SAFETY: the RSA key and its numbers are borrowed from a live key; the difference is ours, and wiped when it
+        // is freed.
+        unsafe {
+            let rsa = NonNull::new(sys::EVP_PKEY_get0_RSA(self.0.get()))?.as_ptr();
+            let p = NonNull::new(sys::RSA_get0_p(rsa).cast_mut())?;
+            let q = NonNull::new(sys::RSA_get0_q(rsa).cast_mut())?;
+            let distance = Owned::new(sys::BN_new(), sys::BN_clear_free)?;
+            if !succeeded(sys::BN_sub(distance.get(), p.as_ptr(), q.as_ptr())) {
+                return None;
+            }
+            Some(sys::BN_num_bits(distance.get()))
+        }
+    }
+
     fn marshal(
         &self,
         write: unsafe extern "C" fn(*mut sys::CBB, *const sys::EVP_PKEY) -> c_int,
