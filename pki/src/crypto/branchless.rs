@@ -1,6 +1,7 @@
 //! Comparisons whose time tells nothing of what is compared. A truth is an octet: all ones or all zeros.
 //!
-//! The values go through `black_box`, so that the compiler does not see what they can be and makes no branch of them.
+//! Values and truths go through `black_box`: the compiler does not see what they can be, and makes neither a branch nor a
+//! conditional move of them.
 
 use std::hint::black_box;
 
@@ -8,7 +9,7 @@ use std::hint::black_box;
 pub(super) fn is_zero(octet: u8) -> u8 {
     let octet = black_box(octet);
     // Only zero borrows into a highest bit that was not set before.
-    (black_box(!octet & octet.wrapping_sub(1)) >> 7).wrapping_neg()
+    black_box((black_box(!octet & octet.wrapping_sub(1)) >> 7).wrapping_neg())
 }
 
 /// Whether the two are the same.
@@ -22,7 +23,7 @@ pub(super) fn is_at_most(a: u8, b: u8) -> u8 {
     let [borrowed, _] = u16::from(black_box(b))
         .wrapping_sub(u16::from(black_box(a)))
         .to_be_bytes();
-    !black_box(borrowed)
+    black_box(!borrowed)
 }
 
 /// `yes` where `truth`, else `no`.
