@@ -182,10 +182,10 @@ fn is_pkcs7(essence: &str) -> bool {
 }
 
 /// Whether the file name of a part ends in one of these.
-fn has_name(place: &Place<'_, '_>, part: &Part, endings: &[&str]) -> bool {
+fn has_name(bytes: &[u8], part: &Part, endings: &[&str]) -> bool {
     let disposition = part.header.disposition.clone();
     let disposition = disposition
-        .map(|value| ContentType::parse(slice(place.bytes(), value)))
+        .map(|value| ContentType::parse(slice(bytes, value)))
         .unwrap_or_default();
     endings.iter().any(|ending| {
         part.content_type.file_ends_with(ending) || disposition.file_ends_with(ending)
