@@ -18,6 +18,7 @@ mod facts;
 mod layer;
 mod limits;
 pub mod mime;
+pub mod open;
 mod release;
 mod seven_bit;
 pub mod sign;

@@ -3,10 +3,13 @@
 //! says of a signature never makes the signature right or wrong.
 
 mod attributes;
+mod auth_enveloped;
 mod content;
 mod envelope;
+mod enveloped;
 mod matcher;
 mod oids;
+mod recipient;
 mod signed_data;
 mod timestamp;
 mod verify;
@@ -14,10 +17,12 @@ mod verify;
 pub(crate) use attributes::is_signed_attributes;
 pub(crate) use content::Content;
 pub(crate) use envelope::Envelope;
+pub(crate) use enveloped::Enveloped;
 pub(crate) use oids::{
     ALGORITHM_PROTECTION, CONTENT_TYPE, DATA, Known, MESSAGE_DIGEST, SIGNED_DATA,
     SIGNING_CERTIFICATE_V2, SIGNING_TIME,
 };
+pub use recipient::{Recipient, RecipientId};
 pub(crate) use signed_data::SignedData;
 pub(crate) use verify::{Budget, Verifier};
 

@@ -11,7 +11,8 @@ use crate::cms::{self, Content, Envelope, Refusal, SignedData};
 use crate::defect::Defect;
 use crate::examine::{Job, Source, Walk, label_fits};
 use crate::facts::{EncryptionFacts, LayerFacts, LayerKind, Note, SignatureFacts};
-use crate::mime::{ContentType, Header, Part, PartKind, decode, slice};
+use crate::limits::Limits;
+use crate::mime::{ContentType, Header, Part, PartKind, Tree, decode, slice};
 
 /// application/pkcs7-mime and its spellings. Returns the signature's index if it is signed.
 pub(crate) fn opaque(walk: &mut Walk<'_>, place: &Place<'_, '_>) -> Option<usize> {
@@ -113,6 +114,17 @@ fn decoded<'b>(bytes: &'b [u8], part: &Part) -> Result<Cow<'b, [u8]>, Refusal> {
         return Err(ambiguous("the type is oddly spelled"));
     }
     decode(slice(bytes, part.body()), part.transfer).map_err(|detail| (Defect::Malformed, detail))
+}
+
+/// The octets of the CMS object that a message is, if it is one and all readers see the same in it.
+pub(crate) fn root_object<'b>(raw: &'b [u8], limits: &Limits) -> Option<Cow<'b, [u8]>> {
+    let tree = Tree::read(raw, 0..raw.len(), limits, |_| ()).ok()?;
+    let part = tree
+        .parts
+        .first()
+        .filter(|part| part.kind == PartKind::Leaf)?;
+    Claim::of(raw, part, true)?;
+    decoded(raw, part).ok()
 }
 
 /// What is known of an object before it is read.
