@@ -247,7 +247,8 @@ pub fn boundary_for(entity: &[u8]) -> String {
     }
 }
 
-fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+/// base64 in lines of 76.
+pub(crate) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     for line in bytes.chunks(57) {
         out.extend_from_slice(base64_simd::STANDARD.encode_to_string(line).as_bytes());
         out.extend_from_slice(b"\r\n");

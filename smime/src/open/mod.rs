@@ -12,11 +12,12 @@ use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{ContentCipher, Digest, DigestAlgorithm, Digester, OpenError, Secret};
 
 use crate::cms::{self, Enveloped};
-pub use crate::cms::{Recipient, RecipientId};
 use crate::examine::header_fits;
 use crate::layer;
 use crate::limits::Limits;
 use crate::mime::slice;
+
+pub use crate::cms::{Recipient, RecipientId};
 
 /// An encrypted layer that is the whole of a message.
 #[derive(Debug)]
@@ -183,3 +184,6 @@ impl fmt::Debug for Opened {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
