@@ -16,6 +16,7 @@ mod defect;
 pub mod encrypt;
 mod examine;
 mod facts;
+pub mod header_protection;
 mod layer;
 mod limits;
 pub mod mime;

@@ -127,6 +127,11 @@ pub(crate) fn root_object<'b>(raw: &'b [u8], limits: &Limits) -> Option<Cow<'b, 
     decoded(raw, part).ok()
 }
 
+/// Whether a part that all of a content is looks like a CMS object.
+pub(crate) fn is_object(bytes: &[u8], part: &Part) -> bool {
+    Claim::of(bytes, part, true) == Some(Claim::Type)
+}
+
 /// What is known of an object before it is read.
 struct Here<'h> {
     section: String,

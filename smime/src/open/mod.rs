@@ -5,6 +5,8 @@
 //! its content away. Never sees a private key, never tries one after the other, and never says why something did not
 //! open.
 
+mod rebuild;
+
 use std::collections::HashMap;
 use std::fmt;
 
@@ -18,6 +20,7 @@ use crate::limits::Limits;
 use crate::mime::slice;
 
 pub use crate::cms::{Recipient, RecipientId};
+pub use rebuild::reassemble;
 
 /// An encrypted layer that is the whole of a message.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use crate::testing::{Person, Shape, bob, mail};
 
 mod hostile;
 mod objects;
+mod rebuilt;
 
 const ENTITY: &[u8] = b"Content-Type: text/plain\r\n\r\nPay Bob 10 yen.\r\n";
 const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
