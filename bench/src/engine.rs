@@ -173,6 +173,7 @@ impl World {
             digest: DigestAlgorithm::Sha256,
             algorithm: SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256),
             signing_time: Some(self.now),
+            capabilities: &[],
         };
         let mut mail = format!(
             "From: Alice <{ADDRESS}>\r\nTo: bob@example.jp\r\nSubject: bench\r\n\

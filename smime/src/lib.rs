@@ -30,8 +30,8 @@ mod testing;
 pub use defect::{Check, Defect};
 pub use examine::{examine, examine_cms, examine_with};
 pub use facts::{
-    Candidate, EncryptionFacts, Ess, Examined, FieldSpan, LayerFacts, LayerKind, Note,
-    ProtectedHeader, SignatureFacts, SignerFacts, SignerId, TimeStampFacts,
+    Candidate, Capabilities, EncryptionFacts, Ess, Examined, FieldSpan, LayerFacts, LayerKind,
+    Note, ProtectedHeader, SignatureFacts, SignerFacts, SignerId, TimeStampFacts,
 };
 pub use limits::Limits;
 pub use release::release;

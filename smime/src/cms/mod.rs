@@ -4,6 +4,7 @@
 
 mod attributes;
 mod auth_enveloped;
+pub(crate) mod capabilities;
 mod content;
 mod envelope;
 mod enveloped;
@@ -20,7 +21,7 @@ pub(crate) use envelope::Envelope;
 pub(crate) use enveloped::Enveloped;
 pub(crate) use oids::{
     ALGORITHM_PROTECTION, AUTH_ENVELOPED_DATA, CONTENT_TYPE, DATA, ENVELOPED_DATA, Known,
-    MESSAGE_DIGEST, ORI_KEM, SIGNED_DATA, SIGNING_CERTIFICATE_V2, SIGNING_TIME,
+    MESSAGE_DIGEST, ORI_KEM, SIGNED_DATA, SIGNING_CERTIFICATE_V2, SIGNING_TIME, SMIME_CAPABILITIES,
 };
 pub use recipient::{Recipient, RecipientId};
 pub(crate) use recipient::{curve_oid, kem_info, shared_info};

@@ -51,6 +51,8 @@ pub(crate) const CONTENT_TYPE: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0
 pub(crate) const MESSAGE_DIGEST: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4]);
 /// 1.2.840.113549.1.9.5
 pub(crate) const SIGNING_TIME: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 5]);
+/// 1.2.840.113549.1.9.15 (RFC 8551 §2.5.2)
+pub(crate) const SMIME_CAPABILITIES: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 15]);
 /// 1.2.840.113549.1.9.52 (RFC 6211)
 pub(crate) const ALGORITHM_PROTECTION: Known =
     Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 52]);

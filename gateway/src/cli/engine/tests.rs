@@ -59,6 +59,7 @@ impl World {
             digest: DigestAlgorithm::Sha256,
             algorithm: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
             signing_time: None,
+            capabilities: &[],
         }
     }
 
