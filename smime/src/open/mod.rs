@@ -74,7 +74,23 @@ impl EncryptedLayer {
         if !fits || around >= limits.layers {
             return None;
         }
-        let object = layer::root_object(raw, limits)?.into_owned();
+        Self::read(
+            layer::root_object(raw, limits)?.into_owned(),
+            limits,
+            around,
+        )
+    }
+
+    /// A bare object, in DER or BER.
+    #[must_use]
+    pub fn of_cms(object: &[u8], limits: &Limits) -> Option<Self> {
+        if object.len() > limits.message_size {
+            return None;
+        }
+        Self::read(object.to_vec(), limits, 0)
+    }
+
+    fn read(object: Vec<u8>, limits: &Limits, around: usize) -> Option<Self> {
         let enveloped = {
             let (tape, _) = cms::read_tape(&object, limits).ok()?;
             let (kind, content) = cms::content_info(tape.root()).ok()?;
