@@ -1,5 +1,7 @@
 //! Messages made of what was opened.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::header_protection::{HeaderProtection, protect_header};
 use crate::open::reassemble;
@@ -168,5 +170,31 @@ fn a_mail_with_a_protected_header_comes_back() {
             assert_eq!(root.signers[0].defect, None);
             assert_eq!(root.protected.len(), 1);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn whatever_is_inside_brings_in_no_field_of_its_own(lines in proptest::collection::vec(
+        prop_oneof![
+            "(Subject|From|X-Kenin-Verdict|Received|A|Content-Type|MIME-Version)[ ]?:.{0,20}",
+            Just("Content-Type: text/plain; hp=\"cipher\"".to_owned()),
+            Just("From me".to_owned()),
+            Just(String::new()),
+            "[ -~\r]{0,20}",
+        ], 0..8), crlf in any::<bool>())
+    {
+        let entity = lines.join(if crlf { "\r\n" } else { "\n" });
+        let limits = Limits::default();
+        let out = reassemble(RAW.as_bytes(), entity.as_bytes(), &limits, &|name| name == "subject");
+        let mut names: Vec<_> = crate::mime::fields(&out)
+            .map(|field| String::from_utf8(out[field.name].to_vec()).unwrap().to_lowercase())
+            .filter(|name| !name.starts_with("content-"))
+            .collect();
+        names.sort_unstable();
+        let outside = ["from", "mime-version", "received", "subject", "to", "x-kenin-verdict"];
+        prop_assert_eq!(names, outside, "{:?}", String::from_utf8_lossy(&out));
     }
 }
