@@ -10,7 +10,7 @@ mod pki;
 mod smtp;
 
 pub use certstore::{ldap_message, place};
-pub use mail::{entity, mailbox, scrub, signed_data, stamp_writer, trust_toml};
+pub use mail::{entity, enveloped, mailbox, scrub, signed_data, stamp_writer, trust_toml};
 pub use milter::milter;
 pub use pki::{ber, certificate, crl, ocsp, path};
 pub use smtp::{smtp_client, smtp_server};
@@ -24,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("certificate", certificate),
     ("crl", crl),
     ("entity", entity),
+    ("enveloped", enveloped),
     ("ldap_message", ldap_message),
     ("mailbox", mailbox),
     ("milter", milter),
