@@ -42,7 +42,8 @@ impl<'a> Addressee<'a> {
 /// Encrypts contents.
 #[derive(Clone, Copy, Debug)]
 pub struct Protect<'a> {
-    /// For whom; each of them gets the same content-encryption key in a wrapping of its own.
+    /// For whom; each of them gets the same content-encryption key in a wrapping of its own. Whoever gets the mail sees
+    /// all of them: recipients who are not to be seen get a mail of their own.
     pub recipients: &'a [Addressee<'a>],
     /// How the content is encrypted.
     pub cipher: ContentKind,

@@ -9,15 +9,18 @@ mod rebuild;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{ContentCipher, Digest, DigestAlgorithm, Digester, OpenError, Secret};
 
 use crate::cms::{self, Enveloped};
 use crate::examine::header_fits;
+use crate::header_protection::read;
 use crate::layer;
 use crate::limits::Limits;
 use crate::mime::slice;
+use crate::release::end_of_fields;
 
 pub use crate::cms::{Recipient, RecipientId};
 pub use rebuild::reassemble;
@@ -158,6 +161,12 @@ impl EncryptedLayer {
         self.enveloped.cipher.key_len()
     }
 
+    /// Octets of the encrypted content, which are not fewer than those that it opens to.
+    #[must_use]
+    pub fn encrypted_len(&self) -> usize {
+        self.enveloped.content.iter().map(Range::len).sum()
+    }
+
     /// SHA-256 of the encrypted content: the same where it is sent again, whatever is put around it.
     #[must_use]
     pub fn encrypted_digest(&self) -> Digest {
@@ -187,6 +196,20 @@ impl EncryptedLayer {
 }
 
 impl Opened {
+    /// Whether it begins as a MIME entity does: with header fields, or none, and the empty line after them. What a wrong
+    /// key opens to by chance hardly ever does, and only without [`Integrity::Aead`] is there such a chance.
+    #[must_use]
+    pub fn is_entity(&self) -> bool {
+        let (header, fields) = read(&self.entity);
+        let ended = end_of_fields(&self.entity, &header) < header.range.end;
+        let named = fields
+            .iter()
+            .all(|field| slice(&self.entity, field.name.clone()).is_ascii());
+        // One garbage of 256 begins with a line feed, and no entity does.
+        let begun = !self.entity.starts_with(b"\n");
+        ended && named && begun && rebuild::is_nothing_else(&self.entity, &header, &fields)
+    }
+
     /// The encrypted layer that is all of it. Nothing where there is none, or where there were too many before.
     #[must_use]
     pub fn inner(&self, limits: &Limits) -> Option<EncryptedLayer> {

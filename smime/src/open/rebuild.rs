@@ -14,7 +14,8 @@ use crate::mime::{Header, Part, PartKind, Tree, slice};
 use crate::release::{encapsulated, end_of_fields};
 
 /// The message with an opened content in place of its encrypted one: the fields of its header except those that described
-/// the encrypted content, then the entity.
+/// the encrypted content, then the entity. Its line ends stay too: who needs them as CRLF converts them afterwards, which
+/// text and the signatures over it survive.
 ///
 /// Where the entity, or what is signed in it, protects the header (`hp="cipher"`, and `protected-headers="v1"` as it was
 /// before RFC 9788), its fields replace those outside. `keep_field` is asked for each by its name in lower case, and one
@@ -63,7 +64,7 @@ pub fn reassemble(
 }
 
 /// Whether a header is made of fields, in which all readers see the same.
-fn is_nothing_else(entity: &[u8], header: &Header, fields: &[FieldSpan]) -> bool {
+pub(super) fn is_nothing_else(entity: &[u8], header: &Header, fields: &[FieldSpan]) -> bool {
     let length: usize = fields.iter().map(|field| field.whole.len()).sum();
     !header.odd && length == end_of_fields(entity, header)
 }

@@ -1,7 +1,10 @@
+use std::collections::HashSet;
+
 use kenin_pki::crypto::{Aes, ContentKind};
 
 use super::*;
 use crate::encrypt::Protect;
+use crate::sign::{Form, Signer};
 use crate::testing::{Person, Shape, bob, mail};
 
 mod hostile;
@@ -108,6 +111,60 @@ fn layers_inside_each_other_are_opened_up_to_the_limit() {
     assert_eq!(count, limits.layers);
     // The one that is too many is still there.
     assert!(EncryptedLayer::of(&last, &limits).is_some());
+}
+
+/// RFC 2634 §1.1: the signature outside is taken off first, and its content is a root.
+#[test]
+fn a_mail_that_is_signed_encrypted_and_signed_is_opened_layer_by_layer() {
+    let signer = Signer::new(&bob().key, &bob().certificate);
+    let to = [bob().addressee()];
+    let protect = Protect {
+        recipients: &to,
+        cipher: GCM,
+    };
+    let limits = Limits::default();
+    let inner = signer.sign(ENTITY, Form::Clear).unwrap();
+    let encrypted = protect.protect(&inner).unwrap();
+    for (form, section) in [(Form::Clear, "2"), (Form::Opaque, "1")] {
+        let raw = signer.sign(&encrypted, form).unwrap();
+        assert!(layer_of(&raw).is_none());
+        let released = crate::release(&raw, &limits, &HashSet::from([section])).unwrap();
+        let opened = bob().open(&layer_of(&released).unwrap()).unwrap();
+        assert_eq!(opened.entity, inner);
+        assert!(opened.inner(&limits).is_none());
+    }
+}
+
+#[test]
+fn what_a_wrong_key_opens_to_is_no_entity() {
+    let cipher = ContentCipher::AesCbc {
+        aes: Aes::Bits256,
+        iv: [1; 16],
+    };
+    // The same each time.
+    let key = Secret::new(vec![2; 32]);
+    let shape = Shape::by_key(Vec::new(), &cipher, &key, (ENTITY, &[]));
+    let layer = layer_of(&mail(&shape.write())).unwrap();
+    assert_eq!(layer.encrypted_len(), shape.content.len());
+    assert!(layer.open_with(&key).unwrap().is_entity());
+    let mut by_chance = 0;
+    for number in 0..4000_u16 {
+        let key = DigestAlgorithm::Sha256.digest(&number.to_be_bytes());
+        let key = Secret::new(key.as_ref().to_vec());
+        if let Ok(opened) = layer.open_with(&key) {
+            by_chance += 1;
+            assert!(!opened.is_entity());
+        }
+    }
+    // One padding of 256 looks right.
+    assert!((1..100).contains(&by_chance), "{by_chance}");
+    let of = |entity: &[u8]| {
+        let layer = layer_of(&mail(&shape_for(bob(), CBC, entity).write())).unwrap();
+        bob().open(&layer).unwrap().is_entity()
+    };
+    assert!(of(b"\r\ntext") && of(b"A: b\r\n\r\ntext") && of(b"A: b\n\ntext"));
+    assert!(!of(b"text") && !of(b"A: b\r\ntext\r\n\r\n") && !of(b"\ntext"));
+    assert!(!of(b"A: b\r\n") && !of(b"\xe6\xa4\x9c: b\r\n\r\ntext") && !of(b""));
 }
 
 #[test]

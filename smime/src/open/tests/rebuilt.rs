@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::header_protection::{HeaderProtection, protect_header};
 use crate::open::reassemble;
-use crate::sign::{Form, Signer};
 
 const RAW: &str = "Received: from a by b\r\nFrom: Alice <alice@example.jp>\r\n\
     To: bob@example.jp\r\nSubject: [...]\r\nX-Kenin-Verdict: ours\r\n\
