@@ -10,7 +10,7 @@ mod pki;
 mod smtp;
 
 pub use certstore::{ldap_message, place};
-pub use mail::{entity, enveloped, mailbox, scrub, signed_data, stamp_writer, trust_toml};
+pub use mail::{compressed, entity, enveloped, mailbox, scrub, signed_data, stamp_writer, trust_toml};
 pub use milter::milter;
 pub use pki::{ber, certificate, crl, ocsp, path};
 pub use smtp::{smtp_client, smtp_server};
@@ -22,6 +22,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("ber", ber),
     ("certificate", certificate),
+    ("compressed", compressed),
     ("crl", crl),
     ("entity", entity),
     ("enveloped", enveloped),

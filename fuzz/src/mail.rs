@@ -9,7 +9,7 @@ use kenin_policy::{
     HeaderEdits, Language, MailRules, ResultWord, StampContext, StampMode, TrustPolicy, header,
     stamp,
 };
-use kenin_smime::open::{EncryptedLayer, Integrity, reassemble};
+use kenin_smime::open::{EncryptedLayer, Integrity, expand, reassemble};
 use kenin_smime::{Examined, Limits, examine, examine_cms, mime};
 
 const NOW: UnixTime = UnixTime(1_790_000_000);
@@ -57,6 +57,15 @@ pub fn enveloped(data: &[u8]) {
             .is_some_and(|start| start.eq_ignore_ascii_case(b"content-"));
         let known = ["from", "subject", "mime-version"];
         assert!(content || known.iter().any(|name| field.is(&out, name)));
+    }
+}
+
+/// What is expanded keeps the caps.
+pub fn compressed(data: &[u8]) {
+    let limits = Limits::default();
+    if let Some(Ok(expanded)) = expand(data, &limits) {
+        let most = data.len() * limits.compression_ratio;
+        assert!(expanded.len() <= most.max(64 * 1024));
     }
 }
 

@@ -5,6 +5,7 @@
 mod attributes;
 mod auth_enveloped;
 pub(crate) mod capabilities;
+mod compressed;
 mod content;
 mod envelope;
 mod enveloped;
@@ -16,6 +17,7 @@ mod timestamp;
 mod verify;
 
 pub(crate) use attributes::is_signed_attributes;
+pub(crate) use compressed::Compressed;
 pub(crate) use content::Content;
 pub(crate) use envelope::Envelope;
 pub(crate) use enveloped::Enveloped;

@@ -65,6 +65,8 @@ pub(crate) const TIME_STAMP_TOKEN: Known =
 /// 1.2.840.113549.1.9.16.2.47 (RFC 5035)
 pub(crate) const SIGNING_CERTIFICATE_V2: Known =
     Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 47]);
+/// 1.2.840.113549.1.9.16.3.8: zlib (RFC 3274 §2)
+pub(crate) const ZLIB: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 3, 8]);
 /// 1.2.840.113549.1.9.16.13.3: a recipient whose key encapsulates (RFC 9629 §3)
 pub(crate) const ORI_KEM: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 13, 3]);
 /// 1.2.840.113549.2.2

@@ -14,8 +14,10 @@ use std::ops::Range;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{ContentCipher, Digest, DigestAlgorithm, Digester, OpenError, Secret};
 
-use crate::cms::{self, Enveloped};
+use crate::cms::{self, Compressed, Enveloped};
+use crate::defect::Defect;
 use crate::examine::header_fits;
+use crate::facts::LayerKind;
 use crate::header_protection::read;
 use crate::layer;
 use crate::limits::Limits;
@@ -195,7 +197,40 @@ impl EncryptedLayer {
     }
 }
 
+/// The content of the compressed layer that the message is (RFC 8551 §3.6, RFC 3274). Nothing where it is none.
+///
+/// # Errors
+/// What is wrong with it, or which limit it does not keep.
+#[must_use]
+pub fn expand(raw: &[u8], limits: &Limits) -> Option<Result<Vec<u8>, Defect>> {
+    if raw.len() > limits.message_size || !header_fits(raw, limits.header_size) {
+        return None;
+    }
+    let object = layer::root_object(raw, limits)?;
+    let (tape, _) = cms::read_tape(&object, limits).ok()?;
+    let (kind, content) = cms::content_info(tape.root()).ok()?;
+    let expanded = || Compressed::read(content)?.expand(&object, limits);
+    (kind == LayerKind::Compressed).then(|| expanded().map_err(|(defect, _)| defect))
+}
+
 impl Opened {
+    /// The same with the compressed layer that is all of it expanded. Nothing where there is none.
+    ///
+    /// # Errors
+    /// What is wrong with it, which limit it does not keep, or that there were too many layers before.
+    #[must_use]
+    pub fn expanded(&self, limits: &Limits) -> Option<Result<Self, Defect>> {
+        let entity = expand(&self.entity, limits)?;
+        if self.around >= limits.layers {
+            return Some(Err(Defect::LimitLayers));
+        }
+        Some(entity.map(|entity| Self {
+            entity,
+            integrity: self.integrity,
+            around: self.around + 1,
+        }))
+    }
+
     /// Whether it begins as a MIME entity does: with header fields, or none, and the empty line after them. What a wrong
     /// key opens to by chance hardly ever does, and only without [`Integrity::Aead`] is there such a chance.
     #[must_use]

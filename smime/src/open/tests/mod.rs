@@ -7,6 +7,7 @@ use crate::encrypt::Protect;
 use crate::sign::{Form, Signer};
 use crate::testing::{Person, Shape, bob, mail};
 
+mod compressed;
 mod hostile;
 mod objects;
 mod rebuilt;
