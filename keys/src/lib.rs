@@ -1,0 +1,22 @@
+//! Private keys: sealed at rest, imported, and the process that alone works with them.
+//!
+//! It never sees mail, uses no network and no SQL, and gives no private key away. What other processes may ask of a
+//! key is bound to the transaction that the edge has announced.
+
+#![warn(clippy::as_conversions)]
+
+mod folder;
+mod kek;
+mod key;
+mod octets;
+mod sealed;
+mod secret_file;
+#[cfg(test)]
+mod testing;
+
+pub use folder::{Changes, FolderCause, FolderError, KeyFolder, Opened};
+pub use kek::{Kek, KekId, MAX_DERIVATIONS, Passphrase, Unlock, Unlocker, WorkFactor};
+pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses};
+pub use octets::Malformed;
+pub use sealed::{SealError, SealedKey};
+pub use secret_file::{SecretFileError, read_key_file, read_passphrase_file};
