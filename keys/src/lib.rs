@@ -6,6 +6,7 @@
 #![warn(clippy::as_conversions)]
 
 mod folder;
+mod import;
 mod kek;
 mod key;
 mod octets;
@@ -15,6 +16,7 @@ mod secret_file;
 mod testing;
 
 pub use folder::{Changes, FolderCause, FolderError, KeyFolder, Opened};
+pub use import::{ImportError, Imported, import};
 pub use kek::{Kek, KekId, MAX_DERIVATIONS, Passphrase, Unlock, Unlocker, WorkFactor};
 pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses};
 pub use octets::Malformed;
