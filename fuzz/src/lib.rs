@@ -4,12 +4,14 @@
 //! A target asserts a property of its parser, not only that it does not panic.
 
 mod certstore;
+mod keys;
 mod mail;
 mod milter;
 mod pki;
 mod smtp;
 
 pub use certstore::{ldap_message, place};
+pub use keys::{key_frame, key_import, sealed_key};
 pub use mail::{compressed, entity, enveloped, mailbox, scrub, signed_data, stamp_writer, trust_toml};
 pub use milter::milter;
 pub use pki::{ber, certificate, crl, ocsp, path};
@@ -26,6 +28,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("crl", crl),
     ("entity", entity),
     ("enveloped", enveloped),
+    ("key_frame", key_frame),
+    ("key_import", key_import),
     ("ldap_message", ldap_message),
     ("mailbox", mailbox),
     ("milter", milter),
@@ -33,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("path", path),
     ("place", place),
     ("scrub", scrub),
+    ("sealed_key", sealed_key),
     ("signed_data", signed_data),
     ("smtp_client", smtp_client),
     ("smtp_server", smtp_server),

@@ -10,6 +10,7 @@ mod import;
 mod kek;
 mod key;
 mod octets;
+pub mod protocol;
 mod sealed;
 mod secret_file;
 #[cfg(test)]
