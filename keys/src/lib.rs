@@ -7,6 +7,7 @@
 
 mod folder;
 mod import;
+mod keeper;
 mod kek;
 mod key;
 mod octets;
@@ -18,6 +19,10 @@ mod testing;
 
 pub use folder::{Changes, FolderCause, FolderError, KeyFolder, Opened};
 pub use import::{ImportError, Imported, import};
+pub use keeper::{
+    Alert, Counts, DELAY, Decision, Event, HeldKey, Job, Keeper, Log, MAX_GRANTS, MAX_LIFETIME,
+    MAX_SIGNATURES, MAX_USES, MAX_USES_OF_KEY, Moment, Network, Outcome, PrivateKey, Why,
+};
 pub use kek::{Kek, KekId, MAX_DERIVATIONS, Passphrase, Unlock, Unlocker, WorkFactor};
 pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses};
 pub use octets::Malformed;
