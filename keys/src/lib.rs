@@ -5,7 +5,9 @@
 
 #![warn(clippy::as_conversions)]
 
+mod client;
 mod folder;
+mod frame;
 mod import;
 mod keeper;
 mod kek;
@@ -14,9 +16,11 @@ mod octets;
 pub mod protocol;
 mod sealed;
 mod secret_file;
+mod serve;
 #[cfg(test)]
 mod testing;
 
+pub use client::{ClientError, EdgeClient, WorkerClient};
 pub use folder::{Changes, FolderCause, FolderError, KeyFolder, Opened};
 pub use import::{ImportError, Imported, import};
 pub use keeper::{
@@ -28,3 +32,4 @@ pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses};
 pub use octets::Malformed;
 pub use sealed::{SealError, SealedKey};
 pub use secret_file::{SecretFileError, read_key_file, read_passphrase_file};
+pub use serve::{Server, Time};

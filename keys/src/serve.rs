@@ -1,0 +1,178 @@
+//! The thin part of the key process that touches sockets: a thread a connection, and nothing else.
+//!
+//! There are two listening sockets, which the process inherits. The parent connects to them: to the one itself, to the
+//! other for each worker, to whom it hands the connection at its start. So a worker needs no right to connect anywhere,
+//! and a new worker gets a connection of its own.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use crate::frame;
+use crate::keeper::{Decision, Job, Keeper, Log, Moment};
+use crate::protocol::{Answer, EdgeRequest, Refusal, WorkerRequest};
+
+/// A key process.
+pub struct Server<L> {
+    keeper: Mutex<Keeper<L>>,
+    time: Time,
+    connections: AtomicUsize,
+    waiting: AtomicUsize,
+}
+
+/// Where the time comes from, and how it passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Time {
+    /// How long the machine has been up: [`kenin_sys::since_boot`].
+    pub now: fn() -> Moment,
+    /// Waits: [`thread::sleep`].
+    pub wait: fn(Duration),
+}
+
+impl<L: Log + Send + 'static> Server<L> {
+    /// Serves with these keys and grants.
+    #[must_use]
+    pub fn new(keeper: Keeper<L>, time: Time) -> Arc<Self> {
+        Arc::new(Self {
+            keeper: Mutex::new(keeper),
+            time,
+            connections: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Serves whoever connects, until a socket fails.
+    ///
+    /// # Errors
+    /// That of the socket, and where there can be no more threads.
+    pub fn run(self: &Arc<Self>, edge: UnixListener, workers: UnixListener) -> io::Result<()> {
+        let server = Arc::clone(self);
+        let of_edge = thread::Builder::new()
+            .spawn(move || server.accept(&edge, |server, stream| server.edge(stream)))?;
+        self.accept(&workers, |server, stream| server.worker(stream))?;
+        of_edge.join().unwrap_or(Ok(()))
+    }
+
+    /// Hears an edge until it goes, or says what no edge says.
+    ///
+    /// # Errors
+    /// That of the socket, and where what was said does not read.
+    pub fn edge(&self, mut stream: UnixStream) -> io::Result<()> {
+        while let Some(read) = frame::read(&mut stream)? {
+            let (number, request) = EdgeRequest::from_frame(read.expose()).map_err(malformed)?;
+            let answer = self.keeper()?.edge((self.time.now)(), request);
+            send(&stream, number, &answer)?;
+        }
+        Ok(())
+    }
+
+    /// Hears a worker until it goes, or says what no worker says. Answers that have to wait hold no others up.
+    ///
+    /// # Errors
+    /// As [`Server::edge`].
+    pub fn worker(self: &Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
+        let writing = Arc::new(Mutex::new(stream.try_clone()?));
+        while let Some(read) = frame::read(&mut stream)? {
+            let (number, request) = WorkerRequest::from_frame(read.expose()).map_err(malformed)?;
+            drop(read);
+            let now = (self.time.now)();
+            let decision = match request {
+                WorkerRequest::Unwrap(unwrap) => self.keeper()?.unwrap(now, unwrap),
+                WorkerRequest::Sign(sign) => self.keeper()?.sign(now, sign),
+            };
+            let answer = match decision {
+                Decision::Answer(answer) => answer,
+                Decision::Work(job, Duration::ZERO) => job.run(),
+                Decision::Work(job, delay) => {
+                    if self.later(&writing, number, (job, delay)) {
+                        continue;
+                    }
+                    Answer::Refused(Refusal::TooManyFailures)
+                }
+            };
+            send(&*lock(&writing)?, number, &answer)?;
+        }
+        Ok(())
+    }
+
+    /// Answers after a while; false where too many wait already.
+    fn later(
+        self: &Arc<Self>,
+        writing: &Arc<Mutex<UnixStream>>,
+        number: u32,
+        (job, delay): (Job, Duration),
+    ) -> bool {
+        if self.waiting.fetch_add(1, Ordering::SeqCst) >= MAX_WAITING {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            return false;
+        }
+        let (server, writing) = (Arc::clone(self), Arc::clone(writing));
+        let wait = self.time.wait;
+        let begun = thread::Builder::new().spawn(move || {
+            wait(delay);
+            let answer = job.run();
+            if let Ok(stream) = lock(&writing) {
+                // A worker that has gone needs no answer.
+                let _ = send(&stream, number, &answer);
+            }
+            server.waiting.fetch_sub(1, Ordering::SeqCst);
+        });
+        if begun.is_err() {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        begun.is_ok()
+    }
+
+    fn accept(
+        self: &Arc<Self>,
+        listener: &UnixListener,
+        hear: fn(&Arc<Self>, UnixStream) -> io::Result<()>,
+    ) -> io::Result<()> {
+        loop {
+            let (stream, _) = listener.accept()?;
+            if self.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
+                self.connections.fetch_sub(1, Ordering::SeqCst);
+                continue;
+            }
+            let server = Arc::clone(self);
+            let begun = thread::Builder::new().spawn(move || {
+                // What goes wrong with one connection ends that one; its other end sees it.
+                let _ = hear(&server, stream);
+                server.connections.fetch_sub(1, Ordering::SeqCst);
+            });
+            if begun.is_err() {
+                self.connections.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn keeper(&self) -> io::Result<MutexGuard<'_, Keeper<L>>> {
+        lock(&self.keeper)
+    }
+}
+
+/// Where a panic has left something half done, nothing more is done with it.
+fn lock<T>(mutex: &Mutex<T>) -> io::Result<MutexGuard<'_, T>> {
+    mutex.lock().map_err(|_| io::Error::other("half done"))
+}
+
+fn send(mut stream: &UnixStream, number: u32, answer: &Answer) -> io::Result<()> {
+    let written = answer.to_frame(number);
+    let written = written.map_err(|_| frame::invalid("an answer is too long"))?;
+    frame::write(&mut stream, written.expose())
+}
+
+fn malformed(error: crate::octets::Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// Connections at one time: a worker a core, and the edge.
+const MAX_CONNECTIONS: usize = 1024;
+/// Answers that wait at one time.
+const MAX_WAITING: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread::JoinHandle;
+
+use kenin_pki::crypto::{Aes, PublicKey, Secret};
+use kenin_pki::crypto::{DigestAlgorithm, Kdf, KeyWrap, SignatureAlgorithm, Wrapped, Wrapping};
+
+use super::*;
+use crate::client::{ClientError, EdgeClient, WorkerClient};
+use crate::keeper::{Event, HeldKey};
+use crate::key::KeyFacts;
+use crate::protocol::{Grant, MAX_FRAME, Sign, Transaction, Unwrap};
+use crate::testing::{address, facts, generated};
+
+struct Nowhere;
+
+impl Log for Nowhere {
+    fn record(&mut self, _: Moment, _: &Event) {}
+}
+
+/// A server with the key of alice@example.com, for whom time stands still.
+fn server() -> (Arc<Server<Nowhere>>, KeyFacts) {
+    let (key, _) = generated();
+    let facts = facts(&key);
+    let held = HeldKey::soft(facts.clone(), key).unwrap();
+    let time = Time {
+        now: || Duration::from_secs(1000),
+        wait: |_| {},
+    };
+    (Server::new(Keeper::new(vec![held], Nowhere), time), facts)
+}
+
+type Served = JoinHandle<io::Result<()>>;
+
+fn edge(server: &Arc<Server<Nowhere>>) -> (EdgeClient, Served) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let server = Arc::clone(server);
+    let served = thread::spawn(move || server.edge(theirs));
+    (EdgeClient::new(ours), served)
+}
+
+fn raw_worker(server: &Arc<Server<Nowhere>>) -> (UnixStream, Served) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let server = Arc::clone(server);
+    (ours, thread::spawn(move || server.worker(theirs)))
+}
+
+fn worker(server: &Arc<Server<Nowhere>>) -> (WorkerClient, Served) {
+    let (ours, served) = raw_worker(server);
+    (WorkerClient::new(ours), served)
+}
+
+fn grant(client: &str) -> Grant {
+    Grant {
+        transaction: Transaction::random().unwrap(),
+        tenant: "default".to_owned(),
+        recipients: vec![address("alice@example.com")],
+        sender: Some(address("alice@example.com")),
+        client: Some(client.parse().unwrap()),
+        seconds: 60,
+    }
+}
+
+fn wrapped(public: &PublicKey) -> Wrapped {
+    let wrapping = Wrapping::Agreement {
+        kdf: Kdf::Hkdf(DigestAlgorithm::Sha256),
+        wrap: KeyWrap::Aes(Aes::Bits128),
+        shared_info: Vec::new(),
+    };
+    Wrapped::wrap(wrapping, public, &Secret::new(vec![9; 16])).unwrap()
+}
+
+fn unwrap(transaction: Transaction, facts: &KeyFacts) -> Unwrap {
+    Unwrap {
+        transaction,
+        recipient: address("alice@example.com"),
+        key: facts.id,
+        length: 16,
+        wrapped: wrapped(&facts.public),
+    }
+}
+
+#[test]
+fn a_mail_goes_through_over_real_sockets() {
+    let (server, facts) = server();
+    let (mut edge, edge_served) = edge(&server);
+    let (mut worker, worker_served) = worker(&server);
+    assert_eq!(edge.keys().unwrap(), std::slice::from_ref(&facts));
+    let grant = grant("192.0.2.1");
+    let transaction = grant.transaction;
+    edge.grant(grant).unwrap();
+    let key = worker.unwrap(unwrap(transaction, &facts)).unwrap();
+    assert_eq!(key.expose(), [9; 16]);
+    edge.opened(transaction, address("alice@example.com"), facts.id)
+        .unwrap();
+    let sign = Sign {
+        transaction,
+        key: facts.id,
+        algorithm: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
+        attributes: b"no attributes".to_vec(),
+    };
+    let refused = worker.sign(sign).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(Refusal::NotGranted)));
+    edge.release(transaction).unwrap();
+    let refused = worker.unwrap(unwrap(transaction, &facts)).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(Refusal::NotGranted)));
+    drop((edge, worker));
+    assert!(edge_served.join().unwrap().is_ok());
+    assert!(worker_served.join().unwrap().is_ok());
+}
+
+/// KEY-03: a worker that says what does not read, or what is the edge's to say, is heard no more; others are.
+#[test]
+fn a_malformed_frame_ends_its_own_connection_only() {
+    let (server, facts) = server();
+    let (mut edge, _) = edge(&server);
+    let (mut good, _) = worker(&server);
+    let grant = grant("192.0.2.1");
+    let transaction = grant.transaction;
+    let granting = EdgeRequest::Grant(grant.clone()).to_frame(1).unwrap();
+    let too_long = u32::try_from(MAX_FRAME + 1).unwrap().to_be_bytes();
+    for bad in [&b"\0\0\0\x01x"[..], b"\0\0\0\0", &too_long, &granting] {
+        let (mut stream, served) = raw_worker(&server);
+        stream.write_all(bad).unwrap();
+        let error = served.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty());
+    }
+    // The last of them was no grant.
+    let refused = good.unwrap(unwrap(transaction, &facts)).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(Refusal::NotGranted)));
+    edge.grant(grant).unwrap();
+    assert!(good.unwrap(unwrap(transaction, &facts)).is_ok());
+}
+
+/// Answers that wait are answered all the same, and those that would be too many are not.
+#[test]
+fn a_key_under_attack_still_answers() {
+    let (server, facts) = server();
+    let (mut edge, _) = edge(&server);
+    let (mut worker, _) = worker(&server);
+    for number in 0..=220_u32 {
+        let [.., a, b] = number.to_be_bytes();
+        let grant = grant(&format!("10.{a}.{b}.1"));
+        let transaction = grant.transaction;
+        edge.grant(grant).unwrap();
+        assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
+    }
+}
+
+#[test]
+fn whoever_connects_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let edges = UnixListener::bind(path("edge")).unwrap();
+    let workers = UnixListener::bind(path("workers")).unwrap();
+    let (server, facts) = server();
+    // It serves until the test process ends.
+    thread::spawn(move || server.run(edges, workers));
+    let mut edge = EdgeClient::new(UnixStream::connect(path("edge")).unwrap());
+    let grant = grant("192.0.2.1");
+    let transaction = grant.transaction;
+    edge.grant(grant).unwrap();
+    for _ in 0..3 {
+        let stream = UnixStream::connect(path("workers")).unwrap();
+        assert!(
+            WorkerClient::new(stream)
+                .unwrap(unwrap(transaction, &facts))
+                .is_ok()
+        );
+    }
+}
