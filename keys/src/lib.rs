@@ -32,4 +32,4 @@ pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses};
 pub use octets::Malformed;
 pub use sealed::{SealError, SealedKey};
 pub use secret_file::{SecretFileError, read_key_file, read_passphrase_file};
-pub use serve::{Server, Time};
+pub use serve::{Server, Time, abort_on_panic};

@@ -3,13 +3,16 @@
 //! There are two listening sockets, which the process inherits. The parent connects to them: to the one itself, to the
 //! other for each worker, to whom it hands the connection at its start. So a worker needs no right to connect anywhere,
 //! and a new worker gets a connection of its own.
+//!
+//! The order of a start: [`abort_on_panic`]; read the secrets, open the keys, forget the secrets; lock memory and forbid
+//! dumps and tracing; confine the process (`kenin-sys`); [`Server::run`]. After that it opens nothing.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
 use std::time::Duration;
+use std::{process, thread};
 
 use crate::frame;
 use crate::keeper::{Decision, Job, Keeper, Log, Moment};
@@ -152,6 +155,16 @@ impl<L: Log + Send + 'static> Server<L> {
     fn keeper(&self) -> io::Result<MutexGuard<'_, Keeper<L>>> {
         lock(&self.keeper)
     }
+}
+
+/// A panic ends the process, which then holds no keys any more; what it was about is not shown, only where it was.
+pub fn abort_on_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string);
+        // Where nobody reads it there is nothing more to be done.
+        let _ = writeln!(io::stderr(), "panic in {}", place.unwrap_or_default());
+        process::abort();
+    }));
 }
 
 /// Where a panic has left something half done, nothing more is done with it.

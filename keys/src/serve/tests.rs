@@ -1,5 +1,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::thread::JoinHandle;
 
 use kenin_pki::crypto::{Aes, PublicKey, Secret};
@@ -171,4 +173,24 @@ fn whoever_connects_is_served() {
                 .is_ok()
         );
     }
+}
+
+/// What a panic is about may be a secret; that there was one is not.
+#[test]
+fn a_panic_ends_the_process_and_tells_where_and_not_what() {
+    const NAME: &str = "serve::tests::a_panic_ends_the_process_and_tells_where_and_not_what";
+    const CHILD: &str = "KENIN_KEYS_ALONE";
+    if std::env::var_os(CHILD).is_some() {
+        abort_on_panic();
+        panic!("open sesame");
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.signal().is_some(), "{:?}", child.status);
+    assert!(said.contains("panic in keys/src/serve/tests.rs"), "{said}");
+    assert!(!said.contains("sesame"), "{said}");
 }
