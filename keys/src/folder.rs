@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use kenin_pki::crypto::{Secret, SoftKey};
 use rustix::fs::{Mode, OFlags};
 
-use crate::kek::{Kek, Unlocker};
+use crate::kek::{Kek, MAX_DERIVATIONS, Unlock, Unlocker, WorkFactor};
 use crate::key::{KeyFacts, KeyId};
 use crate::sealed::{MAX_FILE, SealError, SealedKey};
 
@@ -97,6 +97,32 @@ impl KeyFolder {
             Ok((sealed.facts().clone(), key))
         };
         Ok(self.ids()?.into_iter().map(open).collect())
+    }
+
+    /// What new keys are sealed under: with a passphrase the key that it makes for those which are there already, so that
+    /// all of them open with one derivation; a new one with this work factor where there is none.
+    ///
+    /// # Errors
+    /// Where a key cannot be read, or the secret is none that can be used.
+    pub fn kek(&self, secret: &Unlock, work: WorkFactor) -> Result<Kek, FolderError> {
+        let mut tried = Vec::new();
+        for id in self.ids()? {
+            let sealed = self.read(id)?;
+            if tried.len() >= MAX_DERIVATIONS || tried.contains(&sealed.kek()) {
+                continue;
+            }
+            match Kek::of(&sealed, secret) {
+                Err(SealError::UnknownKek(_)) => {}
+                Err(SealError::WrongPassphrase(kek)) => tried.push(kek),
+                Ok(kek) => return Ok(kek),
+                Err(error) => return Err(FolderError::new(&self.file(id), error.into())),
+            }
+        }
+        let made = match secret {
+            Unlock::Key(key) => Kek::from_key(key),
+            Unlock::Passphrase(passphrase) => Kek::from_passphrase(passphrase, work),
+        };
+        made.map_err(|error| FolderError::new(&self.path, error.into()))
     }
 
     /// Takes the right to change the folder, which one at a time has. Who reads needs none.

@@ -63,7 +63,7 @@ impl HeldKey {
     }
 }
 
-/// How often a key has worked.
+/// How often a key was let work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Content-encryption keys that it was used for.
@@ -165,7 +165,7 @@ impl<L: Log> Keeper<L> {
         }
     }
 
-    /// How often a key has worked; nothing for one that is not held.
+    /// How often a key was let work; nothing for one that is not held.
     #[must_use]
     pub fn counts(&self, key: KeyId) -> Option<Counts> {
         self.keys.get(&key).map(|(_, counts)| *counts)

@@ -11,7 +11,7 @@ use kenin_pki::crypto::{Sealer, Secret};
 
 use crate::key::{random, write_hex};
 use crate::octets::{Malformed, Reader, Writer};
-use crate::sealed::SealError;
+use crate::sealed::{SealError, SealedKey};
 
 /// A key-encryption key.
 pub struct Kek {
@@ -36,6 +36,31 @@ impl Kek {
     pub fn from_passphrase(passphrase: &Secret, work: WorkFactor) -> Result<Self, SealError> {
         let salt = random().map_err(|_| SealError::Failed)?;
         Self::derive(passphrase, Passphrase { work, salt })
+    }
+
+    /// The one that `sealed` is sealed under: a passphrase is made into a key with the same salt. What opens many files
+    /// then makes it once.
+    ///
+    /// # Errors
+    /// [`SealError::UnknownKek`] and [`SealError::WrongPassphrase`] where it is not made from this secret, and as
+    /// [`Kek::from_key`] and [`Kek::from_passphrase`].
+    pub fn of(sealed: &SealedKey, secret: &Unlock) -> Result<Self, SealError> {
+        let under = sealed.under();
+        let (made, error) = match (secret, under.origin) {
+            (Unlock::Key(key), Origin::Key) => {
+                (Self::from_key(key)?, SealError::UnknownKek(under.id))
+            }
+            (Unlock::Passphrase(passphrase), Origin::Passphrase(parameters)) => {
+                let made = Self::derive(passphrase, parameters)?;
+                (made, SealError::WrongPassphrase(under.id))
+            }
+            _ => return Err(SealError::UnknownKek(under.id)),
+        };
+        if made.under == *under {
+            Ok(made)
+        } else {
+            Err(error)
+        }
     }
 
     /// Which one it is.

@@ -53,6 +53,10 @@ impl SealedKey {
         self.under.id()
     }
 
+    pub(crate) const fn under(&self) -> &Under {
+        &self.under
+    }
+
     /// Opens it.
     ///
     /// # Errors

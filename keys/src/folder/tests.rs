@@ -4,7 +4,6 @@ use kenin_pki::crypto::SigningKey;
 use tempfile::TempDir;
 
 use super::*;
-use crate::kek::Unlock;
 use crate::key::State;
 use crate::testing::{CHEAP, address, facts, generated, secret};
 
@@ -161,6 +160,37 @@ fn keys_are_sealed_under_a_new_one_and_old_mail_still_opens() {
     }
     let old = keys.folder.open_all(&mut unlocker(&[1])).unwrap();
     assert!(old.iter().all(Result::is_err));
+}
+
+/// One import after the other, each by a command of its own, must not make the start dearer each time.
+#[test]
+fn a_hundred_keys_under_one_passphrase_open_with_one_derivation() {
+    let keys = keys();
+    let passphrase = |word: &[u8]| Unlock::Passphrase(secret(word));
+    let first = keys.folder.kek(&passphrase(b"word"), CHEAP).unwrap();
+    for number in 0..100 {
+        let kek = keys.folder.kek(&passphrase(b"word"), CHEAP).unwrap();
+        assert_ne!(kek.id(), first.id(), "nothing is sealed under the first");
+        let (key, pkcs8) = generated();
+        let sealed = SealedKey::seal(facts(&key), &pkcs8, &kek).unwrap();
+        keys.folder.change().unwrap().add(&sealed).unwrap();
+        let of = keys.folder.kek(&passphrase(b"word"), CHEAP).unwrap();
+        assert_eq!(of.id(), kek.id(), "{number}");
+    }
+    let mut unlocker = Unlocker::new(vec![passphrase(b"word")]).unwrap();
+    let opened = keys.folder.open_all(&mut unlocker).unwrap();
+    assert_eq!(opened.iter().flatten().count(), 100);
+    // Another passphrase, and a key, make new ones.
+    let other = keys.folder.kek(&passphrase(b"other"), CHEAP).unwrap();
+    let key = Unlock::Key(secret(&[1; 32]));
+    let of_key = keys.folder.kek(&key, CHEAP).unwrap();
+    assert_eq!(of_key.id(), keys.kek.id());
+    assert_ne!(other.id(), first.id());
+    let error = keys.folder.kek(&passphrase(b""), CHEAP).unwrap_err();
+    assert!(
+        error.to_string().contains("the passphrase is empty"),
+        "{error}"
+    );
 }
 
 #[test]
