@@ -15,6 +15,7 @@ use crate::snapshot::{Parts, Remembered, Snapshot, remembered};
 use crate::store::OpenError;
 
 mod environment;
+mod keys;
 mod references;
 mod services;
 
@@ -116,6 +117,7 @@ fn look(
         environment::machine(config, findings);
     }
     services::look(config, !options.offline, findings);
+    keys::look(config, findings, notes);
 }
 
 /// What lies in the store, and whether it answers. Offline, a file is read and nobody is asked.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 mod caps;
 mod coherence;
 mod error;
+mod keys;
 mod raw;
 mod services;
 mod source;
@@ -25,6 +26,7 @@ use source::Source;
 
 pub(crate) use caps::{Cap, Caps};
 pub use error::{ConfigError, Place};
+pub use keys::{Keys, KeysError, SecretAt};
 pub use services::{Cache, Directory};
 pub use store::{StoreAt, StoreServer};
 pub(crate) use value::HostName;
@@ -63,6 +65,8 @@ pub struct Config {
     pub directories: Vec<Directory>,
     /// `[cache]`: keeps what others answered for a while. Without it they are asked each time.
     pub cache: Option<Cache>,
+    /// `[keys]`: where private keys of people lie. Without it there are none.
+    pub keys: Option<Keys>,
     /// `[limits]`.
     pub limits: Limits,
     /// `[caps]`: what one message may hold or cost.
@@ -381,6 +385,10 @@ impl Config {
         let state_dir = dir.join(raw.state_dir.unwrap_or_else(|| DEFAULT_STATE.to_owned()));
         let store = StoreAt::read(raw.store, &state_dir, &dir)
             .map_err(|(key, text)| source::mistake(&sources, key, text))?;
+        let keys = raw.keys.map(|keys| keys.finish(&state_dir, &dir));
+        let keys = keys
+            .transpose()
+            .map_err(|(key, text)| source::mistake(&sources, key, text))?;
         let config = Self {
             authserv_id: raw
                 .authserv_id
@@ -421,6 +429,7 @@ impl Config {
                 .map(|one| one.finish(&dir))
                 .collect(),
             cache: raw.cache.map(|one| one.finish(&dir)),
+            keys,
             limits: Limits {
                 message_size: raw
                     .limits

@@ -294,3 +294,34 @@ fn mail_is_held_behind_milters_only() {
     let report = check(&options);
     assert!(report.ok, "{}", report.to_text());
 }
+
+#[test]
+fn the_secret_of_the_keys_and_their_folder_are_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let secret = dir.path().join("etc/keys.passphrase");
+    let old = fs::read_to_string(dir.path().join("etc/kenin.toml")).unwrap();
+    let table = "\n[keys]\npassphrase_file = \"keys.passphrase\"\n";
+    fs::write(dir.path().join("etc/kenin.toml"), format!("{old}{table}")).unwrap();
+    let report = || {
+        let report = check(&options);
+        (report.ok, report.to_text())
+    };
+    let (ok, text) = report();
+    assert!(!ok && text.contains("keys.passphrase: "), "{text}");
+    fs::write(&secret, "open sesame\n").unwrap();
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o644)).unwrap();
+    let (ok, text) = report();
+    assert!(!ok && text.contains("chmod 600"), "{text}");
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    let (ok, text) = report();
+    assert!(ok && text.contains("there are no keys"), "{text}");
+    let folder = dir.path().join("state/keys");
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    let (ok, text) = report();
+    assert!(!ok && text.contains("chmod 700"), "{text}");
+    fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
+    let (ok, text) = report();
+    assert!(ok && text.contains("private keys that open: 0"), "{text}");
+}

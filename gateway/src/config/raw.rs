@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::keys::RawKeys;
 use super::services::{RawCache, RawDirectory};
 use super::value::{Endpoint, FileMode, HostName, HostPort, Peers, Period, Size, Socket};
 use super::{BareNewline, Cap, ListenerMode, LogAddresses, LogFormat, TlsLevel};
@@ -34,6 +35,7 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) directory: Vec<RawDirectory>,
     pub(super) cache: Option<RawCache>,
+    pub(super) keys: Option<RawKeys>,
     #[serde(default)]
     pub(super) limits: RawLimits,
     #[serde(default)]
@@ -145,6 +147,7 @@ impl Raw {
         self.listener.extend(over.listener);
         self.directory.extend(over.directory);
         take(&mut self.cache, over.cache);
+        take(&mut self.keys, over.keys);
         take(&mut self.next_hop.address, over.next_hop.address);
         take(&mut self.next_hop.tls, over.next_hop.tls);
         take(&mut self.next_hop.ca, over.next_hop.ca);
