@@ -18,7 +18,7 @@ use kenin_pki::crypto::{
     SoftKey, Wrapped,
 };
 
-use crate::key::{KeyFacts, KeyId};
+use crate::key::{KeyFacts, KeyId, mailbox};
 use crate::protocol::{Answer, EdgeRequest, Grant, Refusal, Sign, Transaction, Unwrap};
 
 use attributes::are_of_mail;
@@ -439,15 +439,6 @@ impl<L: Log> Keeper<L> {
             self.grants.retain(|_, granted| now < granted.until);
             self.limits.sweep(now);
         }
-    }
-}
-
-/// How a mailbox is compared: as [`Address::matches`] does it without ASCII case.
-fn mailbox(address: &Address) -> String {
-    let text = address.to_string();
-    match address.is_ascii() {
-        true => text.to_ascii_lowercase(),
-        false => text,
     }
 }
 

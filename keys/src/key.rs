@@ -182,6 +182,16 @@ impl KeyFacts {
     }
 }
 
+/// How a mailbox is compared: as [`Address::matches`] does it without ASCII case.
+#[must_use]
+pub fn mailbox(address: &Address) -> String {
+    let text = address.to_string();
+    match address.is_ascii() {
+        true => text.to_ascii_lowercase(),
+        false => text,
+    }
+}
+
 /// A tenant's name: something that can be seen, and not much of it.
 pub(crate) fn tenant(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     let name = reader.text(MAX_TENANT)?;

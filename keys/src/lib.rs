@@ -8,6 +8,7 @@
 mod client;
 mod folder;
 mod frame;
+mod granted;
 mod import;
 mod keeper;
 mod kek;
@@ -22,13 +23,14 @@ mod testing;
 
 pub use client::{ClientError, EdgeClient, WorkerClient};
 pub use folder::{Changes, FolderCause, FolderError, KeyFolder, Opened};
+pub use granted::{Granted, Hand, NoKey, SenderKey};
 pub use import::{ImportError, Imported, import};
 pub use keeper::{
     Alert, Counts, DELAY, Decision, Event, HeldKey, Job, Keeper, Log, MAX_GRANTS, MAX_LIFETIME,
     MAX_SIGNATURES, MAX_USES, MAX_USES_OF_KEY, Moment, Network, Outcome, PrivateKey, Why,
 };
 pub use kek::{Kek, KekId, MAX_DERIVATIONS, Passphrase, Unlock, Unlocker, WorkFactor};
-pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses};
+pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses, mailbox};
 pub use octets::Malformed;
 pub use sealed::{SealError, SealedKey};
 pub use secret_file::{SecretFileError, read_key_file, read_passphrase_file};

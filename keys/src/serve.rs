@@ -1,13 +1,15 @@
 //! The thin part of the key process that touches sockets: a thread a connection, and nothing else.
 //!
-//! There are two listening sockets, which the process inherits. The parent connects to them: to the one itself, to the
-//! other for each worker, to whom it hands the connection at its start. So a worker needs no right to connect anywhere,
-//! and a new worker gets a connection of its own.
+//! The process inherits the edge's connection, and a listening socket. The parent makes a connection to the latter for
+//! each worker, which it hands over at the worker's start. So a worker needs no right to connect anywhere, and a new
+//! worker gets a connection of its own.
 //!
 //! The order of a start: [`abort_on_panic`]; read the secrets, open the keys, forget the secrets; lock memory and forbid
-//! dumps and tracing; confine the process (`kenin-sys`); [`Server::run`]. After that it opens nothing.
+//! dumps and tracing; confine the process (`kenin-sys`); [`Server::run`]. After that it opens nothing, and ends when its
+//! parent does.
 
 use std::io::{self, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -47,16 +49,19 @@ impl<L: Log + Send + 'static> Server<L> {
         })
     }
 
-    /// Serves whoever connects, until a socket fails.
+    /// Serves this edge and whoever connects as a worker, until the edge goes.
     ///
     /// # Errors
-    /// That of the socket, and where there can be no more threads.
-    pub fn run(self: &Arc<Self>, edge: UnixListener, workers: UnixListener) -> io::Result<()> {
-        let server = Arc::clone(self);
-        let of_edge = thread::Builder::new()
-            .spawn(move || server.accept(&edge, |server, stream| server.edge(stream)))?;
-        self.accept(&workers, |server, stream| server.worker(stream))?;
-        of_edge.join().unwrap_or(Ok(()))
+    /// That of a socket, what the edge said that does not read, and where there can be no more threads.
+    pub fn run(self: &Arc<Self>, edge: UnixStream, workers: UnixListener) -> io::Result<()> {
+        let (failing, server) = (edge.try_clone()?, Arc::clone(self));
+        thread::Builder::new().spawn(move || {
+            let failed = server.accept(&workers);
+            // Where no worker can come any more, nothing is left to be granted.
+            let _ = failing.shutdown(Shutdown::Both);
+            failed
+        })?;
+        self.edge(edge)
     }
 
     /// Hears an edge until it goes, or says what no edge says.
@@ -129,13 +134,9 @@ impl<L: Log + Send + 'static> Server<L> {
         begun.is_ok()
     }
 
-    fn accept(
-        self: &Arc<Self>,
-        listener: &UnixListener,
-        hear: fn(&Arc<Self>, UnixStream) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn accept(self: &Arc<Self>, workers: &UnixListener) -> io::Result<()> {
         loop {
-            let (stream, _) = listener.accept()?;
+            let (stream, _) = workers.accept()?;
             if self.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
                 self.connections.fetch_sub(1, Ordering::SeqCst);
                 continue;
@@ -143,7 +144,7 @@ impl<L: Log + Send + 'static> Server<L> {
             let server = Arc::clone(self);
             let begun = thread::Builder::new().spawn(move || {
                 // What goes wrong with one connection ends that one; its other end sees it.
-                let _ = hear(&server, stream);
+                let _ = server.worker(stream);
                 server.connections.fetch_sub(1, Ordering::SeqCst);
             });
             if begun.is_err() {
@@ -182,7 +183,7 @@ fn malformed(error: crate::octets::Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// Connections at one time: a worker a core, and the edge.
+/// Connections at one time: a few for each core.
 const MAX_CONNECTIONS: usize = 1024;
 /// Answers that wait at one time.
 const MAX_WAITING: usize = 64;

@@ -9,6 +9,7 @@ use kenin_pki::crypto::{DigestAlgorithm, Kdf, KeyWrap, SignatureAlgorithm, Wrapp
 
 use super::*;
 use crate::client::{ClientError, EdgeClient, WorkerClient};
+use crate::granted::{Granted, Hand, NoKey};
 use crate::keeper::{Event, HeldKey};
 use crate::key::KeyFacts;
 use crate::protocol::{Grant, MAX_FRAME, Sign, Transaction, Unwrap};
@@ -153,26 +154,44 @@ fn a_key_under_attack_still_answers() {
 }
 
 #[test]
-fn whoever_connects_is_served() {
+fn whoever_connects_is_served_until_the_edge_goes() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let edges = UnixListener::bind(path("edge")).unwrap();
-    let workers = UnixListener::bind(path("workers")).unwrap();
+    let path = folder.path().join("workers");
+    let workers = UnixListener::bind(&path).unwrap();
     let (server, facts) = server();
-    // It serves until the test process ends.
-    thread::spawn(move || server.run(edges, workers));
-    let mut edge = EdgeClient::new(UnixStream::connect(path("edge")).unwrap());
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let served = thread::spawn(move || server.run(theirs, workers));
+    let mut edge = EdgeClient::new(ours);
     let grant = grant("192.0.2.1");
     let transaction = grant.transaction;
     edge.grant(grant).unwrap();
     for _ in 0..3 {
-        let stream = UnixStream::connect(path("workers")).unwrap();
-        assert!(
-            WorkerClient::new(stream)
-                .unwrap(unwrap(transaction, &facts))
-                .is_ok()
-        );
+        let mut worker = WorkerClient::new(UnixStream::connect(&path).unwrap());
+        assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
     }
+    drop(edge);
+    assert!(served.join().unwrap().is_ok());
+}
+
+/// What whoever works on a mail has in hand is a connection and the mail, and nothing of it shows.
+#[test]
+fn a_hand_reaches_what_was_granted() {
+    let (server, facts) = server();
+    let (mut edge, _) = edge(&server);
+    let (worker, _) = worker(&server);
+    let worker = Arc::new(Mutex::new(worker));
+    let grant = grant("192.0.2.1");
+    let hand = Hand::new(Arc::clone(&worker), grant.transaction);
+    let alice = address("alice@example.com");
+    let wrapped = wrapped(&facts.public);
+    let refused = hand.unwrap(&alice, facts.id, 16, &wrapped).unwrap_err();
+    assert_eq!(refused, NoKey::Refused(Refusal::NotGranted));
+    edge.grant(grant).unwrap();
+    let key = hand.unwrap(&alice, facts.id, 16, &wrapped).unwrap();
+    assert_eq!(key.expose(), [9; 16]);
+    let bob = address("bob@example.com");
+    let refused = hand.unwrap(&bob, facts.id, 16, &wrapped).unwrap_err();
+    assert_eq!(refused, NoKey::Refused(Refusal::NotGranted));
 }
 
 /// What a panic is about may be a secret; that there was one is not.
