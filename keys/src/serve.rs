@@ -1,8 +1,8 @@
 //! The thin part of the key process that touches sockets: a thread a connection, and nothing else.
 //!
-//! The process inherits the edge's connection, and a listening socket. The parent makes a connection to the latter for
-//! each worker, which it hands over at the worker's start. So a worker needs no right to connect anywhere, and a new
-//! worker gets a connection of its own.
+//! The process inherits two connections to its parent: the edge's line, and a door, through which the parent hands in one
+//! end of a connection for each worker. So nothing has a name by which it could be connected to, and a new worker gets a
+//! connection of its own at its start.
 //!
 //! The order of a start: [`abort_on_panic`]; read the secrets, open the keys, forget the secrets; lock memory and forbid
 //! dumps and tracing; confine the process (`kenin-sys`); [`Server::run`]. After that it opens nothing, and ends when its
@@ -10,7 +10,8 @@
 
 use std::io::{self, Write};
 use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -49,14 +50,14 @@ impl<L: Log + Send + 'static> Server<L> {
         })
     }
 
-    /// Serves this edge and whoever connects as a worker, until the edge goes.
+    /// Serves this edge, and the workers whose connections come in by the door, until the edge goes.
     ///
     /// # Errors
-    /// That of a socket, what the edge said that does not read, and where there can be no more threads.
-    pub fn run(self: &Arc<Self>, edge: UnixStream, workers: UnixListener) -> io::Result<()> {
+    /// That of the line, what the edge said that does not read, and where there can be no more threads.
+    pub fn run(self: &Arc<Self>, edge: UnixStream, door: UnixStream) -> io::Result<()> {
         let (failing, server) = (edge.try_clone()?, Arc::clone(self));
         thread::Builder::new().spawn(move || {
-            let failed = server.accept(&workers);
+            let failed = server.accept(&door);
             // Where no worker can come any more, nothing is left to be granted.
             let _ = failing.shutdown(Shutdown::Both);
             failed
@@ -134,9 +135,9 @@ impl<L: Log + Send + 'static> Server<L> {
         begun.is_ok()
     }
 
-    fn accept(self: &Arc<Self>, workers: &UnixListener) -> io::Result<()> {
-        loop {
-            let (stream, _) = workers.accept()?;
+    fn accept(self: &Arc<Self>, door: &UnixStream) -> io::Result<()> {
+        while let Some(descriptor) = kenin_sys::receive_descriptor(door.as_fd())? {
+            let stream = UnixStream::from(descriptor);
             if self.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
                 self.connections.fetch_sub(1, Ordering::SeqCst);
                 continue;
@@ -151,6 +152,7 @@ impl<L: Log + Send + 'static> Server<L> {
                 self.connections.fetch_sub(1, Ordering::SeqCst);
             }
         }
+        Ok(())
     }
 
     fn keeper(&self) -> io::Result<MutexGuard<'_, Keeper<L>>> {

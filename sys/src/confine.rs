@@ -19,7 +19,7 @@ use seccompiler::{
 pub enum Role {
     /// Parses mail: it computes, and reads and writes what is open already.
     Worker,
-    /// Works with private keys: as a worker, and it takes connections that come to it, and locks memory.
+    /// Works with private keys: as a worker, and it locks memory.
     Keys,
 }
 
@@ -220,19 +220,21 @@ const TALKING: &[c_long] = &[
     libc::SYS_write,
     libc::SYS_writev,
 ];
-const FOR_KEYS: &[c_long] = &[libc::SYS_accept4, libc::SYS_mlock, libc::SYS_munlock];
+const FOR_KEYS: &[c_long] = &[libc::SYS_mlock, libc::SYS_munlock];
 
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::process::Command;
     use std::thread;
 
     use super::*;
     use crate::testing::{in_a_child, killed_in_a_child};
+    use crate::{receive_descriptor, send_descriptor};
 
     /// Whether something was refused.
     fn refused<T>(tried: io::Result<T>) -> bool {
@@ -282,21 +284,24 @@ mod tests {
     }
 
     #[test]
-    fn the_key_process_takes_connections_and_makes_none() {
+    fn the_key_process_is_handed_connections_and_makes_none() {
         in_a_child(
-            "confine::tests::the_key_process_takes_connections_and_makes_none",
+            "confine::tests::the_key_process_is_handed_connections_and_makes_none",
             || {
                 let folder = std::env::temp_dir();
                 let path = folder.join(format!("kenin-confine-{}", std::process::id()));
                 let listener = UnixListener::bind(&path).unwrap();
-                let connected = UnixStream::connect(&path).unwrap();
                 fs::remove_file(&path).unwrap();
+                let (door, inside) = UnixStream::pair().unwrap();
+                let (mut ours, theirs) = UnixStream::pair().unwrap();
+                send_descriptor(door.as_fd(), theirs.as_fd()).unwrap();
                 confine(Role::Keys, Otherwise::Refuse).unwrap();
-                let (mut taken, _) = listener.accept().unwrap();
-                taken.write_all(b"x").unwrap();
+                let handed = receive_descriptor(inside.as_fd()).unwrap().unwrap();
+                UnixStream::from(handed).write_all(b"x").unwrap();
                 let mut heard = [0];
-                (&connected).read_exact(&mut heard).unwrap();
+                ours.read_exact(&mut heard).unwrap();
                 assert!(refused(UnixStream::connect(&path)));
+                assert!(refused(listener.accept()));
                 assert!(refused(File::open("/etc/passwd")));
             },
         );

@@ -1,10 +1,11 @@
 //! The few system calls that need `unsafe`, and those beside them: mapping a private unlinked
 //! file, descriptors inherited from the service manager, process limits, free space, the time since
-//! boot, locked memory, and what takes rights from a process.
+//! boot, locked memory, descriptors handed to another process, and what takes rights from a process.
 //!
 //! It never decides anything and imports nothing of ours.
 
 mod confine;
+mod descriptors;
 mod inherited;
 mod memory;
 mod process;
@@ -14,8 +15,9 @@ mod testing;
 mod uptime;
 
 pub use confine::{Files, Otherwise, Role, confine};
+pub use descriptors::{receive_descriptor, send_descriptor};
 pub use inherited::{Inherited, inherited};
 pub use memory::{forbid_tracing, keep_out_of_dumps, lock_memory};
-pub use process::{forbid_core_dumps, raise_descriptor_limit};
+pub use process::{forbid_core_dumps, ignore_termination, limit_memory, raise_descriptor_limit};
 pub use temp_body::{Mapped, TempBody, TempBodyError, free_space};
 pub use uptime::since_boot;

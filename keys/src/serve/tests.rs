@@ -154,23 +154,36 @@ fn a_key_under_attack_still_answers() {
 }
 
 #[test]
-fn whoever_connects_is_served_until_the_edge_goes() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("workers");
-    let workers = UnixListener::bind(&path).unwrap();
+fn who_comes_in_by_the_door_is_served_until_the_edge_goes() {
     let (server, facts) = server();
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let served = thread::spawn(move || server.run(theirs, workers));
+    let (door, inside) = UnixStream::pair().unwrap();
+    let served = thread::spawn(move || server.run(theirs, inside));
     let mut edge = EdgeClient::new(ours);
     let grant = grant("192.0.2.1");
     let transaction = grant.transaction;
     edge.grant(grant).unwrap();
     for _ in 0..3 {
-        let mut worker = WorkerClient::new(UnixStream::connect(&path).unwrap());
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        kenin_sys::send_descriptor(door.as_fd(), theirs.as_fd()).unwrap();
+        drop(theirs);
+        let mut worker = WorkerClient::new(ours);
         assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
     }
     drop(edge);
     assert!(served.join().unwrap().is_ok());
+}
+
+/// Without a door nobody could use what is granted.
+#[test]
+fn whose_door_is_shut_serves_no_longer() {
+    let (server, _) = server();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (door, inside) = UnixStream::pair().unwrap();
+    let served = thread::spawn(move || server.run(theirs, inside));
+    drop(door);
+    assert!(served.join().unwrap().is_ok());
+    assert!(EdgeClient::new(ours).keys().is_err());
 }
 
 /// What whoever works on a mail has in hand is a connection and the mail, and nothing of it shows.
