@@ -26,7 +26,7 @@ use source::Source;
 
 pub(crate) use caps::{Cap, Caps};
 pub use error::{ConfigError, Place};
-pub use keys::{Keys, KeysError, SecretAt};
+pub use keys::{Keys, KeysError, SecretAt, WhenGone};
 pub use services::{Cache, Directory};
 pub use store::{StoreAt, StoreServer};
 pub(crate) use value::HostName;
@@ -238,6 +238,17 @@ pub enum LogFormat {
     Logfmt,
     /// One JSON object a line.
     Json,
+}
+
+impl LogFormat {
+    /// As it is written.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pretty => "pretty",
+            Self::Logfmt => "logfmt",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// Whether mail addresses stand in the log.

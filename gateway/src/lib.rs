@@ -20,7 +20,11 @@ mod harvest;
 pub mod http;
 mod identity;
 pub mod init;
+mod key_process;
 mod keyfile;
+// Mail is not opened yet.
+#[allow(dead_code)]
+mod keyring;
 mod log;
 mod metrics;
 pub mod pipeline;

@@ -109,6 +109,11 @@ pub(crate) fn clock_trusted(trusted: bool) {
     gauge!(CLOCK).set(if trusted { 1.0 } else { 0.0 });
 }
 
+/// Whether the key process is there.
+pub(crate) fn key_process(there: bool) {
+    gauge!(KEYS).set(if there { 1.0 } else { 0.0 });
+}
+
 /// What the snapshot in force holds.
 pub(crate) fn describe_snapshot(snapshot: &Snapshot, now: UnixTime) {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -211,6 +216,10 @@ fn describe() {
         CLOCK,
         "Whether the wall clock can be right; while it cannot, no signature passes."
     );
+    describe_gauge!(
+        KEYS,
+        "Whether the key process is there; while it is not, mail that needs a key waits."
+    );
     describe_gauge!(BUILD, "Version of the program.");
     describe_gauge!(START, "When the process started.");
 }
@@ -244,6 +253,7 @@ const ARC_KEY: &str = "kenin_arc_key_usable";
 const WRAP_KEY: &str = "kenin_wrap_key_usable";
 const COPIES: &str = "kenin_rewritten_total";
 const CLOCK: &str = "kenin_clock_trusted";
+const KEYS: &str = "kenin_key_process_up";
 const BUILD: &str = "kenin_build_info";
 const START: &str = "process_start_time_seconds";
 

@@ -23,6 +23,7 @@ use crate::act::{Decided, act};
 use crate::clock::{Clock, Moment, now, unix_time};
 use crate::delivered::Delivered;
 use crate::harvest::Harvester;
+use crate::keyring::Keyring;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
 use crate::{arc, metrics, poison, reply, substitute};
@@ -49,6 +50,9 @@ pub struct Pipeline {
     grace: Duration,
     summaries: Summaries,
     judge: Judge,
+    // Mail is not opened yet.
+    #[allow(dead_code)]
+    keyring: Keyring,
 }
 
 impl Pipeline {
@@ -74,7 +78,14 @@ impl Pipeline {
             grace: GRACE,
             summaries: Summaries::default(),
             judge,
+            keyring: Keyring::default(),
         }
+    }
+
+    /// The same with keys of people.
+    pub(crate) fn with_keys(mut self, keyring: Keyring) -> Self {
+        self.keyring = keyring;
+        self
     }
 
     async fn handle(&self, mail: Mail) -> Treatment {

@@ -230,6 +230,7 @@ fn unchangeable(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listener.address", addresses(old) != addresses(new)),
         ("http.address", old.http != new.http),
         ("store", old.store != new.store),
+        ("keys", old.keys.is_some() != new.keys.is_some()),
         (
             "limits.messages",
             old.limits.messages != new.limits.messages,

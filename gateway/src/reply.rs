@@ -24,6 +24,12 @@ pub(crate) fn busy() -> Reply {
     Reply::new(451, "4.3.2", "System busy, try again later")
 }
 
+/// The key process is not there, or the token that has the key.
+#[allow(dead_code)] // Mail is not opened yet.
+pub(crate) fn keys_gone() -> Reply {
+    Reply::new(451, "4.7.5", "Cryptographic service unavailable")
+}
+
 /// What has to wait in a file has no room there, or the disk fails.
 pub(crate) fn storage(error: &TempBodyError) -> Reply {
     match error {
@@ -75,6 +81,10 @@ mod tests {
             "451 4.3.0 Processing aborted, try again later"
         );
         assert_eq!(busy().to_string(), "451 4.3.2 System busy, try again later");
+        assert_eq!(
+            keys_gone().to_string(),
+            "451 4.7.5 Cryptographic service unavailable"
+        );
         assert_eq!(
             storage(&TempBodyError::Full).to_string(),
             "452 4.3.1 Insufficient system storage"

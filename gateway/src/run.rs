@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, ListenAddress, Listener, LogFormat};
 use crate::exit::Exit;
 use crate::front::Front;
+use crate::keyring::Keyring;
 use crate::pipeline::Pipeline;
 use crate::refresh::Refresher;
 use crate::reload::Reloader;
@@ -68,7 +69,7 @@ pub fn run(options: &RunOptions) -> ExitCode {
         .build();
     match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(serve(config));
+            let ended = runtime.block_on(serve(config, options));
             // A thread that hangs on a disk or a name must not keep the process.
             runtime.shutdown_timeout(LEFTOVERS);
             match ended {
@@ -116,6 +117,7 @@ pub struct Gateway {
     /// Address of the metrics and health listener, if any.
     pub http: Option<SocketAddr>,
     reloader: Arc<Reloader>,
+    keyring: Keyring,
     store: Store,
     stop: watch::Sender<bool>,
     listeners: JoinSet<std::io::Result<()>>,
@@ -124,8 +126,14 @@ pub struct Gateway {
 
 impl Gateway {
     /// Loads everything, then binds the ports and serves on the current tokio runtime.
-    /// Does not touch logging, signals or systemd: the caller does.
+    /// Does not touch logging, signals or systemd: the caller does. All is in this process, private keys too.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let keyring = Keyring::here(&config)?;
+        Self::start_with(config, keyring).await
+    }
+
+    /// The same with keys that are elsewhere.
+    async fn start_with(config: Config, keyring: Keyring) -> Result<Self, StartError> {
         metrics::install();
         metrics::describe_start(clock::now());
         let config = Arc::new(config);
@@ -175,11 +183,12 @@ impl Gateway {
         let http = http_listener.as_ref().map(local).transpose()?;
 
         let (stop, stopping) = watch::channel(false);
-        let filter = Arc::new(Pipeline::new(
+        let pipeline = Pipeline::new(
             Arc::clone(&snapshots),
             Arc::clone(&clock),
             Some(store.clone()),
-        ));
+        );
+        let filter = Arc::new(pipeline.with_keys(keyring.clone()));
         let mut tasks = JoinSet::new();
         let fronts = snapshots.load().fronts.clone();
         for (index, (opened, first)) in listeners.into_iter().zip(fronts).enumerate() {
@@ -212,6 +221,7 @@ impl Gateway {
         }
         let reloader = Arc::new(Reloader::new(Arc::clone(&snapshots), Some(store.clone())));
         let mut others = vec![
+            tokio::spawn(keyring.clone().watch(stopping.clone())),
             tokio::spawn({
                 let (reloader, stopping) = (Arc::clone(&reloader), stopping.clone());
                 async move { reloader.watch(stopping).await }
@@ -245,6 +255,7 @@ impl Gateway {
             mail,
             http,
             reloader,
+            keyring,
             store,
             stop,
             listeners: tasks,
@@ -282,12 +293,14 @@ impl Gateway {
     }
 }
 
-async fn serve(config: Config) -> Result<(), StartError> {
+async fn serve(config: Config, options: &RunOptions) -> Result<(), StartError> {
     let cannot = |error: std::io::Error| StartError::Unavailable(format!("signals: {error}"));
     let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    let mut gateway = Gateway::start(config).await?;
+    metrics::install();
+    let keyring = Keyring::beside(&config, options).await?;
+    let mut gateway = Gateway::start_with(config, keyring).await?;
     for address in &gateway.mail {
         info!(%address, "listening for mail");
     }
@@ -301,7 +314,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
         tokio::select! {
             // Beside everything else: reading may take its time, or hang.
             _ = hangup.recv() => {
-                reloading.spawn(reload(Arc::clone(&gateway.reloader)));
+                let (reloader, keyring) = (Arc::clone(&gateway.reloader), gateway.keyring.clone());
+                reloading.spawn(reload(reloader, keyring));
             }
             Some(_) = reloading.join_next() => {}
             _ = terminate.recv() => break Ok(()),
@@ -317,12 +331,18 @@ async fn serve(config: Config) -> Result<(), StartError> {
     end
 }
 
-async fn reload(reloader: Arc<Reloader>) {
+async fn reload(reloader: Arc<Reloader>, keyring: Keyring) {
     if let Ok(time) = NotifyState::monotonic_usec_now() {
         tell(&[NotifyState::Reloading, time]);
     }
     let status = match reloader.all().await {
-        Ok(()) => "configuration taken over".to_owned(),
+        Ok(()) => match keyring.renew().await {
+            Ok(()) => "configuration taken over".to_owned(),
+            Err(failed) => {
+                error!(error = %failed, "the keys stay as they were");
+                format!("configuration taken over, but not the keys: {failed}")
+            }
+        },
         Err(error) => format!("configuration not taken over: {error}"),
     };
     tell(&[NotifyState::Status(&status), NotifyState::Ready]);

@@ -86,6 +86,9 @@ pub enum Command {
     /// Run the service
     #[command(after_help = Exit::help())]
     Run(Run),
+    /// What "kenin run" starts to work with private keys; nobody else does
+    #[command(hide = true, after_help = Exit::help())]
+    KeyProcess(Run),
     /// Check the configuration, then what it needs around it
     #[command(after_help = Exit::help())]
     Check(Check),

@@ -41,7 +41,8 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut made = Vec::new();
     let mut stack = vec![(String::from("kenin"), root)];
     while let Some((name, command)) = stack.pop() {
-        for below in command.get_subcommands().filter(|c| c.get_name() != "help") {
+        let told = |c: &&clap::Command| c.get_name() != "help" && !c.is_hide_set();
+        for below in command.get_subcommands().filter(told) {
             stack.push((format!("{name}-{}", below.get_name()), below.clone()));
         }
         let text = page(&strip_exit_codes(command), &name)?;
@@ -132,6 +133,10 @@ mod tests {
         }
         for (name, text) in &pages {
             let text = String::from_utf8(text.clone()).unwrap();
+            assert!(
+                !name.contains("key-process") && !text.contains("key-process"),
+                "{name}"
+            );
             assert!(text.contains("EXIT STATUS"), "{name}");
             assert!(text.contains("\"kenin 0."), "{name}");
             assert!(text.contains("kenin.toml"), "{name}");

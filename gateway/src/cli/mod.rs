@@ -67,7 +67,14 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
     let exit = match command {
         Command::Demo(options) => crate::demo::command(&options, paint)?,
         Command::Init(options) => init(&options)?,
-        Command::Run(options) => return Ok(End::Code(serve(&global.config, &options))),
+        Command::Run(options) => {
+            let options = run_options(&global.config, &options);
+            return Ok(End::Code(crate::run::run(&options)));
+        }
+        Command::KeyProcess(options) => {
+            let options = run_options(&global.config, &options);
+            return Ok(End::Code(crate::key_process::run(&options)));
+        }
         Command::Check(options) => check(global.config, &options)?,
         Command::Verify(options) => verify::command(&global.config, &options, paint)?,
         Command::Explain(options) => explain::command(&global.config, &options, paint)?,
@@ -83,16 +90,16 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
     Ok(End::Exit(exit))
 }
 
-fn serve(config: &[PathBuf], options: &arguments::Run) -> ExitCode {
+fn run_options(config: &[PathBuf], options: &arguments::Run) -> crate::run::RunOptions {
     let log_format = options.log_format.map(|format| match format {
         LogFormat::Pretty => crate::config::LogFormat::Pretty,
         LogFormat::Logfmt => crate::config::LogFormat::Logfmt,
         LogFormat::Json => crate::config::LogFormat::Json,
     });
-    crate::run::run(&crate::run::RunOptions {
+    crate::run::RunOptions {
         config: config.to_vec(),
         log_format,
-    })
+    }
 }
 
 fn init(options: &arguments::Init) -> Result<Exit, Failure> {

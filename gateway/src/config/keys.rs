@@ -19,6 +19,19 @@ pub struct Keys {
     pub seal: SecretAt,
     /// `previous`: opens what is not sealed anew yet.
     pub previous: Option<SecretAt>,
+    /// `when_gone`: what happens to mail that needs a key while the key process is not there. Default `tempfail`.
+    pub when_gone: WhenGone,
+}
+
+/// What happens to mail that could be opened while no key works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenGone {
+    /// It stays the sender's for a while.
+    #[default]
+    Tempfail,
+    /// It is delivered as encrypted as it came.
+    Deliver,
 }
 
 /// Where a secret lies that keys are sealed under.
@@ -102,6 +115,7 @@ pub(super) struct RawKeys {
     key_file: Option<String>,
     credential: Option<String>,
     previous: Option<RawSecret>,
+    when_gone: Option<WhenGone>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,6 +146,7 @@ impl RawKeys {
                 .map_or_else(|| state_dir.join("keys"), |folder| dir.join(folder)),
             seal: seal.finish(dir).map_err(|text| ("keys", text))?,
             previous: previous.map_err(|text| ("keys.previous", text))?,
+            when_gone: self.when_gone.unwrap_or_default(),
         })
     }
 }
@@ -192,6 +207,9 @@ mod tests {
         let file = PathBuf::from("/etc/kenin/keys.passphrase");
         assert_eq!(passphrase.seal, SecretAt::Passphrase(file));
         assert_eq!(passphrase.previous, None);
+        assert_eq!(passphrase.when_gone, WhenGone::Tempfail);
+        let deliver = keys("key_file = \"/k\"\nwhen_gone = \"deliver\"");
+        assert_eq!(deliver.when_gone, WhenGone::Deliver);
         let key = keys(
             "folder = \"/srv/keys\"\nkey_file = \"/k\"\nprevious = { credential = \"kenin-keys\" }",
         );

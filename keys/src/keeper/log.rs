@@ -109,6 +109,25 @@ pub enum Why {
 }
 
 impl Why {
+    /// A few words, as a log has them.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoGrant => "no such mail",
+            Self::Expired => "expired",
+            Self::NotRecipient => "not a recipient",
+            Self::NotSender => "no proven sender",
+            Self::NotTheirs => "not their key",
+            Self::NotForThat => "not what the key is for",
+            Self::NotOfMail => "not what a mail is signed over",
+            Self::Spent => "used too often for one mail",
+            Self::TooManyFailures => "too many failures",
+            Self::GrantedBefore => "announced before",
+            Self::Full => "too many mails",
+            Self::NotUsed => "not used",
+        }
+    }
+
     /// Whether only a worker that has been taken over, or a mistake of ours, asks for it.
     #[must_use]
     pub const fn is_hostile(self) -> bool {
