@@ -42,7 +42,7 @@ pub use mailbox::Shown;
 pub use note::NoteId;
 pub use profile::Profile;
 pub use reason::{Actor, Reason, ResultWord, StrictReply};
-pub use stamp::{HeaderEdits, StampContext, StampKey, stamp};
+pub use stamp::{HeaderEdits, StampContext, StampKey, Stated, stamp};
 pub use step::{Answer, Answered, Case, Outcome, PathCache, Question, Step, step};
 pub use subject::Language;
 pub use toml_error::ConfigError;

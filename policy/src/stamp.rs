@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use kenin_pki::time::UnixTime;
 
-pub use crate::jws::{StampKey, StampKeyError, StatementError, verify_statement};
+pub use crate::jws::{StampKey, StampKeyError, Stated, StatementError, verify_statement};
 
 use crate::header::{self, Header};
 use crate::jws::{Claims, payload};

@@ -1,7 +1,7 @@
 //! A mail as received: its envelope and its bytes. The bytes are never copied once received: a
 //! small mail is shared memory, a large one a mapped private file.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, os::fd::BorrowedFd, sync::Arc};
 
 use kenin_sys::Mapped;
 
@@ -31,6 +31,15 @@ impl MailBytes {
     #[must_use]
     pub fn is_mapped(&self) -> bool {
         matches!(self.0, Store::File(_))
+    }
+
+    /// What another process can be handed to read them; nothing where they are in memory.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Store::Memory(_) => None,
+            Store::File(mapped) => mapped.descriptor(),
+        }
     }
 }
 

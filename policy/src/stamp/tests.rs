@@ -1,4 +1,4 @@
-use kenin_pki::crypto::{KeyType, SoftKey};
+use kenin_pki::crypto::{KeyError, KeyType, PublicKey, SignatureAlgorithm, SigningKey, SoftKey};
 use kenin_smime::sign::Form;
 use proptest::prelude::*;
 
@@ -388,5 +388,63 @@ fn mail_of_lists_and_unsigned_mail_get_no_tag() {
         let verdict = world.verdict(mail.as_bytes());
         let out = stamp(mail.as_bytes(), &verdict, &context).apply(mail.as_bytes());
         assert!(fields(&out).contains(&"Subject: Hello\r\n".to_owned()));
+    }
+}
+
+/// What another process makes is signed where it is about the mail in hand, and nowhere else.
+#[test]
+fn a_statement_that_is_made_elsewhere_is_signed_for_its_mail_only() {
+    struct Afar(StampKey, Stated<'static>);
+
+    impl SigningKey for Afar {
+        fn public_key(&self) -> &PublicKey {
+            self.0.public_key()
+        }
+
+        fn sign(&self, _: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+            self.0.countersign(message, &self.1).ok_or(KeyError::Failed)
+        }
+    }
+
+    let right = Stated {
+        id: "01J",
+        issuer: OWN,
+        time: NOW,
+        revision: "r1",
+    };
+    let (_, pem) = StampKey::generate().unwrap();
+    let key = || StampKey::from_pkcs8(pem.as_bytes()).unwrap();
+    let world = World::new();
+    let mail = world.person(ALICE).sign(ALICE, Form::Clear);
+    let verdict = Verdict {
+        revision: "r1".to_owned(),
+        ..world.verdict(&mail)
+    };
+    let stamped = |stated: Stated<'static>| {
+        let afar = StampKey::new(Box::new(Afar(key(), stated))).unwrap();
+        stamp(&mail, &verdict, &context(Some(&afar))).apply(&mail)
+    };
+    assert!(verify_statement(&stamped(right), key().public_key(), OWN).is_ok());
+    for wrong in [
+        Stated { id: "01K", ..right },
+        Stated {
+            issuer: "smime.other.example",
+            ..right
+        },
+        Stated {
+            time: NOW.plus(1),
+            ..right
+        },
+        Stated {
+            revision: "r2",
+            ..right
+        },
+    ] {
+        let absent = verify_statement(&stamped(wrong), key().public_key(), OWN);
+        assert_eq!(absent.unwrap_err(), StatementError::Absent, "{wrong:?}");
+    }
+    let (other, _) = StampKey::generate().unwrap();
+    for text in [&b""[..], b".", b"a.b", b"\xff.\xff", b"{}.{}"] {
+        assert_eq!(other.countersign(text, &right), None);
     }
 }
