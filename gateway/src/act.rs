@@ -34,6 +34,8 @@ pub(crate) struct Decided {
     pub(crate) clock: Trust,
     /// Which rule of `mail.toml` refused it or had it held, counted from 1.
     pub(crate) rule: Option<usize>,
+    /// Of each copy that gets another body, whether that is wrapped.
+    pub(crate) bodies: Vec<bool>,
 }
 
 /// The mail rules, then the stamp. `had` are the recipients, by their place, that have the message since
@@ -130,29 +132,16 @@ pub(crate) fn act(
             );
         }
     };
-    let folder = snapshot.config.temp_dir();
-    let made: Result<Vec<Made>, TempBodyError> = modes
-        .into_iter()
-        .zip(copies)
-        .map(|(mode, copy)| Made::of(mode, copy, &folder))
-        .collect();
-    let mut copies = match made {
-        Ok(copies) => copies,
-        // It would wait for the next hop in memory, and others with it.
-        Err(failed) => {
-            error!(id = envelope.id, error = %failed, "a rewritten mail cannot be kept");
-            return refusal_of(verdict, reply::storage(&failed), None, now.trust);
-        }
-    };
+    let made = modes.into_iter().zip(copies);
+    let mut copies: Vec<Made> = made.map(|(mode, copy)| Made::of(mode, copy)).collect();
+    let mut bodies = Vec::new();
     let mut changed = Vec::new();
     let mut edits = |place: usize, mode: StampMode| {
         let copy = copies.iter().position(|own| own.mode == mode);
         let Some(copy) = copy.map(|copy| copies.swap_remove(copy)) else {
             return Vec::new();
         };
-        if let Some(wrapped) = copy.wrapped {
-            metrics::rewritten(wrapped);
-        }
+        bodies.extend(copy.wrapped);
         changed.extend(copy.rewrites.then_some(place));
         copy.edits
     };
@@ -195,7 +184,62 @@ pub(crate) fn act(
         sealed: "",
         clock: now.trust,
         rule,
+        bodies,
     }
+}
+
+/// Puts bodies that were made, and are large, into files without a name, as large mail is, while they wait for the next
+/// hop; where that cannot be, nobody gets the mail.
+pub(crate) fn keep(mut decided: Decided, id: &str, folder: &Path) -> Decided {
+    let kept = each_edit(&mut decided.treatment).try_for_each(|edit| match edit {
+        Edit::Body(_, body) => spool(body, folder),
+        Edit::Prepend(_) | Edit::Remove(_) | Edit::Insert(..) => Ok(()),
+    });
+    match kept {
+        Ok(()) => {
+            for wrapped in &decided.bodies {
+                metrics::rewritten(*wrapped);
+            }
+            decided
+        }
+        // It would wait for the next hop in memory, and others with it.
+        Err(failed) => {
+            error!(id, error = %failed, "a rewritten mail cannot be kept");
+            refusal_of(
+                decided.verdict,
+                reply::storage(&failed),
+                None,
+                decided.clock,
+            )
+        }
+    }
+}
+
+/// Every edit of every copy.
+fn each_edit(treatment: &mut Treatment) -> impl Iterator<Item = &mut Edit> {
+    let copies = match treatment {
+        Treatment::Relay(edits) | Treatment::Quarantine { edits, .. } => vec![edits],
+        Treatment::Divide(groups) => {
+            let shares = groups.iter_mut().map(|group| &mut group.share);
+            shares
+                .filter_map(|share| match share {
+                    Share::Relay(edits) => Some(edits),
+                    Share::Refuse(_) | Share::Had => None,
+                })
+                .collect()
+        }
+        Treatment::Refuse(_) => Vec::new(),
+    };
+    copies.into_iter().flatten()
+}
+
+fn spool(body: &mut MailBytes, folder: &Path) -> Result<(), TempBodyError> {
+    if body.len() > IN_MEMORY && !body.is_mapped() {
+        let mut file = TempBody::create_in(folder)?;
+        file.append(body)?;
+        *body = file.map()?.into();
+    }
+    Ok(())
 }
 
 /// Nobody gets it.
@@ -208,6 +252,7 @@ fn refusal_of(verdict: Verdict, reply: Reply, rule: Option<usize>, clock: Trust)
         sealed: "",
         clock,
         rule,
+        bodies: Vec::new(),
     }
 }
 
@@ -222,7 +267,7 @@ struct Made {
 }
 
 impl Made {
-    fn of(mode: StampMode, copy: Delivered, folder: &Path) -> Result<Self, TempBodyError> {
+    fn of(mode: StampMode, copy: Delivered) -> Self {
         let HeaderEdits {
             remove,
             insert,
@@ -237,25 +282,15 @@ impl Made {
             .collect();
         let wrapped = copy.body.as_ref().map(|_| copy.wrapped);
         if let Some((at, body)) = copy.body {
-            edits.push(Edit::Body(at, spooled(body, folder)?));
+            edits.push(Edit::Body(at, body.into()));
         }
-        Ok(Self {
+        Self {
             mode,
             edits,
             rewrites,
             wrapped,
-        })
+        }
     }
-}
-
-/// A large body in a file without a name, as large mail is, while it waits for the next hop.
-fn spooled(body: Vec<u8>, folder: &Path) -> Result<MailBytes, TempBodyError> {
-    if body.len() <= IN_MEMORY {
-        return Ok(body.into());
-    }
-    let mut file = TempBody::create_in(folder)?;
-    file.append(&body)?;
-    Ok(file.map()?.into())
 }
 
 /// Octets of a body above which it goes to a file.

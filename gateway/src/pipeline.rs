@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-use crate::act::{Decided, act};
+use crate::act::{Decided, act, keep};
 use crate::clock::{Clock, Moment, now, unix_time};
 use crate::delivered::Delivered;
 use crate::harvest::Harvester;
@@ -132,6 +132,8 @@ impl Pipeline {
                 }
                 let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
                 Some(act(&mail, &snapshot, verdict, now, &had))
+                let decided = act(&mail, &snapshot, verdict, now, &had);
+                keep(decided, &mail.envelope.id, &snapshot.config.temp_dir())
             }
         });
         let reason = match timeout_at(end, job).await {
@@ -183,7 +185,8 @@ impl Pipeline {
         let stamping = spawn_blocking(move || {
             let _place = place;
             let verdict = substitute::unexamined(reason, &mail.raw);
-            act(&mail, &snapshot, verdict, now, &had)
+            let decided = act(&mail, &snapshot, verdict, now, &had);
+            keep(decided, &mail.envelope.id, &snapshot.config.temp_dir())
         });
         stamping.await.map_err(|_| Reply::aborted())
     }

@@ -1,6 +1,7 @@
 use kenin_policy::{Language, Reason};
 
 use super::*;
+use crate::substitute::tests::signed;
 
 /// All modes give the same copy of a mail whose certificate must not be shown: it is made, looked through and
 /// kept once.
@@ -41,23 +42,39 @@ fn a_shielded_mail_is_one_group_whatever_the_modes() {
 #[test]
 fn a_large_body_that_cannot_be_kept_is_not_relayed() {
     let dir = tempfile::tempdir().unwrap();
-    let large = Delivered {
-        body: Some((0, vec![b'x'; IN_MEMORY + 1])),
-        wrapped: true,
-        ..Delivered::default()
+    let made = |octets: usize| {
+        let copy = Delivered {
+            body: Some((0, vec![b'x'; octets])),
+            wrapped: true,
+            ..Delivered::default()
+        };
+        let made = Made::of(StampMode::Wrap, copy);
+        assert_eq!(made.wrapped, Some(true));
+        Decided {
+            treatment: Treatment::Relay(made.edits),
+            bodies: vec![true],
+            ..refusal_of(signed(), Reply::aborted(), None, Trust::Yes)
+        }
     };
-    let made = Made::of(StampMode::Wrap, large.clone(), dir.path()).unwrap();
-    assert_eq!(made.wrapped, Some(true));
-    let [Edit::Prepend(_), Edit::Body(0, bytes)] = made.edits.as_slice() else {
-        panic!("{:?}", made.edits)
-    };
-    assert!(bytes.is_mapped() && bytes.len() == IN_MEMORY + 1);
     let gone = dir.path().join("gone");
-    let failed = Made::of(StampMode::Wrap, large, &gone).err().unwrap();
-    assert!(matches!(failed, TempBodyError::Storage(_)));
-    let small = Delivered {
-        body: Some((0, vec![b'x'; IN_MEMORY])),
-        ..Delivered::default()
+    for (octets, folder, mapped) in [(IN_MEMORY + 1, dir.path(), true), (IN_MEMORY, &gone, false)] {
+        let kept = keep(made(octets), "id", folder);
+        let Treatment::Relay(edits) = kept.treatment else {
+            panic!("{:?}", kept.treatment)
+        };
+        let [Edit::Prepend(_), Edit::Body(0, bytes)] = edits.as_slice() else {
+            panic!("{edits:?}")
+        };
+        assert_eq!((bytes.is_mapped(), bytes.len()), (mapped, octets));
+    }
+    let kept = keep(made(IN_MEMORY + 1), "id", &gone);
+    assert_eq!(kept.action, "refuse");
+    let Treatment::Refuse(reply) = kept.treatment else {
+        panic!("{:?}", kept.treatment)
     };
-    assert!(Made::of(StampMode::Wrap, small, &gone).is_ok());
+    assert!(
+        reply
+            .to_string()
+            .starts_with("451 4.3.0 Local storage error")
+    );
 }
