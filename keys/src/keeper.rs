@@ -21,9 +21,9 @@ use kenin_pki::crypto::{
 use crate::key::{KeyFacts, KeyId, mailbox};
 use crate::protocol::{Answer, EdgeRequest, Grant, Refusal, Sign, Transaction, Unwrap};
 
-use attributes::are_of_mail;
 use limits::{Charge, Charged, Limits};
 
+pub use attributes::are_of_mail;
 pub use limits::Network;
 pub use log::{Alert, Event, Log, Outcome, Why};
 

@@ -106,7 +106,8 @@ impl KeyFacts {
     }
 
     /// As they stand in the file.
-    pub(crate) fn to_octets(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn to_octets(&self) -> Vec<u8> {
         let mut writer = Writer::with_room(1024);
         writer
             .fixed(self.id.octets())

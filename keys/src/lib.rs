@@ -13,7 +13,7 @@ mod import;
 mod keeper;
 mod kek;
 mod key;
-mod octets;
+pub mod octets;
 pub mod protocol;
 mod sealed;
 mod secret_file;
@@ -28,6 +28,7 @@ pub use import::{ImportError, Imported, import};
 pub use keeper::{
     Alert, Counts, DELAY, Decision, Event, HeldKey, Job, Keeper, Log, MAX_GRANTS, MAX_LIFETIME,
     MAX_SIGNATURES, MAX_USES, MAX_USES_OF_KEY, Moment, Network, Outcome, PrivateKey, Why,
+    are_of_mail,
 };
 pub use kek::{Kek, KekId, MAX_DERIVATIONS, Passphrase, Unlock, Unlocker, WorkFactor};
 pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses, mailbox};

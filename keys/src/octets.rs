@@ -8,80 +8,109 @@
 #[error("malformed: {0}")]
 pub struct Malformed(pub &'static str);
 
-/// Writes one thing after the other.
+/// Writes one thing after the other. It may hold a key, so it is not shown.
 #[derive(Default)]
-pub(crate) struct Writer(Vec<u8>);
+pub struct Writer(Vec<u8>);
 
 impl Writer {
     /// With room for so many octets: a vector that grows leaves copies of its content behind.
-    pub(crate) fn with_room(octets: usize) -> Self {
+    #[must_use]
+    pub fn with_room(octets: usize) -> Self {
         Self(Vec::with_capacity(octets))
     }
 
     /// One octet.
-    pub(crate) fn u8(&mut self, value: u8) -> &mut Self {
+    pub fn u8(&mut self, value: u8) -> &mut Self {
         self.0.push(value);
         self
     }
 
     /// Four octets.
-    pub(crate) fn u32(&mut self, value: u32) -> &mut Self {
+    pub fn u32(&mut self, value: u32) -> &mut Self {
+        self.fixed(&value.to_be_bytes())
+    }
+
+    /// Eight octets.
+    pub fn u64(&mut self, value: u64) -> &mut Self {
         self.fixed(&value.to_be_bytes())
     }
 
     /// Octets whose number the reader knows.
-    pub(crate) fn fixed(&mut self, octets: &[u8]) -> &mut Self {
+    pub fn fixed(&mut self, octets: &[u8]) -> &mut Self {
         self.0.extend_from_slice(octets);
         self
     }
 
     /// Octets behind their number.
-    pub(crate) fn octets(&mut self, octets: &[u8]) -> &mut Self {
+    pub fn octets(&mut self, octets: &[u8]) -> &mut Self {
         self.count(octets.len()).fixed(octets)
     }
 
     /// How many of something follow.
-    pub(crate) fn count(&mut self, count: usize) -> &mut Self {
+    pub fn count(&mut self, count: usize) -> &mut Self {
         // Nothing here comes near 4 GiB; what did would not read.
         self.u32(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// What was written.
-    pub(crate) fn finish(self) -> Vec<u8> {
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
         self.0
     }
 }
 
 /// Reads one thing after the other.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) const fn new(octets: &'a [u8]) -> Self {
+    /// From the beginning of these octets.
+    #[must_use]
+    pub const fn new(octets: &'a [u8]) -> Self {
         Self { rest: octets }
     }
 
     /// One octet.
-    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+    ///
+    /// # Errors
+    /// Where there are fewer.
+    pub fn u8(&mut self) -> Result<u8, Malformed> {
         self.fixed::<1>().map(|[octet]| octet)
     }
 
     /// Four octets.
-    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
+    ///
+    /// # Errors
+    /// Where there are fewer.
+    pub fn u32(&mut self) -> Result<u32, Malformed> {
         self.fixed().map(u32::from_be_bytes)
     }
 
+    /// Eight octets.
+    ///
+    /// # Errors
+    /// Where there are fewer.
+    pub fn u64(&mut self) -> Result<u64, Malformed> {
+        self.fixed().map(u64::from_be_bytes)
+    }
+
     /// As many octets as the type says.
-    pub(crate) fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    ///
+    /// # Errors
+    /// Where there are fewer.
+    pub fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (octets, rest) = self.rest.split_first_chunk::<N>().ok_or(ENDS_EARLY)?;
         self.rest = rest;
         Ok(*octets)
     }
 
     /// Octets behind their number, which is `most` or less.
-    pub(crate) fn octets(&mut self, most: usize) -> Result<&'a [u8], Malformed> {
+    ///
+    /// # Errors
+    /// Where there are fewer, or it is more.
+    pub fn octets(&mut self, most: usize) -> Result<&'a [u8], Malformed> {
         let length = self.count(most)?;
         let (octets, rest) = self.rest.split_at_checked(length).ok_or(ENDS_EARLY)?;
         self.rest = rest;
@@ -89,12 +118,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Text in UTF-8 behind the number of its octets, which is `most` or less.
-    pub(crate) fn text(&mut self, most: usize) -> Result<&'a str, Malformed> {
+    ///
+    /// # Errors
+    /// Where there are fewer, it is more, or no text.
+    pub fn text(&mut self, most: usize) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.octets(most)?).map_err(|_| Malformed("not UTF-8"))
     }
 
     /// How many of something follow: `most` or less.
-    pub(crate) fn count(&mut self, most: usize) -> Result<usize, Malformed> {
+    ///
+    /// # Errors
+    /// Where there are fewer, or it is more.
+    pub fn count(&mut self, most: usize) -> Result<usize, Malformed> {
         let count = usize::try_from(self.u32()?).map_err(|_| TOO_LONG)?;
         if count > most {
             return Err(TOO_LONG);
@@ -103,7 +138,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks that nothing is left.
-    pub(crate) const fn finish(self) -> Result<(), Malformed> {
+    ///
+    /// # Errors
+    /// Where something is.
+    pub const fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() {
             Ok(())
         } else {

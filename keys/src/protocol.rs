@@ -40,6 +40,12 @@ impl Transaction {
     pub const fn from_octets(octets: [u8; 16]) -> Self {
         Self(octets)
     }
+
+    /// The octets.
+    #[must_use]
+    pub const fn octets(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 /// Lower-case hexadecimal.

@@ -7,7 +7,8 @@ use kenin_pki::oid;
 /// Whether these are SignedAttributes in DER, as a SET OF, of a content that is data: one content-type and one
 /// message-digest, each with one value (RFC 5652 §11.1, §11.2). With another content-type a signature would be a time
 /// stamp, a receipt or something that is yet to come.
-pub(super) fn are_of_mail(octets: &[u8]) -> bool {
+#[must_use]
+pub fn are_of_mail(octets: &[u8]) -> bool {
     der::is_der(octets) && read(octets) == Some((1, 1))
 }
 
