@@ -20,6 +20,7 @@ mod services;
 mod source;
 mod store;
 mod value;
+mod workers;
 
 use raw::{Raw, RawListener, RawTls};
 use source::Source;
@@ -30,6 +31,7 @@ pub use keys::{Keys, KeysError, SecretAt, WhenGone};
 pub use services::{Cache, Directory};
 pub use store::{StoreAt, StoreServer};
 pub(crate) use value::HostName;
+pub use workers::Workers;
 
 /// All settings, with defaults filled in and paths made absolute.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub struct Config {
     pub cache: Option<Cache>,
     /// `[keys]`: where private keys of people lie. Without it there are none.
     pub keys: Option<Keys>,
+    /// `[workers]`: who parses mail.
+    pub workers: Workers,
     /// `[limits]`.
     pub limits: Limits,
     /// `[caps]`: what one message may hold or cost.
@@ -441,6 +445,7 @@ impl Config {
                 .collect(),
             cache: raw.cache.map(|one| one.finish(&dir)),
             keys,
+            workers: raw.workers.finish(),
             limits: Limits {
                 message_size: raw
                     .limits

@@ -19,12 +19,15 @@ use tracing::{info, warn};
 
 use crate::act::{self, Decided};
 use crate::snapshot::Snapshot;
+use crate::worker::Pool;
 
 /// Keeps them, one at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Harvester {
     store: Option<Store>,
     hands: Arc<Semaphore>,
+    /// Who parses mail, where that is somebody else.
+    workers: Option<Arc<Pool>>,
     /// Fingerprints and addresses that need not be looked at again.
     seen: Arc<Mutex<HashSet<Signer>>>,
 }
@@ -42,8 +45,15 @@ impl Harvester {
         Self {
             store,
             hands: Arc::new(Semaphore::new(1)),
+            workers: None,
             seen: Arc::default(),
         }
+    }
+
+    /// The same, with others who parse the mail.
+    pub(crate) fn with_workers(mut self, workers: Arc<Pool>) -> Self {
+        self.workers = Some(workers);
+        self
     }
 
     /// Begins to keep the signer's certificate, where the rules and the verdict allow it.
@@ -70,14 +80,10 @@ impl Harvester {
     }
 
     async fn keep(&self, store: &Store, mail: Mail, snapshot: Arc<Snapshot>, signer: Signer) {
-        let wanted = signer.clone();
-        let looked = spawn_blocking(move || {
-            let wish = act::harvest(&mail, &snapshot);
-            let found = match wish {
-                Harvest::Off => None,
-                Harvest::Quarantine | Harvest::Use => certificate(&mail, &snapshot, &wanted),
-            };
-            found.map(|found| (found, wish == Harvest::Use))
+        let (wanted, workers) = (signer.sha256.clone(), self.workers.clone());
+        let looked = spawn_blocking(move || match &workers {
+            None => look(&mail, &snapshot, &wanted),
+            Some(pool) => pool.find(&mail, &snapshot, &wanted),
         });
         // Another mail of the same person may go to somebody with another rule.
         let Ok(Some((certificate, use_it))) = looked.await else {
@@ -137,8 +143,24 @@ fn is_beyond_doubt(signature: &SignatureVerdict) -> bool {
         && signature.checks.revocation == CheckResult::Ok
 }
 
+/// The certificate with this fingerprint (hex) with which the message was signed, where the rules want it kept; and whether
+/// they want it used.
+pub(crate) fn look(mail: &Mail, snapshot: &Snapshot, sha256: &str) -> Option<(Certificate, bool)> {
+    let wish = act::harvest(mail, snapshot);
+    let found = match wish {
+        Harvest::Off => None,
+        Harvest::Quarantine | Harvest::Use => certificate(mail, snapshot, sha256),
+    };
+    found.map(|found| (found, wish == Harvest::Use))
+}
+
+/// Whether this is the certificate with this fingerprint.
+pub(crate) fn is_it(certificate: &Certificate, sha256: &str) -> bool {
+    hex(certificate.sha256()) == sha256
+}
+
 /// The certificate with which the message was signed.
-fn certificate(mail: &Mail, snapshot: &Snapshot, signer: &Signer) -> Option<Certificate> {
+fn certificate(mail: &Mail, snapshot: &Snapshot, sha256: &str) -> Option<Certificate> {
     let limits = snapshot.config.engine_limits();
     let examined = kenin_smime::examine(&mail.raw, &limits, snapshot.known.intermediates());
     let roots = examined
@@ -148,7 +170,7 @@ fn certificate(mail: &Mail, snapshot: &Snapshot, signer: &Signer) -> Option<Cert
     let mut made = roots
         .flat_map(|signature| &signature.signers)
         .filter_map(|signer| signer.verified());
-    let one = made.find(|one| hex(one.certificate.sha256()) == signer.sha256)?;
+    let one = made.find(|one| is_it(&one.certificate, sha256))?;
     Some(one.certificate.clone())
 }
 

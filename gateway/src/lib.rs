@@ -40,4 +40,5 @@ mod status;
 mod store;
 mod substitute;
 mod summary;
+mod worker;
 mod wrapper;

@@ -2,8 +2,9 @@
 //! to read.
 //!
 //! A permit bounds how many messages are judged at once. The message is judged against the
-//! present [`Snapshot`] on a thread of its own kind, one a core, never on those that do I/O:
-//! ask/answer until there is a verdict, then the mail rules, then the stamp. While it waits for
+//! present [`Snapshot`] on a thread of its own kind, one a core, never on those that do I/O, or by a
+//! process of its own while that thread waits ([`crate::worker`]): ask/answer until there is a verdict, then
+//! the mail rules, then the stamp. While it waits for
 //! an answer another has its core. Whatever goes wrong on our side is 451: the message stays the
 //! sender's. Nothing here changes a signed byte.
 
@@ -26,12 +27,14 @@ use crate::harvest::Harvester;
 use crate::keyring::Keyring;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
+use crate::worker::{Lost, Pool, Work};
 use crate::{arc, metrics, poison, reply, substitute};
 
 mod cores;
 mod judging;
 
 pub(crate) use cores::{Core, Waiter};
+pub(crate) use judging::{Clerk, verdict_of};
 use judging::{Judge, judge};
 
 /// The filter that the SMTP front end asks about each message.
@@ -53,6 +56,8 @@ pub struct Pipeline {
     // Mail is not opened yet.
     #[allow(dead_code)]
     keyring: Keyring,
+    /// Who parses mail and decides, where that is not a thread of this process.
+    workers: Option<Arc<Pool>>,
 }
 
 impl Pipeline {
@@ -79,7 +84,15 @@ impl Pipeline {
             summaries: Summaries::default(),
             judge,
             keyring: Keyring::default(),
+            workers: None,
         }
+    }
+
+    /// The same with others who parse mail and decide.
+    pub(crate) fn with_workers(mut self, workers: Arc<Pool>) -> Self {
+        self.harvester = self.harvester.with_workers(Arc::clone(&workers));
+        self.workers = Some(workers);
+        self
     }
 
     /// The same with keys of people.
@@ -123,29 +136,45 @@ impl Pipeline {
         let work = core.work();
         let job = spawn_blocking({
             let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
-            let snapshot = Arc::clone(snapshot);
-            move || {
+            let (snapshot, workers) = (Arc::clone(snapshot), self.workers.clone());
+            move || -> Result<Decided, Lost> {
                 let (_message, core) = (message, core);
-                let verdict = judge(&mail.raw, &snapshot, now.time, &core);
                 if core.is_over() {
                     return None;
                 }
-                let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
                 Some(act(&mail, &snapshot, verdict, now, &had))
-                let decided = act(&mail, &snapshot, verdict, now, &had);
-                keep(decided, &mail.envelope.id, &snapshot.config.temp_dir())
+                let decided = match &workers {
+                    None => {
+                        let verdict = judge(&mail.raw, &snapshot, now.time, &core);
+                        let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
+                        act(&mail, &snapshot, verdict, now, &had)
+                    }
+                    Some(pool) => {
+                        let mut clerk = Clerk::new(&snapshot, unix_time(now.time), &core);
+                        let until = (start + budget).into_std();
+                        pool.decide(work(&mail, &snapshot, now, &had, until), &mut clerk)?
+                    }
+                };
+                Ok(keep(
+                    decided,
+                    &mail.envelope.id,
+                    &snapshot.config.temp_dir(),
+                ))
             }
         });
         let reason = match timeout_at(end, job).await {
             Ok(Ok(Some(mut decided))) => {
                 arc::seal(&mail, snapshot, &mut decided, end).await;
+            Ok(Ok(Ok(mut decided))) => {
                 return Ok(decided);
             }
             // The thread goes on with its permits until it is through; the mail does not wait. What waited for
             // others most of the time was not slow itself.
             Ok(Ok(None)) | Err(_) if work.spent() < budget / 2 => return Err(reply::busy()),
             Ok(Ok(None)) | Err(_) => Reason::LimitTime,
-            Ok(Err(_)) => {
+            Ok(Ok(Err(Lost::NoWorker))) => return Err(reply::busy()),
+            Err(_) | Ok(Ok(Err(Lost::Late))) => Reason::LimitTime,
+            Ok(Err(_) | Ok(Err(Lost::Died))) => {
                 error!(id = mail.envelope.id, "judging a message panicked");
                 let time = unix_time(now.time);
                 if !poison::is_poison(self.store.as_ref(), &mail, time).await {
@@ -182,13 +211,47 @@ impl Pipeline {
         let place = Arc::clone(&self.unexamined).acquire_owned().await;
         let place = place.map_err(|_| reply::busy())?;
         let (mail, snapshot) = (mail.clone(), Arc::clone(snapshot));
-        let stamping = spawn_blocking(move || {
+        let (workers, until) = (self.workers.clone(), Instant::now() + self.grace);
+        let stamping = spawn_blocking(move || -> Result<Decided, Lost> {
             let _place = place;
-            let verdict = substitute::unexamined(reason, &mail.raw);
-            let decided = act(&mail, &snapshot, verdict, now, &had);
-            keep(decided, &mail.envelope.id, &snapshot.config.temp_dir())
+            let decided = match &workers {
+                None => {
+                    let verdict = substitute::unexamined(reason, &mail.raw);
+                    act(&mail, &snapshot, verdict, now, &had)
+                }
+                Some(pool) => {
+                    let until = until.into_std();
+                    pool.stamp(reason, work(&mail, &snapshot, now, &had, until))?
+                }
+            };
+            Ok(keep(
+                decided,
+                &mail.envelope.id,
+                &snapshot.config.temp_dir(),
+            ))
         });
-        stamping.await.map_err(|_| Reply::aborted())
+        match stamping.await {
+            Ok(Ok(decided)) => Ok(decided),
+            Ok(Err(Lost::NoWorker)) => Err(reply::busy()),
+            Ok(Err(Lost::Late | Lost::Died)) | Err(_) => Err(Reply::aborted()),
+        }
+    }
+}
+
+/// A mail, as workers are given it.
+fn work<'a>(
+    mail: &'a Mail,
+    snapshot: &'a Arc<Snapshot>,
+    now: Moment,
+    had: &'a [usize],
+    until: std::time::Instant,
+) -> Work<'a> {
+    Work {
+        mail,
+        snapshot,
+        now,
+        had,
+        until,
     }
 }
 

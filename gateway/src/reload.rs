@@ -231,6 +231,7 @@ fn unchangeable(old: &Config, new: &Config) -> Vec<&'static str> {
         ("http.address", old.http != new.http),
         ("store", old.store != new.store),
         ("keys", old.keys.is_some() != new.keys.is_some()),
+        ("workers", old.workers != new.workers),
         (
             "limits.messages",
             old.limits.messages != new.limits.messages,

@@ -30,6 +30,7 @@ use crate::refresh::Refresher;
 use crate::reload::Reloader;
 use crate::snapshot::{Snapshot, make_folders};
 use crate::store::OpenError;
+use crate::worker::Pool;
 use crate::wrapper::Vigil;
 use crate::{clock, http, log, metrics, store, wrapper};
 
@@ -129,11 +130,15 @@ impl Gateway {
     /// Does not touch logging, signals or systemd: the caller does. All is in this process, private keys too.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let keyring = Keyring::here(&config)?;
-        Self::start_with(config, keyring).await
+        Self::start_with(config, keyring, false).await
     }
 
-    /// The same with keys that are elsewhere.
-    async fn start_with(config: Config, keyring: Keyring) -> Result<Self, StartError> {
+    /// The same with keys that may be elsewhere, and mail that may be parsed elsewhere.
+    async fn start_with(
+        config: Config,
+        keyring: Keyring,
+        isolate: bool,
+    ) -> Result<Self, StartError> {
         metrics::install();
         metrics::describe_start(clock::now());
         let config = Arc::new(config);
@@ -188,7 +193,11 @@ impl Gateway {
             Arc::clone(&clock),
             Some(store.clone()),
         );
-        let filter = Arc::new(pipeline.with_keys(keyring.clone()));
+        let pipeline = pipeline.with_keys(keyring.clone());
+        let filter = Arc::new(match isolate {
+            true => pipeline.with_workers(Arc::new(Pool::new(Arc::clone(&snapshots)))),
+            false => pipeline,
+        });
         let mut tasks = JoinSet::new();
         let fronts = snapshots.load().fronts.clone();
         for (index, (opened, first)) in listeners.into_iter().zip(fronts).enumerate() {
@@ -300,7 +309,8 @@ async fn serve(config: Config, options: &RunOptions) -> Result<(), StartError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
     metrics::install();
     let keyring = Keyring::beside(&config, options).await?;
-    let mut gateway = Gateway::start_with(config, keyring).await?;
+    let isolate = config.workers.isolate;
+    let mut gateway = Gateway::start_with(config, keyring, isolate).await?;
     for address in &gateway.mail {
         info!(%address, "listening for mail");
     }

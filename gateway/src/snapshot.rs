@@ -60,12 +60,23 @@ pub struct Snapshot {
     pub state: State,
     /// What the front end needs to know, one a listener.
     pub fronts: Vec<Front>,
+    /// What trust and mail rules were read from, for who reads them again elsewhere.
+    pub(crate) texts: Texts,
     /// Asked for what does not lie in the snapshot.
     pub(crate) store: Option<Store>,
     /// What may be fetched, if anything.
     pub(crate) sources: Option<Sources>,
     /// What was fetched for messages; handed on from one snapshot to the next.
     pub(crate) asked: Arc<Asked>,
+}
+
+/// The texts of `trust.toml` and `mail.toml`, and the certificates that the former names by file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Texts {
+    pub(crate) trust: String,
+    pub(crate) mail: String,
+    /// By the path as written.
+    pub(crate) certificates: Vec<(PathBuf, Vec<Certificate>)>,
 }
 
 /// The state of everything that is watched.
@@ -96,6 +107,7 @@ pub struct Parts {
     loaded: kenin_certstore::Loaded,
     revision: Digester,
     fronts: Vec<Front>,
+    texts: Texts,
 }
 
 impl Snapshot {
@@ -278,16 +290,24 @@ impl Parts {
         };
 
         // The policy names files as written; only here it is known where they begin.
-        let load = |path: &Path| {
-            let path = config.dir.join(path);
-            watch(&path);
-            read_certificates(&path).map_err(|error| error.to_string())
+        let loaded = RefCell::new(Vec::new());
+        let load = |path: &Path| -> Result<Vec<Certificate>, String> {
+            let file = config.dir.join(path);
+            watch(&file);
+            let read = read_certificates(&file).map_err(|error| error.to_string())?;
+            loaded.borrow_mut().push((path.to_owned(), read.clone()));
+            Ok(read)
         };
         let trust = TrustPolicy::from_toml(&trust_text, &trust_file.to_string_lossy(), &load)
             .map_err(|error| from_policy(&error, &trust_text))?;
         let mail = MailRules::from_toml(&mail_text, &mail_file.to_string_lossy())
             .map_err(|error| from_policy(&error, &mail_text))?;
 
+        let texts = Texts {
+            trust: trust_text.clone(),
+            mail: mail_text,
+            certificates: loaded.into_inner(),
+        };
         holders(&config, &mail)?;
         if mail.may_wrap() && config.wrap.is_none() {
             let text = "stamp = \"wrap\" needs [wrap] in kenin.toml";
@@ -355,6 +375,7 @@ impl Parts {
             loaded,
             revision,
             fronts,
+            texts,
         })
     }
 
@@ -439,6 +460,7 @@ impl Parts {
                 store: 0,
             },
             fronts: self.fronts,
+            texts: self.texts,
             store: None,
             sources: self.sources,
             asked: Arc::default(),

@@ -89,6 +89,9 @@ pub enum Command {
     /// What "kenin run" starts to work with private keys; nobody else does
     #[command(hide = true, after_help = Exit::help())]
     KeyProcess(Run),
+    /// What "kenin run" starts to parse mail; nobody else does
+    #[command(hide = true, after_help = Exit::help())]
+    Worker(Worker),
     /// Check the configuration, then what it needs around it
     #[command(after_help = Exit::help())]
     Check(Check),
@@ -225,6 +228,14 @@ pub struct Run {
     /// How log lines look [default: that of the configuration]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+/// `kenin worker`.
+#[derive(Debug, Clone, Args)]
+pub struct Worker {
+    /// Octets of memory that it may have
+    #[arg(long, value_name = "OCTETS")]
+    pub memory: u64,
 }
 
 /// Log formats.

@@ -75,6 +75,7 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
             let options = run_options(&global.config, &options);
             return Ok(End::Code(crate::key_process::run(&options)));
         }
+        Command::Worker(options) => return Ok(End::Code(crate::worker::run(options.memory))),
         Command::Check(options) => check(global.config, &options)?,
         Command::Verify(options) => verify::command(&global.config, &options, paint)?,
         Command::Explain(options) => explain::command(&global.config, &options, paint)?,

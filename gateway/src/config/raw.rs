@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::keys::RawKeys;
 use super::services::{RawCache, RawDirectory};
 use super::value::{Endpoint, FileMode, HostName, HostPort, Peers, Period, Size, Socket};
+use super::workers::RawWorkers;
 use super::{BareNewline, Cap, ListenerMode, LogAddresses, LogFormat, TlsLevel};
 
 #[derive(Debug, Default, Deserialize)]
@@ -36,6 +37,8 @@ pub(super) struct Raw {
     pub(super) directory: Vec<RawDirectory>,
     pub(super) cache: Option<RawCache>,
     pub(super) keys: Option<RawKeys>,
+    #[serde(default)]
+    pub(super) workers: RawWorkers,
     #[serde(default)]
     pub(super) limits: RawLimits,
     #[serde(default)]
@@ -161,6 +164,7 @@ impl Raw {
         take(&mut self.store.url, over.store.url);
         take(&mut self.store.password_file, over.store.password_file);
         take(&mut self.store.connections, over.store.connections);
+        take(&mut self.workers.isolate, over.workers.isolate);
         take(&mut self.limits.message_size, over.limits.message_size);
         take(&mut self.limits.connections, over.limits.connections);
         take(

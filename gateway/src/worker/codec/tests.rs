@@ -1,0 +1,262 @@
+use std::fmt::Debug;
+
+use kenin_pki::crl::{RevocationReason, RevokedEntry};
+use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm};
+use kenin_policy::verdict::{
+    CheckResult, EncryptionVerdict, LayerVerdict, NoteVerdict, SignerVerdict,
+};
+use kenin_policy::{Disclosure, NoteId, Question, Reason, ResultWord};
+use kenin_smtp_filter::{Division, Edit, Envelope, Group, Reply, Share, Treatment};
+
+use super::decided::check;
+use super::question::List;
+use super::*;
+use crate::act::Decided;
+use crate::clock::{Moment, Trust};
+use crate::pipeline::tests::{mail, mail_to};
+use crate::substitute::tests::signed;
+
+fn decided(treatment: Treatment) -> Decided {
+    Decided {
+        verdict: signed(),
+        treatment,
+        action: "stamp",
+        changed: vec![0, 3],
+        sealed: "",
+        clock: Trust::Jumped,
+        rule: Some(7),
+        bodies: vec![true, false],
+    }
+}
+
+/// What comes out at the other end; whatever is cut off, it is an error and nothing else.
+fn through<T: Coded>(what: &T) -> T {
+    let octets = written(what);
+    for cut in 0..octets.len() {
+        assert!(read::<T>(&octets[..cut]).is_err(), "{cut}");
+    }
+    let more = [&octets[..], b"x"].concat();
+    assert!(read::<T>(&more).is_err());
+    let read = read(&octets).unwrap();
+    assert_eq!(written(&read), octets);
+    read
+}
+
+fn shown(what: &impl Debug) -> String {
+    format!("{what:?}")
+}
+
+#[test]
+fn a_verdict_is_the_same_at_the_other_end() {
+    let mut verdict = signed();
+    let signature = &mut verdict.signatures[0];
+    signature.reason = Reason::Revoked;
+    signature.result = ResultWord::Fail;
+    signature.checks.revocation = CheckResult::Failed(Reason::Revoked);
+    signature.checks.content = CheckResult::Ok;
+    signature.signer = Some(SignerVerdict {
+        addresses: vec!["アリス@example.jp".to_owned()],
+        identifier: None,
+        subject: "CN=A\\,B".to_owned(),
+        issuer: String::new(),
+        serial: "01".to_owned(),
+        sha256: "ab".repeat(32),
+    });
+    signature.revoked = Some(("2026-01-01T00:00:00Z".to_owned(), Some(1)));
+    signature.disclosure = Disclosure::VerdictOnly;
+    signature.traces = vec![vec![1, 2], Vec::new()];
+    signature.within = vec!["1/2".to_owned()];
+    signature.notes.push(NoteVerdict {
+        id: NoteId::MicalgOdd,
+        section: Some("2".to_owned()),
+    });
+    verdict.layers.push(LayerVerdict {
+        section: "1".to_owned(),
+        kind: "clear-signed",
+        root: true,
+    });
+    verdict.encryption.push(EncryptionVerdict {
+        section: "1".to_owned(),
+        opened: false,
+        reason: "undecryptable",
+        content: "aes256-cbc".to_owned(),
+        integrity: "none".to_owned(),
+        recipients: 2,
+    });
+    assert_eq!(shown(&through(&verdict)), shown(&verdict));
+    for reason in Reason::ALL {
+        assert_eq!(through(reason), *reason);
+    }
+    for note in NoteId::ALL {
+        assert_eq!(through(&note), note);
+    }
+    // A word that nobody here says is none.
+    assert!(read::<&str>(&written(&"opened by magic".to_owned())).is_err());
+}
+
+#[test]
+fn what_was_decided_is_the_same_at_the_other_end() {
+    let edits = vec![
+        Edit::Prepend(b"A: b\r\n".to_vec()),
+        Edit::Remove(1..5),
+        Edit::Insert(7, b"\r\n ".to_vec()),
+        Edit::Body(9, vec![0; 3].into()),
+    ];
+    let refusal = Reply::new(550, "5.7.1", "No").line("not at all");
+    for treatment in [
+        Treatment::Relay(edits.clone()),
+        Treatment::Refuse(refusal.clone()),
+        Treatment::Refuse(Reply::plain(451, "later")),
+        Treatment::Quarantine {
+            edits: edits.clone(),
+            reason: "why".to_owned(),
+        },
+        Treatment::Divide(vec![
+            Group {
+                recipients: vec![0, 2],
+                share: Share::Relay(edits),
+            },
+            Group {
+                recipients: vec![1],
+                share: Share::Refuse(refusal),
+            },
+            Group {
+                recipients: Vec::new(),
+                share: Share::Had,
+            },
+        ]),
+    ] {
+        let before = decided(treatment);
+        let after = through(&before);
+        assert_eq!(shown(&after.treatment), shown(&before.treatment));
+        assert_eq!(shown(&after.verdict), shown(&before.verdict));
+        assert_eq!(
+            (after.action, after.sealed, after.clock, after.rule),
+            (before.action, before.sealed, before.clock, before.rule)
+        );
+        assert_eq!(
+            (after.changed, after.bodies),
+            (before.changed, before.bodies)
+        );
+    }
+}
+
+#[test]
+fn an_envelope_and_a_time_are_the_same_at_the_other_end() {
+    let mut envelope = Envelope::clone(&mail("b@example.net", "x").envelope);
+    envelope.size = Some(u64::MAX);
+    envelope.client = "[2001:db8::1]:65535".parse().unwrap();
+    envelope.authenticated = Some("alice".to_owned());
+    envelope.xforward.addr = Some("192.0.2.1".to_owned());
+    envelope.division = Division::Answers;
+    assert_eq!(shown(&through(&envelope)), shown(&envelope));
+    let now = Moment {
+        time: UNIX_EPOCH + Duration::new(1_800_000_000, 5),
+        trust: Trust::Yes,
+    };
+    assert_eq!(shown(&through(&now)), shown(&now));
+}
+
+#[test]
+fn questions_and_answers_are_the_same_at_the_other_end() {
+    let registration = Question::Registration {
+        certificate: [7; 32],
+        address: Address::parse("a@example.jp").unwrap(),
+    };
+    for ask in [
+        Ask::Question(registration),
+        Ask::Entry {
+            list: [1; 32],
+            issuer: 0,
+            serial: vec![1, 2, 3],
+        },
+        Ask::Statement(b"a.b".to_vec()),
+        Ask::Wrapping(
+            SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256),
+            vec![0x31, 0],
+        ),
+    ] {
+        assert_eq!(shown(&through(&ask)), shown(&ask));
+    }
+    let entry = RevokedEntry {
+        date: UnixTime(-1),
+        reason: RevocationReason::KeyCompromise,
+        invalidity_date: Some(UnixTime(5)),
+    };
+    for told in [
+        Told::Issuers(Vec::new()),
+        Told::Status {
+            lists: vec![List::Known([9; 32]), List::Whole(vec![0x30, 0])],
+            ocsp: Vec::new(),
+            unasked: true,
+        },
+        Told::Registered(true),
+        Told::Unavailable("nobody answers".to_owned()),
+        Told::Entry(Some(entry)),
+        Told::Entry(None),
+        Told::Signature(Some(vec![1])),
+    ] {
+        assert_eq!(shown(&through(&told)), shown(&told));
+    }
+}
+
+/// A8: a worker that has been taken over says whatever it likes.
+#[test]
+fn what_cannot_be_done_with_the_mail_was_not_decided() {
+    let to = ["a@b.example", "c@d.example"];
+    let copies = mail_to(&to, "0123456789", Division::Copies);
+    let whole = mail_to(&to, "0123456789", Division::Never);
+    let group = |recipients: &[usize], share: Share| Group {
+        recipients: recipients.to_vec(),
+        share,
+    };
+    let relay = Treatment::Relay;
+    let body = || Edit::Body(10, vec![0].into());
+    let good = [
+        relay(vec![
+            Edit::Remove(0..10),
+            Edit::Insert(10, Vec::new()),
+            body(),
+        ]),
+        Treatment::Refuse(Reply::aborted()),
+        Treatment::Divide(vec![group(&[1], Share::Had), group(&[0], Share::Had)]),
+    ];
+    for treatment in good {
+        let found = check(&decided(treatment), &copies.envelope, 10);
+        assert_eq!(found, Ok(()));
+    }
+    let bad = [
+        relay(vec![Edit::Remove(0..11)]),
+        relay(vec![Edit::Insert(11, Vec::new())]),
+        relay(vec![Edit::Body(11, vec![0].into())]),
+        relay(vec![body(), body()]),
+        Treatment::Quarantine {
+            edits: vec![Edit::Remove(9..usize::MAX)],
+            reason: String::new(),
+        },
+        Treatment::Divide(vec![group(&[0], Share::Had)]),
+        Treatment::Divide(vec![group(&[0, 1], Share::Had), group(&[1], Share::Had)]),
+        Treatment::Divide(vec![group(&[0, 1, 2], Share::Had)]),
+        Treatment::Divide(vec![group(
+            &[0, 1],
+            Share::Relay(vec![Edit::Remove(0..11)]),
+        )]),
+    ];
+    for treatment in bad {
+        let text = shown(&treatment);
+        let found = check(&decided(treatment), &copies.envelope, 10);
+        assert!(found.is_err(), "{text}");
+    }
+    let divided = Treatment::Divide(vec![group(&[0, 1], Share::Had)]);
+    assert!(check(&decided(divided), &whole.envelope, 10).is_err());
+}
+
+#[test]
+fn lengths_that_are_only_claimed_cost_nothing() {
+    let claimed = [0xff; 4];
+    assert_eq!(read::<Vec<u8>>(&claimed), Err(Malformed("ends early")));
+    assert!(read::<Vec<String>>(&claimed).is_err());
+    assert!(read::<String>(&claimed).is_err());
+    // A range must not end before it begins.
+    assert!(read::<Range<usize>>(&written(&(5_usize, 4_usize))).is_err());
+}

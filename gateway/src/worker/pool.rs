@@ -1,0 +1,468 @@
+//! The edge's end: workers that are free, those that are at work, and what they may say. A worker has one mail at a time, and
+//! what it says is taken as mail is: bounded, and checked. Whoever says what no worker says, or nothing in time, is ended; the
+//! mail is then the caller's to answer.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use kenin_keys::are_of_mail;
+use kenin_keys::octets::Writer;
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crl::Crl;
+use kenin_policy::{Answer, Reason, Stated};
+use kenin_smtp_filter::Mail;
+use tracing::{error, warn};
+
+use super::codec::question::List;
+use super::codec::{self, Ask, Coded, Told, decided, written};
+use super::frame::{Kind, Until, frame, invalid, receive, send};
+use super::outfit::Outfit;
+use super::{HERE, IN_A_FILE, Job, What};
+use crate::act::Decided;
+use crate::clock::{Moment, unix_time};
+use crate::harvest;
+use crate::pipeline::Clerk;
+use crate::snapshot::Snapshot;
+
+/// Workers that have nothing to do, and how more are made.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    free: Mutex<Vec<Worker>>,
+    /// How many free ones are kept.
+    spares: usize,
+}
+
+/// Why nothing was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// There can be no worker.
+    NoWorker,
+    /// It took too long.
+    Late,
+    /// The worker has ended, or said what no worker says.
+    Died,
+}
+
+/// A mail, as the pipeline has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'a> {
+    pub(crate) mail: &'a Mail,
+    pub(crate) snapshot: &'a Arc<Snapshot>,
+    pub(crate) now: Moment,
+    /// Recipients who have it, by their place.
+    pub(crate) had: &'a [usize],
+    /// How long anybody waits for it.
+    pub(crate) until: Instant,
+}
+
+impl Pool {
+    /// Workers that judge by the snapshot that the pointer holds at the time.
+    pub(crate) fn new(snapshots: Arc<ArcSwap<Snapshot>>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            // What runs now, also where the file has another version by now.
+            program: "/proc/self/exe".into(),
+            arguments: vec![OsString::from("worker")],
+            snapshots,
+            free: Mutex::default(),
+            spares: cores.saturating_mul(2),
+        }
+    }
+
+    /// Judges a mail, and says what becomes of it. It blocks.
+    pub(crate) fn decide(&self, work: Work<'_>, clerk: &mut Clerk<'_>) -> Result<Decided, Lost> {
+        self.decided(What::Decide, work, Some(clerk))
+    }
+
+    /// Says what becomes of a mail that is not examined, for this reason. It blocks.
+    pub(crate) fn stamp(&self, reason: Reason, work: Work<'_>) -> Result<Decided, Lost> {
+        self.decided(What::Stamp(reason), work, None)
+    }
+
+    /// The certificate with this fingerprint (hex) among those that signed the mail, where the rules want it kept; and
+    /// whether they want it used. It blocks.
+    pub(crate) fn find(
+        &self,
+        mail: &Mail,
+        snapshot: &Arc<Snapshot>,
+        sha256: &str,
+    ) -> Option<(Certificate, bool)> {
+        let work = Work {
+            mail,
+            snapshot,
+            now: Moment {
+                time: crate::clock::now(),
+                trust: crate::clock::Trust::Yes,
+            },
+            had: &[],
+            until: Instant::now() + snapshot.config.limits.deadline,
+        };
+        let what = What::Find(sha256.to_owned());
+        let found = self.done(what, work, None, |kind, content, _| {
+            match (kind, codec::read::<Option<(Certificate, bool)>>(content)) {
+                (Kind::Found, Ok(found)) => Ok(found),
+                (Kind::Found, Err(error)) => Err(io::Error::other(error)),
+                _ => Err(invalid("another kind of frame")),
+            }
+        });
+        let found = found.ok().flatten();
+        found.filter(|(certificate, _)| harvest::is_it(certificate, sha256))
+    }
+
+    fn decided(
+        &self,
+        what: What,
+        work: Work<'_>,
+        clerk: Option<&mut Clerk<'_>>,
+    ) -> Result<Decided, Lost> {
+        self.done(what, work, clerk, |kind, content, work| {
+            if kind != Kind::Decided {
+                return Err(invalid("another kind of frame"));
+            }
+            let found: Decided = codec::read(content).map_err(io::Error::other)?;
+            let (envelope, length) = (&work.mail.envelope, work.mail.raw.len());
+            decided::check(&found, envelope, length).map_err(io::Error::other)?;
+            Ok(found)
+        })
+    }
+
+    /// Has a worker do this, and reads its result. A worker that did is kept, any other is ended.
+    fn done<T>(
+        &self,
+        what: What,
+        work: Work<'_>,
+        clerk: Option<&mut Clerk<'_>>,
+        result: impl FnOnce(Kind, &[u8], &Work<'_>) -> io::Result<T>,
+    ) -> Result<T, Lost> {
+        let id = &work.mail.envelope.id;
+        let mut worker = self.take(&work).map_err(|failed| {
+            error!(id, error = %failed, "a worker cannot be started");
+            match failed.kind() {
+                io::ErrorKind::TimedOut => Lost::Late,
+                _ => Lost::NoWorker,
+            }
+        })?;
+        let done = worker.work(what, &work, clerk);
+        let done = done.and_then(|(kind, content)| result(kind, &content, &work));
+        match done {
+            Ok(done) => {
+                self.put(worker);
+                Ok(done)
+            }
+            Err(failed) if failed.kind() == io::ErrorKind::TimedOut => Err(Lost::Late),
+            Err(failed) => {
+                warn!(id, error = %failed, "a worker was lost");
+                Err(Lost::Died)
+            }
+        }
+    }
+
+    /// One that judges by this snapshot: a free one, or another.
+    fn take(&self, work: &Work<'_>) -> io::Result<Worker> {
+        while let Some(mut worker) = self.free_one(work.snapshot) {
+            // One that was killed while it had nothing to do costs no mail.
+            if matches!(worker.child.try_wait(), Ok(None)) {
+                return Ok(worker);
+            }
+        }
+        Worker::start((&self.program, &self.arguments), work.snapshot, work.until)
+    }
+
+    fn free_one(&self, snapshot: &Arc<Snapshot>) -> Option<Worker> {
+        let mut free = self.lock();
+        let mut all = free.iter();
+        let place = all.rposition(|worker| Arc::ptr_eq(&worker.snapshot, snapshot))?;
+        Some(free.swap_remove(place))
+    }
+
+    /// Keeps a worker that is as new as the snapshot and not too old; and lets those go that no longer are.
+    fn put(&self, worker: Worker) {
+        let current = self.snapshots.load_full();
+        let is_good = |worker: &Worker| {
+            Arc::ptr_eq(&worker.snapshot, &current)
+                && worker.mails < MAX_MAILS
+                && worker.lists.len() < MAX_LISTS
+        };
+        let mut gone = Vec::new();
+        {
+            let mut free = self.lock();
+            free.push(worker);
+            let mut place = 0;
+            while let Some(worker) = free.get(place) {
+                if is_good(worker) && place < self.spares {
+                    place += 1;
+                } else {
+                    gone.push(free.swap_remove(place));
+                }
+            }
+        }
+        // Their end is waited for while nobody waits for the lock.
+        drop(gone);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A process that parses mail.
+#[derive(Debug)]
+struct Worker {
+    stream: UnixStream,
+    child: Child,
+    snapshot: Arc<Snapshot>,
+    /// What it was told of.
+    lists: HashMap<[u8; 32], Crl>,
+    mails: u32,
+}
+
+impl Worker {
+    fn start(
+        (program, arguments): (&Path, &[OsString]),
+        snapshot: &Arc<Snapshot>,
+        until: Instant,
+    ) -> io::Result<Self> {
+        let (stream, theirs) = UnixStream::pair()?;
+        let size = snapshot.config.limits.message_size;
+        let memory = MEMORY.saturating_add(size.saturating_mul(MEMORY_OF_MAIL));
+        let mut command = Command::new(program);
+        command
+            .arg0("kenin")
+            .args(arguments)
+            .arg("--memory")
+            .arg(memory.to_string())
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command.spawn()?;
+        // Its end is its own: where it has gone, ours tells.
+        drop(command);
+        let worker = Self {
+            stream,
+            child,
+            snapshot: Arc::clone(snapshot),
+            lists: HashMap::new(),
+            mails: 0,
+        };
+        let mut line = Until {
+            stream: &worker.stream,
+            end: until.min(Instant::now() + START),
+        };
+        send(&mut line, Kind::Outfit, &written(&Outfit::of(snapshot)))?;
+        match receive(&mut line, MAX_PLACE)? {
+            Some((Kind::Ready, _)) => Ok(worker),
+            Some((Kind::Panicked, place)) => Err(panicked(&place)),
+            _ => Err(invalid("a worker is not ready")),
+        }
+    }
+
+    /// Has it do this; what it says at the end.
+    fn work(
+        &mut self,
+        what: What,
+        work: &Work<'_>,
+        mut clerk: Option<&mut Clerk<'_>>,
+    ) -> io::Result<(Kind, Vec<u8>)> {
+        self.mails = self.mails.saturating_add(1);
+        let mail = work.mail;
+        let job = Job {
+            what,
+            envelope: Arc::clone(&mail.envelope),
+            now: work.now,
+            had: work.had.to_vec(),
+        };
+        let size = usize::try_from(work.snapshot.config.limits.message_size);
+        let most = size.unwrap_or(usize::MAX / 8).saturating_mul(4);
+        let most = most.saturating_add(MAX_BESIDE_MAIL);
+        let mut line = Until {
+            stream: &self.stream,
+            end: work.until,
+        };
+        hand_over(&job, mail, &mut line)?;
+        let mut asked = Asked::default();
+        loop {
+            let Some((kind, content)) = receive(&mut line, most)? else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            match kind {
+                Kind::Ask => {
+                    let ask: Ask = codec::read(&content).map_err(io::Error::other)?;
+                    asked.one_more(&ask)?;
+                    let told = tell(&ask, work, &mut self.lists, clerk.as_deref_mut())?;
+                    send(&mut line, Kind::Told, &written(&told))?;
+                }
+                Kind::Panicked => return Err(panicked(&content)),
+                other => return Ok((other, content)),
+            }
+        }
+    }
+}
+
+/// Ends with whatever it is doing. What it was told is not told to anybody else.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a mail and what is to be done with it: in one piece, or as a file that can be read and not written.
+fn hand_over(job: &Job, mail: &Mail, line: &mut Until<'_>) -> io::Result<()> {
+    let mut out = Writer::with_room(mail.raw.len().saturating_add(1024));
+    job.write(&mut out);
+    match mail.raw.descriptor() {
+        None => {
+            out.u8(HERE).octets(&mail.raw);
+            line.write_all(&frame(Kind::Job, &out.finish())?)
+        }
+        Some(descriptor) => {
+            out.u8(IN_A_FILE);
+            line.write_all(&frame(Kind::Job, &out.finish())?)?;
+            kenin_sys::send_descriptor(line.stream.as_fd(), descriptor)
+        }
+    }
+}
+
+/// What one mail has asked for.
+#[derive(Default)]
+struct Asked {
+    questions: usize,
+    statements: usize,
+    wrappings: usize,
+}
+
+impl Asked {
+    fn one_more(&mut self, ask: &Ask) -> io::Result<()> {
+        let (count, most) = match ask {
+            Ask::Question(_) | Ask::Entry { .. } => (&mut self.questions, MAX_QUESTIONS),
+            Ask::Statement(_) => (&mut self.statements, MAX_SIGNATURES),
+            Ask::Wrapping(..) => (&mut self.wrappings, MAX_SIGNATURES),
+        };
+        *count += 1;
+        match *count > most {
+            true => Err(invalid("a worker asks too much")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The answer to a question about the mail in hand. An error ends the worker.
+fn tell(
+    ask: &Ask,
+    work: &Work<'_>,
+    lists: &mut HashMap<[u8; 32], Crl>,
+    clerk: Option<&mut Clerk<'_>>,
+) -> io::Result<Told> {
+    let snapshot = work.snapshot;
+    Ok(match ask {
+        Ask::Question(question) => match clerk.map(|clerk| clerk.answer(question)) {
+            Some(Answer::Issuers(found)) => Told::Issuers(found),
+            Some(Answer::Registered(registered)) => Told::Registered(registered),
+            Some(Answer::Unavailable(why)) => Told::Unavailable(why),
+            Some(Answer::Status {
+                crls,
+                ocsp,
+                unasked,
+            }) => Told::Status {
+                lists: crls.into_iter().map(|crl| listed(crl, lists)).collect(),
+                ocsp,
+                unasked,
+            },
+            None => return Err(invalid("nothing is to be asked for this")),
+        },
+        Ask::Entry {
+            list,
+            issuer,
+            serial,
+        } => {
+            let list = lists.get(list).and_then(Crl::kept_by);
+            let list = list.ok_or_else(|| invalid("a list that nobody told of"))?;
+            Told::Entry(list.find(*issuer, serial))
+        }
+        // While the clock is not trusted, nothing is signed.
+        Ask::Statement(_) | Ask::Wrapping(..) if !work.now.trust.is_trusted() => {
+            return Err(invalid("a signature without a time"));
+        }
+        Ask::Statement(statement) => {
+            let mail = Stated {
+                id: &work.mail.envelope.id,
+                issuer: &snapshot.config.authserv_id,
+                time: unix_time(work.now.time),
+                revision: &snapshot.revision,
+            };
+            let key = snapshot.key.as_ref();
+            let key = key.ok_or_else(|| invalid("there is no key for it"))?;
+            let signature = key.countersign(statement, &mail);
+            Told::Signature(Some(
+                signature.ok_or_else(|| invalid("a statement about another mail"))?,
+            ))
+        }
+        Ask::Wrapping(algorithm, attributes) => {
+            let wrapper = snapshot.wrapper.as_ref();
+            let wrapper = wrapper.ok_or_else(|| invalid("there is no key for it"))?;
+            if !are_of_mail(attributes) {
+                return Err(invalid("what is to be signed is no mail"));
+            }
+            Told::Signature(wrapper.countersign(*algorithm, attributes).ok())
+        }
+    })
+}
+
+/// A list as a worker is told of it.
+fn listed(crl: Crl, told: &mut HashMap<[u8; 32], Crl>) -> List {
+    let sha256 = *crl.sha256();
+    // One that was not at hand may be by now.
+    if told
+        .get(&sha256)
+        .is_some_and(|known| known.is_absent() == crl.is_absent())
+    {
+        return List::Known(sha256);
+    }
+    let list = match crl.abridged() {
+        None => List::Whole(crl.der().to_vec()),
+        Some(parts) if crl.is_absent() => List::Absent(parts),
+        Some(parts) => List::Afar(parts),
+    };
+    told.insert(sha256, crl);
+    list
+}
+
+fn panicked(place: &[u8]) -> io::Error {
+    let place: String = String::from_utf8_lossy(place).chars().take(200).collect();
+    io::Error::other(format!("it panicked in {place}"))
+}
+
+/// A worker that has had so many mails is replaced: who has taken it over does not keep it.
+const MAX_MAILS: u32 = 10_000;
+/// Lists that one worker is told of.
+const MAX_LISTS: usize = 1024;
+/// Answers and entries that one mail may want.
+const MAX_QUESTIONS: usize = 4096;
+/// Signatures of one kind that one mail may want: one for each copy.
+const MAX_SIGNATURES: usize = 16;
+/// How long a start may take.
+const START: Duration = Duration::from_secs(10);
+/// Octets of the place of a panic.
+const MAX_PLACE: usize = 1024;
+/// Octets that a worker may say beside what is in the mail, four times.
+const MAX_BESIDE_MAIL: usize = 16 << 20;
+/// Octets that a worker may have, beside those for its mail.
+const MEMORY: u64 = 256 << 20;
+/// And so many times the largest mail.
+const MEMORY_OF_MAIL: u64 = 6;
+
+#[cfg(test)]
+mod tests;
