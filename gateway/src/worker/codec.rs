@@ -182,7 +182,7 @@ impl Coded for MailBytes {
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Vec::read(from).map(Self::from)
+        Vec::<u8>::read(from).map(Self::from)
     }
 }
 

@@ -61,7 +61,7 @@ impl Coded for PathBuf {
 
     fn read(from: &mut kenin_keys::octets::Reader<'_>) -> Result<Self, Malformed> {
         use std::os::unix::ffi::OsStringExt;
-        let octets = Vec::read(from)?;
+        let octets = Vec::<u8>::read(from)?;
         Ok(std::ffi::OsString::from_vec(octets).into())
     }
 }

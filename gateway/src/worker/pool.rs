@@ -177,7 +177,11 @@ impl Pool {
                 return Ok(worker);
             }
         }
-        Worker::start((&self.program, &self.arguments), work.snapshot, work.until)
+        Worker::start(
+            (self.program.as_path(), self.arguments.as_slice()),
+            work.snapshot,
+            work.until,
+        )
     }
 
     fn free_one(&self, snapshot: &Arc<Snapshot>) -> Option<Worker> {

@@ -43,6 +43,8 @@ fn work(memory: u64) -> io::Result<()> {
     kenin_sys::forbid_tracing()?;
     kenin_sys::limit_memory(memory)?;
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Whoever calls this from a shell has put none there.
+    stream.peer_addr()?;
     let last_words = stream.try_clone()?;
     std::panic::set_hook(Box::new(move |panic| {
         // The place only: what a panic says may hold part of a message.
