@@ -7,6 +7,7 @@ use kenin_policy::verdict::{
 };
 use kenin_policy::{Disclosure, NoteId, Question, Reason, ResultWord};
 use kenin_smtp_filter::{Division, Edit, Envelope, Group, Reply, Share, Treatment};
+use proptest::prelude::*;
 
 use super::decided::check;
 use super::question::List;
@@ -259,4 +260,30 @@ fn lengths_that_are_only_claimed_cost_nothing() {
     assert!(read::<String>(&claimed).is_err());
     // A range must not end before it begins.
     assert!(read::<Range<usize>>(&written(&(5_usize, 4_usize))).is_err());
+}
+
+proptest! {
+    /// Whatever a worker says, it is read or it is not, and nothing else happens.
+    #[test]
+    fn octets_of_anybody_are_no_danger(octets in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let _ = read::<Decided>(&octets);
+        let _ = read::<Ask>(&octets);
+        let _ = read::<Option<(Certificate, bool)>>(&octets);
+    }
+
+    #[test]
+    fn what_was_nearly_right_is_no_danger(
+        places in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let edits = vec![Edit::Remove(1..5), Edit::Body(9, vec![0; 3].into())];
+        let mut octets = written(&decided(Treatment::Relay(edits)));
+        for (place, value) in places {
+            let place = place.index(octets.len());
+            octets[place] = value;
+        }
+        let envelope = mail("b@example.net", "0123456789").envelope;
+        if let Ok(decided) = read::<Decided>(&octets) {
+            let _ = check(&decided, &envelope, 10);
+        }
+    }
 }
