@@ -130,6 +130,17 @@ impl Keyring {
         ring.is_none_or(|ring| ring.vault.load().line.is_there())
     }
 
+    /// Which key process it is, for whoever holds connections to it; nothing where there is none now.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.0.as_ref()?.vault.load().number()
+    }
+
+    /// A connection to it for a worker, and which one it is.
+    pub(crate) fn connection(&self) -> Option<(u64, UnixStream)> {
+        let vault = self.0.as_ref()?.vault.load_full();
+        Some((vault.number()?, vault.connection().ok()?))
+    }
+
     /// Announces a mail.
     pub(crate) async fn grant(&self, ask: Ask) -> Result<Lease, NoKey> {
         let ring = self.0.as_ref().ok_or(NoKey::Gone)?;
@@ -237,6 +248,11 @@ struct Leased {
 }
 
 impl Lease {
+    /// Under which the key process knows the mail.
+    pub(crate) fn transaction(&self) -> Transaction {
+        self.0.transaction
+    }
+
     /// A layer that was encrypted for this key of the recipient's has opened: its use was no guess. Waits for nobody.
     pub(crate) fn opened(&self, recipient: &Address, key: KeyId) {
         self.0.vault.line.tell(&EdgeRequest::Opened {

@@ -251,6 +251,7 @@ fn work<'a>(
         snapshot,
         now,
         had,
+        people: None,
         until,
     }
 }

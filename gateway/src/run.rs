@@ -194,8 +194,9 @@ impl Gateway {
             Some(store.clone()),
         );
         let pipeline = pipeline.with_keys(keyring.clone());
+        let workers = || Arc::new(Pool::new(Arc::clone(&snapshots), keyring.clone()));
         let filter = Arc::new(match isolate {
-            true => pipeline.with_workers(Arc::new(Pool::new(Arc::clone(&snapshots)))),
+            true => pipeline.with_workers(workers()),
             false => pipeline,
         });
         let mut tasks = JoinSet::new();

@@ -1,11 +1,13 @@
-//! Workers: processes that parse mail and decide, and can do nothing else. The edge starts them, one for each mail at a time, and
-//! has them work in its stead ([`Pool`]); [`run`] is what they do.
+//! Workers: processes that parse mail and decide, and can do nothing else. The edge starts them, one for each mail at
+//! a time, and has them work in its stead ([`Pool`]); [`run`] is what they do.
 //!
 //! What both ends say to each other is in [`codec`] and [`frame`]; what a worker judges by in [`outfit`].
 
 use std::sync::Arc;
 
+use kenin_keys::KeyFacts;
 use kenin_keys::octets::{Malformed, Reader, Writer};
+use kenin_keys::protocol::Transaction;
 use kenin_policy::Reason;
 use kenin_smtp_filter::Envelope;
 
@@ -28,6 +30,8 @@ struct Job {
     now: Moment,
     /// Recipients who have it, by their place.
     had: Vec<usize>,
+    /// Under what the key process knows the mail, and the keys of its people; nothing where they have none.
+    people: Option<(Transaction, Vec<KeyFacts>)>,
 }
 
 coded!(Job {
@@ -35,7 +39,18 @@ coded!(Job {
     envelope,
     now,
     had,
+    people,
 });
+
+impl Coded for Transaction {
+    fn write(&self, out: &mut Writer) {
+        out.fixed(self.octets());
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        from.fixed().map(Self::from_octets)
+    }
+}
 
 /// What is to be done.
 enum What {

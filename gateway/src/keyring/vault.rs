@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use super::line::Line;
 /// A key process. It ends when this is dropped.
 pub(super) struct Vault {
     pub(super) line: Line,
+    /// No other has it.
+    number: u64,
     /// By tenant and mailbox.
     owners: HashMap<(String, String), Vec<Arc<KeyFacts>>>,
     keys: usize,
@@ -39,13 +42,20 @@ impl Vault {
                 owners.entry(owner).or_default().push(Arc::clone(&key));
             }
         }
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Ok(Self {
             line: Line::open(line)?,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             owners,
             keys: count,
             door,
             free: Mutex::default(),
         })
+    }
+
+    /// Its number, as long as it is there.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.line.is_there().then_some(self.number)
     }
 
     /// How many keys it has.
@@ -68,7 +78,10 @@ impl Vault {
         let free = self.lock().pop();
         let client = match free {
             Some(client) => client,
-            None => Arc::new(Mutex::new(self.client().map_err(|_| NoKey::Gone)?)),
+            None => {
+                let connection = self.connection().map_err(|_| NoKey::Gone)?;
+                Arc::new(Mutex::new(WorkerClient::new(connection)))
+            }
         };
         let done = work(&Hand::new(Arc::clone(&client), transaction));
         // What comes late on a connection that did not answer would be nobody's.
@@ -86,12 +99,13 @@ impl Vault {
         self.line.tell(&EdgeRequest::Release(transaction));
     }
 
-    fn client(&self) -> io::Result<WorkerClient> {
+    /// A connection of the kind that workers have. Nobody waits on it for ever, whoever has it.
+    pub(super) fn connection(&self) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         kenin_sys::send_descriptor(self.door.as_fd(), theirs.as_fd())?;
         ours.set_read_timeout(Some(PATIENCE))?;
         ours.set_write_timeout(Some(PATIENCE))?;
-        Ok(WorkerClient::new(ours))
+        Ok(ours)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Mutex<WorkerClient>>>> {

@@ -8,14 +8,14 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use kenin_keys::are_of_mail;
 use kenin_keys::octets::Writer;
+use kenin_keys::{KeyFacts, are_of_mail};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_policy::{Answer, Reason, Stated};
@@ -30,6 +30,7 @@ use super::{HERE, IN_A_FILE, Job, What};
 use crate::act::Decided;
 use crate::clock::{Moment, unix_time};
 use crate::harvest;
+use crate::keyring::{Keyring, Lease};
 use crate::pipeline::Clerk;
 use crate::snapshot::Snapshot;
 
@@ -39,6 +40,7 @@ pub(crate) struct Pool {
     program: PathBuf,
     arguments: Vec<OsString>,
     snapshots: Arc<ArcSwap<Snapshot>>,
+    keyring: Keyring,
     free: Mutex<Vec<Worker>>,
     /// How many free ones are kept.
     spares: usize,
@@ -63,19 +65,22 @@ pub(crate) struct Work<'a> {
     pub(crate) now: Moment,
     /// Recipients who have it, by their place.
     pub(crate) had: &'a [usize],
+    /// What it was granted, and the keys of its people; nothing where they have none.
+    pub(crate) people: Option<(&'a Lease, &'a [Arc<KeyFacts>])>,
     /// How long anybody waits for it.
     pub(crate) until: Instant,
 }
 
 impl Pool {
-    /// Workers that judge by the snapshot that the pointer holds at the time.
-    pub(crate) fn new(snapshots: Arc<ArcSwap<Snapshot>>) -> Self {
+    /// Workers that judge by the snapshot that the pointer holds at the time, with the keys of this ring.
+    pub(crate) fn new(snapshots: Arc<ArcSwap<Snapshot>>, keyring: Keyring) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             // What runs now, also where the file has another version by now.
             program: "/proc/self/exe".into(),
             arguments: vec![OsString::from("worker")],
             snapshots,
+            keyring,
             free: Mutex::default(),
             spares: cores.saturating_mul(2),
         }
@@ -107,6 +112,7 @@ impl Pool {
                 trust: crate::clock::Trust::Yes,
             },
             had: &[],
+            people: None,
             until: Instant::now() + snapshot.config.limits.deadline,
         };
         let what = What::Find(sha256.to_owned());
@@ -177,25 +183,25 @@ impl Pool {
                 return Ok(worker);
             }
         }
-        Worker::start(
-            (self.program.as_path(), self.arguments.as_slice()),
-            work.snapshot,
-            work.until,
-        )
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        Worker::start(command, self.keyring.connection(), work)
     }
 
     fn free_one(&self, snapshot: &Arc<Snapshot>) -> Option<Worker> {
+        let keys = self.keyring.number();
         let mut free = self.lock();
-        let mut all = free.iter();
-        let place = all.rposition(|worker| Arc::ptr_eq(&worker.snapshot, snapshot))?;
+        let fits = |worker: &Worker| Arc::ptr_eq(&worker.snapshot, snapshot) && worker.keys == keys;
+        let place = free.iter().rposition(fits)?;
         Some(free.swap_remove(place))
     }
 
     /// Keeps a worker that is as new as the snapshot and not too old; and lets those go that no longer are.
     fn put(&self, worker: Worker) {
-        let current = self.snapshots.load_full();
+        let (current, keys) = (self.snapshots.load_full(), self.keyring.number());
         let is_good = |worker: &Worker| {
             Arc::ptr_eq(&worker.snapshot, &current)
+                && worker.keys == keys
                 && worker.mails < MAX_MAILS
                 && worker.lists.len() < MAX_LISTS
         };
@@ -227,6 +233,8 @@ struct Worker {
     stream: UnixStream,
     child: Child,
     snapshot: Arc<Snapshot>,
+    /// To which key process it has a connection.
+    keys: Option<u64>,
     /// What it was told of.
     lists: HashMap<[u8; 32], Crl>,
     mails: u32,
@@ -234,22 +242,21 @@ struct Worker {
 
 impl Worker {
     fn start(
-        (program, arguments): (&Path, &[OsString]),
-        snapshot: &Arc<Snapshot>,
-        until: Instant,
+        mut command: Command,
+        keys: Option<(u64, UnixStream)>,
+        work: &Work<'_>,
     ) -> io::Result<Self> {
         let (stream, theirs) = UnixStream::pair()?;
-        let size = snapshot.config.limits.message_size;
+        let size = work.snapshot.config.limits.message_size;
         let memory = MEMORY.saturating_add(size.saturating_mul(MEMORY_OF_MAIL));
-        let mut command = Command::new(program);
+        let (keys, connection) = keys.unzip();
         command
             .arg0("kenin")
-            .args(arguments)
             .arg("--memory")
             .arg(memory.to_string())
             .env_clear()
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
+            .stdout(connection.map_or_else(Stdio::null, |one| OwnedFd::from(one).into()))
             .stderr(Stdio::null());
         let child = command.spawn()?;
         // Its end is its own: where it has gone, ours tells.
@@ -257,15 +264,20 @@ impl Worker {
         let worker = Self {
             stream,
             child,
-            snapshot: Arc::clone(snapshot),
+            snapshot: Arc::clone(work.snapshot),
+            keys,
             lists: HashMap::new(),
             mails: 0,
         };
         let mut line = Until {
             stream: &worker.stream,
-            end: until.min(Instant::now() + START),
+            end: work.until.min(Instant::now() + START),
         };
-        send(&mut line, Kind::Outfit, &written(&Outfit::of(snapshot)))?;
+        send(
+            &mut line,
+            Kind::Outfit,
+            &written(&Outfit::of(work.snapshot)),
+        )?;
         match receive(&mut line, MAX_PLACE)? {
             Some((Kind::Ready, _)) => Ok(worker),
             Some((Kind::Panicked, place)) => Err(panicked(&place)),
@@ -287,6 +299,10 @@ impl Worker {
             envelope: Arc::clone(&mail.envelope),
             now: work.now,
             had: work.had.to_vec(),
+            people: work.people.map(|(lease, keys)| {
+                let keys = keys.iter().map(|key| KeyFacts::clone(key));
+                (lease.transaction(), keys.collect())
+            }),
         };
         let size = usize::try_from(work.snapshot.config.limits.message_size);
         let most = size.unwrap_or(usize::MAX / 8).saturating_mul(4);

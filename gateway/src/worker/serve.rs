@@ -1,6 +1,7 @@
 //! `kenin worker`: what `kenin run` starts to parse mail. It gives up every right before it hears anything, is told what it
 //! judges by, and then takes one mail after the other from its one socket, asking over the same socket, until that
-//! ends. It has no files, no network, no keys and no log; a panic ends it.
+//! ends. It has no files, no network, no keys and no log; a panic ends it. Where the mail's people have keys, it may ask
+//! the key process for what their grant allows, over a connection that it has from its start.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kenin_keys::octets::{Malformed, Reader};
+use kenin_keys::{Hand, KeyFacts, WorkerClient};
 use kenin_pki::crl::{Crl, RevokedEntries, RevokedEntry};
 use kenin_pki::crypto::{KeyError, PublicKey, SignatureAlgorithm, SigningKey};
 use kenin_policy::{Answer, Question};
@@ -45,6 +47,9 @@ fn work(memory: u64) -> io::Result<()> {
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // Whoever calls this from a shell has put none there.
     stream.peer_addr()?;
+    let keys = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let keys = keys.peer_addr().is_ok().then(|| WorkerClient::new(keys));
+    let keys = keys.map(|client| Arc::new(Mutex::new(client)));
     let last_words = stream.try_clone()?;
     std::panic::set_hook(Box::new(move |panic| {
         // The place only: what a panic says may hold part of a message.
@@ -76,7 +81,12 @@ fn work(memory: u64) -> io::Result<()> {
         let (job, mail) = edge.mail(&job)?;
         match job.what {
             What::Decide => {
-                let decided = decide(&job, &mail, &snapshot, &mut lists);
+                let people = job.people.as_ref().zip(keys.as_ref());
+                let people = people.map(|((transaction, facts), client)| People {
+                    _hand: Hand::new(Arc::clone(client), *transaction),
+                    _facts: facts,
+                });
+                let decided = decide(&job, &mail, &snapshot, &mut lists, people.as_ref());
                 edge.say(Kind::Decided, &written(&decided))?;
             }
             What::Stamp(reason) => {
@@ -93,8 +103,20 @@ fn work(memory: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// The people of a mail who have keys, and how these are reached; mail is not opened here yet.
+struct People<'a> {
+    _hand: Hand,
+    _facts: &'a [KeyFacts],
+}
+
 /// As a thread of the edge does it, but for who answers.
-fn decide(job: &Job, mail: &Mail, snapshot: &Snapshot, lists: &mut Lists) -> Decided {
+fn decide(
+    job: &Job,
+    mail: &Mail,
+    snapshot: &Snapshot,
+    lists: &mut Lists,
+    _people: Option<&People<'_>>,
+) -> Decided {
     let time = unix_time(job.now.time);
     let verdict = verdict_of(&mail.raw, snapshot, time, |question| lists.answer(question));
     let verdict = substitute::unless_clock_is_trusted(verdict, job.now.trust);

@@ -23,7 +23,10 @@ async fn pool(dir: &Path, script: &str) -> Pool {
     Pool {
         program: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
-        ..Pool::new(Arc::new(ArcSwap::from_pointee(snapshot)))
+        ..Pool::new(
+            Arc::new(ArcSwap::from_pointee(snapshot)),
+            Keyring::default(),
+        )
     }
 }
 
@@ -39,6 +42,7 @@ async fn decided(pool: Pool, milliseconds: u64) -> (Result<Decided, Lost>, usize
             snapshot: &snapshot,
             now,
             had: &[],
+            people: None,
             until: Instant::now() + Duration::from_millis(milliseconds),
         };
         let mut clerk = Clerk::new(&snapshot, unix_time(now.time), &core);
@@ -126,6 +130,7 @@ async fn a_worker_gets_no_signature_for_another_mail() {
         snapshot: &snapshot,
         now,
         had: &[],
+        people: None,
         until: Instant::now(),
     };
     let ask = |ask: Ask, now: Moment| tell(&ask, &work(now), &mut HashMap::new(), None);
