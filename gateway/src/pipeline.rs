@@ -133,47 +133,43 @@ impl Pipeline {
         else {
             return Err(reply::busy());
         };
-        let work = core.work();
+        let effort = core.work();
         let job = spawn_blocking({
             let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
             let (snapshot, workers) = (Arc::clone(snapshot), self.workers.clone());
-            move || -> Result<Decided, Lost> {
+            move || -> Result<Option<Decided>, Lost> {
                 let (_message, core) = (message, core);
-                if core.is_over() {
-                    return None;
-                }
-                Some(act(&mail, &snapshot, verdict, now, &had))
                 let decided = match &workers {
                     None => {
                         let verdict = judge(&mail.raw, &snapshot, now.time, &core);
+                        if core.is_over() {
+                            return Ok(None);
+                        }
                         let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
                         act(&mail, &snapshot, verdict, now, &had)
                     }
                     Some(pool) => {
                         let mut clerk = Clerk::new(&snapshot, unix_time(now.time), &core);
-                        let until = (start + budget).into_std();
+                        let until = end.into_std();
                         pool.decide(work(&mail, &snapshot, now, &had, until), &mut clerk)?
                     }
                 };
-                Ok(keep(
-                    decided,
-                    &mail.envelope.id,
-                    &snapshot.config.temp_dir(),
-                ))
+                let folder = snapshot.config.temp_dir();
+                Ok(Some(keep(decided, &mail.envelope.id, &folder)))
             }
         });
         let reason = match timeout_at(end, job).await {
-            Ok(Ok(Some(mut decided))) => {
+            Ok(Ok(Ok(Some(mut decided)))) => {
                 arc::seal(&mail, snapshot, &mut decided, end).await;
-            Ok(Ok(Ok(mut decided))) => {
                 return Ok(decided);
             }
+            Ok(Ok(Err(Lost::NoWorker))) => return Err(reply::busy()),
             // The thread goes on with its permits until it is through; the mail does not wait. What waited for
             // others most of the time was not slow itself.
-            Ok(Ok(None)) | Err(_) if work.spent() < budget / 2 => return Err(reply::busy()),
-            Ok(Ok(None)) | Err(_) => Reason::LimitTime,
-            Ok(Ok(Err(Lost::NoWorker))) => return Err(reply::busy()),
-            Err(_) | Ok(Ok(Err(Lost::Late))) => Reason::LimitTime,
+            Err(_) | Ok(Ok(Ok(None) | Err(Lost::Late))) if effort.spent() < budget / 2 => {
+                return Err(reply::busy());
+            }
+            Err(_) | Ok(Ok(Ok(None) | Err(Lost::Late))) => Reason::LimitTime,
             Ok(Err(_) | Ok(Err(Lost::Died))) => {
                 error!(id = mail.envelope.id, "judging a message panicked");
                 let time = unix_time(now.time);

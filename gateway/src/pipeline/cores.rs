@@ -32,8 +32,7 @@ struct Spent {
 
 impl Core {
     /// The next that becomes free, for a message that has until then; nothing where there will be none.
-    pub(super) async fn take(cores: &Arc<Semaphore>, end: Instant) -> Option<Self> {
-    pub(crate) async fn take(cores: &Arc<Semaphore>) -> Option<Self> {
+    pub(crate) async fn take(cores: &Arc<Semaphore>, end: Instant) -> Option<Self> {
         let permit = Arc::clone(cores).acquire_owned().await.ok()?;
         let spent = Spent {
             before: Duration::ZERO,

@@ -32,7 +32,7 @@ async fn pool(dir: &Path, script: &str) -> Pool {
 
 /// What comes of a mail within so many milliseconds.
 async fn decided(pool: Pool, milliseconds: u64) -> (Result<Decided, Lost>, usize) {
-    let core = Core::take(&Arc::new(Semaphore::new(1))).await.unwrap();
+    let core = Core::take(&Arc::new(Semaphore::new(1)), tokio::time::Instant::now() + std::time::Duration::from_secs(600)).await.unwrap();
     let done = tokio::task::spawn_blocking(move || {
         let snapshot = pool.snapshots.load_full();
         let mail = mail("bob@example.net", "From: a@b.example\r\n\r\nhello\r\n");
