@@ -194,7 +194,8 @@ async fn sealed(
             shares
                 .filter(|(place, _)| changed.contains(place))
                 .filter_map(|(_, group)| match &mut group.share {
-                    Share::Relay(edits) => Some(edits),
+                    Share::Relay(edits) | Share::Hold { edits, .. } => Some(edits),
+                    Share::Confide(confided) => Some(&mut confided.edits),
                     Share::Refuse(_) | Share::Had => None,
                 })
                 .collect()

@@ -3,19 +3,19 @@
 //!
 //! <https://www.rfc-editor.org/rfc/rfc5321#section-4.5.2>.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use crate::{Edit, MailBytes};
 
 /// An edited mail as a list of pieces.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
+#[derive(Clone)]
+pub struct Outgoing {
     head: Vec<u8>,
     raw: MailBytes,
     pieces: Vec<Piece>,
 }
 
-#[derive(Debug)]
+#[derive(Clone)]
 enum Piece {
     Kept(Range<usize>),
     New(Vec<u8>),
@@ -25,7 +25,8 @@ enum Piece {
 impl Outgoing {
     /// Puts the filter's prepended bytes above `received`, and both above what remains of the
     /// mail. `None` when an edit would break a line: that is a filter's mistake.
-    pub(crate) fn new(raw: MailBytes, received: &[u8], edits: &[Edit]) -> Option<Self> {
+    #[must_use]
+    pub fn new(raw: MailBytes, received: &[u8], edits: &[Edit]) -> Option<Self> {
         let mut head = Vec::new();
         let mut removed = Vec::new();
         let mut inserted = Vec::new();
@@ -77,14 +78,30 @@ impl Outgoing {
         Some(Self { head, raw, pieces })
     }
 
+    /// How many bytes all pieces have together.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let sizes = self
+            .pieces()
+            .map(|piece| u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// The pieces in their order.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let rest = self.pieces.iter().map(|piece| match piece {
             Piece::Kept(range) => self.raw.get(range.clone()).unwrap_or_default(),
             Piece::New(bytes) => bytes,
             Piece::Body(bytes) => bytes,
         });
         std::iter::once(&self.head[..]).chain(rest)
+    }
+}
+
+/// Shows the size only: a mail's content belongs in no log.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outgoing({} bytes)", self.size())
     }
 }
 

@@ -84,10 +84,32 @@ fn atoms(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{Body, XForward};
     use std::time::Duration;
+
+    /// The envelope of a mail that nobody has named yet.
+    pub(crate) fn envelope() -> Envelope {
+        Envelope {
+            id: "ID".to_owned(),
+            mail_from: String::new(),
+            body: Body::SevenBit,
+            smtputf8: false,
+            size: None,
+            ret: None,
+            envid: None,
+            rcpt_to: Vec::new(),
+            helo: "client.example".to_owned(),
+            esmtp: true,
+            division: Division::Copies,
+            client: "[::1]:9".parse().unwrap(),
+            tls: None,
+            authenticated: None,
+            daemon: None,
+            xforward: XForward::default(),
+        }
+    }
 
     #[test]
     fn dates_are_right() {
@@ -101,22 +123,9 @@ mod tests {
     #[test]
     fn a_hostile_helo_stays_in_its_field() {
         let envelope = Envelope {
-            id: "ID".to_owned(),
-            mail_from: String::new(),
-            body: Body::SevenBit,
-            smtputf8: false,
-            size: None,
-            ret: None,
-            envid: None,
-            rcpt_to: Vec::new(),
             helo: "a\r\nX: (".to_owned(),
-            esmtp: true,
-            division: Division::Copies,
-            client: "[::1]:9".parse().unwrap(),
             tls: Some("TLS".to_owned()),
-            authenticated: None,
-            daemon: None,
-            xforward: XForward::default(),
+            ..envelope()
         };
         let field = received_field(&envelope, "gw.example", UNIX_EPOCH);
         assert_eq!(

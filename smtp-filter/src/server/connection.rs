@@ -19,12 +19,12 @@ use super::{
     ServerConfig,
     division::DividedMail,
     hop::Hop,
+    keeping,
     session::{Answer, Completed, Session, SessionEvent},
 };
 use crate::{
-    Division, Event, Fate, Filter, Finished, Mail, Reply, Treatment,
+    Division, Event, Fate, Filter, Finished, Held, Mail, Outgoing, Reply, Treatment,
     id::new_id,
-    outgoing::Outgoing,
     received::received_field,
     spool::{Spool, room_for},
     wire::{Wire, receive},
@@ -244,10 +244,23 @@ impl Connection {
                     all(division.answer_once(&mut self.hop).await)
                 }
             }
-            // Nobody here could hold it: that is the filter's mistake, and the mail stays the sender's.
-            Ok(Treatment::Quarantine { .. }) => {
-                tracing::error!(id = %envelope.id, "only an MTA that a milter serves can hold mail");
-                all((Reply::aborted(), Fate::Aborted))
+            Ok(Treatment::Quarantine { edits, reason }) => {
+                match Outgoing::new(raw, &received, &edits) {
+                    Some(content) => {
+                        let held = Held {
+                            envelope: Arc::clone(&envelope),
+                            recipients: (0..envelope.rcpt_to.len()).collect(),
+                            content,
+                            reason,
+                            refusal: None,
+                        };
+                        all(keeping::hold(&self.filter, held).await)
+                    }
+                    None => {
+                        tracing::error!(id = %envelope.id, "an edit would break a line");
+                        all((Reply::aborted(), Fate::Aborted))
+                    }
+                }
             }
             Ok(Treatment::Refuse(reply)) if reply.code() >= 400 => all((reply, Fate::Refused)),
             Ok(Treatment::Refuse(_)) => all((Reply::aborted(), Fate::Aborted)),
