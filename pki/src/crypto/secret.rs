@@ -5,6 +5,8 @@ use std::fmt;
 use aws_lc_rs::constant_time;
 use zeroize::Zeroizing;
 
+use super::{KeyError, random};
+
 /// Octets that are wiped when dropped. They are never shown, never copied by accident, and compared in a time that
 /// depends on their length only.
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -15,6 +17,14 @@ impl Secret {
     #[must_use]
     pub fn new(octets: Vec<u8>) -> Self {
         Self(Zeroizing::new(octets))
+    }
+
+    /// So many octets that nobody can guess.
+    ///
+    /// # Errors
+    /// [`KeyError::Failed`] where the system has no randomness.
+    pub fn random(length: usize) -> Result<Self, KeyError> {
+        random::secret(length)
     }
 
     /// The octets, for the one who works with them.
