@@ -60,6 +60,9 @@ pub struct Held {
     pub envelope: Arc<Envelope>,
     /// For whom the copy is, by their places in the envelope.
     pub recipients: Vec<usize>,
+    /// Who may be told of what becomes of it where it is sent on after all: the envelope's sender; for a confided
+    /// copy its return path, and where it has none, nobody.
+    pub sender: String,
     /// The copy as it would have been sent.
     pub content: Outgoing,
     /// Why, as the filter said: one line of printable ASCII.

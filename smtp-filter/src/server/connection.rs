@@ -250,6 +250,7 @@ impl Connection {
                         let held = Held {
                             envelope: Arc::clone(&envelope),
                             recipients: (0..envelope.rcpt_to.len()).collect(),
+                            sender: envelope.mail_from.clone(),
                             content,
                             reason,
                             refusal: None,

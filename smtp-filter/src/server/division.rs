@@ -17,8 +17,8 @@ use super::{
     keeping::{accepted, discreet, hold, hold_back, readdressed},
 };
 use crate::{
-    Body, Envelope, Fate, Filter, Group, Held, Mail, MailBytes, Outgoing, Recipient, Reply,
-    XForward, client::Sender, dsn, received::received_field,
+    Body, Confided, Envelope, Fate, Filter, Group, Held, Mail, MailBytes, Outgoing, Recipient,
+    Reply, XForward, client::Sender, dsn, received::received_field,
 };
 
 /// A mail, its groups, and whom to ask.
@@ -67,7 +67,7 @@ impl<'a> DividedMail<'a> {
             let (standing, refused) = match (&group.what, group.leg()) {
                 (_, Some(leg)) => self.send_one(hop, &leg).await,
                 (What::Held(content, reason), None) => {
-                    let held = self.held(&group.recipients, content, reason, None);
+                    let held = self.held(&group.recipients, content, reason);
                     (hold(self.filter, held).await, Vec::new())
                 }
                 (What::Refusal(reply), None) => (((*reply).clone(), Fate::Refused), Vec::new()),
@@ -106,7 +106,7 @@ impl<'a> DividedMail<'a> {
             .filter(|(at, _)| refused.get(*at).is_none_or(Option::is_none))
             .map(|(_, place)| *place)
             .collect();
-        let held = |refusal| self.held(&taken, leg.outgoing, &confided.reason, Some(refusal));
+        let held = |refusal| self.refused(&taken, leg.outgoing, confided, refusal);
         (discreet(self.filter, answer, held).await, refused)
     }
 
@@ -155,7 +155,7 @@ impl<'a> DividedMail<'a> {
             return (reply.clone(), *fate);
         }
         for (recipients, content, reason) in held {
-            let held = self.held(recipients, content, reason, None);
+            let held = self.held(recipients, content, reason);
             let standing = Standing::of(hold(self.filter, held).await);
             outcomes.push((recipients, standing));
         }
@@ -289,14 +289,8 @@ impl<'a> DividedMail<'a> {
             let answer = match leg.confided {
                 None => answer,
                 Some(confided) => {
-                    let held = |refusal| {
-                        self.held(
-                            leg.recipients,
-                            leg.outgoing,
-                            &confided.reason,
-                            Some(refusal),
-                        )
-                    };
+                    let held =
+                        |refusal| self.refused(leg.recipients, leg.outgoing, confided, refusal);
                     discreet(self.filter, answer, held).await
                 }
             };
@@ -310,19 +304,30 @@ impl<'a> DividedMail<'a> {
         standings
     }
 
-    fn held(
-        &self,
-        recipients: &[usize],
-        content: &Outgoing,
-        reason: &str,
-        refusal: Option<Reply>,
-    ) -> Held {
+    /// A copy that is kept by the filter's own wish.
+    fn held(&self, recipients: &[usize], content: &Outgoing, reason: &str) -> Held {
         Held {
             envelope: Arc::clone(&self.mail.envelope),
             recipients: recipients.to_vec(),
+            sender: self.envelope().mail_from.clone(),
             content: content.clone(),
             reason: reason.to_owned(),
-            refusal,
+            refusal: None,
+        }
+    }
+
+    /// A confided copy that the next hop refused for good.
+    fn refused(
+        &self,
+        recipients: &[usize],
+        content: &Outgoing,
+        confided: &Confided,
+        refusal: Reply,
+    ) -> Held {
+        Held {
+            sender: confided.return_path.clone().unwrap_or_default(),
+            refusal: Some(refusal),
+            ..self.held(recipients, content, &confided.reason)
         }
     }
 

@@ -60,6 +60,11 @@ impl World {
             let text = String::from_utf8(text).unwrap();
             assert!(text.contains("\r\nReceived: from client.test "), "{text}");
             assert!(text.ends_with("Subject: x\r\n\r\nsecret body\r\n"));
+            let sender = match held.refusal {
+                Some(_) => "gateway@gw.test",
+                None => "sender@a.example",
+            };
+            assert_eq!(held.sender, sender);
             let first = text.split(':').next().unwrap().to_owned();
             let refusal = held.refusal.as_ref().map(Reply::code);
             (held.recipients.clone(), first, refusal)
