@@ -97,14 +97,12 @@ pub(crate) fn act(
     });
     let mut modes: Vec<StampMode> = groups
         .iter()
-        .filter_map(|(course, _)| match course {
-            Course::Stamp(mode) => Some(*mode),
-            Course::Refuse | Course::Had => None,
-        })
+        .filter_map(|(course, _)| course.mode())
         .collect();
     // There is one body in one queue: what is held for several groups is held in the plainest form.
     let plainest = form.shown(StampMode::Headers);
-    if held.is_some() && groups.len() != 1 && !modes.contains(&plainest) {
+    let one_body = envelope.division == Division::Never;
+    if one_body && held.is_some() && groups.len() != 1 && !modes.contains(&plainest) {
         modes.push(plainest);
     }
     let wraps = |mode: &StampMode| context.wrapper.is_some() && is_wrapped(&verdict, *mode);
@@ -145,9 +143,12 @@ pub(crate) fn act(
         changed.extend(copy.rewrites.then_some(place));
         copy.edits
     };
-    let treatment = match (groups.as_slice(), held) {
+    let why = held.map_or_else(String::new, |reason| {
+        format!("S/MIME: {} (id {})", reason.id(), envelope.id)
+    });
+    let treatment = match groups.as_slice() {
         // There is one body in one queue: one recipient's rule has it held for all.
-        (groups, Some(reason)) => Treatment::Quarantine {
+        groups if one_body && held.is_some() => Treatment::Quarantine {
             edits: edits(
                 0,
                 match groups {
@@ -155,15 +156,23 @@ pub(crate) fn act(
                     _ => plainest,
                 },
             ),
-            reason: format!("S/MIME: {} (id {})", reason.id(), envelope.id),
+            reason: why,
         },
-        ([(Course::Stamp(mode), _)], None) => Treatment::Relay(edits(0, *mode)),
-        (_, None) => {
+        [(Course::Hold(mode), _)] => Treatment::Quarantine {
+            edits: edits(0, *mode),
+            reason: why,
+        },
+        [(Course::Stamp(mode), _)] => Treatment::Relay(edits(0, *mode)),
+        _ => {
             let groups = groups.into_iter().enumerate();
             let divided = groups.map(|(place, (course, recipients))| Group {
                 recipients,
                 share: match course {
                     Course::Stamp(mode) => Share::Relay(edits(place, mode)),
+                    Course::Hold(mode) => Share::Hold {
+                        edits: edits(place, mode),
+                        reason: why.clone(),
+                    },
                     Course::Refuse => Share::Refuse(refusal.clone().unwrap_or_else(Reply::aborted)),
                     Course::Had => Share::Had,
                 },
@@ -335,8 +344,20 @@ fn among<T>(mail: &Mail, snapshot: &Snapshot, ask: impl FnOnce(Parties<'_>) -> T
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
     Stamp(StampMode),
+    /// We hold it.
+    Hold(StampMode),
     Refuse,
     Had,
+}
+
+impl Course {
+    /// How its copy is stamped, if there is one.
+    fn mode(self) -> Option<StampMode> {
+        match self {
+            Self::Stamp(mode) | Self::Hold(mode) => Some(mode),
+            Self::Refuse | Self::Had => None,
+        }
+    }
 }
 
 /// Which forms there are of a message.
@@ -379,6 +400,9 @@ fn groups(
     for (place, act) in each.iter().enumerate() {
         let course = match act {
             _ if had.contains(&place) => Course::Had,
+            Act::Hold { mode, .. } if division != Division::Never => {
+                Course::Hold(form.shown(*mode))
+            }
             Act::Stamp(mode) | Act::Hold { mode, .. } => Course::Stamp(form.shown(*mode)),
             Act::Refuse { .. } => Course::Refuse,
         };

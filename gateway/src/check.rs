@@ -93,6 +93,7 @@ fn look(
     notes: &mut Vec<String>,
 ) {
     references::settings(config, findings);
+    references::quarantine(config, findings);
     let known = store(config, options, findings, notes);
     if !options.offline {
         environment::clock(config, known.mark, findings);

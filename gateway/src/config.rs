@@ -15,6 +15,7 @@ mod caps;
 mod coherence;
 mod error;
 mod keys;
+mod quarantine;
 mod raw;
 mod services;
 mod source;
@@ -28,6 +29,7 @@ use source::Source;
 pub(crate) use caps::{Cap, Caps};
 pub use error::{ConfigError, Place};
 pub use keys::{Keys, KeysError, SecretAt, WhenGone};
+pub use quarantine::{KeyAt, Notify, Quarantine};
 pub use services::{Cache, Directory};
 pub use store::{StoreAt, StoreServer};
 pub(crate) use value::HostName;
@@ -71,6 +73,8 @@ pub struct Config {
     pub keys: Option<Keys>,
     /// `[workers]`: who parses mail.
     pub workers: Workers,
+    /// `[quarantine]`: mail that the gateway holds itself. Without it there is none.
+    pub quarantine: Option<Quarantine>,
     /// `[limits]`.
     pub limits: Limits,
     /// `[caps]`: what one message may hold or cost.
@@ -277,7 +281,7 @@ impl Config {
         let mut files = paths.to_vec();
         if files.is_empty() {
             let main = Self::default_path();
-            files.extend(fragments(&main));
+            files.extend(source::fragments(&main));
             files.insert(0, main);
         }
         let read =
@@ -321,6 +325,11 @@ impl Config {
     /// Where large messages are kept, without a name, while they pass.
     pub fn temp_dir(&self) -> PathBuf {
         self.state_dir.join("tmp")
+    }
+
+    /// Where held mail lies, sealed.
+    pub fn quarantine_dir(&self) -> PathBuf {
+        self.state_dir.join("quarantine")
     }
 
     /// The engine's limits.
@@ -404,6 +413,10 @@ impl Config {
         let keys = keys
             .transpose()
             .map_err(|(key, text)| source::mistake(&sources, key, text))?;
+        let quarantine = raw.quarantine.map(|one| one.finish(&dir, &hostname));
+        let quarantine = quarantine
+            .transpose()
+            .map_err(|(key, text)| source::mistake(&sources, key, text))?;
         let config = Self {
             authserv_id: raw
                 .authserv_id
@@ -446,6 +459,7 @@ impl Config {
             cache: raw.cache.map(|one| one.finish(&dir)),
             keys,
             workers: raw.workers.finish(),
+            quarantine,
             limits: Limits {
                 message_size: raw
                     .limits
@@ -479,16 +493,6 @@ impl Config {
         };
         config.coherent().map(|()| config)
     }
-}
-
-/// `conf.d/*.toml` beside the main file.
-fn fragments(main: &Path) -> Vec<PathBuf> {
-    let folder = main.with_file_name("conf.d");
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|e| e == "toml"));
-    files.sort();
-    files
 }
 
 fn names(names: Option<Vec<HostName>>) -> Vec<String> {

@@ -118,7 +118,8 @@ fn server(
     }))
 }
 
-fn next_hop(
+/// Where mail goes on to; the TLS files are added to those watched.
+pub(crate) fn next_hop(
     config: &Config,
     next: &config::NextHop,
     files: &mut FileSet,

@@ -29,6 +29,7 @@ mod log;
 mod metrics;
 pub mod pipeline;
 mod poison;
+mod quarantine;
 mod refresh;
 pub mod reload;
 mod reply;

@@ -88,6 +88,20 @@ pub(crate) fn rewritten(wrapped: bool) {
     counter!(COPIES, "how" => how).increment(1);
 }
 
+/// Something happened to held mail.
+pub(crate) fn quarantined(event: &'static str) {
+    counter!(QUARANTINED, "event" => event).increment(1);
+}
+
+/// What the quarantine holds.
+pub(crate) fn quarantine(mails: usize, octets: u64, unreadable: usize, writable: bool) {
+    let number = |count: usize| seconds(i64::try_from(count).unwrap_or(i64::MAX));
+    gauge!(QUARANTINE).set(number(mails));
+    gauge!(QUARANTINE_OCTETS).set(seconds(i64::try_from(octets).unwrap_or(i64::MAX)));
+    gauge!(QUARANTINE_UNREADABLE).set(number(unreadable));
+    gauge!(QUARANTINE_WRITABLE).set(if writable { 1.0 } else { 0.0 });
+}
+
 /// Something was fetched, or was to be.
 pub(crate) fn fetched(kind: &'static str, outcome: &'static str) {
     counter!(FETCHES, "kind" => kind, "outcome" => outcome).increment(1);
@@ -220,6 +234,17 @@ fn describe() {
         KEYS,
         "Whether the key process is there; while it is not, mail that needs a key waits."
     );
+    describe_counter!(
+        QUARANTINED,
+        "What happened to held mail: held, or not for want of room or by a failure, ended, told of."
+    );
+    describe_gauge!(QUARANTINE, "Mails that are held.");
+    describe_gauge!(QUARANTINE_OCTETS, "Bytes of all held mail.");
+    describe_gauge!(QUARANTINE_UNREADABLE, "Held mails that cannot be read.");
+    describe_gauge!(
+        QUARANTINE_WRITABLE,
+        "Whether mail can be held; 0 after a failure of the disk."
+    );
     describe_gauge!(BUILD, "Version of the program.");
     describe_gauge!(START, "When the process started.");
 }
@@ -254,6 +279,11 @@ const WRAP_KEY: &str = "kenin_wrap_key_usable";
 const COPIES: &str = "kenin_rewritten_total";
 const CLOCK: &str = "kenin_clock_trusted";
 const KEYS: &str = "kenin_key_process_up";
+const QUARANTINED: &str = "kenin_quarantine_total";
+const QUARANTINE: &str = "kenin_quarantine_mails";
+const QUARANTINE_OCTETS: &str = "kenin_quarantine_bytes";
+const QUARANTINE_UNREADABLE: &str = "kenin_quarantine_unreadable";
+const QUARANTINE_WRITABLE: &str = "kenin_quarantine_writable";
 const BUILD: &str = "kenin_build_info";
 const START: &str = "process_start_time_seconds";
 
@@ -281,6 +311,8 @@ mod tests {
         fetched("crl", "failed");
         last_list("root", Some(7));
         clock_trusted(false);
+        quarantined("held");
+        quarantine(3, 5000, 1, true);
         let text = render();
         for part in [
             "kenin_messages_total{direction=\"inbound\",verdict=\"pass\",action=\"stamp\"}",
@@ -290,6 +322,8 @@ mod tests {
             "kenin_fetch_total{kind=\"crl\",outcome=\"failed\"}",
             "kenin_crl_last_success_timestamp_seconds{anchor=\"root\"} 7",
             "# TYPE kenin_clock_trusted gauge",
+            "kenin_quarantine_total{event=\"held\"}",
+            "# TYPE kenin_quarantine_bytes gauge",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

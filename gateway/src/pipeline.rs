@@ -14,7 +14,9 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use kenin_certstore::Store;
 use kenin_policy::Reason;
-use kenin_smtp_filter::{Event, Filter, Mail, Recording, Reply, Treating, Treatment};
+use kenin_smtp_filter::{
+    Event, Filter, Held, Holding, Mail, Recording, Reply, Treating, Treatment,
+};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
@@ -25,10 +27,11 @@ use crate::clock::{Clock, Moment, now, unix_time};
 use crate::delivered::Delivered;
 use crate::harvest::Harvester;
 use crate::keyring::Keyring;
+use crate::quarantine::Quarantine;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
 use crate::worker::{Lost, Pool, Work};
-use crate::{arc, metrics, poison, reply, substitute};
+use crate::{arc, metrics, poison, quarantine, reply, substitute};
 
 mod cores;
 mod judging;
@@ -45,6 +48,7 @@ pub struct Pipeline {
     store: Option<Store>,
     delivered: Delivered,
     harvester: Harvester,
+    quarantine: Option<Arc<Quarantine>>,
     messages: Arc<Semaphore>,
     cores: Arc<Semaphore>,
     /// For messages that are stamped without having been examined: beside the cores, which those that took
@@ -77,6 +81,7 @@ impl Pipeline {
             delivered: Delivered::new(store.clone()),
             harvester: Harvester::new(store.clone()),
             store,
+            quarantine: None,
             messages,
             cores,
             unexamined,
@@ -99,6 +104,11 @@ impl Pipeline {
     pub(crate) fn with_keys(mut self, keyring: Keyring) -> Self {
         self.keyring = keyring;
         self
+    }
+
+    /// The same, with somewhere to hold mail.
+    pub(crate) fn holding_in(self, quarantine: Option<Arc<Quarantine>>) -> Self {
+        Self { quarantine, ..self }
     }
 
     async fn handle(&self, mail: Mail) -> Treatment {
@@ -262,6 +272,11 @@ impl Filter for Pipeline {
             let now = unix_time(now());
             self.delivered.keep(&mail, &recipients, now).await;
         })
+    }
+
+    fn hold(&self, held: Held) -> Holding<'_> {
+        let now = self.clock.read();
+        Box::pin(quarantine::hold(self.quarantine.as_ref(), held, now))
     }
 
     fn now(&self) -> SystemTime {

@@ -8,6 +8,8 @@ use kenin_policy::reason::{Reason, StrictReply};
 use kenin_smtp_filter::Reply;
 use kenin_sys::TempBodyError;
 
+use crate::quarantine::QuarantineError;
+
 /// Strict mode refuses a message.
 pub(crate) fn refused(reason: Reason, reply: &StrictReply, id: &str) -> Reply {
     let tail = format!(" ({}, id {id})", reason.id());
@@ -33,11 +35,26 @@ pub(crate) fn keys_gone() -> Reply {
 /// What has to wait in a file has no room there, or the disk fails.
 pub(crate) fn storage(error: &TempBodyError) -> Reply {
     match error {
-        TempBodyError::Full => Reply::new(452, "4.3.1", "Insufficient system storage"),
-        TempBodyError::Storage(_) => {
-            Reply::new(451, "4.3.0", "Local storage error, try again later")
-        }
+        TempBodyError::Full => full(),
+        TempBodyError::Storage(_) => broken(),
     }
+}
+
+/// What is to be held is not.
+pub(crate) fn quarantine(error: &QuarantineError) -> Reply {
+    match error {
+        QuarantineError::Full => full(),
+        QuarantineError::ReadOnly | QuarantineError::Storage(_) => broken(),
+        QuarantineError::Sealing(_) => Reply::aborted(),
+    }
+}
+
+fn full() -> Reply {
+    Reply::new(452, "4.3.1", "Insufficient system storage")
+}
+
+fn broken() -> Reply {
+    Reply::new(451, "4.3.0", "Local storage error, try again later")
 }
 
 const MAX_TEXT: usize = 190;
@@ -94,5 +111,20 @@ mod tests {
             storage(&broken).to_string(),
             "451 4.3.0 Local storage error, try again later"
         );
+        let nowhere = "451 4.3.0 Local storage error, try again later";
+        for (error, told) in [
+            (
+                QuarantineError::Full,
+                "452 4.3.1 Insufficient system storage",
+            ),
+            (QuarantineError::ReadOnly, nowhere),
+            (QuarantineError::Storage(String::new()), nowhere),
+            (
+                QuarantineError::Sealing(String::new()),
+                "451 4.3.0 Processing aborted, try again later",
+            ),
+        ] {
+            assert_eq!(quarantine(&error).to_string(), told, "{error:?}");
+        }
     }
 }

@@ -26,6 +26,7 @@ use crate::exit::Exit;
 use crate::front::Front;
 use crate::keyring::Keyring;
 use crate::pipeline::Pipeline;
+use crate::quarantine::{self, Quarantine};
 use crate::refresh::Refresher;
 use crate::reload::Reloader;
 use crate::snapshot::{Snapshot, make_folders};
@@ -147,6 +148,7 @@ impl Gateway {
         // A start without it would believe what the last run did not.
         let judged = clock.exchange(&store).await;
         judged.map_err(|error| StartError::Unavailable(error.to_string()))?;
+        let quarantine = open_quarantine(&config).await?;
         let snapshot = Snapshot::build(Arc::clone(&config), Some(&store))
             .await
             .map_err(|error| StartError::of(error, &config))?;
@@ -193,7 +195,9 @@ impl Gateway {
             Arc::clone(&clock),
             Some(store.clone()),
         );
-        let pipeline = pipeline.with_keys(keyring.clone());
+        let pipeline = pipeline
+            .with_keys(keyring.clone())
+            .holding_in(quarantine.clone());
         let workers = || Arc::new(Pool::new(Arc::clone(&snapshots), keyring.clone()));
         let filter = Arc::new(match isolate {
             true => pipeline.with_workers(workers()),
@@ -247,11 +251,20 @@ impl Gateway {
                 refresher.run(stopping.clone())
             }),
         ];
+        if let Some(quarantine) = &quarantine {
+            let watch = Arc::clone(quarantine).watch(
+                Arc::clone(&snapshots),
+                Arc::clone(&clock),
+                stopping.clone(),
+            );
+            others.push(tokio::spawn(watch));
+        }
         if let Some(listener) = http_listener {
             let status = http::Status {
                 snapshots,
                 clock,
                 store: Some(store.clone()),
+                quarantine,
                 reloader: Arc::clone(&reloader),
                 stopping,
             };
@@ -386,6 +399,19 @@ async fn open_store(config: &Config) -> Result<Store, StartError> {
         }
         OpenError::Store(other) => StartError::Unavailable(other.to_string()),
     })
+}
+
+/// Before the first session: mail that has to be held needs a place.
+async fn open_quarantine(config: &Arc<Config>) -> Result<Option<Arc<Quarantine>>, StartError> {
+    let config = Arc::clone(config);
+    let opening = tokio::task::spawn_blocking(move || Quarantine::open(&config));
+    match opening.await {
+        Ok(opened) => opened.map_err(|error| match error {
+            quarantine::StartError::Config(error) => error.into(),
+            quarantine::StartError::Folder(text) => StartError::Unavailable(text),
+        }),
+        Err(error) => Err(StartError::Unavailable(format!("the quarantine: {error}"))),
+    }
 }
 
 /// A socket for mail.

@@ -468,16 +468,16 @@ impl Parts {
     }
 }
 
-/// Mail can be held only by an MTA that has it: behind any other listener such a rule could only put mail
-/// off, again and again.
+/// Mail can be held only by an MTA that has it, or by us: without either such a rule could only put mail off, again
+/// and again.
 fn holders(config: &Config, mail: &MailRules) -> Result<(), ConfigError> {
     let other = |one: &Listener| one.mode != ListenerMode::Milter;
     match config.listeners.iter().position(other) {
-        Some(index) if mail.may_hold() => {
+        Some(index) if mail.may_hold() && config.quarantine.is_none() => {
             let key = format!("listener.{index}.mode");
-            let text = "enforce = \"quarantine\" in mail.toml needs a milter on every listener: only an MTA \
-                        that keeps the mail can hold it";
-            let hint = "make this listener a \"milter\", or use enforce = \"strict\" in mail.toml";
+            let text = "enforce = \"quarantine\" in mail.toml needs a milter on every listener, or a [quarantine]: \
+                        somebody has to hold the mail";
+            let hint = "add a [quarantine], make this listener a \"milter\", or use enforce = \"strict\" in mail.toml";
             Err(config.mistake(&key, text).hint(hint))
         }
         _ => Ok(()),

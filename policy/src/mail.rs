@@ -154,6 +154,12 @@ impl MailRules {
         self.rules.iter().any(Rule::is_strict)
     }
 
+    /// Whether any rule can refuse mail for good: whoever has accepted it already returns it to its sender.
+    pub fn may_bounce(&self) -> bool {
+        let refuses = |rule: &Rule| rule.enforce == Enforce::Strict;
+        self.rules.iter().any(refuses)
+    }
+
     /// Whether any rule can have mail held: then whoever gives it to us has to be able to.
     pub fn may_hold(&self) -> bool {
         let holds = |rule: &Rule| rule.enforce == Enforce::Quarantine;

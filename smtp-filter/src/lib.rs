@@ -45,4 +45,5 @@ pub use filter::{
 };
 pub use mail::{Mail, MailBytes};
 pub use outgoing::Outgoing;
+pub use received::date;
 pub use reply::{Enhanced, Reply};

@@ -38,7 +38,8 @@ pub(crate) fn loop_token(hostname: &str) -> String {
 }
 
 /// An RFC 5322 date in UTC.
-pub(crate) fn date(now: SystemTime) -> String {
+#[must_use]
+pub fn date(now: SystemTime) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);

@@ -38,6 +38,30 @@ fn a_shielded_mail_is_one_group_whatever_the_modes() {
     assert_eq!(never, [(Course::Stamp(StampMode::Wrap), vec![0, 1])]);
 }
 
+/// Whoever has one body for all holds it for all; elsewhere only the copies of those for whom a rule says so are held.
+#[test]
+fn who_has_it_held_is_a_group_where_there_can_be_groups() {
+    let hold = || Act::Hold {
+        reason: Reason::NotSigned,
+        mode: StampMode::Headers,
+        rule: 1,
+    };
+    let each = [Act::Stamp(StampMode::Headers), hold(), hold()];
+    for division in [Division::Copies, Division::Answers] {
+        let groups = groups(&each, &[2], division, Form::Each);
+        assert_eq!(
+            groups,
+            [
+                (Course::Stamp(StampMode::Headers), vec![0]),
+                (Course::Hold(StampMode::Headers), vec![1]),
+                (Course::Had, vec![2]),
+            ]
+        );
+    }
+    let never = groups(&each, &[], Division::Never, Form::Each);
+    assert_eq!(never, [(Course::Stamp(StampMode::Headers), vec![0, 1, 2])]);
+}
+
 /// It stayed in memory then, with as many others as there are messages.
 #[test]
 fn a_large_body_that_cannot_be_kept_is_not_relayed() {

@@ -266,7 +266,7 @@ fn the_environment_is_looked_at_unless_offline() {
 
 /// Whoever does not keep the mail cannot hold it.
 #[test]
-fn mail_is_held_behind_milters_only() {
+fn mail_is_held_behind_milters_or_in_a_quarantine() {
     let dir = tempfile::tempdir().unwrap();
     let options = made(dir.path());
     let rule = "[[rule]]\nthen = { enforce = \"quarantine\" }\n";
@@ -324,4 +324,39 @@ fn the_secret_of_the_keys_and_their_folder_are_looked_at() {
     fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
     let (ok, text) = report();
     assert!(ok && text.contains("private keys that open: 0"), "{text}");
+}
+
+#[test]
+fn mail_is_held_in_a_quarantine_whose_key_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let rule = "[[rule]]\nthen = { enforce = \"quarantine\" }\n";
+    fs::write(dir.path().join("etc/mail.toml"), rule).unwrap();
+    let file = dir.path().join("etc/kenin.toml");
+    let table = "\n[quarantine]\nkey_file = \"quarantine.key\"\n";
+    let text = fs::read_to_string(&file).unwrap() + table;
+    fs::write(&file, text).unwrap();
+    let key = dir.path().join("etc/quarantine.key");
+    for (octets, wrong) in [
+        (None, "No such file"),
+        (Some(31), "31 bytes, and not 32"),
+        (Some(32), ""),
+    ] {
+        if let Some(octets) = octets {
+            fs::write(&key, vec![7; octets]).unwrap();
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let report = check(&options);
+        let text = report.to_text();
+        assert_eq!(report.ok, wrong.is_empty(), "{text}");
+        assert!(text.contains(wrong), "{text}");
+    }
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        "mode = \"before-queue\"",
+        "mode = \"after-queue\"",
+    );
+    let text = check(&options).to_text();
+    assert!(!text.contains("it will bounce it"), "{text}");
 }

@@ -11,11 +11,13 @@ mod cert;
 mod clock;
 mod crl;
 mod trust;
+mod quarantine;
 
 pub use cert::{Cert, CertCommand};
 pub use clock::{Clock, ClockCommand};
 pub use crl::{Crl, CrlCommand};
 pub use trust::{AnchorUse, Disclosure, Trust, TrustAdd, TrustCommand};
+pub use quarantine::{Quarantine, QuarantineCommand};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -117,6 +119,9 @@ pub enum Command {
     /// Whether this machine's time can be right, and the latest that was believed
     #[command(after_help = Exit::help(), subcommand_required = true)]
     Clock(Clock),
+    /// Mail that is held: look at it, send it on, throw it away
+    #[command(after_help = Exit::help(), subcommand_required = true)]
+    Quarantine(Quarantine),
     /// Ask the running service whether it is ready
     #[command(after_help = Exit::help())]
     Health(Health),

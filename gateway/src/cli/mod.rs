@@ -20,6 +20,7 @@ mod engine;
 mod explain;
 mod input;
 mod paint;
+mod quarantine;
 mod report;
 mod trust;
 mod verify;
@@ -83,6 +84,7 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
         Command::Cert(options) => cert::command(&global.config, &options.command)?,
         Command::Crl(options) => crl::command(&global.config, &options.command)?,
         Command::Clock(options) => clock::command(&global.config, &options.command)?,
+        Command::Quarantine(options) => quarantine::command(&global.config, &options.command)?,
         Command::Health(options) => health(&global.config, &options)?,
         Command::Completions(options) => documentation::completions(options.shell)?,
         Command::Man(options) => documentation::man(options.dir.as_deref())?,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::keys::RawKeys;
+use super::quarantine::RawQuarantine;
 use super::services::{RawCache, RawDirectory};
 use super::value::{Endpoint, FileMode, HostName, HostPort, Peers, Period, Size, Socket};
 use super::workers::RawWorkers;
@@ -39,6 +40,7 @@ pub(super) struct Raw {
     pub(super) keys: Option<RawKeys>,
     #[serde(default)]
     pub(super) workers: RawWorkers,
+    pub(super) quarantine: Option<RawQuarantine>,
     #[serde(default)]
     pub(super) limits: RawLimits,
     #[serde(default)]
@@ -151,6 +153,7 @@ impl Raw {
         self.directory.extend(over.directory);
         take(&mut self.cache, over.cache);
         take(&mut self.keys, over.keys);
+        take(&mut self.quarantine, over.quarantine);
         take(&mut self.next_hop.address, over.next_hop.address);
         take(&mut self.next_hop.tls, over.next_hop.tls);
         take(&mut self.next_hop.ca, over.next_hop.ca);

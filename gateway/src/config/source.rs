@@ -1,4 +1,4 @@
-//! The text of a configuration file, and where in it a key stands.
+//! The text of a configuration file, which others are laid over it, and where in it a key stands.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,16 @@ impl Config {
         let name = file.file_name().unwrap_or_default();
         self.dir.join(name)
     }
+}
+
+/// `conf.d/*.toml` beside the main file.
+pub(super) fn fragments(main: &Path) -> Vec<PathBuf> {
+    let folder = main.with_file_name("conf.d");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "toml"));
+    files.sort();
+    files
 }
 
 /// A mistake in the value of a key. The last file that has the key is the one that counts; only

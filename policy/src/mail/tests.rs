@@ -295,7 +295,9 @@ fn what_would_be_refused_for_good_is_held_where_the_rule_says_so() {
                 then = { enforce = \"quarantine\", require_signature = true, stamp = \"folder\" }\n\
                 [[rule]]\nthen = { enforce = \"strict\" }\n";
     let rules = MailRules::from_toml(text, "mail.toml").unwrap();
-    assert!(rules.may_hold() && rules.may_refuse());
+    assert!(rules.may_hold() && rules.may_refuse() && rules.may_bounce());
+    let alone = MailRules::from_toml(text.split("[[rule]]\nthen").next().unwrap(), "mail.toml");
+    assert!(!alone.unwrap().may_bounce());
     assert!(!MailRules::from_toml(RULES, "mail.toml").unwrap().may_hold());
     // As for a strict rule, one shown sender is enough.
     let shown = shows(&["from.example", "odd.example"]);
