@@ -84,9 +84,56 @@ fn text(hostname: &str, id: &Id, until: Option<i64>, now: SystemTime) -> Vec<u8>
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::time::{Duration, UNIX_EPOCH};
 
+    use super::super::facts::tests::{copy, moment};
     use super::*;
+    use crate::clock::Trust;
+    use crate::config::KeyAt;
+    use crate::demo::mailbox::Mailbox;
+
+    #[tokio::test]
+    async fn those_are_told_whom_the_settings_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mailbox = Mailbox::start(folder.path()).await.unwrap();
+        let server = ServerConfig::new("gw.example", &mailbox.address.to_string());
+        let id = Id::parse("01J0000000000000000000000A").unwrap();
+        let now = moment(1_800_000_000, Trust::Yes);
+        let held = copy("Subject: canary\r\n\r\ncanary\r\n", Some("canary"));
+        let facts = Facts::of(&held, "default", now, Duration::from_secs(1));
+        let people: &[&str] = &["<a@x.example>", "<c@x.example>"];
+        let postmaster: &[&str] = &["<postmaster@gw.example>"];
+        let nobody: &[&str] = &[];
+        for (notify, told) in [
+            (Notify::Recipient, people),
+            (Notify::Postmaster, postmaster),
+            (Notify::Nobody, nobody),
+        ] {
+            let settings = Quarantine {
+                key: KeyAt::File(PathBuf::from("unused")),
+                previous: Vec::new(),
+                keep: Duration::from_secs(1),
+                size: 1,
+                entries: 1,
+                notify,
+                postmaster: "postmaster@gw.example".to_owned(),
+            };
+            tell(&server, &settings, &id, &facts, now.time)
+                .await
+                .unwrap();
+            let Some(arrived) = mailbox.try_next() else {
+                assert!(told.is_empty());
+                continue;
+            };
+            assert!(arrived.mail_from.starts_with("<>"), "{}", arrived.mail_from);
+            assert_eq!(arrived.rcpt_to, told);
+            let text = String::from_utf8(arrived.bytes).unwrap();
+            for secret in ["canary", "alice", "x.example"] {
+                assert!(!text.contains(secret), "{text}");
+            }
+        }
+    }
 
     #[test]
     fn a_notice_says_that_and_nothing_else() {

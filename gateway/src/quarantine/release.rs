@@ -128,3 +128,63 @@ fn positive(reply: Reply) -> Result<Reply, SendError> {
         false => Err(SendError::Refused(reply)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kenin_smtp_filter::server::HopTls;
+
+    use super::super::facts::tests::{copy, moment};
+    use super::*;
+    use crate::clock::Trust;
+    use crate::demo::mailbox::Mailbox;
+
+    fn facts(refusal: Option<&str>) -> Facts {
+        let now = moment(1_800_000_000, Trust::Yes);
+        let held = copy("Subject: x\r\n", refusal);
+        Facts::of(&held, "default", now, Duration::from_secs(1))
+    }
+
+    fn to(address: &str) -> NextHop {
+        NextHop {
+            address: address.to_owned(),
+            tls: HopTls::None,
+        }
+    }
+
+    /// What bounces of it must not go to somebody who may not see it.
+    #[tokio::test]
+    async fn released_mail_goes_out_under_the_return_path_that_it_was_held_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mailbox = Mailbox::start(folder.path()).await.unwrap();
+        let next_hop = to(&mailbox.address.to_string());
+        let mail = "Subject: 検印\r\n\r\n.text\r\n".as_bytes();
+        for refusal in [None, Some("bad words")] {
+            let facts = facts(refusal);
+            let reply = release(&next_hop, "gw.example", &facts, mail)
+                .await
+                .unwrap();
+            assert!(reply.is_positive());
+            let arrived = mailbox.next().await.unwrap();
+            let from = arrived.mail_from;
+            assert!(from.starts_with("<return@gw.example> "), "{from}");
+            assert!(from.contains(" BODY=8BITMIME"), "{from}");
+            assert_eq!(arrived.rcpt_to, ["<a@x.example>", "<c@x.example>"]);
+            assert_eq!(arrived.bytes, mail);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_next_hop_that_is_not_there_has_nothing_of_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let gone = release(&to(&address), "gw.example", &facts(None), b"x\r\n").await;
+        let error = gone.unwrap_err();
+        assert!(matches!(error, SendError::Unusable(_)), "{error}");
+        assert!(error.is_passing());
+        assert!(!SendError::InDoubt.is_passing());
+        assert!(!SendError::Refused(Reply::new(550, "5.1.1", "who")).is_passing());
+    }
+}
