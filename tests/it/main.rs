@@ -38,6 +38,8 @@ mod every_command_in_every_state_has_its_reply;
 mod forged_signatures_get_their_rows_verdict;
 mod forged_stamps_are_removed_and_one_true_set_is_added;
 mod good_mail_brings_its_certificate;
+mod held_mail_is_sealed_and_goes_on;
+mod held_mail_outlives_crashes;
 mod hostile_urls_reach_nobody;
 mod limits_and_rules_of_a_site_are_kept;
 mod lists_are_fetched_and_kept_fresh;

@@ -15,11 +15,13 @@
 pub mod bombs;
 pub mod cargo_rules;
 pub mod client;
+pub mod disk;
 pub mod dkimpy;
 pub mod dns;
 pub mod exim;
 pub mod faults;
 pub mod forge;
+pub mod held;
 pub mod http_server;
 pub mod kenin;
 pub mod ledger;
