@@ -171,7 +171,7 @@ fn with_hp(field: &[u8], protection: HeaderProtection) -> Vec<u8> {
 }
 
 /// Whether a content of this type is signed or encrypted by itself.
-fn is_protected(essence: &str) -> bool {
+pub(crate) fn is_protected(essence: &str) -> bool {
     matches!(
         essence,
         "multipart/signed"

@@ -23,6 +23,7 @@ pub mod mime;
 pub mod open;
 mod release;
 mod seven_bit;
+mod shape;
 pub mod sign;
 #[cfg(test)]
 mod testing;
@@ -36,3 +37,4 @@ pub use facts::{
 pub use limits::Limits;
 pub use release::release;
 pub use seven_bit::{fits_relays, relayable};
+pub use shape::Shape;
