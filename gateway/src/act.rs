@@ -324,7 +324,7 @@ fn among<T>(mail: &Mail, snapshot: &Snapshot, ask: impl FnOnce(Parties<'_>) -> T
         .envelope
         .rcpt_to
         .iter()
-        .map(|to| domain(&to.address).unwrap_or_default())
+        .map(|to| whole(&to.address).unwrap_or_default())
         .collect();
     // Without a rule nobody asks who is shown.
     let shown = if snapshot.mail.is_empty() {
@@ -333,7 +333,7 @@ fn among<T>(mail: &Mail, snapshot: &Snapshot, ask: impl FnOnce(Parties<'_>) -> T
         Shown::read(&mail.raw, &header::scan(&mail.raw))
     };
     let parties = Parties {
-        sender: domain(&mail.envelope.mail_from),
+        sender: whole(&mail.envelope.mail_from),
         shown: &shown,
         recipients: &recipients,
     };
@@ -418,8 +418,8 @@ fn groups(
     groups
 }
 
-fn domain(address: &str) -> Option<&str> {
-    address.rsplit_once('@').map(|(_, domain)| domain)
+fn whole(address: &str) -> Option<&str> {
+    address.contains('@').then_some(address)
 }
 
 #[cfg(test)]
