@@ -21,6 +21,7 @@ pub mod note;
 pub mod profile;
 mod protection;
 pub mod reason;
+pub mod recipient;
 pub mod scrub;
 pub mod stamp;
 pub mod step;
