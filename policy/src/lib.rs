@@ -19,6 +19,7 @@ pub mod mail;
 pub mod mailbox;
 pub mod note;
 pub mod profile;
+pub mod protect;
 mod protection;
 pub mod reason;
 pub mod recipient;

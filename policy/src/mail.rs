@@ -19,6 +19,7 @@ mod who;
 
 pub use protection::{Encrypt, Protecting, Sign, Unknown, Whose, Wish};
 use protection::{ProtectEntry, SignWord, wish};
+pub(crate) use who::mailbox;
 use who::{Named, Party};
 
 /// The rules of `mail.toml`.

@@ -67,7 +67,7 @@ impl Named {
 }
 
 /// One spelling for all that are the same mailbox ([`Address::matches`] without ASCII case).
-pub(super) fn mailbox(text: &str) -> String {
+pub(crate) fn mailbox(text: &str) -> String {
     let (local, domain) = match Address::parse(text) {
         Ok(address) => (address.local().to_owned(), address.domain().to_owned()),
         Err(_) => {
