@@ -5,6 +5,7 @@
 
 mod breaker;
 mod cache;
+mod ciphertexts;
 mod clock;
 mod database;
 mod delivered;
@@ -33,6 +34,7 @@ pub use cache::{
     AnswerCache, Cache, CacheCounts, CacheError, CacheServer, CacheSettings, Clock, Keeping,
     ParseCacheError, TenantCache,
 };
+pub use ciphertexts::{Ciphertext, FirstSeen};
 pub use clock::ClockMark;
 pub use error::StoreError;
 pub use fetched::FetchedList;
