@@ -39,7 +39,7 @@ mod testing;
 
 pub use arrival::ArrivalResults;
 pub use holder::HolderAttributes;
-pub use mail::{Act, Harvest, MailRules, Parties, StampMode};
+pub use mail::{Act, Harvest, MailRules, OpeningRule, Parties, StampMode};
 pub use mailbox::Shown;
 pub use note::NoteId;
 pub use profile::Profile;

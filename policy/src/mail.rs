@@ -14,9 +14,11 @@ use crate::subject::Language;
 use crate::toml_error::ConfigError;
 use crate::verdict::Verdict;
 
+mod opening;
 mod protection;
 mod who;
 
+pub use opening::OpeningRule;
 pub use protection::{Encrypt, Protecting, Sign, Unknown, Whose, Wish};
 use protection::{ProtectEntry, SignWord, wish};
 pub(crate) use who::mailbox;
@@ -107,6 +109,8 @@ impl MailRules {
             let then = &entry.then;
             let wish = wish(place + 1, then.encrypt, then.certificates, then.sign)
                 .map_err(|what| ConfigError::at(file, text, span.clone(), what))?;
+            let opening = OpeningRule::of(&entry.then)
+                .map_err(|message| ConfigError::at(file, text, span.clone(), message))?;
             let enforce = entry.then.enforce;
             let mode = match (entry.then.stamp, entry.then.language) {
                 (Stamp::Subject, language) => StampMode::Subject(language.unwrap_or_default()),
@@ -166,6 +170,7 @@ impl MailRules {
                 mode,
                 harvest: entry.then.harvest,
                 wish,
+                opening,
             });
         }
         Ok(Self {
@@ -313,6 +318,7 @@ struct Rule {
     mode: StampMode,
     harvest: Harvest,
     wish: Wish,
+    opening: OpeningRule,
 }
 
 impl Rule {
@@ -451,6 +457,9 @@ struct Then {
     encrypt: Encrypt,
     certificates: Option<Whose>,
     sign: Option<SignWord>,
+    decrypt: Option<bool>,
+    reencrypt: Option<bool>,
+    require_integrity: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Default, PartialEq, Eq)]
