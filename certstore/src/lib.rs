@@ -18,6 +18,7 @@ mod harvest;
 mod holders;
 mod index;
 mod migrations;
+mod protection;
 mod scope;
 mod server;
 mod store;
@@ -43,6 +44,7 @@ pub use files::{
 };
 pub use holders::{Kept, MAX_FOUND, Origin, address_key};
 pub use index::{IndexBuilder, IndexError, RevocationIndex};
+pub use protection::KeptCapabilities;
 pub use server::Server;
 pub use store::{DEFAULT_TENANT, Store};
 pub use view::CertStore;

@@ -40,7 +40,7 @@ fn in_postgres(text: &str) -> String {
         .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-const TEXTS: [(&str, &str); 8] = [
+const TEXTS: [(&str, &str); 9] = [
     ("start", include_str!("../migrations/0001_start.sql")),
     (
         "delivered",
@@ -54,6 +54,10 @@ const TEXTS: [(&str, &str); 8] = [
     (
         "ciphertexts",
         include_str!("../migrations/0008_ciphertexts.sql"),
+    ),
+    (
+        "protection",
+        include_str!("../migrations/0009_protection.sql"),
     ),
 ];
 
@@ -121,6 +125,7 @@ mod tests {
             ["3ac1027712c7e54a", "d0408592f4be8efc"],
             ["6f6dcbb49bab2b0b", "7826a9bb2262aa03"],
             ["8de79dd232f981a6", "671e12333ddf0cd9"],
+            ["d5eba0d6e4df9cb4", "f4c3d23ea0fa605d"],
         ];
         assert_eq!(i64::try_from(known.len()).unwrap(), newest());
         let both = [Dialect::Sqlite, Dialect::Postgres].map(migrator);
