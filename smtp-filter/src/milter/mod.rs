@@ -21,7 +21,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use crate::{Event, Filter, server::Limits, sessions::Sessions};
+use crate::{Event, Filter, Network, server::Limits, sessions::Sessions};
 use connection::Connection;
 pub use listener::Listener;
 
@@ -35,6 +35,8 @@ pub struct MilterConfig {
     pub temp_dir: PathBuf,
     /// What may be needed beside changes of the header.
     pub wants: Wants,
+    /// MTAs that are believed when they say who a client proved to be. Over a UNIX socket comes who may open it.
+    pub trusted_peers: Vec<Network>,
     /// Bounds. Those of hops, errors and clients are the MTA's own business.
     pub limits: Limits,
     /// For an MTA to say its next word: longer than any SMTP client may be silent.
@@ -63,11 +65,20 @@ impl Wants {
     }
 }
 
+impl MilterConfig {
+    /// Whether this peer is believed.
+    fn trusts(&self, peer: std::net::SocketAddr) -> bool {
+        let mut trusted = self.trusted_peers.iter();
+        peer == session::NOBODY || trusted.any(|network| network.contains(peer.ip()))
+    }
+}
+
 impl Default for MilterConfig {
     fn default() -> Self {
         Self {
             temp_dir: std::env::temp_dir(),
             wants: Wants::default(),
+            trusted_peers: Vec::new(),
             limits: Limits::default(),
             idle: Duration::from_secs(1800),
             progress: Duration::from_secs(5),
