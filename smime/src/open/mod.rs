@@ -7,7 +7,7 @@
 
 mod rebuild;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -21,8 +21,8 @@ use crate::facts::LayerKind;
 use crate::header_protection::read;
 use crate::layer;
 use crate::limits::Limits;
-use crate::mime::slice;
-use crate::release::end_of_fields;
+use crate::mime::{PartKind, Tree, slice};
+use crate::release::{end_of_fields, release};
 
 pub use crate::cms::{Recipient, RecipientId};
 pub use rebuild::reassemble;
@@ -211,6 +211,25 @@ pub fn expand(raw: &[u8], limits: &Limits) -> Option<Result<Vec<u8>, Defect>> {
     let (kind, content) = cms::content_info(tape.root()).ok()?;
     let expanded = || Compressed::read(content)?.expand(&object, limits);
     (kind == LayerKind::Compressed).then(|| expanded().map_err(|(defect, _)| defect))
+}
+
+/// The message without the signature around the whole of it (RFC 2634 §1.1): its content stands in its place, under the
+/// message's own header. Nothing where it is not signed as a whole, or where the content cannot be told from the signature.
+#[must_use]
+pub fn signed_content(raw: &[u8], limits: &Limits) -> Option<Vec<u8>> {
+    if raw.len() > limits.message_size || !header_fits(raw, limits.header_size) {
+        return None;
+    }
+    let section = {
+        let tree = Tree::read(raw, 0..raw.len(), limits, |_| ()).ok()?;
+        let part = tree.parts.first()?;
+        match part.kind {
+            PartKind::Signed => "2",
+            PartKind::Leaf if layer::is_object(raw, part) => "1",
+            _ => return None,
+        }
+    };
+    release(raw, limits, &HashSet::from([section])).ok()
 }
 
 impl Opened {

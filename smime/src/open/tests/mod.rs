@@ -1,5 +1,3 @@
-use std::collections::HashSet;
-
 use kenin_pki::crypto::{Aes, ContentKind};
 
 use super::*;
@@ -130,10 +128,38 @@ fn a_mail_that_is_signed_encrypted_and_signed_is_opened_layer_by_layer() {
         let raw = signer.sign(&encrypted, form).unwrap();
         assert!(layer_of(&raw).is_none());
         let released = crate::release(&raw, &limits, &HashSet::from([section])).unwrap();
+        assert_eq!(signed_content(&raw, &limits).as_ref(), Some(&released));
         let opened = bob().open(&layer_of(&released).unwrap()).unwrap();
         assert_eq!(opened.entity, inner);
         assert!(opened.inner(&limits).is_none());
     }
+}
+
+#[test]
+fn only_a_signature_around_the_whole_is_taken_off() {
+    let limits = Limits::default();
+    let signer = Signer::new(&bob().key, &bob().certificate);
+    for form in [Form::Clear, Form::Opaque] {
+        let signed = String::from_utf8(signer.sign(ENTITY, form).unwrap()).unwrap();
+        let raw = format!("From: a@example.jp\r\n{signed}");
+        let content = signed_content(raw.as_bytes(), &limits).unwrap();
+        let content = String::from_utf8(content).unwrap();
+        assert!(content.starts_with("From: a@example.jp\r\n"), "{content}");
+        assert!(
+            content.ends_with("\r\n\r\nPay Bob 10 yen.\r\n"),
+            "{content}"
+        );
+        let mixed = format!(
+            "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n{signed}\r\n--x--\r\n"
+        );
+        assert_eq!(signed_content(mixed.as_bytes(), &limits), None);
+    }
+    let encrypted = mail(&shape(GCM).write());
+    assert_eq!(signed_content(&encrypted, &limits), None);
+    assert_eq!(
+        signed_content(b"From: a@example.jp\r\n\r\ntext\r\n", &limits),
+        None
+    );
 }
 
 #[test]
