@@ -1,6 +1,7 @@
 //! The few system calls that need `unsafe`, and those beside them: mapping a private unlinked
 //! file, descriptors inherited from the service manager, process limits, free space, the time since
-//! boot, locked memory, descriptors handed to another process, and what takes rights from a process.
+//! boot, locked memory, descriptors handed to another process, a terminal that shows no secret, and what takes rights
+//! from a process.
 //!
 //! It never decides anything and imports nothing of ours.
 
@@ -10,6 +11,7 @@ mod inherited;
 mod memory;
 mod process;
 mod temp_body;
+mod terminal;
 #[cfg(test)]
 mod testing;
 mod uptime;
@@ -20,4 +22,5 @@ pub use inherited::{Inherited, inherited};
 pub use memory::{forbid_tracing, keep_out_of_dumps, lock_memory};
 pub use process::{forbid_core_dumps, ignore_termination, limit_memory, raise_descriptor_limit};
 pub use temp_body::{Mapped, TempBody, TempBodyError, free_space};
+pub use terminal::ask_for_secret;
 pub use uptime::since_boot;
