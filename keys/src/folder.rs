@@ -197,6 +197,16 @@ impl Changes<'_> {
         self.write(&SealedKey::seal(facts, &pkcs8, kek).map_err(at)?)
     }
 
+    /// Removes a key for good, whether it opens or not. Copies of the file elsewhere stay where they are.
+    ///
+    /// # Errors
+    /// Where there is none, and where it cannot be removed.
+    pub fn remove(&self, id: KeyId) -> Result<(), FolderError> {
+        let path = self.folder.file(id);
+        let removed = fs::remove_file(&path).and_then(|()| self.lock.sync_all());
+        removed.map_err(|error| FolderError::new(&path, error.into()))
+    }
+
     /// Seals all keys anew that are not sealed under `kek`, one after the other; how many. Where it ends early the rest is
     /// as before, and it may be begun again. Who reads meanwhile needs the secrets of both.
     ///

@@ -140,8 +140,10 @@ impl Found {
     }
 }
 
-/// The certificates of a key, and the way up from the first, as far as names lead.
-fn belonging(public: &PublicKey, all: &[Certificate]) -> Vec<Certificate> {
+/// The certificates of a key among these, and the way up from the first, as far as names lead. None where there is none
+/// of this key. Nothing is verified.
+#[must_use]
+pub fn belonging(public: &PublicKey, all: &[Certificate]) -> Vec<Certificate> {
     let of_key = |certificate: &&Certificate| certificate.public_key().bits() == public.bits();
     let mut chosen: Vec<Certificate> = all.iter().filter(of_key).cloned().collect();
     let mut last = chosen.first().cloned();

@@ -24,7 +24,7 @@ mod testing;
 pub use client::{ClientError, EdgeClient, WorkerClient};
 pub use folder::{Changes, FolderCause, FolderError, KeyFolder, Opened};
 pub use granted::{Granted, Hand, NoKey, SenderKey};
-pub use import::{ImportError, Imported, import};
+pub use import::{ImportError, Imported, belonging, import};
 pub use keeper::{
     Alert, Counts, DELAY, Decision, Event, HeldKey, Job, Keeper, Log, MAX_GRANTS, MAX_LIFETIME,
     MAX_SIGNATURES, MAX_USES, MAX_USES_OF_KEY, Moment, Network, Outcome, PrivateKey, Why,

@@ -72,6 +72,19 @@ fn keys_lie_in_private_files_and_open() {
 }
 
 #[test]
+fn a_key_that_was_removed_is_gone_and_the_others_stay() {
+    let keys = keys();
+    let (gone, stays) = (keys.add().id, keys.add().id);
+    let changes = keys.folder.change().unwrap();
+    changes.remove(gone).unwrap();
+    let again = changes.remove(gone).unwrap_err();
+    assert_eq!(again.path, keys.folder.file(gone));
+    drop(changes);
+    assert_eq!(keys.folder.ids().unwrap(), [stays]);
+    assert!(keys.folder.read(stays).is_ok());
+}
+
+#[test]
 fn what_others_may_read_is_refused() {
     let keys = keys();
     let id = keys.add().id;
