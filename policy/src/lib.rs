@@ -39,6 +39,7 @@ mod testing;
 
 pub use arrival::ArrivalResults;
 pub use holder::HolderAttributes;
+pub use judge::cipher_name;
 pub use mail::{Act, Harvest, MailRules, OpeningRule, Parties, StampMode};
 pub use mailbox::Shown;
 pub use note::NoteId;

@@ -12,6 +12,7 @@ mod difference;
 pub mod plan;
 mod references;
 
+pub use cipher::choose as cipher_for;
 pub use copy::{CopyError, copy};
 pub use difference::difference;
 pub use plan::{

@@ -8,7 +8,8 @@ use kenin_smime::Capabilities;
 use crate::mail::Unknown;
 
 /// The best cipher that all of them read. Where there is none, the one that every program reads.
-pub(super) fn choose<'c>(
+#[must_use]
+pub fn choose<'c>(
     readers: impl Iterator<Item = Option<&'c Capabilities>> + Clone,
     unknown: Unknown,
 ) -> ContentKind {
