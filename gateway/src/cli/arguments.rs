@@ -12,12 +12,16 @@ mod clock;
 mod crl;
 mod trust;
 mod quarantine;
+mod decrypt;
+mod key;
 
 pub use cert::{Cert, CertCommand};
 pub use clock::{Clock, ClockCommand};
 pub use crl::{Crl, CrlCommand};
 pub use trust::{AnchorUse, Disclosure, Trust, TrustAdd, TrustCommand};
 pub use quarantine::{Quarantine, QuarantineCommand};
+pub use decrypt::Decrypt;
+pub use key::{AddressesCommand, Key, KeyAddresses, KeyCommand, KeyImport, KeyUse};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -107,6 +111,17 @@ pub enum Command {
     /// Explain every step from the bytes of a mail file to its verdict
     #[command(after_help = Exit::help())]
     Explain(Explain),
+    /// Open an encrypted mail file with the keys that are named
+    #[command(after_help = Exit::help(), long_about = "Open the encrypted layers of a mail file, or of bare CMS, with the keys \
+                  that are named, and write the message with the content in their place.\n\nWhat the \
+                  whole message is gets opened, layer by layer, also inside a signature over the whole; \
+                  a part that is encrypted stays as it is. Signatures inside stay in the message: \
+                  \"kenin verify\" judges them. Standard error tells the cipher, and whether anybody \
+                  can have changed the content. A layer that stays closed is a negative result.")]
+    Decrypt(Decrypt),
+    /// Private keys of people, sealed in a folder; none is ever given away
+    #[command(after_help = Exit::help(), subcommand_required = true)]
+    Key(Key),
     /// List, add and remove the trust anchors in trust.toml
     #[command(after_help = Exit::help(), subcommand_required = true)]
     Trust(Trust),
@@ -268,7 +283,7 @@ pub struct Check {
     pub format: Format,
 }
 
-/// What to trust, and when: shared by `verify` and `explain`.
+/// What to trust, and when.
 #[derive(Debug, Clone, Args)]
 pub struct TrustOptions {
     /// Trust anchor: a PEM or DER file, or a folder of them
@@ -303,6 +318,14 @@ pub struct TrustOptions {
     /// Do not take anyPolicy for any policy (initial-any-policy-inhibit)
     #[arg(long)]
     pub inhibit_any_policy: bool,
+}
+
+/// What a file is judged by: shared by `verify` and `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct JudgeOptions {
+    /// What to trust.
+    #[command(flatten)]
+    pub trust: TrustOptions,
     /// Content of a detached CMS file
     #[arg(long, value_name = "FILE")]
     pub content: Option<PathBuf>,
@@ -322,9 +345,15 @@ pub enum Revocation {
 /// `kenin verify`.
 #[derive(Debug, Clone, Args)]
 pub struct Verify {
-    /// What to trust.
+    /// What it is judged by.
     #[command(flatten)]
-    pub trust: TrustOptions,
+    pub judge: JudgeOptions,
+    /// Open encrypted layers first: a certificate and its private key, or one file with both
+    #[arg(long, value_name = "CERT:KEY")]
+    pub decrypt_with: Vec<String>,
+    /// File with the password of these key files [default: asked for at the terminal]
+    #[arg(long, value_name = "FILE", requires = "decrypt_with")]
+    pub password_file: Option<PathBuf>,
     /// How to write the verdicts
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -336,9 +365,9 @@ pub struct Verify {
 /// `kenin explain`.
 #[derive(Debug, Clone, Args)]
 pub struct Explain {
-    /// What to trust.
+    /// What it is judged by.
     #[command(flatten)]
-    pub trust: TrustOptions,
+    pub judge: JudgeOptions,
     /// How to write the explanation
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

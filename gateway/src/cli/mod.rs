@@ -15,12 +15,16 @@ pub mod arguments;
 mod cert;
 mod clock;
 mod crl;
+mod decrypt;
 mod documentation;
 mod engine;
 mod explain;
 mod input;
+mod key;
+mod open;
 mod paint;
 mod quarantine;
+mod private;
 mod report;
 mod trust;
 mod verify;
@@ -80,6 +84,8 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
         Command::Check(options) => check(global.config, &options)?,
         Command::Verify(options) => verify::command(&global.config, &options, paint)?,
         Command::Explain(options) => explain::command(&global.config, &options, paint)?,
+        Command::Decrypt(options) => decrypt::command(&global.config, &options)?,
+        Command::Key(options) => key::command(&global.config, &options.command)?,
         Command::Trust(options) => trust::command(&global.config, &options.command)?,
         Command::Cert(options) => cert::command(&global.config, &options.command)?,
         Command::Crl(options) => crl::command(&global.config, &options.command)?,
@@ -312,9 +318,21 @@ mod tests {
     }
 
     #[test]
-    fn options_that_belong_to_a_later_version_are_usage_errors() {
-        let error = Arguments::try_parse_from(["kenin", "verify", "--decrypt-with", "a:b", "x"]);
-        assert!(error.is_err());
+    fn no_option_takes_a_password_and_none_gives_a_key_away() {
+        let mut stack = vec![Arguments::command()];
+        while let Some(command) = stack.pop() {
+            stack.extend(command.get_subcommands().cloned());
+            let name = command.get_name().to_owned();
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                let named = id.contains("password") || id.contains("passphrase");
+                assert!(!named || id.ends_with("_file"), "{name}: {id}");
+            }
+        }
+        for export in ["export", "dump", "extract"] {
+            let parsed = Arguments::try_parse_from(["kenin", "key", export, "abcd"]);
+            assert!(parsed.is_err(), "{export}");
+        }
     }
 
     #[test]
