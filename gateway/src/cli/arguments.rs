@@ -14,6 +14,7 @@ mod trust;
 mod quarantine;
 mod decrypt;
 mod key;
+mod protect;
 
 pub use cert::{Cert, CertCommand};
 pub use clock::{Clock, ClockCommand};
@@ -22,6 +23,7 @@ pub use trust::{AnchorUse, Disclosure, Trust, TrustAdd, TrustCommand};
 pub use quarantine::{Quarantine, QuarantineCommand};
 pub use decrypt::Decrypt;
 pub use key::{AddressesCommand, Key, KeyAddresses, KeyCommand, KeyImport, KeyUse};
+pub use protect::{Cipher, Encrypt, Sign};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -119,6 +121,17 @@ pub enum Command {
                   \"kenin verify\" judges them. Standard error tells the cipher, and whether anybody \
                   can have changed the content. A layer that stays closed is a negative result.")]
     Decrypt(Decrypt),
+    /// Encrypt a mail file for its recipients
+    #[command(after_help = Exit::help(), long_about = "Encrypt a mail file for its recipients.\n\nEvery certificate is looked at \
+                  anew: it must be the recipient's, lead to a trust anchor, and be known not to be \
+                  revoked, as for signatures. If one recipient has none that is good, nothing is \
+                  written. --config, or --anchor and the like, say whom to trust.")]
+    Encrypt(Encrypt),
+    /// Sign a mail file
+    #[command(after_help = Exit::help(), long_about = "Sign a mail file: clear-signed, so that every program shows the text, or \
+                  --opaque. The algorithm is that of the key.\n\nThe content is made fit for all \
+                  relays first, and a copy of the header that people read is signed with it (RFC 9788).")]
+    Sign(Sign),
     /// Private keys of people, sealed in a folder; none is ever given away
     #[command(after_help = Exit::help(), subcommand_required = true)]
     Key(Key),

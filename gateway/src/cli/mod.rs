@@ -17,6 +17,7 @@ mod clock;
 mod crl;
 mod decrypt;
 mod documentation;
+mod encrypt;
 mod engine;
 mod explain;
 mod input;
@@ -26,6 +27,7 @@ mod paint;
 mod quarantine;
 mod private;
 mod report;
+mod sign;
 mod trust;
 mod verify;
 
@@ -85,6 +87,8 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
         Command::Verify(options) => verify::command(&global.config, &options, paint)?,
         Command::Explain(options) => explain::command(&global.config, &options, paint)?,
         Command::Decrypt(options) => decrypt::command(&global.config, &options)?,
+        Command::Encrypt(options) => encrypt::command(&global.config, &options)?,
+        Command::Sign(options) => sign::command(&global.config, &options)?,
         Command::Key(options) => key::command(&global.config, &options.command)?,
         Command::Trust(options) => trust::command(&global.config, &options.command)?,
         Command::Cert(options) => cert::command(&global.config, &options.command)?,
