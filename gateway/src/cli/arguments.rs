@@ -51,7 +51,7 @@ pub struct Arguments {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Configuration file; may be repeated, later ones win [default: $KENIN_CONFIG or
-    /// /etc/kenin/kenin.toml; none for verify and explain]
+    /// /etc/kenin/kenin.toml; none for verify, explain, and files and keys that are named]
     // Not clap's `env`: what `verify` trusts must stand on its command line.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Vec<PathBuf>,

@@ -104,10 +104,16 @@ What is done with mail, by domain.
 .TP
 \fI/var/lib/kenin\fR
 State.
+.TP
+\fI/var/lib/kenin/keys\fR
+Sealed private keys, one file a key.
 .SH ENVIRONMENT
 .TP
 \fBKENIN_CONFIG\fR
-Configuration file, as \-\-config; verify and explain do not read it.
+Configuration file, as \-\-config; verify, explain, and other commands that are given all they need do not read it.
+.TP
+\fBCREDENTIALS_DIRECTORY\fR
+Where the service manager puts credentials, for \fIcredential\fR in [keys].
 .TP
 \fBNO_COLOR\fR
 No colour.
@@ -127,6 +133,9 @@ mod tests {
             "kenin-demo",
             "kenin-trust-add",
             "kenin-clock-reset",
+            "kenin-decrypt",
+            "kenin-key-import",
+            "kenin-key-addresses-add",
             "kenin-run",
         ] {
             assert!(names.contains(&name), "{name} in {names:?}");
