@@ -33,6 +33,7 @@ mod caps_hold_at_their_edges;
 mod certificate_text_cannot_add_header_lines;
 mod changed_mail_is_sealed;
 mod dependency_rules;
+mod encrypted_mail_goes_both_ways;
 mod every_answer_is_true_whatever_fails;
 mod every_command_in_every_state_has_its_reply;
 mod forged_signatures_get_their_rows_verdict;

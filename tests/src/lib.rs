@@ -18,6 +18,7 @@ pub mod client;
 pub mod disk;
 pub mod dkimpy;
 pub mod dns;
+pub mod encryption;
 pub mod exim;
 pub mod faults;
 pub mod forge;
