@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::forge::certificates::{Authority, Person, key_usage, pem};
+use crate::forge::certificates::{Authority, CertificateForm, Person, key_usage, pem};
 use crate::forge::keys::Key;
 use crate::forge::mime;
 use crate::kenin::kenin;
@@ -35,9 +35,22 @@ pub struct Reader {
 impl Reader {
     /// Whose certificate allows this, with files in this folder.
     pub fn new(folder: &Path, root: &Authority, name: &str, key: Key, usage: u8) -> Self {
+        Self::with(folder, root, name, key, |form| {
+            form.extensions[1] = key_usage(usage)
+        })
+    }
+
+    /// Whose certificate is changed before it is issued.
+    pub fn with(
+        folder: &Path,
+        root: &Authority,
+        name: &str,
+        key: Key,
+        change: impl FnOnce(&mut CertificateForm),
+    ) -> Self {
         let address = format!("{name}@example.jp");
         let mut form = root.person_form(name, &address, &key);
-        form.extensions[1] = key_usage(usage);
+        change(&mut form);
         let person = root.issue(&form, key);
         let path = |end: &str| folder.join(format!("{name}.{end}"));
         let (certificate, key) = (path("pem"), path("key"));
