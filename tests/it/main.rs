@@ -78,5 +78,6 @@ mod thunderbirds_messages_are_read;
 mod tls_is_neither_injected_nor_stripped;
 mod two_nodes_share_one_store;
 mod verify_reads_every_form_and_keeps_its_order;
+mod what_does_not_decrypt_stays_closed;
 mod what_passes_passes_elsewhere_too;
 mod what_the_next_hop_cannot_take_is_refused;
