@@ -21,7 +21,7 @@ use kenin_smime::{Capabilities, Limits};
 use super::arguments::{Cipher, Encrypt};
 use super::cert::find::{Finding, Search, search};
 use super::decrypt::{address, write_out};
-use super::engine::Engine;
+use super::engine::{Engine, failure};
 use super::input::{self, Kind};
 use super::paint::harmless;
 use super::sign::Pen;
@@ -178,7 +178,7 @@ async fn said(config: &Config, chosen: &[Certificate]) -> HashMap<[u8; 32], Capa
 /// The certificate in a file, the first one; what stands behind it may lead up from it.
 fn of_file(engine: &Engine, file: &Path, unchecked: bool) -> Result<Certificate, Failure> {
     let read = read_certificates(file);
-    let read = read.map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
+    let read = read.map_err(|error| failure(&error))?;
     let Some((certificate, chain)) = read.split_first() else {
         return Err(told(file, Exit::Data, &"holds no certificate"));
     };

@@ -12,6 +12,7 @@ use kenin_keys::{ImportError, Imported, Unlock, belonging, import, read_passphra
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{KeyError, RejectionSecret, Secret, SigningKey, SoftKey, Weakness};
 
+use super::engine::failure;
 use super::input;
 use crate::exit::{Exit, Failure};
 
@@ -59,8 +60,7 @@ impl Holder {
         let found = private_keys(&path, password)?;
         let mut holders = Vec::new();
         let beside = match &certificates {
-            Some(file) => read_certificates(file)
-                .map_err(|error| Failure::new(Exit::Data, error.to_string()))?,
+            Some(file) => read_certificates(file).map_err(|error| failure(&error))?,
             None => Vec::new(),
         };
         for one in found {

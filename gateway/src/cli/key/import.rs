@@ -16,7 +16,7 @@ use super::show::kind;
 use super::{Folder, configured, failed, say};
 use crate::cli::arguments::{KeyImport, KeyUse};
 use crate::cli::decrypt::address;
-use crate::cli::engine::now;
+use crate::cli::engine::{failure, now};
 use crate::cli::paint::harmless;
 use crate::cli::private::private_keys;
 use crate::config::Config;
@@ -33,7 +33,7 @@ pub(super) fn command(
     let mut beside = Vec::new();
     for file in &options.certificate {
         let read = read_certificates(file);
-        beside.extend(read.map_err(|error| Failure::new(Exit::Data, error.to_string()))?);
+        beside.extend(read.map_err(|error| failure(&error))?);
     }
     let mut addresses: Vec<Address> = options
         .addresses
