@@ -188,6 +188,10 @@ impl Log for Journal {
                     Some(why) => warn!(transaction, recipient, key, why, "said to have opened"),
                 }
             }
+            Event::Away { transaction, key } => {
+                let (transaction, key) = (transaction.to_string(), key.to_string());
+                warn!(transaction, key, "the key is not at hand");
+            }
             Event::Alert(alert) => raise(*alert),
         }
     }

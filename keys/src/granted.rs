@@ -42,15 +42,15 @@ pub enum NoKey {
     /// It was refused, and would be again.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Nobody answers, or has no room: it may go better later.
-    #[error("the key process does not answer")]
+    /// Nobody answers, neither the key process nor the token that the key lies in, or has no room: it may go better later.
+    #[error("the key does not answer")]
     Gone,
 }
 
 impl From<ClientError> for NoKey {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Refused(Refusal::Busy)
+            ClientError::Refused(Refusal::Busy | Refusal::Unavailable)
             | ClientError::Malformed(_)
             | ClientError::Io(_) => Self::Gone,
             ClientError::Refused(refusal) => Self::Refused(refusal),
@@ -189,6 +189,7 @@ mod tests {
             ClientError::Io(io::ErrorKind::BrokenPipe.into()),
             ClientError::Malformed(Malformed("x")),
             ClientError::Refused(Refusal::Busy),
+            ClientError::Refused(Refusal::Unavailable),
         ];
         for error in gone {
             assert_eq!(NoKey::from(error), NoKey::Gone);

@@ -5,6 +5,7 @@
 //! hand, a few times, and no others. There is no call that gives a key away, and none that tries several.
 
 mod attributes;
+mod job;
 mod limits;
 mod log;
 
@@ -15,15 +16,17 @@ use std::time::Duration;
 use kenin_pki::Address;
 use kenin_pki::crypto::{
     DecryptionKey, DigestAlgorithm, KeyError, RejectionSecret, SignatureAlgorithm, SigningKey,
-    SoftKey, Wrapped,
+    SoftKey,
 };
 
 use crate::key::{KeyFacts, KeyId, mailbox};
 use crate::protocol::{Answer, EdgeRequest, Grant, Refusal, Sign, Transaction, Unwrap};
 
+use job::Task;
 use limits::{Charge, Charged, Limits};
 
 pub use attributes::are_of_mail;
+pub use job::Job;
 pub use limits::Network;
 pub use log::{Alert, Event, Log, Outcome, Why};
 
@@ -61,6 +64,12 @@ impl HeldKey {
             rejection,
         }
     }
+
+    /// What everybody may know of it.
+    #[must_use]
+    pub const fn facts(&self) -> &KeyFacts {
+        &self.facts
+    }
 }
 
 /// How often a key was let work.
@@ -79,36 +88,6 @@ pub enum Decision {
     Answer(Answer),
     /// A key has to work, after so long.
     Work(Job, Duration),
-}
-
-/// Work for a private key, which has been counted.
-pub struct Job {
-    key: Arc<HeldKey>,
-    task: Task,
-}
-
-enum Task {
-    Unwrap(Wrapped, usize),
-    Sign(SignatureAlgorithm, Vec<u8>),
-}
-
-impl Job {
-    /// Does it. Why it fails is told to nobody.
-    #[must_use]
-    pub fn run(self) -> Answer {
-        let HeldKey { key, rejection, .. } = &*self.key;
-        let done = match &self.task {
-            Task::Unwrap(wrapped, length) => {
-                let opened = wrapped.unwrap(&**key, rejection, *length);
-                opened.ok().map(Answer::Key)
-            }
-            Task::Sign(algorithm, attributes) => {
-                let signed = key.sign(*algorithm, attributes);
-                signed.ok().map(Answer::Signature)
-            }
-        };
-        done.unwrap_or(Answer::Refused(Refusal::Failed))
-    }
 }
 
 /// The keys, the grants, and what was done.
@@ -213,7 +192,12 @@ impl<L: Log> Keeper<L> {
                 let length = usize::try_from(request.length).unwrap_or(0);
                 let job = Job {
                     key: held,
-                    task: Task::Unwrap(request.wrapped, length),
+                    transaction,
+                    task: Task::Unwrap {
+                        recipient: mailbox(&request.recipient),
+                        wrapped: request.wrapped,
+                        length,
+                    },
                 };
                 let (outcome, delay) = match charged.over {
                     true => (Outcome::Delayed, DELAY),
@@ -240,6 +224,7 @@ impl<L: Log> Keeper<L> {
             Ok(held) => {
                 let job = Job {
                     key: held,
+                    transaction,
                     task: Task::Sign(request.algorithm, request.attributes),
                 };
                 (Outcome::Admitted, Decision::Work(job, Duration::ZERO))
@@ -253,6 +238,15 @@ impl<L: Log> Keeper<L> {
         };
         self.note(now, &event, outcome);
         decision
+    }
+
+    /// Hears that a key was not at hand: that was no failure of whoever sent the mail, and is not counted as one.
+    pub fn away(&mut self, now: Moment, job: &Job) {
+        let (transaction, key) = (job.transaction, job.key());
+        if let Task::Unwrap { recipient, .. } = &job.task {
+            self.take_back(transaction, recipient, key);
+        }
+        self.log.record(now, &Event::Away { transaction, key });
     }
 
     fn grant(&mut self, now: Moment, grant: Grant) -> Result<(), Refusal> {
@@ -307,25 +301,9 @@ impl<L: Log> Keeper<L> {
         recipient: &Address,
         key: KeyId,
     ) -> Result<(), Refusal> {
-        let mailbox = mailbox(recipient);
-        let granted = self.grants.get_mut(&transaction);
-        let found = granted.and_then(|granted| {
-            let network = granted.network;
-            let pending =
-                |one: &&mut Use| !one.opened && one.key == key && one.recipient == mailbox;
-            granted
-                .uses
-                .iter_mut()
-                .find(pending)
-                .map(|one| (network, one))
-        });
-        let outcome = match found {
-            Some((network, one)) => {
-                one.opened = true;
-                self.limits.take_back(key, network, one.charge);
-                Outcome::Admitted
-            }
-            None => Outcome::Refused(Why::NotUsed),
+        let outcome = match self.take_back(transaction, &mailbox(recipient), key) {
+            true => Outcome::Admitted,
+            false => Outcome::Refused(Why::NotUsed),
         };
         let event = Event::Opened {
             transaction,
@@ -338,6 +316,20 @@ impl<L: Log> Keeper<L> {
             Outcome::Refused(_) => Err(Refusal::NotGranted),
             _ => Ok(()),
         }
+    }
+
+    /// Counts one use of a key as no failure, if there is one that was counted.
+    fn take_back(&mut self, transaction: Transaction, mailbox: &str, key: KeyId) -> bool {
+        let Some(granted) = self.grants.get_mut(&transaction) else {
+            return false;
+        };
+        let pending = |one: &&mut Use| !one.opened && one.key == key && one.recipient == mailbox;
+        let Some(one) = granted.uses.iter_mut().find(pending) else {
+            return false;
+        };
+        one.opened = true;
+        self.limits.take_back(key, granted.network, one.charge);
+        true
     }
 
     fn next(&self, after: Option<KeyId>) -> Answer {

@@ -167,6 +167,9 @@ pub enum Refusal {
     /// The key process holds as many grants as it can.
     #[error("too many grants")]
     Busy,
+    /// The key lies in a token that does not answer. It may later, and it has nothing to do with what was asked.
+    #[error("the key is not at hand")]
+    Unavailable,
 }
 
 /// What does not fit into a frame.
@@ -331,6 +334,7 @@ impl Answer {
                 Refusal::TooManyFailures => 2,
                 Refusal::Failed => 3,
                 Refusal::Busy => 4,
+                Refusal::Unavailable => 5,
             }),
         };
         end(writer).map(Secret::new)
@@ -356,6 +360,7 @@ impl Answer {
                 2 => Refusal::TooManyFailures,
                 3 => Refusal::Failed,
                 4 => Refusal::Busy,
+                5 => Refusal::Unavailable,
                 _ => return Err(Malformed("an unknown refusal")),
             }),
             _ => return Err(Malformed("nothing that a key process says")),

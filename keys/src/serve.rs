@@ -94,7 +94,7 @@ impl<L: Log + Send + 'static> Server<L> {
             };
             let answer = match decision {
                 Decision::Answer(answer) => answer,
-                Decision::Work(job, Duration::ZERO) => job.run(),
+                Decision::Work(job, Duration::ZERO) => self.done(&job)?,
                 Decision::Work(job, delay) => {
                     if self.later(&writing, number, (job, delay)) {
                         continue;
@@ -105,6 +105,15 @@ impl<L: Log + Send + 'static> Server<L> {
             send(&*lock(&writing)?, number, &answer)?;
         }
         Ok(())
+    }
+
+    /// Lets a key work. Nobody else waits for that.
+    fn done(&self, job: &Job) -> io::Result<Answer> {
+        let answer = job.run();
+        if answer == Answer::Refused(Refusal::Unavailable) {
+            self.keeper()?.away((self.time.now)(), job);
+        }
+        Ok(answer)
     }
 
     /// Answers after a while; false where too many wait already.
@@ -122,8 +131,7 @@ impl<L: Log + Send + 'static> Server<L> {
         let wait = self.time.wait;
         let begun = thread::Builder::new().spawn(move || {
             wait(delay);
-            let answer = job.run();
-            if let Ok(stream) = lock(&writing) {
+            if let (Ok(answer), Ok(stream)) = (server.done(&job), lock(&writing)) {
                 // A worker that has gone needs no answer.
                 let _ = send(&stream, number, &answer);
             }

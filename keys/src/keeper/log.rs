@@ -64,6 +64,13 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
+    /// A key that was to work was not at hand.
+    Away {
+        /// For which mail.
+        transaction: Transaction,
+        /// Which key.
+        key: KeyId,
+    },
     /// Somebody should look at it.
     Alert(Alert),
 }

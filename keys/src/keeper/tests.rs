@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kenin_pki::crypto::{Aes, Kdf, KeyWrap, PublicKey, Secret, Wrapping};
+use kenin_pki::crypto::{Aes, Kdf, KeyWrap, PublicKey, Secret, Wrapped, Wrapping};
 use kenin_pki::der::write;
 
 use super::*;

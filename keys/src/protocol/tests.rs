@@ -219,6 +219,7 @@ fn answers_read() {
         Answer::Refused(Refusal::TooManyFailures),
         Answer::Refused(Refusal::Failed),
         Answer::Refused(Refusal::Busy),
+        Answer::Refused(Refusal::Unavailable),
     ] {
         let frame = answer.to_frame(9).unwrap();
         assert_eq!(Answer::from_frame(body(frame.expose())), Ok((9, answer)));

@@ -73,6 +73,9 @@ pub enum KeyError {
     /// The library failed.
     #[error("the cryptographic library failed")]
     Failed,
+    /// The key is somewhere else (in a token) and does not answer. That says nothing of what it was asked.
+    #[error("the key is not at hand")]
+    Unavailable,
 }
 
 /// A private key in memory.
