@@ -8,12 +8,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use kenin_pki::crypto::{Secret, SoftKey};
+use kenin_pki::crypto::SoftKey;
 use rustix::fs::{Mode, OFlags};
 
+use crate::keeper::HeldKey;
 use crate::kek::{Kek, MAX_DERIVATIONS, Unlock, Unlocker, WorkFactor};
 use crate::key::{KeyFacts, KeyId};
 use crate::sealed::{MAX_FILE, SealError, SealedKey};
+use crate::token::{TokenError, Tokens};
 
 /// A folder of sealed keys.
 #[derive(Debug)]
@@ -97,6 +99,22 @@ impl KeyFolder {
             Ok((sealed.facts().clone(), key))
         };
         Ok(self.ids()?.into_iter().map(open).collect())
+    }
+
+    /// All keys, ready for work, or why one is not: those in the files, and those in tokens, which need not be there yet.
+    ///
+    /// # Errors
+    /// As [`KeyFolder::ids`].
+    pub fn held(
+        &self,
+        unlocker: &mut Unlocker,
+        tokens: &Tokens,
+    ) -> Result<Vec<Result<HeldKey, FolderError>>, FolderError> {
+        let one = |id| {
+            let sealed = self.read(id)?;
+            hold(&sealed, unlocker, tokens).map_err(|cause| FolderError::new(&self.file(id), cause))
+        };
+        Ok(self.ids()?.into_iter().map(one).collect())
     }
 
     /// What new keys are sealed under: with a passphrase the key that it makes for those which are there already, so that
@@ -187,14 +205,13 @@ impl Changes<'_> {
     ) -> Result<(), FolderError> {
         let old = self.folder.read(id)?;
         let at = |error: SealError| FolderError::new(&self.folder.file(id), error.into());
-        let pkcs8: Secret = old.pkcs8(unlocker).map_err(at)?;
         let mut facts = old.facts().clone();
         change(&mut facts);
         facts.id = id;
         facts.tenant.clone_from(&old.facts().tenant);
         facts.public = old.facts().public.clone();
         facts.version = old.facts().version.saturating_add(1);
-        self.write(&SealedKey::seal(facts, &pkcs8, kek).map_err(at)?)
+        self.write(&old.again(facts, (unlocker, kek)).map_err(at)?)
     }
 
     /// Removes a key for good, whether it opens or not. Copies of the file elsewhere stay where they are.
@@ -293,6 +310,9 @@ pub enum FolderCause {
     /// A key file is named after the id of its key.
     #[error("its name is not the id of the key in it")]
     Name,
+    /// The token that the key lies in cannot be used.
+    #[error("{0}")]
+    Token(#[from] TokenError),
     /// Somebody else changes the folder at this moment.
     #[error("another command is changing the keys")]
     Busy,
@@ -305,6 +325,7 @@ impl FolderCause {
         match self {
             Self::Io(_) => "see that the file system is well and the owner is right",
             Self::Seal(error) => error.advice(),
+            Self::Token(error) => error.advice(),
             Self::Open { folder: true } => "chmod 700",
             Self::Open { folder: false } => "chmod 600",
             Self::NoKey => "take it out of the folder, or restore it from a backup",
@@ -312,6 +333,21 @@ impl FolderCause {
             Self::Busy => "try again when that has ended",
         }
     }
+}
+
+fn hold(
+    sealed: &SealedKey,
+    unlocker: &mut Unlocker,
+    tokens: &Tokens,
+) -> Result<HeldKey, FolderCause> {
+    let facts = sealed.facts().clone();
+    if sealed.is_reference() {
+        let (reference, rejection) = sealed.open_reference(unlocker)?;
+        let key = tokens.key(&reference, facts.public.clone())?;
+        return Ok(HeldKey::new(facts, Box::new(key), rejection));
+    }
+    let key = sealed.open(unlocker)?;
+    HeldKey::soft(facts, key).map_err(|_| SealError::Failed.into())
 }
 
 fn read(path: &Path, id: KeyId) -> Result<SealedKey, FolderCause> {

@@ -20,6 +20,7 @@ mod secret_file;
 mod serve;
 #[cfg(test)]
 mod testing;
+mod token;
 
 pub use client::{ClientError, EdgeClient, WorkerClient};
 pub use folder::{Changes, FolderCause, FolderError, KeyFolder, Opened};
@@ -34,5 +35,9 @@ pub use kek::{Kek, KekId, MAX_DERIVATIONS, Passphrase, Unlock, Unlocker, WorkFac
 pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses, mailbox};
 pub use octets::Malformed;
 pub use sealed::{SealError, SealedKey};
-pub use secret_file::{SecretFileError, read_key_file, read_passphrase_file};
+pub use secret_file::{SecretFileError, read_key_file, read_passphrase_file, read_pin_file};
 pub use serve::{Server, Time, abort_on_panic};
+pub use token::{
+    KeyFault, KeyTraits, MAX_SESSIONS, Mechanisms, PinFault, PinFlags, Reference, TokenError,
+    TokenKey, TokenSeen, TokenSettings, TokenUri, Tokens, UriError,
+};

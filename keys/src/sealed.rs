@@ -1,21 +1,33 @@
 //! A private key at rest: what stands in its file.
 //!
 //! The private key is sealed under a data key of its own, and that one under a key-encryption key, both by AES-256-GCM.
-//! All else in the file (tenant, id, version and the other facts) stands in clear and is authenticated with both.
+//! All else in the file (tenant, id, version and the other facts) stands in clear and is authenticated with both. A key that
+//! lies in a token has such a file too: what is sealed in it is where the key is, and a secret that is made for it.
 
-use kenin_pki::crypto::{KeyError, Secret, SigningKey, SoftKey, framed};
+use kenin_pki::crypto::{KeyError, RejectionSecret, Secret, SigningKey, SoftKey, framed};
 
 use crate::kek::{KEY_LEN, Kek, KekId, Under, Unlocker, sealer};
 use crate::key::{KeyFacts, MAX_FACTS, random_secret};
 use crate::octets::{Malformed, Reader, Writer};
+use crate::token::Reference;
 
 /// A private key that is sealed, with what everybody may know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedKey {
     facts: KeyFacts,
+    content: Content,
     under: Under,
     data_key: Vec<u8>,
     private: Vec<u8>,
+}
+
+/// What lies sealed. The format of the file says which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// A private key.
+    Key,
+    /// Where one is.
+    Reference,
 }
 
 impl SealedKey {
@@ -26,15 +38,41 @@ impl SealedKey {
     /// file can, and [`SealError::Failed`] where the library fails.
     pub fn seal(facts: KeyFacts, pkcs8: &Secret, kek: &Kek) -> Result<Self, SealError> {
         read(&facts, pkcs8)?;
+        Self::seal_content(facts, Content::Key, pkcs8, kek)
+    }
+
+    /// Seals where a private key is that lies in a token, and the secret of its implicit rejection.
+    ///
+    /// # Errors
+    /// [`SealError::Malformed`] where the reference names no token or no key, or the facts say what no file can, and
+    /// [`SealError::Failed`] where the library fails.
+    pub fn seal_reference(
+        facts: KeyFacts,
+        reference: &Reference,
+        rejection: &RejectionSecret,
+        kek: &Kek,
+    ) -> Result<Self, SealError> {
+        reference.check()?;
+        let secret = reference.to_secret(rejection);
+        Self::seal_content(facts, Content::Reference, &secret, kek)
+    }
+
+    fn seal_content(
+        facts: KeyFacts,
+        content: Content,
+        secret: &Secret,
+        kek: &Kek,
+    ) -> Result<Self, SealError> {
         let octets = facts.to_octets();
         KeyFacts::from_octets(&octets)?;
         let under = *kek.under();
-        let aad = |what| aad(what, &octets, &under);
+        let aad = |what| aad(what, content, &octets, &under);
         let data_key = random_secret(KEY_LEN)?;
-        let seal_private = sealer(&data_key)?.seal(&aad(PRIVATE_KEY), pkcs8.expose());
+        let seal_private = sealer(&data_key)?.seal(&aad(PRIVATE_KEY), secret.expose());
         let seal_data_key = kek.sealer().seal(&aad(DATA_KEY), data_key.expose());
         Ok(Self {
             facts,
+            content,
             under,
             data_key: seal_data_key.ok_or(SealError::Failed)?,
             private: seal_private.ok_or(SealError::Failed)?,
@@ -57,20 +95,68 @@ impl SealedKey {
         &self.under
     }
 
+    /// Whether the private key is not in the file but in a token.
+    #[must_use]
+    pub const fn is_reference(&self) -> bool {
+        matches!(self.content, Content::Reference)
+    }
+
     /// Opens it.
     ///
     /// # Errors
     /// [`SealError::UnknownKek`] and [`SealError::WrongPassphrase`] where the right secret is not at hand;
-    /// [`SealError::Changed`] where one bit of the file is another than it was.
+    /// [`SealError::Changed`] where one bit of the file is another than it was; [`SealError::InToken`] where the private
+    /// key is not in the file.
     pub fn open(&self, unlocker: &mut Unlocker) -> Result<SoftKey, SealError> {
-        read(&self.facts, &self.pkcs8(unlocker)?)
+        match self.content {
+            Content::Key => read(&self.facts, &self.secret(unlocker)?),
+            Content::Reference => Err(SealError::InToken),
+        }
     }
 
-    /// The private key itself, to be sealed anew.
-    pub(crate) fn pkcs8(&self, unlocker: &mut Unlocker) -> Result<Secret, SealError> {
+    /// Opens what says where the key is.
+    ///
+    /// # Errors
+    /// As [`SealedKey::open`], and [`SealError::NotInToken`] where the private key is in the file.
+    pub fn open_reference(
+        &self,
+        unlocker: &mut Unlocker,
+    ) -> Result<(Reference, RejectionSecret), SealError> {
+        match self.content {
+            Content::Reference => Ok(Reference::from_secret(&self.secret(unlocker)?)?),
+            Content::Key => Err(SealError::NotInToken),
+        }
+    }
+
+    /// Whether it opens, whatever is in it.
+    ///
+    /// # Errors
+    /// As [`SealedKey::open`].
+    pub fn check(&self, unlocker: &mut Unlocker) -> Result<(), SealError> {
+        match self.content {
+            Content::Key => self.open(unlocker).map(|_| ()),
+            Content::Reference => self.open_reference(unlocker).map(|_| ()),
+        }
+    }
+
+    /// The same key with other facts, sealed anew.
+    pub(crate) fn again(
+        &self,
+        facts: KeyFacts,
+        (unlocker, kek): (&mut Unlocker, &Kek),
+    ) -> Result<Self, SealError> {
+        let secret = self.secret(unlocker)?;
+        if self.content == Content::Key {
+            read(&facts, &secret)?;
+        }
+        Self::seal_content(facts, self.content, &secret, kek)
+    }
+
+    /// What lies sealed.
+    fn secret(&self, unlocker: &mut Unlocker) -> Result<Secret, SealError> {
         let kek = unlocker.kek(&self.under)?;
         let octets = self.facts.to_octets();
-        let aad = |what| aad(what, &octets, &self.under);
+        let aad = |what| aad(what, self.content, &octets, &self.under);
         let data_key = kek.sealer().open(&aad(DATA_KEY), &self.data_key);
         let data_key = Secret::new(data_key.ok_or(SealError::Changed)?);
         let private = sealer(&data_key)?.open(&aad(PRIVATE_KEY), &self.private);
@@ -83,7 +169,7 @@ impl SealedKey {
         let mut writer = Writer::default();
         writer
             .fixed(MAGIC)
-            .u8(FORMAT)
+            .u8(self.content.format())
             .octets(&self.facts.to_octets())
             .octets(&self.under.to_octets())
             .octets(&self.data_key)
@@ -101,12 +187,11 @@ impl SealedKey {
             return Err(Malformed("no sealed key").into());
         }
         let format = reader.u8()?;
-        if format != FORMAT {
-            return Err(SealError::Format(format));
-        }
+        let content = Content::of(format).ok_or(SealError::Format(format))?;
         let facts = reader.octets(MAX_FACTS)?;
         let read = Self {
             facts: KeyFacts::from_octets(facts)?,
+            content,
             under: Under::from_octets(reader.octets(MAX_UNDER)?)?,
             data_key: reader.octets(MAX_DATA_KEY)?.to_vec(),
             private: reader.octets(MAX_PRIVATE)?.to_vec(),
@@ -117,6 +202,23 @@ impl SealedKey {
             return Err(Malformed("facts are not written as they should be").into());
         }
         Ok(read)
+    }
+}
+
+impl Content {
+    const fn format(self) -> u8 {
+        match self {
+            Self::Key => FORMAT,
+            Self::Reference => FORMAT_OF_REFERENCE,
+        }
+    }
+
+    const fn of(format: u8) -> Option<Self> {
+        match format {
+            FORMAT => Some(Self::Key),
+            FORMAT_OF_REFERENCE => Some(Self::Reference),
+            _ => None,
+        }
     }
 }
 
@@ -150,6 +252,12 @@ pub enum SealError {
     /// The private key and what is said of it are of two keys.
     #[error("the private key is another than its facts say")]
     NotItsKey,
+    /// The private key is in a token, which this does not ask.
+    #[error("its private key is in a token")]
+    InToken,
+    /// The private key is in the file.
+    #[error("its private key is in no token")]
+    NotInToken,
     /// The library failed, or there is no randomness.
     #[error("the cryptographic library failed")]
     Failed,
@@ -170,6 +278,8 @@ impl SealError {
             Self::KeyLength(_) => "make one: head -c 32 /dev/urandom",
             Self::EmptyPassphrase => "write a passphrase into its file",
             Self::Work(_) => "seal it anew with another work factor",
+            Self::InToken => "leave it to the service, and look at it with \"kenin key doctor\"",
+            Self::NotInToken => "use the key in the file",
             Self::Failed => "try again; if it stays so, this is a mistake of ours",
         }
     }
@@ -191,8 +301,8 @@ fn read(facts: &KeyFacts, pkcs8: &Secret) -> Result<SoftKey, SealError> {
 }
 
 /// What is authenticated beside a sealed value: all else in the file, and which of the two values it is.
-fn aad(what: &[u8], facts: &[u8], under: &Under) -> Vec<u8> {
-    framed(&[what, &[FORMAT], facts, &under.to_octets()])
+fn aad(what: &[u8], content: Content, facts: &[u8], under: &Under) -> Vec<u8> {
+    framed(&[what, &[content.format()], facts, &under.to_octets()])
 }
 
 /// Octets of a file, at most.
@@ -203,6 +313,7 @@ const MAX_DATA_KEY: usize = 256;
 const MAX_PRIVATE: usize = 32 << 10;
 const MAGIC: &[u8; 8] = b"kenin-K\n";
 const FORMAT: u8 = 1;
+const FORMAT_OF_REFERENCE: u8 = 2;
 const DATA_KEY: &[u8] = b"kenin: data key";
 const PRIVATE_KEY: &[u8] = b"kenin: private key";
 
@@ -350,8 +461,8 @@ mod tests {
         };
         let sealed = SealedKey::seal(retired, &pkcs8, &ours).unwrap();
         let mut octets = sealed.to_octets();
-        octets[MAGIC.len()] = 2;
-        assert_eq!(SealedKey::from_octets(&octets), Err(SealError::Format(2)));
+        octets[MAGIC.len()] = 3;
+        assert_eq!(SealedKey::from_octets(&octets), Err(SealError::Format(3)));
         assert!(!sealed.facts().may_sign());
         assert!(!format!("{sealed:?}").is_empty());
     }

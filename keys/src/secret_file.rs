@@ -37,6 +37,17 @@ pub fn read_passphrase_file(path: &Path) -> Result<Unlock, SecretFileError> {
     Ok(Unlock::Passphrase(Secret::new(text.to_vec())))
 }
 
+/// Reads the PIN of a token: as a passphrase, and it must be text.
+///
+/// # Errors
+/// [`SecretFileError`] where the file cannot be read, others may read it, or there is no PIN in it.
+pub fn read_pin_file(path: &Path) -> Result<Secret, SecretFileError> {
+    match read_passphrase_file(path)? {
+        Unlock::Passphrase(pin) if std::str::from_utf8(pin.expose()).is_ok() => Ok(pin),
+        _ => Err(SecretFileError::new(path, "there is no PIN in it")),
+    }
+}
+
 /// Why a secret cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {what}", path.display())]
@@ -111,6 +122,16 @@ mod tests {
             let read = read_passphrase_file(file.path()).unwrap();
             assert!(matches!(read, Unlock::Passphrase(word) if word.expose() == expected));
         }
+    }
+
+    #[test]
+    fn a_pin_is_one_line_of_text() {
+        let read = read_pin_file(file(b"1234\n", 0o600).path()).unwrap();
+        assert_eq!(read.expose(), b"1234");
+        for content in [&b""[..], b"\n", b"\xff\xfe"] {
+            assert!(read_pin_file(file(content, 0o600).path()).is_err());
+        }
+        assert!(read_pin_file(file(b"1234", 0o644).path()).is_err());
     }
 
     #[test]
