@@ -226,8 +226,10 @@ fn start(module: PathBuf, tokens: Vec<TokenSettings>) -> Result<Arc<Pool>, Token
     let places = tokens.into_iter().map(place).collect();
     let threads = threads.clamp(1, MAX_SESSIONS);
     let pool = Pool::start(Arc::new(driver), places, threads, PATIENCE);
-    pool.map(Arc::new)
-        .map_err(|error| failed(error.to_string()))
+    let pool = pool.map_err(|error| failed(error.to_string()))?;
+    // What it opens when it is first asked it opens now; whether the token is there shows later.
+    let _ = pool.see(0);
+    Ok(Arc::new(pool))
 }
 
 /// How long anybody waits for a token.

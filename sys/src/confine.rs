@@ -21,6 +21,9 @@ pub enum Role {
     Worker,
     /// Works with private keys: as a worker, and it locks memory.
     Keys,
+    /// Works with private keys, of which some are in tokens: what speaks with these may use files, and sockets that have no
+    /// network. Files stay within reach of the threads that have begun before, and of those that these begin.
+    Tokens,
 }
 
 /// What happens to a system call that a process may not make.
@@ -39,7 +42,8 @@ pub enum Files {
     OutOfReach,
     /// As far as this kernel can.
     Partly,
-    /// Not at all: this kernel has no Landlock. That no file can be opened rests on system calls alone then.
+    /// Not at all: this kernel has no Landlock. That no file can be opened rests on system calls alone then, and with
+    /// [`Role::Tokens`] on nothing.
     ByCallsOnly,
 }
 
@@ -102,11 +106,12 @@ fn errno(number: c_int) -> SeccompAction {
 /// The system calls that a process may make, with what must hold of their arguments.
 fn allowed(role: Role) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
     let mut rules = BTreeMap::new();
-    let more = match role {
-        Role::Worker => &[][..],
-        Role::Keys => FOR_KEYS,
+    let (more, files) = match role {
+        Role::Worker => (&[][..], &[][..]),
+        Role::Keys => (FOR_KEYS, &[][..]),
+        Role::Tokens => (FOR_KEYS, FOR_FILES),
     };
-    for call in COMPUTING.iter().chain(TALKING).chain(more) {
+    for call in COMPUTING.iter().chain(TALKING).chain(more).chain(files) {
         rules.insert(*call, Vec::new());
     }
     let exec = number(libc::PROT_EXEC);
@@ -138,6 +143,19 @@ fn allowed(role: Role) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
         ),
     ];
     rules.extend(restricted);
+    if role == Role::Tokens {
+        let written = number(libc::PROT_WRITE | libc::PROT_EXEC);
+        // Libraries of a library, loaded when they are needed: what is run is not written.
+        let run = masked(2, written, exec)?;
+        rules.entry(libc::SYS_mmap).or_default().push(run);
+        // Locks of files.
+        let locks = rules.entry(libc::SYS_fcntl).or_default();
+        for command in [libc::F_GETLK, libc::F_SETLK, libc::F_SETLKW, libc::F_DUPFD] {
+            locks.push(equal(1, number(command))?);
+        }
+        let local = equal(0, number(libc::AF_UNIX))?;
+        rules.insert(libc::SYS_socket, vec![local]);
+    }
     Ok(rules)
 }
 
@@ -221,6 +239,64 @@ const TALKING: &[c_long] = &[
     libc::SYS_writev,
 ];
 const FOR_KEYS: &[c_long] = &[libc::SYS_mlock, libc::SYS_munlock];
+/// What modules of tokens do: they keep objects in files, and speak with the daemons of readers.
+const FOR_FILES: &[c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    libc::SYS_connect,
+    libc::SYS_dup,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_fchmod,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+    libc::SYS_fsync,
+    libc::SYS_ftruncate,
+    libc::SYS_getcwd,
+    libc::SYS_getdents64,
+    libc::SYS_getegid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getpeername,
+    libc::SYS_getppid,
+    libc::SYS_getsockname,
+    libc::SYS_getuid,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_newfstatat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    libc::SYS_openat,
+    libc::SYS_pread64,
+    libc::SYS_pselect6,
+    libc::SYS_pwrite64,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+    libc::SYS_readlinkat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rmdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_select,
+    libc::SYS_setsockopt,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    libc::SYS_statfs,
+    libc::SYS_statx,
+    libc::SYS_sysinfo,
+    libc::SYS_umask,
+    libc::SYS_uname,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+];
 
 #[cfg(test)]
 mod tests {
@@ -230,6 +306,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::process::Command;
+    use std::sync::mpsc;
     use std::thread;
 
     use super::*;
@@ -303,6 +380,48 @@ mod tests {
                 assert!(refused(UnixStream::connect(&path)));
                 assert!(refused(listener.accept()));
                 assert!(refused(File::open("/etc/passwd")));
+            },
+        );
+    }
+
+    /// A module's threads begin before, and what hears workers begins after.
+    #[test]
+    fn what_speaks_with_tokens_reaches_files_and_no_network() {
+        in_a_child(
+            "confine::tests::what_speaks_with_tokens_reaches_files_and_no_network",
+            || {
+                let (go, begun) = mpsc::channel();
+                let (answer, heard) = mpsc::channel();
+                thread::spawn(move || {
+                    begun.recv().unwrap();
+                    let path = std::env::temp_dir();
+                    let path = path.join(format!("kenin-token-{}", std::process::id()));
+                    let file = File::create(&path).and_then(|file| file.sync_all());
+                    let read = fs::read(&path);
+                    let removed = fs::remove_file(&path);
+                    answer.send((file, read, removed)).unwrap();
+                });
+                let address = TcpListener::bind("127.0.0.1:0")
+                    .unwrap()
+                    .local_addr()
+                    .unwrap();
+                let files = confine(Role::Tokens, Otherwise::Refuse).unwrap();
+                go.send(()).unwrap();
+                let (file, read, removed) = heard.recv().unwrap();
+                file.unwrap();
+                assert!(read.unwrap().is_empty());
+                removed.unwrap();
+                assert!(refused(TcpStream::connect(address)));
+                assert!(refused(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))));
+                assert!(refused(Command::new("/bin/true").status()));
+                // Whom it may speak with is not here.
+                let daemon = UnixStream::connect("/nonexistent/pcscd.comm");
+                assert_eq!(daemon.unwrap_err().kind(), io::ErrorKind::NotFound);
+                if files == Files::OutOfReach {
+                    assert!(refused(File::open("/etc/passwd")));
+                    let after = thread::spawn(|| refused(File::open("/etc/passwd")));
+                    assert!(after.join().unwrap());
+                }
             },
         );
     }
