@@ -20,6 +20,7 @@ mod raw;
 mod services;
 mod source;
 mod store;
+mod tokens;
 mod value;
 mod workers;
 
@@ -32,6 +33,7 @@ pub use keys::{Keys, KeysError, SecretAt, WhenGone};
 pub use quarantine::{KeyAt, Notify, Quarantine};
 pub use services::{Cache, Directory};
 pub use store::{StoreAt, StoreServer};
+pub use tokens::{PinAt, Token};
 pub(crate) use value::HostName;
 pub use workers::Workers;
 

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use kenin_keys::protocol::Transaction;
 use kenin_keys::{
     Alert, Event, FolderCause, FolderError, HeldKey, Keeper, KeyId, Log, Moment, Network, Outcome,
-    SealError, Server, Time, abort_on_panic,
+    Server, Time, Tokens, abort_on_panic,
 };
 use kenin_pki::address::Address;
 use kenin_sys::{Files, Otherwise, Role};
@@ -47,12 +47,22 @@ fn serve(options: &RunOptions) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Configuration, error.report()))?;
     let keys = config.keys.as_ref();
     let keys = keys.ok_or_else(|| Failure::new(Exit::Configuration, "there is no [keys]"))?;
-    let (held, troubles) = open(keys).map_err(|error| {
+    let mistaken = |error: KeysError| {
         let mistake = config.mistake("keys", error.to_string());
         Failure::new(Exit::Configuration, mistake.report())
-    })?;
+    };
+    let settings = keys
+        .token_settings()
+        .map_err(|error| mistaken(error.into()))?;
+    let role = match settings.is_empty() {
+        true => Role::Keys,
+        false => Role::Tokens,
+    };
+    // The threads of the modules begin before the process gives up what they need.
+    let tokens = Tokens::start(settings);
+    let (held, troubles) = open(keys, &tokens).map_err(mistaken)?;
     let locked = kenin_sys::lock_memory();
-    let files = kenin_sys::confine(Role::Keys, Otherwise::Refuse).map_err(|error| {
+    let files = kenin_sys::confine(role, Otherwise::Refuse).map_err(|error| {
         let text = format!("this process cannot be confined: {error}");
         Failure::new(Exit::Unavailable, text)
     })?;
@@ -63,6 +73,9 @@ fn serve(options: &RunOptions) -> Result<(), Failure> {
     }
     if files != Files::OutOfReach {
         warn!("this kernel keeps files from the key process by system calls alone, or not all");
+    }
+    for trouble in tokens.troubles() {
+        error!(error = %trouble, "a token is not used");
     }
     for trouble in troubles {
         error!(error = %trouble, "a key is not used");
@@ -79,8 +92,11 @@ fn serve(options: &RunOptions) -> Result<(), Failure> {
     ended.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))
 }
 
-/// The keys that open, and why the others do not.
-pub(crate) fn open(keys: &Keys) -> Result<(Vec<HeldKey>, Vec<FolderError>), KeysError> {
+/// The keys that open, or are in one of these tokens, and why the others are not used.
+pub(crate) fn open(
+    keys: &Keys,
+    tokens: &Tokens,
+) -> Result<(Vec<HeldKey>, Vec<FolderError>), KeysError> {
     let mut unlocker = keys.unlocker()?;
     let folder = match keys.open_folder() {
         Ok(folder) => folder,
@@ -89,13 +105,7 @@ pub(crate) fn open(keys: &Keys) -> Result<(Vec<HeldKey>, Vec<FolderError>), Keys
         Err(error) => return Err(error.into()),
     };
     let (mut held, mut troubles) = (Vec::new(), Vec::new());
-    for opened in folder.open_all(&mut unlocker)? {
-        let key = opened.and_then(|(facts, key)| {
-            HeldKey::soft(facts, key).map_err(|_| FolderError {
-                path: keys.folder.clone(),
-                cause: SealError::Failed.into(),
-            })
-        });
+    for key in folder.held(&mut unlocker, tokens)? {
         match key {
             Ok(key) => held.push(key),
             Err(error) => troubles.push(error),
@@ -303,12 +313,14 @@ mod tests {
             seal: SecretAt::Key(secret),
             previous: None,
             when_gone: WhenGone::default(),
+            tokens: Vec::new(),
         };
-        let (held, troubles) = open(&keys).unwrap();
+        let none = Tokens::none();
+        let (held, troubles) = open(&keys, &none).unwrap();
         assert!(held.is_empty() && troubles.is_empty());
         fs::create_dir(&keys.folder).unwrap();
         fs::set_permissions(&keys.folder, PermissionsExt::from_mode(0o755)).unwrap();
-        let error = open(&keys).map(|_| ()).unwrap_err();
+        let error = open(&keys, &none).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("chmod 700"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use kenin_keys::protocol::{Answer, EdgeRequest, Grant, Transaction};
-use kenin_keys::{Granted, HeldKey, Keeper, KeyFacts, KeyId, NoKey, Server, Time};
+use kenin_keys::{Granted, HeldKey, Keeper, KeyFacts, KeyId, NoKey, Server, Time, Tokens};
 use kenin_pki::address::Address;
 use kenin_pki::crypto::{Secret, SignatureAlgorithm, Wrapped};
 use tokio::sync::watch;
@@ -63,7 +63,8 @@ impl Keyring {
         let Some(keys) = &config.keys else {
             return Ok(Self::default());
         };
-        let opened = key_process::open(keys);
+        // No module of a token is loaded beside what parses mail.
+        let opened = key_process::open(keys, &Tokens::none());
         let (held, _) = opened.map_err(|error| config.mistake("keys", error.to_string()))?;
         let journal = Journal {
             addresses: config.log.addresses,

@@ -5,11 +5,12 @@ use std::io::ErrorKind;
 use kenin_keys::{FolderCause, KeyFolder, Unlocker};
 
 use super::{Finding, warning};
-use crate::config::{Config, Keys, SecretAt};
+use crate::config::{Config, Keys, PinAt, SecretAt};
 
 /// The secrets, the folder, and each key in it.
 pub(super) fn look(config: &Config, findings: &mut Vec<Finding>, notes: &mut Vec<String>) {
     let Some(keys) = &config.keys else { return };
+    tokens(config, keys, findings);
     let Some(mut unlocker) = unlocker(config, keys, findings) else {
         return;
     };
@@ -38,13 +39,46 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>, notes: &mut Vec
     }
 }
 
-/// How many open, and why the others do not.
+/// The files of the tokens. No module is loaded here: "kenin key doctor" does that.
+fn tokens(config: &Config, keys: &Keys, findings: &mut Vec<Finding>) {
+    for token in &keys.tokens {
+        if !token.module.exists() {
+            let text = format!(
+                "the module of the token {:?} is not there: {}",
+                token.name,
+                token.module.display()
+            );
+            findings.push(config.mistake("keys.token", text).into());
+        }
+        if let Err(error) = token.settings() {
+            let mistake = config.mistake("keys.token", error.to_string());
+            findings.push(match token.pin {
+                // In a shell there is none, and the service may have it all the same.
+                Some(PinAt::Credential(_)) => warning(mistake),
+                _ => mistake.into(),
+            });
+        }
+    }
+}
+
+/// How many open, and why the others do not. Whether those in tokens work, `kenin key doctor` finds out.
 fn opened(folder: &KeyFolder, unlocker: &mut Unlocker) -> Result<(usize, Vec<String>), String> {
-    let all = folder.open_all(unlocker);
-    let all = all.map_err(|error| error.to_string())?;
-    let count = all.iter().filter(|one| one.is_ok()).count();
-    let failed = all.into_iter().filter_map(Result::err);
-    Ok((count, failed.map(|error| error.to_string()).collect()))
+    let ids = folder.ids().map_err(|error| error.to_string())?;
+    let (mut count, mut failed) = (0, Vec::new());
+    for id in ids {
+        let sealed = match folder.read(id) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                failed.push(error.to_string());
+                continue;
+            }
+        };
+        match sealed.check(unlocker) {
+            Ok(()) => count += 1,
+            Err(error) => failed.push(format!("key {id}: {error}; {}", error.advice())),
+        }
+    }
+    Ok((count, failed))
 }
 
 fn unlocker(config: &Config, keys: &Keys, findings: &mut Vec<Finding>) -> Option<Unlocker> {

@@ -5,10 +5,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use kenin_keys::{
-    FolderError, KeyFolder, SealError, SecretFileError, Unlock, Unlocker, read_key_file,
-    read_passphrase_file,
+    FolderError, KeyFolder, SealError, SecretFileError, TokenSettings, Unlock, Unlocker,
+    read_key_file, read_passphrase_file,
 };
 use serde::Deserialize;
+
+use super::tokens::{self, RawToken, Token};
 
 /// Where private keys lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Keys {
     pub previous: Option<SecretAt>,
     /// `when_gone`: what happens to mail that needs a key while the key process is not there. Default `tempfail`.
     pub when_gone: WhenGone,
+    /// `token`: tokens that keys lie in.
+    pub tokens: Vec<Token>,
 }
 
 /// What happens to mail that could be opened while no key works.
@@ -66,6 +70,14 @@ impl Keys {
     /// Where it is not, or others may look into it.
     pub fn open_folder(&self) -> Result<KeyFolder, FolderError> {
         KeyFolder::open(&self.folder)
+    }
+
+    /// The tokens, with their PINs.
+    ///
+    /// # Errors
+    /// Where a PIN cannot be read.
+    pub fn token_settings(&self) -> Result<Vec<TokenSettings>, SecretFileError> {
+        self.tokens.iter().map(Token::settings).collect()
     }
 
     /// What opens the keys: the secret, and the one before it.
@@ -116,6 +128,8 @@ pub(super) struct RawKeys {
     credential: Option<String>,
     previous: Option<RawSecret>,
     when_gone: Option<WhenGone>,
+    #[serde(default)]
+    token: Vec<RawToken>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,6 +161,7 @@ impl RawKeys {
             seal: seal.finish(dir).map_err(|text| ("keys", text))?,
             previous: previous.map_err(|text| ("keys.previous", text))?,
             when_gone: self.when_gone.unwrap_or_default(),
+            tokens: tokens::finish(self.token, dir).map_err(|text| ("keys.token", text))?,
         })
     }
 }
@@ -164,12 +179,12 @@ impl RawSecret {
 }
 
 /// Whether it is the name of a file in a folder, and of nothing else.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
 /// Where the service manager puts a credential.
-fn credential(folder: Option<OsString>, name: &str) -> Result<PathBuf, SecretFileError> {
+pub(super) fn credential(folder: Option<OsString>, name: &str) -> Result<PathBuf, SecretFileError> {
     match folder {
         Some(folder) => Ok(Path::new(&folder).join(name)),
         None => Err(SecretFileError {
