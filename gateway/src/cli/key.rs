@@ -17,8 +17,10 @@ use super::private::Holder;
 use crate::config::{Config, Keys};
 use crate::exit::{Exit, Failure};
 
+mod doctor;
 mod import;
 mod show;
+mod token;
 
 /// Runs the verb.
 pub(super) fn command(config: &[PathBuf], verb: &KeyCommand) -> Result<Exit, Failure> {
@@ -67,6 +69,7 @@ pub(super) fn command(config: &[PathBuf], verb: &KeyCommand) -> Result<Exit, Fai
             }
             done("retired", "retire", *dry_run, &id.to_string())
         }
+        KeyCommand::Doctor { ids, format } => doctor::command(&config, ids, *format),
         KeyCommand::Rekey { dry_run } => rekey(&config, *dry_run),
         KeyCommand::Addresses { command } => addresses(&config, command),
         KeyCommand::Remove { id, force, dry_run } => remove(&config, id, *force, *dry_run),
@@ -132,7 +135,7 @@ impl<'a> Folder<'a> {
     fn trouble(&self, sealed: &SealedKey) -> Option<String> {
         match self.unlocker() {
             Ok(mut unlocker) => {
-                let error = sealed.open(&mut unlocker).err()?;
+                let error = sealed.check(&mut unlocker).err()?;
                 Some(format!("{error}; {}", error.advice()))
             }
             Err(failure) => Some(failure.message),
@@ -188,7 +191,8 @@ impl<'a> Folder<'a> {
         let mut holders = Vec::new();
         for sealed in self.all()? {
             let facts = sealed.facts();
-            if !wanted(facts) {
+            // Modules of tokens are loaded by the service alone, and by the doctor.
+            if !wanted(facts) || sealed.is_reference() {
                 continue;
             }
             let wrong = |error: SealError| {
@@ -211,7 +215,7 @@ impl<'a> Folder<'a> {
                 continue;
             }
             seen.push(sealed.kek());
-            let opened = sealed.open(unlocker);
+            let opened = sealed.check(unlocker);
             if let Err(error @ (SealError::WrongPassphrase(_) | SealError::UnknownKek(_))) = opened
             {
                 let id = sealed.facts().id;
@@ -367,6 +371,7 @@ fn failed(error: &FolderError) -> Failure {
         FolderCause::Seal(error) => exit_of(error),
         FolderCause::Open { .. } => Exit::NotPermitted,
         FolderCause::NoKey | FolderCause::Name => Exit::Data,
+        FolderCause::Token(_) => Exit::Configuration,
         FolderCause::Busy => Exit::Temporary,
     };
     Failure::new(exit, error.to_string())

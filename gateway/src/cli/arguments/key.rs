@@ -84,6 +84,21 @@ pub enum KeyCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Try tokens and keys: whether each would work for the service, and what to do where not
+    #[command(
+        after_help = Exit::help(),
+        long_about = "Try tokens and keys: whether each would work for the service, and what to do where not. Modules of \
+                      tokens are loaded, their PINs are tried once, something is signed and opened with each key. A \
+                      failure is a negative result."
+    )]
+    Doctor {
+        /// Ids of keys, or their beginnings [default: all]
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// How to write it
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// For whom a key works
     #[command(after_help = Exit::help(), subcommand_required = true)]
     Addresses {
@@ -113,9 +128,17 @@ pub enum KeyCommand {
 /// What is taken in, by `import` and `rotate`.
 #[derive(Debug, Clone, Args)]
 pub struct KeyImport {
-    /// File with the private keys; - is standard input
+    /// File with the private keys; - is standard input. With --token the place of the key in it: pkcs11:id=%01
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// The key lies in this token of [[keys.token]] and stays there; which it is its --certificate says
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "certificate",
+        conflicts_with = "password_file"
+    )]
+    pub token: Option<String>,
     /// Certificates of the keys, and what leads up from them: PEM or DER [default: those in FILE]
     #[arg(long, value_name = "FILE")]
     pub certificate: Vec<PathBuf>,

@@ -13,7 +13,7 @@ use kenin_pki::extension::KeyUsage;
 use kenin_pki::oid;
 
 use super::show::kind;
-use super::{Folder, configured, failed, say};
+use super::{Folder, configured, failed, say, token};
 use crate::cli::arguments::{KeyImport, KeyUse};
 use crate::cli::decrypt::address;
 use crate::cli::engine::{failure, now};
@@ -28,6 +28,9 @@ pub(super) fn command(
     options: &KeyImport,
     old: Option<&SealedKey>,
 ) -> Result<Exit, Failure> {
+    if let Some(token) = &options.token {
+        return token::import(config, options, token, old);
+    }
     configured(config)?;
     let found = private_keys(&options.file, options.password_file.as_deref())?;
     let mut beside = Vec::new();
@@ -35,14 +38,7 @@ pub(super) fn command(
         let read = read_certificates(file);
         beside.extend(read.map_err(|error| failure(&error))?);
     }
-    let mut addresses: Vec<Address> = options
-        .addresses
-        .iter()
-        .map(|text| address(text))
-        .collect::<Result<_, _>>()?;
-    if let Some(old) = old.filter(|_| addresses.is_empty()) {
-        addresses.clone_from(&old.facts().addresses);
-    }
+    let addresses = addresses(options, old)?;
     let mut news = Vec::new();
     for one in found {
         news.push(New::read(one, &beside, &addresses, options)?);
@@ -83,6 +79,19 @@ pub(super) fn command(
         ))?;
     }
     Ok(Exit::Ok)
+}
+
+/// The mail addresses that were said, or else those of the key that is replaced.
+pub(super) fn addresses(
+    options: &KeyImport,
+    old: Option<&SealedKey>,
+) -> Result<Vec<Address>, Failure> {
+    let said = options.addresses.iter().map(|text| address(text));
+    let said: Vec<Address> = said.collect::<Result<_, _>>()?;
+    Ok(match old {
+        Some(old) if said.is_empty() => old.facts().addresses.clone(),
+        _ => said,
+    })
 }
 
 /// Seals a key into the folder; one that is there already gets what is new.
@@ -252,13 +261,13 @@ fn fit(imported: &Imported, options: &KeyImport) -> Result<(), Failure> {
 }
 
 /// The certificates of the key itself.
-fn own<'a>(public: &PublicKey, certificates: &'a [Certificate]) -> Vec<&'a Certificate> {
+pub(super) fn own<'a>(public: &PublicKey, certificates: &'a [Certificate]) -> Vec<&'a Certificate> {
     let is_own = |one: &&Certificate| one.public_key().bits() == public.bits();
     certificates.iter().filter(is_own).collect()
 }
 
 /// The mail addresses in certificates, each once.
-fn of_certificates(own: &[&Certificate]) -> Vec<Address> {
+pub(super) fn of_certificates(own: &[&Certificate]) -> Vec<Address> {
     let mut found: Vec<Address> = Vec::new();
     for certificate in own {
         let mut named = certificate.addresses().unwrap_or_default();
@@ -276,7 +285,11 @@ fn of_certificates(own: &[&Certificate]) -> Vec<Address> {
 }
 
 /// What the key is for: what was said, or what its certificates allow.
-fn uses(public: &PublicKey, own: &[&Certificate], options: &KeyImport) -> Result<Uses, Failure> {
+pub(super) fn uses(
+    public: &PublicKey,
+    own: &[&Certificate],
+    options: &KeyImport,
+) -> Result<Uses, Failure> {
     let able = able(public);
     let allowed = |bits| {
         let mut own = own.iter();
@@ -337,7 +350,7 @@ fn able(public: &PublicKey) -> Uses {
 }
 
 /// What may be meant, and may be a mistake.
-fn warn(own: &[&Certificate], addresses: &[Address]) -> Result<(), Failure> {
+pub(super) fn warn(own: &[&Certificate], addresses: &[Address]) -> Result<(), Failure> {
     let named = of_certificates(own);
     for one in addresses {
         let is_it = |known: &Address| known.matches(one, AddressCase::Insensitive);

@@ -55,6 +55,9 @@ pub(super) fn one(
     text.push_str(&format!("  tenant       {}\n", harmless(&facts.tenant)));
     text.push_str(&format!("  version      {}\n", facts.version));
     text.push_str(&format!("  sealed under {}\n", sealed.kek()));
+    if sealed.is_reference() {
+        text.push_str("  place        in a token\n");
+    }
     let opens = match trouble {
         None => "yes".to_owned(),
         Some(why) => format!("no: {}", harmless(why)),
@@ -115,6 +118,7 @@ fn json_of(sealed: &SealedKey) -> Value {
         "public_key_sha256": hex(facts.public.id().as_ref()),
         "certificates": certificates,
         "sealed_under": sealed.kek().to_string(),
+        "in_token": sealed.is_reference(),
     })
 }
 
