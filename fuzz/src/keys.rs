@@ -1,9 +1,10 @@
-//! Targets for what the key process reads: frames, sealed files, and keys as people bring them.
+//! Targets for what the key process reads: frames, sealed files, names of keys in tokens, and keys as people bring
+//! them.
 
 use std::fmt::Debug;
 
 use kenin_keys::protocol::{Answer, EdgeRequest, WorkerRequest};
-use kenin_keys::{Malformed, SealedKey, import};
+use kenin_keys::{Malformed, SealedKey, TokenUri, import};
 use kenin_pki::crypto::{Secret, SigningKey, SoftKey};
 
 /// What reads can be written, and then reads as the same; and a frame is read on one kind of connection only.
@@ -36,6 +37,18 @@ pub fn key_import(data: &[u8]) {
         let key = SoftKey::from_pkcs8(imported.pkcs8.expose());
         let id = key.map(|key| key.public_key().id());
         assert_eq!(id, Ok(imported.public.id()));
+    }
+}
+
+/// What reads is written in one way, which reads as the same.
+pub fn token_uri(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(uri) = TokenUri::parse(text) {
+        let written = uri.to_string();
+        assert!(written.is_ascii());
+        assert_eq!(TokenUri::parse(&written), Ok(uri));
     }
 }
 

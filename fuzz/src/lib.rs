@@ -11,7 +11,7 @@ mod pki;
 mod smtp;
 
 pub use certstore::{ldap_message, place};
-pub use keys::{key_frame, key_import, sealed_key};
+pub use keys::{key_frame, key_import, sealed_key, token_uri};
 pub use mail::{compressed, entity, enveloped, mailbox, scrub, signed_data, stamp_writer, trust_toml};
 pub use milter::milter;
 pub use pki::{ber, certificate, crl, ocsp, path};
@@ -42,5 +42,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("smtp_client", smtp_client),
     ("smtp_server", smtp_server),
     ("stamp_writer", stamp_writer),
+    ("token_uri", token_uri),
     ("trust_toml", trust_toml),
 ];
