@@ -57,6 +57,7 @@ mod pkits_shaped_chains_through_verify;
 mod poisoned_lists_raise_an_alarm;
 mod private_keys_are_in_a_process_of_their_own;
 mod published_encrypted_mail_opens;
+mod private_keys_may_lie_in_tokens;
 mod recipients_who_are_treated_differently_get_their_own_copy;
 mod resource_bombs_cost_little;
 mod signed_mail_through_exim_arrives_unchanged;

@@ -43,6 +43,7 @@ pub mod redis;
 pub mod sealing;
 pub mod sink;
 pub mod slapd;
+pub mod softhsm;
 pub mod strace;
 pub mod verify;
 pub mod world;
