@@ -185,8 +185,8 @@ pub struct Reader {
 /// Why a mail does not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// There is no certificate for this recipient (its place) that is good.
-    NoCertificate(usize),
+    /// There is no certificate for this recipient (its place) that is good; for several, where no place is given.
+    NoCertificate(Option<usize>),
     /// Somebody does not answer who is needed.
     Unavailable(Unavailable),
     /// The status of a certificate is not known now.
@@ -197,6 +197,8 @@ pub enum Refusal {
     Limits,
     /// There is one body, and recipients who need different ones.
     Separately,
+    /// The mail has as many copies as it can have at once: these are for another try.
+    Copies,
 }
 
 impl Refusal {
@@ -204,7 +206,7 @@ impl Refusal {
     #[must_use]
     pub const fn is_transient(self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Status | Self::Clock => true,
+            Self::Unavailable(_) | Self::Status | Self::Clock | Self::Copies => true,
             Self::NoCertificate(_) | Self::Limits | Self::Separately => false,
         }
     }

@@ -241,7 +241,7 @@ impl<'a> Planner<'a> {
             }
         }
         Err(match lacking {
-            Lacking::Certificate => Refusal::NoCertificate(place),
+            Lacking::Certificate => Refusal::NoCertificate(Some(place)),
             Lacking::Status => Refusal::Status,
             Lacking::Unavailable(who) => Refusal::Unavailable(who),
         })
@@ -270,7 +270,7 @@ impl<'a> Planner<'a> {
                 None => groups.push((kind, vec![place])),
             }
         }
-        let groups = groups.into_iter().map(|(kind, places)| Group {
+        let groups = bounded(groups).into_iter().map(|(kind, places)| Group {
             course: self.course(kind, &places, &each),
             recipients: places,
         });
@@ -362,6 +362,30 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Not more copies than a mail can have at once, and not more refusals than somebody would read.
+fn bounded(groups: Vec<(Kind, Vec<usize>)>) -> Vec<(Kind, Vec<usize>)> {
+    let (mut copies, mut named) = (0, 0);
+    let mut out: Vec<(Kind, Vec<usize>)> = Vec::new();
+    for (mut kind, places) in groups {
+        if matches!(kind, Kind::Encrypt(..)) {
+            copies += 1;
+            if copies > MAX_COPIES {
+                kind = Kind::Refuse(Refusal::Copies);
+            }
+        } else if matches!(kind, Kind::Refuse(Refusal::NoCertificate(_))) {
+            named += 1;
+            if named > MAX_NAMED {
+                kind = Kind::Refuse(Refusal::NoCertificate(None));
+            }
+        }
+        match out.iter_mut().find(|(own, _)| *own == kind) {
+            Some((_, own)) => own.extend(places),
+            None => out.push((kind, places)),
+        }
+    }
+    out
+}
+
 /// The form in which all groups are signed, if they are.
 fn signed_alike(groups: &[Group]) -> Option<(Form, Option<HeaderProtection>)> {
     let mut forms = groups.iter().map(|group| match &group.course {
@@ -409,5 +433,9 @@ enum Key {
     Gone,
 }
 
+/// Encrypted copies of one mail: the next hop takes them side by side.
+const MAX_COPIES: usize = 8;
+/// Recipients who are told one by one that they have no certificate.
+const MAX_NAMED: usize = 4;
 /// The mailbox of the gateway that reads the mail of a domain (RFC 3183 §4).
 const GATEWAY: &str = "domain-confidentiality-authority";

@@ -202,7 +202,7 @@ fn what_is_required_goes_encrypted_or_not_at_all() {
                     (Encrypt::Opportunistic, ..) => None,
                     (Encrypt::Must, _, true) => Some(Refusal::Unavailable(Unavailable::Directory)),
                     (Encrypt::Must, "unknown", false) => Some(Refusal::Status),
-                    (Encrypt::Must, ..) => Some(Refusal::NoCertificate(0)),
+                    (Encrypt::Must, ..) => Some(Refusal::NoCertificate(Some(0))),
                 };
                 match expected {
                     None => assert!(matches!(course, Course::Clear), "{what}: {course:?}"),
@@ -239,14 +239,14 @@ fn whoever_is_not_there_is_named_by_weight() {
         assert_eq!(refusal(only(&plan)), expected);
         assert!(expected.is_transient());
     }
-    assert!(!Refusal::NoCertificate(0).is_transient() && !Refusal::Separately.is_transient());
+    assert!(!Refusal::NoCertificate(Some(0)).is_transient() && !Refusal::Separately.is_transient());
     // An address that no certificate has.
     let odd = [To {
         address: None,
         ..recipients[0].clone()
     }];
     let (plan, asked) = Places::default().plan(&outgoing(&odd));
-    assert_eq!(refusal(only(&plan)), Refusal::NoCertificate(0));
+    assert_eq!(refusal(only(&plan)), Refusal::NoCertificate(Some(0)));
     assert!(asked.is_empty());
 }
 
@@ -284,7 +284,10 @@ fn those_who_are_seen_share_a_copy_and_the_others_get_their_own() {
     assert_eq!([readers(0), readers(1), readers(2)], [2, 1, 1]);
     assert!(protection(&plan.groups[0].course).required);
     assert!(matches!(plan.groups[3].course, Course::Clear));
-    assert_eq!(refusal(&plan.groups[4].course), Refusal::NoCertificate(5));
+    assert_eq!(
+        refusal(&plan.groups[4].course),
+        Refusal::NoCertificate(Some(5))
+    );
     // Two mailboxes of one certificate are one reader.
     let places = Places::with(vec![(BOB, good(&bob)), (CAROL, good(&bob))]);
     let recipients = [to(BOB, must), to(CAROL, must)];
@@ -327,7 +330,7 @@ fn a_gateway_reads_for_its_domain_where_the_rule_says_so() {
                 let encryption = protection(only(&plan)).encryption.as_ref().unwrap();
                 assert_eq!(encryption.readers[0].certificate, *expected);
             }
-            None => assert_eq!(refusal(only(&plan)), Refusal::NoCertificate(0)),
+            None => assert_eq!(refusal(only(&plan)), Refusal::NoCertificate(Some(0))),
         }
     }
     // While the directory does not tell of the person, the gateway's is as good: the rule permits it.
@@ -376,7 +379,7 @@ fn an_answer_to_encrypted_mail_must_be_encrypted() {
         let protection = protection(only(&plan));
         assert!(protection.encryption.is_some() && protection.required);
         let (plan, _) = answers(Answer::CameEncrypted(true), vec![]).plan(&mail);
-        assert_eq!(refusal(only(&plan)), Refusal::NoCertificate(0));
+        assert_eq!(refusal(only(&plan)), Refusal::NoCertificate(Some(0)));
         let (plan, _) = answers(Answer::CameEncrypted(false), vec![]).plan(&mail);
         assert!(matches!(only(&plan), Course::Clear));
         // Where nobody can say, nothing goes in clear.
@@ -624,7 +627,7 @@ fn one_body_is_one_copy_or_none() {
         assert_eq!(refusal(&course(&recipients)), Refusal::Separately);
     }
     let refused = course(&[to(BOB, must), to(nobody, must)]);
-    assert_eq!(refusal(&refused), Refusal::NoCertificate(1));
+    assert_eq!(refusal(&refused), Refusal::NoCertificate(Some(1)));
     // Nobody asks for more.
     let mixed = course(&[to(BOB, maybe), to(nobody, maybe)]);
     assert!(matches!(mixed, Course::Clear));
@@ -663,4 +666,46 @@ fn one_body_is_signed_where_all_want_it_so() {
             None => assert!(matches!(only(&plan), Course::Clear)),
         }
     }
+}
+
+#[test]
+fn a_mail_has_not_more_copies_and_refusals_than_can_be_sent_and_read() {
+    let bob = certificate(BOB);
+    let names: Vec<String> = (0..40).map(|n| format!("p{n}@partner.example")).collect();
+    let must = wish(Encrypt::Must);
+    let recipients: Vec<To> = names
+        .iter()
+        .map(|name| To {
+            visible: false,
+            ..to(name, must)
+        })
+        .collect();
+    let mail = outgoing(&recipients);
+    let answered = |found: &Found| -> Vec<Answered> {
+        let Step::Ask(questions) = step(&mail, &[]) else {
+            panic!("there is something to ask");
+        };
+        assert_eq!(questions.len(), 40);
+        let answers = questions.into_iter().map(|question| Answered {
+            question,
+            answer: Answer::Certificates(found.clone()),
+        });
+        answers.collect()
+    };
+    let plan = |found: &Found| match step(&mail, &answered(found)) {
+        Step::Done(plan) => plan,
+        Step::Ask(questions) => panic!("{questions:?}"),
+    };
+    let encrypted = plan(&good(&bob));
+    check(&mail, &encrypted);
+    assert_eq!(encrypted.groups.len(), 9);
+    let last = encrypted.groups.last().unwrap();
+    assert_eq!(refusal(&last.course), Refusal::Copies);
+    assert!(Refusal::Copies.is_transient() && last.recipients.len() == 32);
+    let refused = plan(&Found::default());
+    check(&mail, &refused);
+    assert_eq!(refused.groups.len(), 5);
+    let last = refused.groups.last().unwrap();
+    assert_eq!(refusal(&last.course), Refusal::NoCertificate(None));
+    assert_eq!(last.recipients.len(), 36);
 }
