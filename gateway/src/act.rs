@@ -232,7 +232,8 @@ fn each_edit(treatment: &mut Treatment) -> impl Iterator<Item = &mut Edit> {
             let shares = groups.iter_mut().map(|group| &mut group.share);
             shares
                 .filter_map(|share| match share {
-                    Share::Relay(edits) => Some(edits),
+                    Share::Relay(edits) | Share::Hold { edits, .. } => Some(edits),
+                    Share::Confide(confided) => Some(&mut confided.edits),
                     Share::Refuse(_) | Share::Had => None,
                 })
                 .collect()

@@ -23,7 +23,7 @@ coded!(Moment { time, trust });
 coded_by_number!(Trust: Yes = 0, TooEarly = 1, TooLate = 2, BeforeMark = 3, Jumped = 4);
 
 /// Checks that it is something that can be done with this mail: each recipient in one group, edits within the mail, and
-/// nothing accepted in anybody's stead.
+/// nothing accepted in anybody's stead but what is held.
 pub(in crate::worker) fn check(
     decided: &Decided,
     envelope: &Envelope,
@@ -38,7 +38,8 @@ pub(in crate::worker) fn check(
             }
             each_once(groups, envelope.rcpt_to.len())?;
             groups.iter().try_for_each(|group| match &group.share {
-                Share::Relay(all) => edits(all, length),
+                Share::Relay(all) | Share::Hold { edits: all, .. } => edits(all, length),
+                Share::Confide(confided) => edits(&confided.edits, length),
                 Share::Refuse(_) | Share::Had => Ok(()),
             })
         }

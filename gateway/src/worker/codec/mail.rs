@@ -2,7 +2,7 @@
 
 use kenin_keys::octets::{Malformed, Reader, Writer};
 use kenin_smtp_filter::{
-    Body, Division, Edit, Envelope, Group, Recipient, Reply, Share, Treatment, XForward,
+    Body, Confided, Division, Edit, Envelope, Group, Recipient, Reply, Share, Treatment, XForward,
 };
 
 use super::{Coded, coded, coded_by_number};
@@ -43,6 +43,12 @@ coded!(XForward {
 });
 
 coded!(Group { recipients, share });
+
+coded!(Confided {
+    edits,
+    return_path,
+    reason,
+});
 
 coded_by_number!(Body: SevenBit = 0, EightBitMime = 1);
 coded_by_number!(Division: Never = 0, Copies = 1, Answers = 2);
@@ -98,6 +104,15 @@ impl Coded for Share {
             Self::Had => {
                 out.u8(2);
             }
+            Self::Hold { edits, reason } => {
+                out.u8(3);
+                edits.write(out);
+                reason.write(out);
+            }
+            Self::Confide(confided) => {
+                out.u8(4);
+                confided.write(out);
+            }
         }
     }
 
@@ -106,6 +121,11 @@ impl Coded for Share {
             0 => Coded::read(from).map(Self::Relay),
             1 => Coded::read(from).map(Self::Refuse),
             2 => Ok(Self::Had),
+            3 => Ok(Self::Hold {
+                edits: Coded::read(from)?,
+                reason: Coded::read(from)?,
+            }),
+            4 => Coded::read(from).map(Self::Confide),
             _ => Err(Malformed("an unknown share")),
         }
     }

@@ -6,7 +6,7 @@ use kenin_policy::verdict::{
     CheckResult, EncryptionVerdict, LayerVerdict, NoteVerdict, SignerVerdict,
 };
 use kenin_policy::{Disclosure, NoteId, Question, Reason, ResultWord};
-use kenin_smtp_filter::{Division, Edit, Envelope, Group, Reply, Share, Treatment};
+use kenin_smtp_filter::{Confided, Division, Edit, Envelope, Group, Reply, Share, Treatment};
 use proptest::prelude::*;
 
 use super::decided::check;
@@ -120,6 +120,21 @@ fn what_was_decided_is_the_same_at_the_other_end() {
             Group {
                 recipients: vec![1],
                 share: Share::Refuse(refusal),
+            },
+            Group {
+                recipients: vec![3],
+                share: Share::Hold {
+                    edits: vec![Edit::Prepend(b"A: b\r\n".to_vec())],
+                    reason: "why".to_owned(),
+                },
+            },
+            Group {
+                recipients: vec![4],
+                share: Share::Confide(Confided {
+                    edits: Vec::new(),
+                    return_path: Some("a@b.example".to_owned()),
+                    reason: "why".to_owned(),
+                }),
             },
             Group {
                 recipients: Vec::new(),
