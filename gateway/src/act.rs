@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use kenin_pki::name::Name;
+use kenin_policy::mail::Wish;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{
     Act, Delivered, Harvest, HeaderEdits, Parties, Reason, Shown, StampContext, StampMode,
@@ -17,8 +18,15 @@ use kenin_sys::{TempBody, TempBodyError};
 use tracing::error;
 
 use crate::clock::{Moment, Trust, unix_time};
+use crate::protect::{Fate, Plan};
 use crate::snapshot::Snapshot;
 use crate::{metrics, reply};
+
+mod groups;
+mod protected;
+
+use groups::{Course, Form, groups, merged};
+use protected::{Copies, Making};
 
 /// A verdict and what follows from it.
 pub(crate) struct Decided {
@@ -36,10 +44,12 @@ pub(crate) struct Decided {
     pub(crate) rule: Option<usize>,
     /// Of each copy that gets another body, whether that is wrapped.
     pub(crate) bodies: Vec<bool>,
+    /// What each copy is that was encrypted or signed, in a word.
+    pub(crate) protected: Vec<&'static str>,
 }
 
-/// The mail rules, then the stamp. `had` are the recipients, by their place, that have the message since
-/// an earlier try.
+/// The mail rules, then the stamp, then the protection that was planned. `had` are the recipients, by their place, that
+/// have the message since an earlier try.
 ///
 /// While the clock is not trusted, nothing is signed, since all that is signed has a date: mail goes on without
 /// `X-Kenin-Verdict`, and what would be wrapped stays the sender's.
@@ -49,6 +59,7 @@ pub(crate) fn act(
     mut verdict: Verdict,
     now: Moment,
     had: &[usize],
+    plan: &Plan,
 ) -> Decided {
     verdict.revision.clone_from(&snapshot.revision);
     let envelope = &mail.envelope;
@@ -89,22 +100,48 @@ pub(crate) fn act(
         shielded_names: &shielded,
     };
     let form = Form::of(&verdict);
-    let groups = groups(&each, had, envelope.division, form);
+    let fates: Vec<Fate> = (0..envelope.rcpt_to.len())
+        .map(|place| plan.fate(place))
+        .collect();
+    let mut groups = groups(&each, had, envelope.division, form, &fates);
     let limits = snapshot.config.engine_limits();
     let held = each.iter().find_map(|act| match act {
         Act::Hold { reason, .. } => Some(*reason),
         Act::Refuse { .. } | Act::Stamp(_) => None,
     });
-    let mut modes: Vec<StampMode> = groups
-        .iter()
-        .filter_map(|(course, _)| course.mode())
-        .collect();
+    let refusal_to_all = |copies: &Copies, groups: &[(Course, Vec<usize>)]| {
+        copies.refusal(groups, plan, mail, refusal.as_ref())
+    };
+    if let Some(reply) = refusal_to_all(&Copies::default(), &groups) {
+        let rule = rule.or_else(|| plan.rule());
+        return refusal_of(verdict, reply, rule, now.trust);
+    }
+    let one_body = envelope.division == Division::Never;
+    let unprotected =
+        |(act, fate): (&Act, &Fate)| matches!(act, Act::Hold { .. }) && *fate != Fate::AsItIs;
+    let in_clear = match one_body {
+        true => !plan.is_nothing(),
+        false => each.iter().zip(&fates).any(unprotected),
+    };
+    if let Some(reason) = held.filter(|_| in_clear) {
+        // It would be held in clear, and go on so.
+        let reply = reason.strict_reply();
+        let reply = reply.map(|reply| reply::refused(reason, &reply, &envelope.id));
+        let reply = reply.unwrap_or_else(Reply::aborted);
+        return refusal_of(verdict, reply, rule, now.trust);
+    }
     // There is one body in one queue: what is held for several groups is held in the plainest form.
     let plainest = form.shown(StampMode::Headers);
-    let one_body = envelope.division == Division::Never;
-    if one_body && held.is_some() && groups.len() != 1 && !modes.contains(&plainest) {
-        modes.push(plainest);
+    let held_plainly = (one_body && held.is_some() && groups.len() != 1).then_some(plainest);
+    let mut stamped: Vec<Course> = Vec::new();
+    let wanted = groups.iter().filter_map(|(course, _)| course.stamped());
+    for course in wanted.chain(held_plainly.map(Course::Stamp)) {
+        if !stamped.contains(&course) {
+            stamped.push(course);
+        }
     }
+    let modes = stamped.iter().filter_map(|course| course.mode());
+    let modes: Vec<StampMode> = modes.collect();
     let wraps = |mode: &StampMode| context.wrapper.is_some() && is_wrapped(&verdict, *mode);
     let copies = match !now.trust.is_trusted() && modes.iter().any(wraps) {
         // It would be a signed statement with a wrong date.
@@ -130,18 +167,35 @@ pub(crate) fn act(
             );
         }
     };
-    let made = modes.into_iter().zip(copies);
-    let mut copies: Vec<Made> = made.map(|(mode, copy)| Made::of(mode, copy)).collect();
+    let copies: Vec<(Course, Delivered)> = stamped.into_iter().zip(copies).collect();
+    let making = Making {
+        plan,
+        mail,
+        verdict: &verdict,
+        context: &context,
+        most: copies_size(snapshot),
+    };
+    let mut protected = Copies::make(&mut groups, &making, &copies);
+    let groups = merged(groups);
+    if let Some(reply) = refusal_to_all(&protected, &groups) {
+        return refusal_of(verdict, reply, rule.or_else(|| plan.rule()), now.trust);
+    }
+    let all = copies
+        .into_iter()
+        .chain(std::mem::take(&mut protected.made));
+    let mut copies: Vec<Made> = all.map(|(course, copy)| Made::of(course, copy)).collect();
     let mut bodies = Vec::new();
     let mut changed = Vec::new();
-    let mut edits = |place: usize, mode: StampMode| {
-        let copy = copies.iter().position(|own| own.mode == mode);
-        let Some(copy) = copy.map(|copy| copies.swap_remove(copy)) else {
-            return Vec::new();
-        };
+    let mut kinds = Vec::new();
+    let mut edits = |place: usize, course: Course| {
+        let copy = copies.iter().position(|own| own.course == course)?;
+        let copy = copies.swap_remove(copy);
         bodies.extend(copy.wrapped);
-        changed.extend(copy.rewrites.then_some(place));
-        copy.edits
+        changed.extend((copy.rewrites && !plan.is_submitted()).then_some(place));
+        if let Course::Protect(_, at) = course {
+            kinds.push(plan.kind(at));
+        }
+        Some(copy.edits)
     };
     let why = held.map_or_else(String::new, |reason| {
         format!("S/MIME: {} (id {})", reason.id(), envelope.id)
@@ -152,28 +206,38 @@ pub(crate) fn act(
             edits: edits(
                 0,
                 match groups {
-                    [(Course::Stamp(mode), _)] => *mode,
-                    _ => plainest,
+                    [(Course::Stamp(mode), _)] => Course::Stamp(*mode),
+                    _ => Course::Stamp(plainest),
                 },
-            ),
+            )
+            .unwrap_or_default(),
             reason: why,
         },
-        [(Course::Hold(mode), _)] => Treatment::Quarantine {
-            edits: edits(0, *mode),
-            reason: why,
+        // Without its edits a mail would go as it came.
+        [(course @ Course::Hold(_), _)] => match edits(0, *course) {
+            Some(edits) => Treatment::Quarantine { edits, reason: why },
+            None => Treatment::Refuse(Reply::aborted()),
         },
-        [(Course::Stamp(mode), _)] => Treatment::Relay(edits(0, *mode)),
+        [(course @ (Course::Stamp(_) | Course::Protect(..)), _)] => {
+            let edits = edits(0, *course);
+            edits.map_or_else(|| Treatment::Refuse(Reply::aborted()), Treatment::Relay)
+        }
         _ => {
             let groups = groups.into_iter().enumerate();
             let divided = groups.map(|(place, (course, recipients))| Group {
                 recipients,
                 share: match course {
-                    Course::Stamp(mode) => Share::Relay(edits(place, mode)),
-                    Course::Hold(mode) => Share::Hold {
-                        edits: edits(place, mode),
-                        reason: why.clone(),
+                    Course::Stamp(_) | Course::Protect(..) => edits(place, course)
+                        .map_or_else(|| Share::Refuse(Reply::aborted()), Share::Relay),
+                    Course::Hold(_) => match edits(place, course) {
+                        Some(edits) => Share::Hold {
+                            edits,
+                            reason: why.clone(),
+                        },
+                        None => Share::Refuse(Reply::aborted()),
                     },
                     Course::Refuse => Share::Refuse(refusal.clone().unwrap_or_else(Reply::aborted)),
+                    Course::Denied(at) => Share::Refuse(protected.reply(at, plan, mail)),
                     Course::Had => Share::Had,
                 },
             });
@@ -183,7 +247,9 @@ pub(crate) fn act(
     let action = match &treatment {
         Treatment::Divide(_) => "divide",
         Treatment::Quarantine { .. } => "quarantine",
-        Treatment::Relay(_) | Treatment::Refuse(_) => "stamp",
+        Treatment::Relay(_) | Treatment::Refuse(_) if plan.is_nothing() => "stamp",
+        Treatment::Relay(_) => "protect",
+        Treatment::Refuse(_) => "refuse",
     };
     Decided {
         verdict,
@@ -194,7 +260,15 @@ pub(crate) fn act(
         clock: now.trust,
         rule,
         bodies,
+        protected: kinds,
     }
+}
+
+/// Octets of all copies of one mail that are made to protect it: two of the largest that comes, and many of a small one.
+fn copies_size(snapshot: &Snapshot) -> usize {
+    let largest = snapshot.config.limits.message_size;
+    let largest = usize::try_from(largest).unwrap_or(usize::MAX);
+    largest.saturating_mul(3).max(LEAST_COPIES)
 }
 
 /// Puts bodies that were made, and are large, into files without a name, as large mail is, while they wait for the next
@@ -208,6 +282,9 @@ pub(crate) fn keep(mut decided: Decided, id: &str, folder: &Path) -> Decided {
         Ok(()) => {
             for wrapped in &decided.bodies {
                 metrics::rewritten(*wrapped);
+            }
+            for kind in &decided.protected {
+                metrics::protected(*kind);
             }
             decided
         }
@@ -263,12 +340,13 @@ fn refusal_of(verdict: Verdict, reply: Reply, rule: Option<usize>, clock: Trust)
         clock,
         rule,
         bodies: Vec::new(),
+        protected: Vec::new(),
     }
 }
 
 /// A copy as the front end takes it.
 struct Made {
-    mode: StampMode,
+    course: Course,
     edits: Vec<Edit>,
     /// Whether a field of the sender's is changed.
     rewrites: bool,
@@ -277,7 +355,7 @@ struct Made {
 }
 
 impl Made {
-    fn of(mode: StampMode, copy: Delivered) -> Self {
+    fn of(course: Course, copy: Delivered) -> Self {
         let HeaderEdits {
             remove,
             insert,
@@ -290,12 +368,14 @@ impl Made {
             .chain(inserted)
             .chain(std::iter::once(Edit::Prepend(prepend)))
             .collect();
+        let protected = matches!(course, Course::Protect(..));
         let wrapped = copy.body.as_ref().map(|_| copy.wrapped);
+        let wrapped = wrapped.filter(|_| !protected);
         if let Some((at, body)) = copy.body {
             edits.push(Edit::Body(at, body.into()));
         }
         Self {
-            mode,
+            course,
             edits,
             rewrites,
             wrapped,
@@ -305,11 +385,20 @@ impl Made {
 
 /// Octets of a body above which it goes to a file.
 const IN_MEMORY: usize = 1 << 20;
+/// Octets of copies that may always be made.
+const LEAST_COPIES: usize = 1 << 20;
 
 /// What the rules say for each recipient.
 fn by_the_rules(mail: &Mail, snapshot: &Snapshot, verdict: &Verdict) -> Vec<Act> {
     among(mail, snapshot, |parties| {
         snapshot.mail.decide_each(parties, verdict)
+    })
+}
+
+/// How the rules wish the mail to be protected for each recipient.
+pub(crate) fn wishes(mail: &Mail, snapshot: &Snapshot) -> Vec<Wish> {
+    among(mail, snapshot, |parties| {
+        snapshot.mail.protect_each(parties)
     })
 }
 
@@ -339,84 +428,6 @@ fn among<T>(mail: &Mail, snapshot: &Snapshot, ask: impl FnOnce(Parties<'_>) -> T
         recipients: &recipients,
     };
     ask(parties)
-}
-
-/// What becomes of the message for a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Course {
-    Stamp(StampMode),
-    /// We hold it.
-    Hold(StampMode),
-    Refuse,
-    Had,
-}
-
-impl Course {
-    /// How its copy is stamped, if there is one.
-    fn mode(self) -> Option<StampMode> {
-        match self {
-            Self::Stamp(mode) | Self::Hold(mode) => Some(mode),
-            Self::Refuse | Self::Had => None,
-        }
-    }
-}
-
-/// Which forms there are of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// One for each mode.
-    Each,
-    /// One, whatever the mode: the certificate of its signer must not be shown.
-    One,
-}
-
-impl Form {
-    fn of(verdict: &Verdict) -> Self {
-        match verdict.is_shielded() {
-            true => Self::One,
-            false => Self::Each,
-        }
-    }
-
-    /// The mode in which a copy is made where a rule says this one.
-    fn shown(self, mode: StampMode) -> StampMode {
-        match (self, mode) {
-            (Self::One, _) => StampMode::Wrap,
-            // What a mail store does with the fields changes nothing here.
-            (Self::Each, StampMode::Folder) => StampMode::Headers,
-            (Self::Each, other) => other,
-        }
-    }
-}
-
-/// Recipients that are treated alike, by their places. Where there is one body for all, it is stamped
-/// as all want it or else in the header only.
-fn groups(
-    each: &[Act],
-    had: &[usize],
-    division: Division,
-    form: Form,
-) -> Vec<(Course, Vec<usize>)> {
-    let mut groups: Vec<(Course, Vec<usize>)> = Vec::new();
-    for (place, act) in each.iter().enumerate() {
-        let course = match act {
-            _ if had.contains(&place) => Course::Had,
-            Act::Hold { mode, .. } if division != Division::Never => {
-                Course::Hold(form.shown(*mode))
-            }
-            Act::Stamp(mode) | Act::Hold { mode, .. } => Course::Stamp(form.shown(*mode)),
-            Act::Refuse { .. } => Course::Refuse,
-        };
-        match groups.iter_mut().find(|(own, _)| *own == course) {
-            Some((_, places)) => places.push(place),
-            None => groups.push((course, vec![place])),
-        }
-    }
-    if division == Division::Never && groups.len() > 1 {
-        let plainest = form.shown(StampMode::Headers);
-        groups = vec![(Course::Stamp(plainest), (0..each.len()).collect())];
-    }
-    groups
 }
 
 fn whole(address: &str) -> Option<&str> {

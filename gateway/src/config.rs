@@ -17,6 +17,7 @@ mod error;
 mod keys;
 mod quarantine;
 mod raw;
+mod senders;
 mod services;
 mod source;
 mod store;
@@ -31,6 +32,7 @@ pub(crate) use caps::{Cap, Caps};
 pub use error::{ConfigError, Place};
 pub use keys::{Keys, KeysError, SecretAt, WhenGone};
 pub use quarantine::{KeyAt, Notify, Quarantine};
+pub use senders::Senders;
 pub use services::{Cache, Directory};
 pub use store::{StoreAt, StoreServer};
 pub use tokens::{PinAt, Token};
@@ -77,6 +79,8 @@ pub struct Config {
     pub workers: Workers,
     /// `[quarantine]`: mail that the gateway holds itself. Without it there is none.
     pub quarantine: Option<Quarantine>,
+    /// `[senders]`: which mailboxes belong to whom.
+    pub senders: Senders,
     /// `[limits]`.
     pub limits: Limits,
     /// `[caps]`: what one message may hold or cost.
@@ -96,8 +100,10 @@ pub struct Listener {
     pub mode: ListenerMode,
     /// `socket_mode`: permissions of a UNIX socket. Default 0660.
     pub socket_mode: u32,
-    /// `trusted_peers`: who may send XFORWARD. Default: loopback.
+    /// `trusted_peers`: who may send XFORWARD, or say who a client proved to be. Default: loopback.
     pub trusted_peers: Vec<Network>,
+    /// `submission`: trusted peers give only mail whose reverse path is proven. Default `false`.
+    pub submission: bool,
     /// `bare_newline`: what to do with a CR or LF alone. Default `reject`.
     pub bare_newline: BareNewline,
     /// `tls`: offers STARTTLS with this certificate.
@@ -396,7 +402,7 @@ impl Config {
         };
         let unfit = raw.listener.iter().position(|one| {
             !relays(one)
-                && (one.trusted_peers.is_some() || one.bare_newline.is_some() || one.tls.is_some())
+                && (one.submission.is_some() || one.bare_newline.is_some() || one.tls.is_some())
         });
         let listeners = raw.listener.into_iter().map(|one| Listener {
             address: one.address.0,
@@ -405,6 +411,7 @@ impl Config {
             trusted_peers: one.trusted_peers.map_or_else(loopback, |peers| {
                 peers.into_iter().map(|peer| peer.0).collect()
             }),
+            submission: one.submission.unwrap_or(false),
             bare_newline: one.bare_newline.unwrap_or(BareNewline::Reject),
             tls: one.tls.map(tls),
         });
@@ -462,6 +469,7 @@ impl Config {
             keys,
             workers: raw.workers.finish(),
             quarantine,
+            senders: raw.senders.finish(&dir),
             limits: Limits {
                 message_size: raw
                     .limits
@@ -486,7 +494,7 @@ impl Config {
             sources,
         };
         if let Some(index) = unfit {
-            let text = "trusted_peers, bare_newline and tls are for SMTP, not for a milter";
+            let text = "submission, bare_newline and tls are for SMTP, not for a milter";
             return Err(config.mistake(&format!("listener.{index}.mode"), text));
         }
         let config = match Caps::new(raw.caps) {

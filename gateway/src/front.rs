@@ -50,7 +50,7 @@ pub(crate) fn fronts(config: &Config, files: &mut FileSet) -> Result<Vec<Front>,
     let listeners = config.listeners.iter().enumerate();
     listeners
         .map(|(index, one)| match (one.mode, &next_hop) {
-            (ListenerMode::Milter, _) => Ok(Front::Milter(milter(config))),
+            (ListenerMode::Milter, _) => Ok(Front::Milter(milter(config, one))),
             (_, Some(next_hop)) => server(config, index, one, next_hop, files).map(Front::Smtp),
             (_, None) => Err(config.mistake(
                 &format!("listener.{index}.mode"),
@@ -60,9 +60,10 @@ pub(crate) fn fronts(config: &Config, files: &mut FileSet) -> Result<Vec<Front>,
         .collect()
 }
 
-fn milter(config: &Config) -> Arc<MilterConfig> {
+fn milter(config: &Config, listener: &Listener) -> Arc<MilterConfig> {
     Arc::new(MilterConfig {
         temp_dir: config.temp_dir(),
+        trusted_peers: listener.trusted_peers.clone(),
         // Also where no rule needs it now: a reload may bring one, and the MTA is asked only once.
         wants: Wants {
             body: true,
@@ -106,6 +107,7 @@ fn server(
             _ => Protocol::Smtp,
         },
         trusted_peers: listener.trusted_peers.clone(),
+        submission: listener.submission,
         bare_newline: match listener.bare_newline {
             config::BareNewline::Reject => BareNewline::Reject,
             config::BareNewline::Normalize => BareNewline::Normalize,

@@ -102,6 +102,11 @@ pub(crate) fn quarantine(mails: usize, octets: u64, unreadable: usize, writable:
     gauge!(QUARANTINE_WRITABLE).set(if writable { 1.0 } else { 0.0 });
 }
 
+/// A copy was signed or encrypted.
+pub(crate) fn protected(how: &'static str) {
+    counter!(PROTECTED, "how" => how).increment(1);
+}
+
 /// Something was fetched, or was to be.
 pub(crate) fn fetched(kind: &'static str, outcome: &'static str) {
     counter!(FETCHES, "kind" => kind, "outcome" => outcome).increment(1);
@@ -226,6 +231,10 @@ fn describe() {
         COPIES,
         "Copies of mail with another body, by what was done: wrapped, or released from its signature."
     );
+    describe_counter!(
+        PROTECTED,
+        "Copies of mail that were protected: signed, encrypted, or signed-encrypted."
+    );
     describe_gauge!(
         CLOCK,
         "Whether the wall clock can be right; while it cannot, no signature passes."
@@ -277,6 +286,7 @@ const KEY: &str = "kenin_stamp_key_usable";
 const ARC_KEY: &str = "kenin_arc_key_usable";
 const WRAP_KEY: &str = "kenin_wrap_key_usable";
 const COPIES: &str = "kenin_rewritten_total";
+const PROTECTED: &str = "kenin_protected_total";
 const CLOCK: &str = "kenin_clock_trusted";
 const KEYS: &str = "kenin_key_process_up";
 const QUARANTINED: &str = "kenin_quarantine_total";

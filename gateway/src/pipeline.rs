@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use kenin_certstore::Store;
 use kenin_policy::Reason;
+use kenin_policy::verdict::Verdict;
 use kenin_smtp_filter::{
     Event, Filter, Held, Holding, Mail, Recording, Reply, Treating, Treatment,
 };
@@ -27,11 +28,12 @@ use crate::clock::{Clock, Moment, now, unix_time};
 use crate::delivered::Delivered;
 use crate::harvest::Harvester;
 use crate::keyring::Keyring;
+use crate::protect::{self, Author};
 use crate::quarantine::Quarantine;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
 use crate::worker::{Lost, Pool, Work};
-use crate::{arc, metrics, poison, quarantine, reply, substitute};
+use crate::{arc, metrics, poison, quarantine, reply, sender, substitute};
 
 mod cores;
 mod judging;
@@ -57,8 +59,6 @@ pub struct Pipeline {
     grace: Duration,
     summaries: Summaries,
     judge: Judge,
-    // Mail is not opened yet.
-    #[allow(dead_code)]
     keyring: Keyring,
     /// Who parses mail and decides, where that is not a thread of this process.
     workers: Option<Arc<Pool>>,
@@ -134,21 +134,24 @@ impl Pipeline {
             let message = Arc::clone(&self.messages).acquire_owned().await.ok()?;
             let now = self.clock.read();
             let had = self.delivered.of(&mail, unix_time(now.time)).await;
+            let author = self.author(&mail, snapshot, now).await;
             let core = Core::take(&self.cores, end).await?;
-            Some((message, now, had, core))
+            Some((message, now, (had, author), core))
         };
         // Half the time at most: what had to wait for others still gets the other half for itself,
         // and is not called too slow because we are.
-        let Ok(Some((message, now, had, core))) = timeout_at(start + budget / 2, permits).await
-        else {
+        let permits = timeout_at(start + budget / 2, permits).await;
+        let Ok(Some((message, now, (had, author), core))) = permits else {
             return Err(reply::busy());
         };
         let effort = core.work();
         let job = spawn_blocking({
             let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
             let (snapshot, workers) = (Arc::clone(snapshot), self.workers.clone());
+            let author = author.clone();
             move || -> Result<Option<Decided>, Lost> {
                 let (_message, core) = (message, core);
+                let mut asked = protect::Clerk::new(&snapshot, &author, now, Some(&core));
                 let decided = match &workers {
                     None => {
                         let verdict = judge(&mail.raw, &snapshot, now.time, &core);
@@ -156,12 +159,24 @@ impl Pipeline {
                             return Ok(None);
                         }
                         let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
-                        act(&mail, &snapshot, verdict, now, &had)
+                        let asking = &mut |questions| asked.answer(questions);
+                        let limit = limit_of(&verdict);
+                        let plan =
+                            protect::plan(&mail, &snapshot, &author, now, &had, limit, asking);
+                        act(&mail, &snapshot, verdict, now, &had, &plan)
                     }
                     Some(pool) => {
-                        let mut clerk = Clerk::new(&snapshot, unix_time(now.time), &core);
-                        let until = end.into_std();
-                        pool.decide(work(&mail, &snapshot, now, &had, until), &mut clerk)?
+                        let mut clerk = Clerk::new(&snapshot, unix_time(now.time), Some(&core));
+                        let work = Work {
+                            mail: &mail,
+                            snapshot: &snapshot,
+                            author: &author,
+                            now,
+                            had: &had,
+                            people: None,
+                            until: end.into_std(),
+                        };
+                        pool.decide(work, &mut clerk, &mut asked)?
                     }
                 };
                 let folder = snapshot.config.temp_dir();
@@ -189,7 +204,7 @@ impl Pipeline {
                 Reason::LimitPoison
             }
         };
-        let stamping = self.unexamined(&mail, snapshot, reason, now, had);
+        let stamping = self.unexamined(&mail, snapshot, reason, now, (had, author));
         // Too many others take too long, or something of ours hangs: what is not stamped does not go.
         let Ok(stamped) = timeout_at(end + self.grace, stamping).await else {
             return Err(reply::busy());
@@ -212,7 +227,7 @@ impl Pipeline {
         snapshot: &Arc<Snapshot>,
         reason: Reason,
         now: Moment,
-        had: Vec<usize>,
+        (had, author): (Vec<usize>, Author),
     ) -> Result<Decided, Reply> {
         let place = Arc::clone(&self.unexamined).acquire_owned().await;
         let place = place.map_err(|_| reply::busy())?;
@@ -220,14 +235,25 @@ impl Pipeline {
         let (workers, until) = (self.workers.clone(), Instant::now() + self.grace);
         let stamping = spawn_blocking(move || -> Result<Decided, Lost> {
             let _place = place;
+            let mut asked = protect::Clerk::new(&snapshot, &author, now, None);
             let decided = match &workers {
                 None => {
                     let verdict = substitute::unexamined(reason, &mail.raw);
-                    act(&mail, &snapshot, verdict, now, &had)
+                    let (limit, asking) = (Some(reason), &mut |questions| asked.answer(questions));
+                    let plan = protect::plan(&mail, &snapshot, &author, now, &had, limit, asking);
+                    act(&mail, &snapshot, verdict, now, &had, &plan)
                 }
                 Some(pool) => {
-                    let until = until.into_std();
-                    pool.stamp(reason, work(&mail, &snapshot, now, &had, until))?
+                    let work = Work {
+                        mail: &mail,
+                        snapshot: &snapshot,
+                        author: &author,
+                        now,
+                        had: &had,
+                        people: None,
+                        until: until.into_std(),
+                    };
+                    pool.stamp(reason, work, &mut asked)?
                 }
             };
             Ok(keep(
@@ -242,24 +268,20 @@ impl Pipeline {
             Ok(Err(Lost::Late | Lost::Died)) | Err(_) => Err(Reply::aborted()),
         }
     }
+
+    /// Whose mail it is, and what signs it.
+    async fn author(&self, mail: &Mail, snapshot: &Snapshot, now: Moment) -> Author {
+        let proven = sender::proven(mail, &snapshot.means.logins);
+        let time = unix_time(now.time);
+        Author::of(proven, &mail.envelope, snapshot, &self.keyring, time).await
+    }
 }
 
-/// A mail, as workers are given it.
-fn work<'a>(
-    mail: &'a Mail,
-    snapshot: &'a Arc<Snapshot>,
-    now: Moment,
-    had: &'a [usize],
-    until: std::time::Instant,
-) -> Work<'a> {
-    Work {
-        mail,
-        snapshot,
-        now,
-        had,
-        people: None,
-        until,
-    }
+/// Which limit kept a mail from being examined to its end, if one did.
+pub(crate) fn limit_of(verdict: &Verdict) -> Option<Reason> {
+    verdict
+        .reason
+        .filter(|reason| reason.id().starts_with("limit-"))
 }
 
 impl Filter for Pipeline {

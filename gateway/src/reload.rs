@@ -192,6 +192,9 @@ impl Reloader {
         let store = self.store.as_ref();
         let mut snapshot = Snapshot::build_after(config, store, Some(&*current)).await?;
         snapshot.asked = Arc::clone(&current.asked);
+        if !settings_too && snapshot.means.is_used() == current.means.is_used() {
+            snapshot.means.places = Arc::clone(&current.means.places);
+        }
         // Rules are taken back by an empty file, not by a file that somebody moved.
         if snapshot.without_rules && !current.without_rules {
             let gone = ConfigError::new(snapshot.config.mail_file(), "the file has gone");

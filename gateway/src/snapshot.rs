@@ -20,6 +20,7 @@ use tracing::warn;
 use crate::arc::Sealer;
 use crate::config::{Config, ConfigError, Listener, ListenerMode, Place};
 use crate::front::{self, Front};
+use crate::protect::Means;
 use crate::sources::Sources;
 use crate::status::Asked;
 use crate::store::{self, OpenError};
@@ -68,6 +69,8 @@ pub struct Snapshot {
     pub(crate) sources: Option<Sources>,
     /// What was fetched for messages; handed on from one snapshot to the next.
     pub(crate) asked: Arc<Asked>,
+    /// What it takes to protect mail; its places are handed on while the settings are the same.
+    pub(crate) means: Means,
 }
 
 /// The texts of `trust.toml` and `mail.toml`, and the certificates that the former names by file.
@@ -101,6 +104,7 @@ pub struct Parts {
     wrapper: Option<Wrapper>,
     wrap_trouble: Option<ConfigError>,
     sources: Option<Sources>,
+    means: Means,
     files: FileSet,
     seen: Fingerprint,
     lists: Arc<RevocationIndex>,
@@ -346,6 +350,10 @@ impl Parts {
         };
         let sources = Sources::read(&config, trust.fetching(), &trust_text, &mut files)?;
         let fronts = front::fronts(&config, &mut files)?;
+        if let Some(logins) = &config.senders.logins {
+            files.watch(logins);
+        }
+        let means = Means::read(&config, mail.may_encrypt() || config.keys.is_some())?;
         let seen = files.first_fingerprint();
         let loaded = files.load(&lists).map_err(blame)?;
         for anchor in trust.anchors().iter().chain(trust.time_stamping()) {
@@ -369,6 +377,7 @@ impl Parts {
             wrapper,
             wrap_trouble,
             sources,
+            means,
             files,
             seen,
             lists,
@@ -464,6 +473,7 @@ impl Parts {
             store: None,
             sources: self.sources,
             asked: Arc::default(),
+            means: self.means,
         }
     }
 }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use kenin_keys::KeyFacts;
 use kenin_keys::octets::{Malformed, Reader, Writer};
 use kenin_keys::protocol::Transaction;
+use kenin_pki::address::Address;
 use kenin_policy::Reason;
 use kenin_smtp_filter::Envelope;
 
 use crate::clock::Moment;
+use crate::protect::Signatory;
 
 mod codec;
 mod frame;
@@ -27,6 +29,10 @@ pub(crate) use serve::run;
 struct Job {
     what: What,
     envelope: Arc<Envelope>,
+    /// Who its author is known to be.
+    author: Option<Address>,
+    /// What signs for them, if there is something.
+    signatory: Option<Signatory>,
     now: Moment,
     /// Recipients who have it, by their place.
     had: Vec<usize>,
@@ -37,6 +43,8 @@ struct Job {
 coded!(Job {
     what,
     envelope,
+    author,
+    signatory,
     now,
     had,
     people,

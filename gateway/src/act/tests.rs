@@ -1,6 +1,7 @@
 use kenin_policy::{Language, Reason};
 
 use super::*;
+use crate::protect::Fate;
 use crate::substitute::tests::signed;
 
 /// All modes give the same copy of a mail whose certificate must not be shown: it is made, looked through and
@@ -20,7 +21,8 @@ fn a_shielded_mail_is_one_group_whatever_the_modes() {
         Act::Stamp(StampMode::Wrap),
         Act::Stamp(StampMode::Headers),
     ];
-    let one = groups(&each, &[5], Division::Copies, Form::One);
+    let fates = [Fate::AsItIs; 6];
+    let one = groups(&each, &[5], Division::Copies, Form::One, &fates);
     assert_eq!(
         one,
         [
@@ -29,12 +31,12 @@ fn a_shielded_mail_is_one_group_whatever_the_modes() {
             (Course::Had, vec![5]),
         ]
     );
-    let several = groups(&each, &[5], Division::Copies, Form::Each);
+    let several = groups(&each, &[5], Division::Copies, Form::Each, &fates);
     assert_eq!(several.len(), 5);
     assert_eq!(several[0].1, [0, 3]);
-    let never = groups(&each[..2], &[], Division::Never, Form::Each);
+    let never = groups(&each[..2], &[], Division::Never, Form::Each, &fates);
     assert_eq!(never, [(Course::Stamp(StampMode::Headers), vec![0, 1])]);
-    let never = groups(&each[..2], &[], Division::Never, Form::One);
+    let never = groups(&each[..2], &[], Division::Never, Form::One, &fates);
     assert_eq!(never, [(Course::Stamp(StampMode::Wrap), vec![0, 1])]);
 }
 
@@ -72,7 +74,7 @@ fn a_large_body_that_cannot_be_kept_is_not_relayed() {
             wrapped: true,
             ..Delivered::default()
         };
-        let made = Made::of(StampMode::Wrap, copy);
+        let made = Made::of(Course::Stamp(StampMode::Wrap), copy);
         assert_eq!(made.wrapped, Some(true));
         Decided {
             treatment: Treatment::Relay(made.edits),
@@ -101,4 +103,48 @@ fn a_large_body_that_cannot_be_kept_is_not_relayed() {
             .to_string()
             .starts_with("451 4.3.0 Local storage error")
     );
+}
+
+/// Each has the copy that was planned, shown as the rules say; where there would be too many, in the plainest form.
+#[test]
+fn the_plan_divides_those_whom_the_rules_treat_alike() {
+    let stamp = |mode| Act::Stamp(mode);
+    let (headers, tag) = (StampMode::Headers, StampMode::Subject(Language::Ja));
+    let each = [
+        stamp(headers),
+        stamp(headers),
+        stamp(tag),
+        stamp(headers),
+        stamp(headers),
+    ];
+    let fates = [
+        Fate::Copy(0),
+        Fate::AsItIs,
+        Fate::Copy(0),
+        Fate::Refused(1),
+        Fate::Copy(0),
+    ];
+    let found = groups(&each, &[3], Division::Copies, Form::Each, &fates);
+    assert_eq!(
+        found,
+        [
+            (Course::Protect(headers, 0), vec![0, 4]),
+            (Course::Stamp(headers), vec![1]),
+            (Course::Protect(tag, 0), vec![2]),
+            (Course::Had, vec![3]),
+        ]
+    );
+    let denied = groups(&each, &[], Division::Answers, Form::Each, &fates);
+    assert_eq!(denied[3], (Course::Denied(1), vec![3]));
+    let (many, copies): (Vec<Act>, Vec<Fate>) = (0..18)
+        .map(|at| {
+            (
+                stamp(if at % 2 == 0 { tag } else { headers }),
+                Fate::Copy(at / 2),
+            )
+        })
+        .unzip();
+    let found = groups(&many, &[], Division::Copies, Form::Each, &copies);
+    assert_eq!(found.len(), 9);
+    assert_eq!(found[8], (Course::Protect(headers, 8), vec![16, 17]));
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::keys::RawKeys;
 use super::quarantine::RawQuarantine;
+use super::senders::RawSenders;
 use super::services::{RawCache, RawDirectory};
 use super::value::{Endpoint, FileMode, HostName, HostPort, Peers, Period, Size, Socket};
 use super::workers::RawWorkers;
@@ -42,6 +43,8 @@ pub(super) struct Raw {
     pub(super) workers: RawWorkers,
     pub(super) quarantine: Option<RawQuarantine>,
     #[serde(default)]
+    pub(super) senders: RawSenders,
+    #[serde(default)]
     pub(super) limits: RawLimits,
     #[serde(default)]
     pub(super) caps: BTreeMap<Cap, Size>,
@@ -56,6 +59,7 @@ pub(super) struct RawListener {
     pub(super) mode: ListenerMode,
     pub(super) socket_mode: Option<FileMode>,
     pub(super) trusted_peers: Option<Vec<Peers>>,
+    pub(super) submission: Option<bool>,
     pub(super) bare_newline: Option<BareNewline>,
     pub(super) tls: Option<RawTls>,
 }
@@ -154,6 +158,8 @@ impl Raw {
         take(&mut self.cache, over.cache);
         take(&mut self.keys, over.keys);
         take(&mut self.quarantine, over.quarantine);
+        take(&mut self.senders.login_domain, over.senders.login_domain);
+        take(&mut self.senders.logins, over.senders.logins);
         take(&mut self.next_hop.address, over.next_hop.address);
         take(&mut self.next_hop.tls, over.next_hop.tls);
         take(&mut self.next_hop.ca, over.next_hop.ca);

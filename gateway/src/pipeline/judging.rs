@@ -21,7 +21,7 @@ pub(super) type Judge = fn(&[u8], &Snapshot, SystemTime, &Core) -> Verdict;
 /// Ask and answer, until the verdict.
 pub(super) fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime, core: &Core) -> Verdict {
     let time = unix_time(now);
-    let mut clerk = Clerk::new(snapshot, time, core);
+    let mut clerk = Clerk::new(snapshot, time, Some(core));
     verdict_of(raw, snapshot, time, |question| clerk.answer(question))
 }
 
@@ -53,14 +53,18 @@ pub(crate) fn verdict_of(
 pub(crate) struct Clerk<'a> {
     desk: Desk<'a>,
     store: Option<&'a Store>,
-    core: &'a Core,
+    core: Option<&'a Core>,
 }
 
 impl<'a> Clerk<'a> {
-    /// For a message that is judged at this time, and has a core.
-    pub(crate) fn new(snapshot: &'a Snapshot, time: UnixTime, core: &'a Core) -> Self {
+    /// For a message that is judged at this time; the core that it has is given back while this waits.
+    pub(crate) fn new(snapshot: &'a Snapshot, time: UnixTime, core: Option<&'a Core>) -> Self {
+        let desk = Desk::new(snapshot, time);
         Self {
-            desk: Desk::new(snapshot, time).giving_back(core),
+            desk: match core {
+                Some(core) => desk.giving_back(core),
+                None => desk,
+            },
             store: snapshot.store.as_ref(),
             core,
         }
@@ -92,12 +96,12 @@ fn registered(
     store: Option<&Store>,
     certificate: &[u8; 32],
     address: &Address,
-    core: &Core,
+    core: Option<&Core>,
 ) -> Answer {
     let Some(store) = store else {
         return Answer::Registered(false);
     };
-    let waiter = match Waiter::here(Some(core)) {
+    let waiter = match Waiter::here(core) {
         Ok(waiter) => waiter,
         Err(error) => return Answer::Unavailable(error.to_string()),
     };

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
 use crate::substitute::tests::signed;
 
+mod protecting;
 mod waiting;
 
 /// A pipeline over a fresh configuration, changed by `edit`.

@@ -20,6 +20,7 @@ use kenin_smtp_filter::MailBytes;
 
 pub(super) mod decided;
 mod mail;
+mod protection;
 pub(super) mod question;
 mod verdict;
 
@@ -370,7 +371,7 @@ impl Coded for KeyFacts {
 const ANY: usize = u32::MAX as usize;
 
 /// Words that stand in a verdict or in what was decided.
-const WORDS: [&str; 22] = [
+const WORDS: [&str; 25] = [
     "",
     // Layers.
     "clear-signed",
@@ -395,7 +396,11 @@ const WORDS: [&str; 22] = [
     "divide",
     "quarantine",
     "stamp",
+    "protect",
     "refuse",
+    // How a copy is protected; one is "encrypted".
+    "signed",
+    "signed-encrypted",
 ];
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use kenin_policy::{MailRules, PathCache, StampKey, TrustPolicy, Wrapper};
 
 use super::codec::{Coded, coded};
 use crate::config::Config;
+use crate::protect::Means;
 use crate::snapshot::{Snapshot, State, Texts};
 
 /// All that a worker is told before its first mail.
@@ -154,6 +155,7 @@ impl Outfit {
             store: None,
             sources: None,
             asked: Arc::default(),
+            means: Means::default(),
         })
     }
 }

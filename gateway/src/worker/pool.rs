@@ -14,25 +14,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use kenin_keys::KeyFacts;
 use kenin_keys::octets::Writer;
-use kenin_keys::{KeyFacts, are_of_mail};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
-use kenin_policy::{Answer, Reason, Stated};
+use kenin_policy::Reason;
 use kenin_smtp_filter::Mail;
 use tracing::{error, warn};
 
-use super::codec::question::List;
-use super::codec::{self, Ask, Coded, Told, decided, written};
+use super::codec::{self, Ask, Coded, decided, written};
 use super::frame::{Kind, Until, frame, invalid, receive, send};
 use super::outfit::Outfit;
 use super::{HERE, IN_A_FILE, Job, What};
 use crate::act::Decided;
-use crate::clock::{Moment, unix_time};
+use crate::clock::Moment;
 use crate::harvest;
 use crate::keyring::{Keyring, Lease};
 use crate::pipeline::Clerk;
+use crate::protect::{self, Author};
 use crate::snapshot::Snapshot;
+
+mod answers;
+
+use answers::{Asked, Desks, tell};
 
 /// Workers that have nothing to do, and how more are made.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub(crate) enum Lost {
 pub(crate) struct Work<'a> {
     pub(crate) mail: &'a Mail,
     pub(crate) snapshot: &'a Arc<Snapshot>,
+    /// Who its author is known to be.
+    pub(crate) author: &'a Author,
     pub(crate) now: Moment,
     /// Recipients who have it, by their place.
     pub(crate) had: &'a [usize],
@@ -86,14 +92,33 @@ impl Pool {
         }
     }
 
-    /// Judges a mail, and says what becomes of it. It blocks.
-    pub(crate) fn decide(&self, work: Work<'_>, clerk: &mut Clerk<'_>) -> Result<Decided, Lost> {
-        self.decided(What::Decide, work, Some(clerk))
+    /// Judges a mail, and says what becomes of it: the first answers what the verdict lacks, the second what its
+    /// protection does. It blocks.
+    pub(crate) fn decide(
+        &self,
+        work: Work<'_>,
+        clerk: &mut Clerk<'_>,
+        protecting: &mut protect::Clerk<'_>,
+    ) -> Result<Decided, Lost> {
+        let desks = Desks {
+            clerk: Some(clerk),
+            protecting: Some(protecting),
+        };
+        self.decided(What::Decide, work, desks)
     }
 
     /// Says what becomes of a mail that is not examined, for this reason. It blocks.
-    pub(crate) fn stamp(&self, reason: Reason, work: Work<'_>) -> Result<Decided, Lost> {
-        self.decided(What::Stamp(reason), work, None)
+    pub(crate) fn stamp(
+        &self,
+        reason: Reason,
+        work: Work<'_>,
+        protecting: &mut protect::Clerk<'_>,
+    ) -> Result<Decided, Lost> {
+        let desks = Desks {
+            clerk: None,
+            protecting: Some(protecting),
+        };
+        self.decided(What::Stamp(reason), work, desks)
     }
 
     /// The certificate with this fingerprint (hex) among those that signed the mail, where the rules want it kept; and
@@ -107,6 +132,7 @@ impl Pool {
         let work = Work {
             mail,
             snapshot,
+            author: &Author::default(),
             now: Moment {
                 time: crate::clock::now(),
                 trust: crate::clock::Trust::Yes,
@@ -116,7 +142,7 @@ impl Pool {
             until: Instant::now() + snapshot.config.limits.deadline,
         };
         let what = What::Find(sha256.to_owned());
-        let found = self.done(what, work, None, |kind, content, _| {
+        let found = self.done(what, work, Desks::default(), |kind, content, _| {
             match (kind, codec::read::<Option<(Certificate, bool)>>(content)) {
                 (Kind::Found, Ok(found)) => Ok(found),
                 (Kind::Found, Err(error)) => Err(io::Error::other(error)),
@@ -131,9 +157,9 @@ impl Pool {
         &self,
         what: What,
         work: Work<'_>,
-        clerk: Option<&mut Clerk<'_>>,
+        desks: Desks<'_, '_, '_>,
     ) -> Result<Decided, Lost> {
-        self.done(what, work, clerk, |kind, content, work| {
+        self.done(what, work, desks, |kind, content, work| {
             if kind != Kind::Decided {
                 return Err(invalid("another kind of frame"));
             }
@@ -154,7 +180,7 @@ impl Pool {
         &self,
         what: What,
         work: Work<'_>,
-        clerk: Option<&mut Clerk<'_>>,
+        desks: Desks<'_, '_, '_>,
         result: impl FnOnce(Kind, &[u8], &Work<'_>) -> io::Result<T>,
     ) -> Result<T, Lost> {
         let id = &work.mail.envelope.id;
@@ -165,7 +191,7 @@ impl Pool {
                 _ => Lost::NoWorker,
             }
         })?;
-        let done = worker.work(what, &work, clerk);
+        let done = worker.work(what, &work, desks);
         let done = done.and_then(|(kind, content)| result(kind, &content, &work));
         match done {
             Ok(done) => {
@@ -295,13 +321,15 @@ impl Worker {
         &mut self,
         what: What,
         work: &Work<'_>,
-        mut clerk: Option<&mut Clerk<'_>>,
+        mut desks: Desks<'_, '_, '_>,
     ) -> io::Result<(Kind, Vec<u8>)> {
         self.mails = self.mails.saturating_add(1);
         let mail = work.mail;
         let job = Job {
             what,
             envelope: Arc::clone(&mail.envelope),
+            author: work.author.address.clone(),
+            signatory: work.author.key.as_ref().map(|key| key.signatory.clone()),
             now: work.now,
             had: work.had.to_vec(),
             people: work.people.map(|(lease, keys)| {
@@ -326,7 +354,7 @@ impl Worker {
                 Kind::Ask => {
                     let ask: Ask = codec::read(&content).map_err(io::Error::other)?;
                     asked.one_more(&ask)?;
-                    let told = tell(&ask, work, &mut self.lists, clerk.as_deref_mut())?;
+                    let told = tell(&ask, work, &mut self.lists, &mut desks)?;
                     send(&mut line, Kind::Told, &written(&told))?;
                 }
                 Kind::Panicked => return Err(panicked(&content)),
@@ -361,110 +389,6 @@ fn hand_over(job: &Job, mail: &Mail, line: &mut Until<'_>) -> io::Result<()> {
     }
 }
 
-/// What one mail has asked for.
-#[derive(Default)]
-struct Asked {
-    questions: usize,
-    statements: usize,
-    wrappings: usize,
-}
-
-impl Asked {
-    fn one_more(&mut self, ask: &Ask) -> io::Result<()> {
-        let (count, most) = match ask {
-            Ask::Question(_) | Ask::Entry { .. } => (&mut self.questions, MAX_QUESTIONS),
-            Ask::Statement(_) => (&mut self.statements, MAX_SIGNATURES),
-            Ask::Wrapping(..) => (&mut self.wrappings, MAX_SIGNATURES),
-        };
-        *count += 1;
-        match *count > most {
-            true => Err(invalid("a worker asks too much")),
-            false => Ok(()),
-        }
-    }
-}
-
-/// The answer to a question about the mail in hand. An error ends the worker.
-fn tell(
-    ask: &Ask,
-    work: &Work<'_>,
-    lists: &mut HashMap<[u8; 32], Crl>,
-    clerk: Option<&mut Clerk<'_>>,
-) -> io::Result<Told> {
-    let snapshot = work.snapshot;
-    Ok(match ask {
-        Ask::Question(question) => match clerk.map(|clerk| clerk.answer(question)) {
-            Some(Answer::Issuers(found)) => Told::Issuers(found),
-            Some(Answer::Registered(registered)) => Told::Registered(registered),
-            Some(Answer::Unavailable(why)) => Told::Unavailable(why),
-            Some(Answer::Status {
-                crls,
-                ocsp,
-                unasked,
-            }) => Told::Status {
-                lists: crls.into_iter().map(|crl| listed(crl, lists)).collect(),
-                ocsp,
-                unasked,
-            },
-            None => return Err(invalid("nothing is to be asked for this")),
-        },
-        Ask::Entry {
-            list,
-            issuer,
-            serial,
-        } => {
-            let list = lists.get(list).and_then(Crl::kept_by);
-            let list = list.ok_or_else(|| invalid("a list that nobody told of"))?;
-            Told::Entry(list.find(*issuer, serial))
-        }
-        // While the clock is not trusted, nothing is signed.
-        Ask::Statement(_) | Ask::Wrapping(..) if !work.now.trust.is_trusted() => {
-            return Err(invalid("a signature without a time"));
-        }
-        Ask::Statement(statement) => {
-            let mail = Stated {
-                id: &work.mail.envelope.id,
-                issuer: &snapshot.config.authserv_id,
-                time: unix_time(work.now.time),
-                revision: &snapshot.revision,
-            };
-            let key = snapshot.key.as_ref();
-            let key = key.ok_or_else(|| invalid("there is no key for it"))?;
-            let signature = key.countersign(statement, &mail);
-            Told::Signature(Some(
-                signature.ok_or_else(|| invalid("a statement about another mail"))?,
-            ))
-        }
-        Ask::Wrapping(algorithm, attributes) => {
-            let wrapper = snapshot.wrapper.as_ref();
-            let wrapper = wrapper.ok_or_else(|| invalid("there is no key for it"))?;
-            if !are_of_mail(attributes) {
-                return Err(invalid("what is to be signed is no mail"));
-            }
-            Told::Signature(wrapper.countersign(*algorithm, attributes).ok())
-        }
-    })
-}
-
-/// A list as a worker is told of it.
-fn listed(crl: Crl, told: &mut HashMap<[u8; 32], Crl>) -> List {
-    let sha256 = *crl.sha256();
-    // One that was not at hand may be by now.
-    if told
-        .get(&sha256)
-        .is_some_and(|known| known.is_absent() == crl.is_absent())
-    {
-        return List::Known(sha256);
-    }
-    let list = match crl.abridged() {
-        None => List::Whole(crl.der().to_vec()),
-        Some(parts) if crl.is_absent() => List::Absent(parts),
-        Some(parts) => List::Afar(parts),
-    };
-    told.insert(sha256, crl);
-    list
-}
-
 fn panicked(place: &[u8]) -> io::Error {
     let place: String = String::from_utf8_lossy(place).chars().take(200).collect();
     io::Error::other(format!("it panicked in {place}"))
@@ -474,10 +398,6 @@ fn panicked(place: &[u8]) -> io::Error {
 const MAX_MAILS: u32 = 10_000;
 /// Lists that one worker is told of.
 const MAX_LISTS: usize = 1024;
-/// Answers and entries that one mail may want.
-const MAX_QUESTIONS: usize = 4096;
-/// Signatures of one kind that one mail may want: one for each copy.
-const MAX_SIGNATURES: usize = 16;
 /// How long a start may take.
 const START: Duration = Duration::from_secs(10);
 /// Octets of the place of a panic.
@@ -486,8 +406,8 @@ const MAX_PLACE: usize = 1024;
 const MAX_BESIDE_MAIL: usize = 16 << 20;
 /// Octets that a worker may have, beside those for its mail.
 const MEMORY: u64 = 256 << 20;
-/// And so many times the largest mail.
-const MEMORY_OF_MAIL: u64 = 6;
+/// And so many times the largest mail: three of copies that are encrypted, and what it takes to make and tell them.
+const MEMORY_OF_MAIL: u64 = 12;
 
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,13 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kenin_keys::octets::{Malformed, Reader};
-use kenin_keys::{Hand, KeyFacts, WorkerClient};
+use kenin_keys::protocol::Refusal;
+use kenin_keys::{Granted, Hand, KeyFacts, KeyId, NoKey, WorkerClient};
+use kenin_pki::address::Address;
 use kenin_pki::crl::{Crl, RevokedEntries, RevokedEntry};
-use kenin_pki::crypto::{KeyError, PublicKey, SignatureAlgorithm, SigningKey};
-use kenin_policy::{Answer, Question};
+use kenin_pki::crypto::{KeyError, PublicKey, Secret, SignatureAlgorithm, SigningKey, Wrapped};
+use kenin_policy::verdict::Verdict;
+use kenin_policy::{Answer, Question, Reason};
 use kenin_smtp_filter::{Mail, MailBytes};
 use kenin_sys::{Mapped, Otherwise, Role};
 
@@ -26,7 +29,8 @@ use super::{HERE, IN_A_FILE, Job, What};
 use crate::act::{Decided, act};
 use crate::clock::unix_time;
 use crate::exit::Exit;
-use crate::pipeline::verdict_of;
+use crate::pipeline::{limit_of, verdict_of};
+use crate::protect::{self, Author, AuthorKey};
 use crate::snapshot::Snapshot;
 use crate::{harvest, substitute};
 
@@ -86,12 +90,12 @@ fn work(memory: u64) -> io::Result<()> {
                     _hand: Hand::new(Arc::clone(client), *transaction),
                     _facts: facts,
                 });
-                let decided = decide(&job, &mail, &snapshot, &mut lists, people.as_ref());
+                let decided = decide(&job, &mail, &snapshot, &mut lists, people.as_ref(), &edge);
                 edge.say(Kind::Decided, &written(&decided))?;
             }
             What::Stamp(reason) => {
                 let verdict = substitute::unexamined(reason, &mail.raw);
-                let decided = act(&mail, &snapshot, verdict, job.now, &job.had);
+                let decided = follow(&job, &mail, &snapshot, verdict, Some(reason), &edge);
                 edge.say(Kind::Decided, &written(&decided))?;
             }
             What::Find(sha256) => {
@@ -116,11 +120,36 @@ fn decide(
     snapshot: &Snapshot,
     lists: &mut Lists,
     _people: Option<&People<'_>>,
+    edge: &Arc<Edge>,
 ) -> Decided {
     let time = unix_time(job.now.time);
     let verdict = verdict_of(&mail.raw, snapshot, time, |question| lists.answer(question));
     let verdict = substitute::unless_clock_is_trusted(verdict, job.now.trust);
-    act(mail, snapshot, verdict, job.now, &job.had)
+    let limit = limit_of(&verdict);
+    follow(job, mail, snapshot, verdict, limit, edge)
+}
+
+/// What follows from a verdict.
+fn follow(
+    job: &Job,
+    mail: &Mail,
+    snapshot: &Snapshot,
+    verdict: Verdict,
+    limit: Option<Reason>,
+    edge: &Arc<Edge>,
+) -> Decided {
+    let key = job.signatory.as_ref().map(|signatory| AuthorKey {
+        signatory: signatory.clone(),
+        granted: Arc::new(AfarAuthor(Arc::clone(edge))),
+    });
+    let author = Author::known(job.author.clone(), key);
+    let asking = &mut |questions| match edge.ask(&Ask::Protection(questions)) {
+        Told::Protection(answered) => answered,
+        // Whoever gets no answer plans as if there were none.
+        _ => Vec::new(),
+    };
+    let plan = protect::plan(mail, snapshot, &author, job.now, &job.had, limit, asking);
+    act(mail, snapshot, verdict, job.now, &job.had, &plan)
 }
 
 /// The line to the edge.
@@ -198,7 +227,7 @@ impl Lists {
                     None => Answer::Unavailable("a revocation list cannot be read".to_owned()),
                 }
             }
-            Told::Entry(_) | Told::Signature(_) => {
+            Told::Entry(_) | Told::Signature(_) | Told::Protection(_) => {
                 Answer::Unavailable("another question was answered".to_owned())
             }
         }
@@ -282,6 +311,28 @@ impl SigningKey for AfarKey {
         match self.edge.ask(&ask) {
             Told::Signature(Some(signature)) => Ok(signature),
             _ => Err(KeyError::Failed),
+        }
+    }
+}
+
+/// The key of the mail's author, which signs as the edge has it granted.
+struct AfarAuthor(Arc<Edge>);
+
+impl Granted for AfarAuthor {
+    fn unwrap(&self, _: &Address, _: KeyId, _: usize, _: &Wrapped) -> Result<Secret, NoKey> {
+        Err(Refusal::NotGranted.into())
+    }
+
+    /// There is one such key, whatever its name.
+    fn sign(
+        &self,
+        _: KeyId,
+        algorithm: SignatureAlgorithm,
+        attributes: &[u8],
+    ) -> Result<Vec<u8>, NoKey> {
+        match self.0.ask(&Ask::Author(algorithm, attributes.to_vec())) {
+            Told::Signature(Some(signature)) => Ok(signature),
+            _ => Err(NoKey::Gone),
         }
     }
 }

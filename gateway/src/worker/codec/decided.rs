@@ -16,6 +16,7 @@ coded!(Decided {
     clock,
     rule,
     bodies,
+    protected,
 });
 
 coded!(Moment { time, trust });

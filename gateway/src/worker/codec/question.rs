@@ -6,7 +6,7 @@ use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::{AbridgedCrl, RevocationReason, RevokedEntry};
 use kenin_pki::crypto::SignatureAlgorithm;
 use kenin_pki::ocsp::OcspResponse;
-use kenin_policy::Question;
+use kenin_policy::{Question, protect};
 
 use super::{Coded, coded};
 
@@ -28,6 +28,10 @@ pub(in crate::worker) enum Ask {
     Statement(Vec<u8>),
     /// A signature under what the mail is wrapped in: over SignedAttributes (RFC 5652 §5.4).
     Wrapping(SignatureAlgorithm, Vec<u8>),
+    /// What the plan of its protection lacks.
+    Protection(Vec<protect::Question>),
+    /// A signature as its author: over SignedAttributes.
+    Author(SignatureAlgorithm, Vec<u8>),
 }
 
 /// What is told.
@@ -52,6 +56,8 @@ pub(in crate::worker) enum Told {
     Entry(Option<RevokedEntry>),
     /// The signature, if there is to be one.
     Signature(Option<Vec<u8>>),
+    /// What the plan lacked.
+    Protection(Vec<protect::Answered>),
 }
 
 /// A revocation list.
@@ -108,6 +114,15 @@ impl Coded for Ask {
                 out.octets(&algorithm.to_identifier().to_der());
                 attributes.write(out);
             }
+            Self::Protection(questions) => {
+                out.u8(4);
+                questions.write(out);
+            }
+            Self::Author(algorithm, attributes) => {
+                out.u8(5);
+                out.octets(&algorithm.to_identifier().to_der());
+                attributes.write(out);
+            }
         }
     }
 
@@ -121,6 +136,8 @@ impl Coded for Ask {
             }),
             2 => Coded::read(from).map(Self::Statement),
             3 => Ok(Self::Wrapping(algorithm(from)?, Coded::read(from)?)),
+            4 => Coded::read(from).map(Self::Protection),
+            5 => Ok(Self::Author(algorithm(from)?, Coded::read(from)?)),
             _ => Err(Malformed("an unknown question")),
         }
     }
@@ -221,6 +238,10 @@ impl Coded for Told {
                 out.u8(5);
                 signature.write(out);
             }
+            Self::Protection(answered) => {
+                out.u8(6);
+                answered.write(out);
+            }
         }
     }
 
@@ -236,6 +257,7 @@ impl Coded for Told {
             3 => Coded::read(from).map(Self::Unavailable),
             4 => Coded::read(from).map(Self::Entry),
             5 => Coded::read(from).map(Self::Signature),
+            6 => Coded::read(from).map(Self::Protection),
             _ => Err(Malformed("an unknown answer")),
         }
     }

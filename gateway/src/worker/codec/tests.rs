@@ -1,11 +1,15 @@
 use std::fmt::Debug;
 
 use kenin_pki::crl::{RevocationReason, RevokedEntry};
-use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm};
+use kenin_pki::crypto::{
+    Aes, ContentKind, DigestAlgorithm, KeyType, SignatureAlgorithm, SigningKey, SoftKey,
+};
+use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_policy::verdict::{
     CheckResult, EncryptionVerdict, LayerVerdict, NoteVerdict, SignerVerdict,
 };
-use kenin_policy::{Disclosure, NoteId, Question, Reason, ResultWord};
+use kenin_policy::{Disclosure, NoteId, Question, Reason, ResultWord, protect};
+use kenin_smime::Capabilities;
 use kenin_smtp_filter::{Confided, Division, Edit, Envelope, Group, Reply, Share, Treatment};
 use proptest::prelude::*;
 
@@ -27,6 +31,7 @@ fn decided(treatment: Treatment) -> Decided {
         clock: Trust::Jumped,
         rule: Some(7),
         bodies: vec![true, false],
+        protected: vec!["signed-encrypted", "encrypted"],
     }
 }
 
@@ -151,8 +156,8 @@ fn what_was_decided_is_the_same_at_the_other_end() {
             (before.action, before.sealed, before.clock, before.rule)
         );
         assert_eq!(
-            (after.changed, after.bodies),
-            (before.changed, before.bodies)
+            (after.changed, after.bodies, after.protected),
+            (before.changed, before.bodies, before.protected)
         );
     }
 }
@@ -173,6 +178,48 @@ fn an_envelope_and_a_time_are_the_same_at_the_other_end() {
     assert_eq!(shown(&through(&now)), shown(&now));
 }
 
+fn plan_answers() -> Vec<protect::Answered> {
+    let address = Address::parse("b@example.jp").unwrap();
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let certificate = CertificateBuilder::new(common_name("B").unwrap(), key.public_key())
+        .self_signed(&key)
+        .unwrap();
+    let found = protect::Found {
+        candidates: vec![protect::Candidate {
+            certificate,
+            refused: Some(Reason::Revoked),
+            capabilities: Some(Capabilities {
+                ciphers: CIPHERS.to_vec(),
+                oaep: true,
+            }),
+        }],
+        unavailable: Some(protect::Unavailable::Directory),
+    };
+    let answers = [
+        protect::Answer::Certificates(found),
+        protect::Answer::SenderKey(true),
+        protect::Answer::CameEncrypted(false),
+        protect::Answer::Unavailable(protect::Unavailable::Keys),
+        protect::Answer::Unavailable(protect::Unavailable::Store),
+    ];
+    let question = protect::Question::RecipientCertificates(address);
+    let answered = answers.into_iter().map(|answer| protect::Answered {
+        question: question.clone(),
+        answer,
+    });
+    answered.collect()
+}
+
+const CIPHERS: [ContentKind; 7] = [
+    ContentKind::AesCbc(Aes::Bits128),
+    ContentKind::AesCbc(Aes::Bits192),
+    ContentKind::AesCbc(Aes::Bits256),
+    ContentKind::AesGcm(Aes::Bits128),
+    ContentKind::AesGcm(Aes::Bits192),
+    ContentKind::AesGcm(Aes::Bits256),
+    ContentKind::ChaCha20Poly1305,
+];
+
 #[test]
 fn questions_and_answers_are_the_same_at_the_other_end() {
     let registration = Question::Registration {
@@ -189,6 +236,15 @@ fn questions_and_answers_are_the_same_at_the_other_end() {
         Ask::Statement(b"a.b".to_vec()),
         Ask::Wrapping(
             SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256),
+            vec![0x31, 0],
+        ),
+        Ask::Protection(vec![
+            protect::Question::RecipientCertificates(Address::parse("b@example.jp").unwrap()),
+            protect::Question::SenderKey(Address::parse("a@example.jp").unwrap()),
+            protect::Question::CameEncrypted(vec![[3; 32], [4; 32]]),
+        ]),
+        Ask::Author(
+            SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha384),
             vec![0x31, 0],
         ),
     ] {
@@ -211,6 +267,7 @@ fn questions_and_answers_are_the_same_at_the_other_end() {
         Told::Entry(Some(entry)),
         Told::Entry(None),
         Told::Signature(Some(vec![1])),
+        Told::Protection(plan_answers()),
     ] {
         assert_eq!(shown(&through(&told)), shown(&told));
     }

@@ -3,8 +3,9 @@
 use kenin_policy::Question;
 use tokio::sync::Semaphore;
 
+use super::answers::{MAX_QUESTIONS, MAX_SIGNATURES};
 use super::*;
-use crate::clock::Trust;
+use crate::clock::{Trust, unix_time};
 use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
 use crate::pipeline::Core;
@@ -32,21 +33,28 @@ async fn pool(dir: &Path, script: &str) -> Pool {
 
 /// What comes of a mail within so many milliseconds.
 async fn decided(pool: Pool, milliseconds: u64) -> (Result<Decided, Lost>, usize) {
-    let core = Core::take(&Arc::new(Semaphore::new(1)), tokio::time::Instant::now() + std::time::Duration::from_secs(600)).await.unwrap();
+    let core = Core::take(
+        &Arc::new(Semaphore::new(1)),
+        tokio::time::Instant::now() + std::time::Duration::from_secs(600),
+    )
+    .await
+    .unwrap();
     let done = tokio::task::spawn_blocking(move || {
         let snapshot = pool.snapshots.load_full();
         let mail = mail("bob@example.net", "From: a@b.example\r\n\r\nhello\r\n");
-        let now = moment();
+        let (now, author) = (moment(), Author::default());
         let work = Work {
             mail: &mail,
             snapshot: &snapshot,
+            author: &author,
             now,
             had: &[],
             people: None,
             until: Instant::now() + Duration::from_millis(milliseconds),
         };
-        let mut clerk = Clerk::new(&snapshot, unix_time(now.time), &core);
-        let done = pool.decide(work, &mut clerk);
+        let mut clerk = Clerk::new(&snapshot, unix_time(now.time), Some(&core));
+        let mut protecting = protect::Clerk::new(&snapshot, &author, now, Some(&core));
+        let done = pool.decide(work, &mut clerk, &mut protecting);
         (done, pool.lock().len())
     });
     done.await.unwrap()
@@ -125,15 +133,18 @@ async fn a_worker_gets_no_signature_for_another_mail() {
     let pool = pool(dir.path(), "").await;
     let snapshot = pool.snapshots.load_full();
     let mail = mail("bob@example.net", "From: a@b.example\r\n\r\nhello\r\n");
+    let author = Author::default();
     let work = |now: Moment| Work {
         mail: &mail,
         snapshot: &snapshot,
+        author: &author,
         now,
         had: &[],
         people: None,
         until: Instant::now(),
     };
-    let ask = |ask: Ask, now: Moment| tell(&ask, &work(now), &mut HashMap::new(), None);
+    let ask =
+        |ask: Ask, now: Moment| tell(&ask, &work(now), &mut HashMap::new(), &mut Desks::default());
     assert!(snapshot.key.is_some());
     for text in [&b""[..], b"a.b", b"From: a@b.example\r\n\r\n"] {
         assert!(ask(Ask::Statement(text.to_vec()), moment()).is_err());
@@ -146,6 +157,7 @@ async fn a_worker_gets_no_signature_for_another_mail() {
     assert!(error.to_string().contains("without a time"), "{error}");
     let algorithm = kenin_pki::crypto::SignatureAlgorithm::Ed25519;
     assert!(ask(Ask::Wrapping(algorithm, vec![0x31, 0]), moment()).is_err());
+    assert!(ask(Ask::Author(algorithm, vec![0x31, 0]), moment()).is_err());
     // Nothing is to be asked for mail that is not examined.
     let question = Question::Registration {
         certificate: [0; 32],
@@ -158,6 +170,40 @@ async fn a_worker_gets_no_signature_for_another_mail() {
         serial: vec![1],
     };
     assert!(ask(entry, moment()).is_err());
+}
+
+/// Whoever has taken over a worker learns nothing of people who have nothing to do with its mail.
+#[tokio::test]
+async fn a_worker_asks_for_certificates_of_its_mail_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = pool(dir.path(), "").await;
+    let snapshot = pool.snapshots.load_full();
+    let mail = mail("bob@example.net", "From: a@b.example\r\n\r\nhello\r\n");
+    let (author, now) = (Author::default(), moment());
+    let work = Work {
+        mail: &mail,
+        snapshot: &snapshot,
+        author: &author,
+        now,
+        had: &[],
+        people: None,
+        until: Instant::now(),
+    };
+    let told = |address: &str, asked: bool| {
+        let address = kenin_pki::Address::parse(address).unwrap();
+        let question = kenin_policy::protect::Question::RecipientCertificates(address);
+        let mut protecting = protect::Clerk::new(&snapshot, &author, now, None);
+        let mut desks = Desks {
+            clerk: None,
+            protecting: asked.then_some(&mut protecting),
+        };
+        let ask = Ask::Protection(vec![question]);
+        tell(&ask, &work, &mut HashMap::new(), &mut desks).is_ok()
+    };
+    assert!(told("bob@example.net", true));
+    assert!(told("domain-confidentiality-authority@EXAMPLE.net", true));
+    assert!(!told("bob@elsewhere.example", true));
+    assert!(!told("bob@example.net", false));
 }
 
 #[test]
