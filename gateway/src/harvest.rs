@@ -2,22 +2,24 @@
 //!
 //! It begins when the mail is decided, beside it, and no mail waits for it. What cannot be kept now comes again with
 //! the next mail. Only what nobody could have put in somebody else's name is kept: the certificate that made the
-//! signature, of mail that passed, for the address in From.
+//! signature, of mail that passed, for the address in From; and beside it what that person's program says it reads.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kenin_certstore::{DEFAULT_TENANT, Store};
+use kenin_certstore::{DEFAULT_TENANT, KeptCapabilities, Store};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_policy::verdict::{CheckResult, SignatureVerdict, Verdict};
 use kenin_policy::{Disclosure, Harvest, ResultWord};
+use kenin_smime::Capabilities;
 use kenin_smtp_filter::{Mail, Treatment};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::act::{self, Decided};
+use crate::clock::{now, unix_time};
 use crate::snapshot::Snapshot;
 use crate::worker::Pool;
 
@@ -86,22 +88,34 @@ impl Harvester {
             Some(pool) => pool.find(&mail, &snapshot, &wanted),
         });
         // Another mail of the same person may go to somebody with another rule.
-        let Ok(Some((certificate, use_it))) = looked.await else {
+        let Ok(Some(found)) = looked.await else {
             return;
         };
         let Ok(address) = Address::parse(&signer.address) else {
             return;
         };
-        let kept = store.harvest(DEFAULT_TENANT, &certificate, &address, use_it);
+        let kept = store.harvest(DEFAULT_TENANT, &found.certificate, &address, found.used);
         match kept.await {
-            Ok(new) => {
-                if new {
-                    info!(sha256 = signer.sha256, "kept the certificate of a signer");
-                }
-                self.note(signer);
+            Ok(false) => {}
+            Ok(true) => info!(sha256 = signer.sha256, "kept the certificate of a signer"),
+            Err(error) => {
+                warn!(%error, "cannot keep the certificate of a signer");
+                return;
             }
-            Err(error) => warn!(%error, "cannot keep the certificate of a signer"),
         }
+        if let Some(said) = found.said {
+            let said = KeptCapabilities {
+                ciphers: said.ciphers,
+                oaep: said.oaep,
+            };
+            let (sha256, time) = (found.certificate.sha256(), unix_time(now()).0);
+            let kept = store.put_capabilities(DEFAULT_TENANT, sha256, &said, time);
+            if let Err(error) = kept.await {
+                warn!(%error, "cannot keep what a signer can read");
+                return;
+            }
+        }
+        self.note(signer);
     }
 
     fn has_seen(&self, signer: &Signer) -> bool {
@@ -143,15 +157,29 @@ fn is_beyond_doubt(signature: &SignatureVerdict) -> bool {
         && signature.checks.revocation == CheckResult::Ok
 }
 
-/// The certificate with this fingerprint (hex) with which the message was signed, where the rules want it kept; and whether
-/// they want it used.
-pub(crate) fn look(mail: &Mail, snapshot: &Snapshot, sha256: &str) -> Option<(Certificate, bool)> {
+/// What is kept of a mail.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// With which it was signed.
+    pub(crate) certificate: Certificate,
+    /// What its holder can read, where that was said.
+    pub(crate) said: Option<Capabilities>,
+    /// Whether the rules want it used.
+    pub(crate) used: bool,
+}
+
+/// The certificate with this fingerprint (hex) with which the message was signed, where the rules want it kept.
+pub(crate) fn look(mail: &Mail, snapshot: &Snapshot, sha256: &str) -> Option<Found> {
     let wish = act::harvest(mail, snapshot);
-    let found = match wish {
+    let (certificate, said) = match wish {
         Harvest::Off => None,
         Harvest::Quarantine | Harvest::Use => certificate(mail, snapshot, sha256),
-    };
-    found.map(|found| (found, wish == Harvest::Use))
+    }?;
+    Some(Found {
+        certificate,
+        said,
+        used: wish == Harvest::Use,
+    })
 }
 
 /// Whether this is the certificate with this fingerprint.
@@ -159,8 +187,12 @@ pub(crate) fn is_it(certificate: &Certificate, sha256: &str) -> bool {
     hex(certificate.sha256()) == sha256
 }
 
-/// The certificate with which the message was signed.
-fn certificate(mail: &Mail, snapshot: &Snapshot, sha256: &str) -> Option<Certificate> {
+/// The certificate with which the message was signed, and what was said beside the signature.
+fn certificate(
+    mail: &Mail,
+    snapshot: &Snapshot,
+    sha256: &str,
+) -> Option<(Certificate, Option<Capabilities>)> {
     let limits = snapshot.config.engine_limits();
     let examined = kenin_smime::examine(&mail.raw, &limits, snapshot.known.intermediates());
     let roots = examined
@@ -169,9 +201,9 @@ fn certificate(mail: &Mail, snapshot: &Snapshot, sha256: &str) -> Option<Certifi
         .filter(|signature| signature.root);
     let mut made = roots
         .flat_map(|signature| &signature.signers)
-        .filter_map(|signer| signer.verified());
-    let one = made.find(|one| is_it(&one.certificate, sha256))?;
-    Some(one.certificate.clone())
+        .filter_map(|signer| Some((signer.verified()?, &signer.capabilities)));
+    let (one, said) = made.find(|(one, _)| is_it(&one.certificate, sha256))?;
+    Some((one.certificate.clone(), said.clone()))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use kenin_keys::KeyFacts;
 use kenin_keys::octets::Writer;
-use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_policy::Reason;
 use kenin_smtp_filter::Mail;
@@ -121,14 +120,14 @@ impl Pool {
         self.decided(What::Stamp(reason), work, desks)
     }
 
-    /// The certificate with this fingerprint (hex) among those that signed the mail, where the rules want it kept; and
-    /// whether they want it used. It blocks.
+    /// The certificate with this fingerprint (hex) among those that signed the mail, where the rules want it kept. It
+    /// blocks.
     pub(crate) fn find(
         &self,
         mail: &Mail,
         snapshot: &Arc<Snapshot>,
         sha256: &str,
-    ) -> Option<(Certificate, bool)> {
+    ) -> Option<harvest::Found> {
         let work = Work {
             mail,
             snapshot,
@@ -143,14 +142,14 @@ impl Pool {
         };
         let what = What::Find(sha256.to_owned());
         let found = self.done(what, work, Desks::default(), |kind, content, _| {
-            match (kind, codec::read::<Option<(Certificate, bool)>>(content)) {
+            match (kind, codec::read::<Option<harvest::Found>>(content)) {
                 (Kind::Found, Ok(found)) => Ok(found),
                 (Kind::Found, Err(error)) => Err(io::Error::other(error)),
                 _ => Err(invalid("another kind of frame")),
             }
         });
         let found = found.ok().flatten();
-        found.filter(|(certificate, _)| harvest::is_it(certificate, sha256))
+        found.filter(|found| harvest::is_it(&found.certificate, sha256))
     }
 
     fn decided(

@@ -1,4 +1,4 @@
-//! What the plan of a mail's protection asks and is told, as octets.
+//! What the plan of a mail's protection asks and is told, and what is kept for later ones, as octets.
 
 use kenin_keys::octets::{Malformed, Reader, Writer};
 use kenin_pki::crypto::{Aes, ContentKind};
@@ -6,12 +6,19 @@ use kenin_policy::protect::{Answer, Answered, Candidate, Found, Question, Unavai
 use kenin_smime::Capabilities;
 
 use super::{Coded, coded, coded_by_number};
+use crate::harvest;
 use crate::protect::Signatory;
 
 coded!(Signatory {
     facts,
     certificate,
     chain,
+});
+
+coded!(harvest::Found {
+    certificate,
+    said,
+    used,
 });
 
 coded!(Answered { question, answer });
