@@ -16,6 +16,7 @@ use crate::store::OpenError;
 
 mod environment;
 mod keys;
+mod protection;
 mod references;
 mod services;
 
@@ -105,6 +106,7 @@ fn look(
             findings.extend(snapshot.arc_trouble.take().map(Finding::from));
             findings.extend(snapshot.wrap_trouble.take().map(Finding::from));
             references::mail(&snapshot, findings);
+            protection::look(&snapshot, findings);
             references::trust(&snapshot, findings);
             if !options.offline {
                 environment::trust(&snapshot, findings);

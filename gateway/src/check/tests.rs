@@ -360,3 +360,39 @@ fn mail_is_held_in_a_quarantine_whose_key_can_be_read() {
     let text = check(&options).to_text();
     assert!(!text.contains("it will bounce it"), "{text}");
 }
+
+/// Mail that is to be signed goes unsigned where nobody can sign it, and that is no secret.
+#[test]
+fn what_cannot_be_signed_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let rule =
+        "[[rule]]\nwhen = { sender_domain = \"own.example\" }\nthen = { sign = \"clear\" }\n";
+    let told = || {
+        let report = check(&options);
+        let all = report.findings.iter();
+        let about = all.filter(|finding| finding.message.contains("signed"));
+        let about: Vec<String> = about.map(|finding| finding.message.clone()).collect();
+        about.join("\n")
+    };
+    fs::write(dir.path().join("etc/mail.toml"), "").unwrap();
+    assert_eq!(told(), "");
+    fs::write(dir.path().join("etc/mail.toml"), rule).unwrap();
+    assert!(told().contains("there are no [keys]"), "{}", told());
+    let file = dir.path().join("etc/kenin.toml");
+    let old = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        format!("{old}\n[keys]\npassphrase_file = \"pass\"\n"),
+    )
+    .unwrap();
+    assert!(told().contains("no listener tells"), "{}", told());
+    let mode = "mode = \"before-queue\"";
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        mode,
+        &format!("{mode}\nsubmission = true"),
+    );
+    assert_eq!(told(), "");
+}
