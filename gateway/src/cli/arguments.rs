@@ -15,7 +15,6 @@ mod quarantine;
 mod decrypt;
 mod key;
 mod protect;
-mod trust;
 
 pub use cert::{Cert, CertCommand};
 pub use clock::{Clock, ClockCommand};
@@ -25,7 +24,6 @@ pub use quarantine::{Quarantine, QuarantineCommand};
 pub use decrypt::Decrypt;
 pub use key::{AddressesCommand, Key, KeyAddresses, KeyCommand, KeyImport, KeyUse};
 pub use protect::{Cipher, Encrypt, Sign};
-pub use trust::{AnchorUse, Disclosure, Trust, TrustAdd, TrustCommand};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
