@@ -12,7 +12,9 @@ mod smtp;
 
 pub use certstore::{ldap_message, place};
 pub use keys::{key_frame, key_import, sealed_key, token_uri};
-pub use mail::{compressed, entity, enveloped, mailbox, scrub, signed_data, stamp_writer, trust_toml};
+pub use mail::{
+    compressed, entity, enveloped, mailbox, scrub, signed_data, stamp_writer, trust_toml,
+};
 pub use milter::milter;
 pub use pki::{ber, certificate, crl, ocsp, path};
 pub use smtp::{smtp_client, smtp_server};

@@ -284,7 +284,7 @@ pub(crate) fn keep(mut decided: Decided, id: &str, folder: &Path) -> Decided {
                 metrics::rewritten(*wrapped);
             }
             for kind in &decided.protected {
-                metrics::protected(*kind);
+                metrics::protected(kind);
             }
             decided
         }

@@ -12,7 +12,7 @@ use crate::octets::{Malformed, Reader, Writer};
 
 /// Which key. It is random and says nothing; it names the key's file, and the key between processes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId([u8; KeyId::LEN]);
+pub struct KeyId([u8; Self::LEN]);
 
 impl KeyId {
     /// Octets of an id.

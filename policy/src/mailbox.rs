@@ -99,7 +99,7 @@ impl Shown {
             let value = unfold(field.value(raw));
             let text = String::from_utf8_lossy(&value);
             words::domains(&text, &mut found);
-            for reading in words::readings(&text) {
+            for reading in readings(&text) {
                 let addresses = words::addresses(&reading).into_iter();
                 whole.extend(addresses.take(MAX_SHOWN + 1));
             }
@@ -124,7 +124,7 @@ impl Shown {
 
 /// Everything in a text that looks like an address to some reader.
 pub(crate) fn addresses_shown(text: &str) -> HashSet<String> {
-    let readings = words::readings(text);
+    let readings = readings(text);
     let each = readings
         .iter()
         .flat_map(|reading| words::addresses(reading));

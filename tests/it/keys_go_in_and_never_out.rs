@@ -2,7 +2,7 @@
 //! a tired person gets wrong is told before anything is written. KEY-01.
 
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

@@ -10,20 +10,20 @@ use crate::exit::Exit;
 mod cert;
 mod clock;
 mod crl;
-mod trust;
-mod quarantine;
 mod decrypt;
 mod key;
 mod protect;
+mod quarantine;
+mod trust;
 
 pub use cert::{Cert, CertCommand};
 pub use clock::{Clock, ClockCommand};
 pub use crl::{Crl, CrlCommand};
-pub use trust::{AnchorUse, Disclosure, Trust, TrustAdd, TrustCommand};
-pub use quarantine::{Quarantine, QuarantineCommand};
 pub use decrypt::Decrypt;
 pub use key::{AddressesCommand, Key, KeyAddresses, KeyCommand, KeyImport, KeyUse};
 pub use protect::{Cipher, Encrypt, Sign};
+pub use quarantine::{Quarantine, QuarantineCommand};
+pub use trust::{AnchorUse, Disclosure, Trust, TrustAdd, TrustCommand};
 
 /// The whole command line.
 #[derive(Debug, Parser)]

@@ -123,7 +123,7 @@ fn open_all(
             }
             Look::Nothing => {
                 let nothing = "there is nothing to open: the message as a whole is not encrypted";
-                let closed = message.is_none().then(|| Stay {
+                let closed = message.is_none().then_some(Stay {
                     exit: Exit::Data,
                     text: nothing,
                 });

@@ -260,8 +260,11 @@ struct AfarEntries {
     list: [u8; 32],
     count: usize,
     /// What was found before; it does not change.
-    found: Mutex<HashMap<(u32, Vec<u8>), Option<RevokedEntry>>>,
+    found: Mutex<Found>,
 }
+
+/// By indirect issuer and serial number.
+type Found = HashMap<(u32, Vec<u8>), Option<RevokedEntry>>;
 
 impl RevokedEntries for AfarEntries {
     fn len(&self) -> usize {

@@ -133,13 +133,17 @@ impl Coded for NoteId {
 impl Coded for CheckResult {
     fn write(&self, out: &mut Writer) {
         match self {
-            Self::Ok => out.u8(0),
-            Self::Unchecked => out.u8(1),
+            Self::Ok => {
+                out.u8(0);
+            }
+            Self::Unchecked => {
+                out.u8(1);
+            }
             Self::Failed(reason) => {
                 out.u8(2);
-                return reason.write(out);
+                reason.write(out);
             }
-        };
+        }
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
