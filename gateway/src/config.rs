@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 mod caps;
 mod coherence;
+mod decrypt;
 mod error;
 mod keys;
 mod quarantine;
@@ -29,6 +30,7 @@ use raw::{Raw, RawListener, RawTls};
 use source::Source;
 
 pub(crate) use caps::{Cap, Caps};
+pub use decrypt::{Decrypt, Receipts};
 pub use error::{ConfigError, Place};
 pub use keys::{Keys, KeysError, SecretAt, WhenGone};
 pub use quarantine::{KeyAt, Notify, Quarantine};
@@ -81,6 +83,8 @@ pub struct Config {
     pub quarantine: Option<Quarantine>,
     /// `[senders]`: which mailboxes belong to whom.
     pub senders: Senders,
+    /// `[decrypt]`: how mail that was opened passes.
+    pub decrypt: Decrypt,
     /// `[limits]`.
     pub limits: Limits,
     /// `[caps]`: what one message may hold or cost.
@@ -426,6 +430,8 @@ impl Config {
         let quarantine = quarantine
             .transpose()
             .map_err(|(key, text)| source::mistake(&sources, key, text))?;
+        let decrypt = raw.decrypt.finish();
+        let decrypt = decrypt.map_err(|(key, text)| source::mistake(&sources, key, text))?;
         let config = Self {
             authserv_id: raw
                 .authserv_id
@@ -470,6 +476,7 @@ impl Config {
             workers: raw.workers.finish(),
             quarantine,
             senders: raw.senders.finish(&dir),
+            decrypt,
             limits: Limits {
                 message_size: raw
                     .limits

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::decrypt::RawDecrypt;
 use super::keys::RawKeys;
 use super::quarantine::RawQuarantine;
 use super::senders::RawSenders;
@@ -44,6 +45,8 @@ pub(super) struct Raw {
     pub(super) quarantine: Option<RawQuarantine>,
     #[serde(default)]
     pub(super) senders: RawSenders,
+    #[serde(default)]
+    pub(super) decrypt: RawDecrypt,
     #[serde(default)]
     pub(super) limits: RawLimits,
     #[serde(default)]
@@ -160,6 +163,9 @@ impl Raw {
         take(&mut self.quarantine, over.quarantine);
         take(&mut self.senders.login_domain, over.senders.login_domain);
         take(&mut self.senders.logins, over.senders.logins);
+        take(&mut self.decrypt.memory, over.decrypt.memory);
+        take(&mut self.decrypt.return_path, over.decrypt.return_path);
+        take(&mut self.decrypt.receipts, over.decrypt.receipts);
         take(&mut self.next_hop.address, over.next_hop.address);
         take(&mut self.next_hop.tls, over.next_hop.tls);
         take(&mut self.next_hop.ca, over.next_hop.ca);
