@@ -126,10 +126,13 @@ pub enum Share {
 ///
 /// What the next hop says to MAIL and RCPT is passed on, as it says nothing of the content. Its answer to the content
 /// is not: accepted is one constant reply; refused for now, or lost, another; and what is refused for good is held
-/// ([`Filter::hold`]) and told as accepted.
+/// ([`Filter::hold`]) and told as accepted. The client is answered at a multiple of 50 ms after its dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confided {
-    /// What is changed.
+    /// The mail that goes on in the place of the one that came: whole lines with CRLF. Its octets above 127 need nobody's
+    /// word before; where the next hop does not take them, it is as if it refused the content.
+    pub content: Option<MailBytes>,
+    /// What is changed: of the content, where there is one.
     pub edits: Vec<Edit>,
     /// Who is told by others of what becomes of it, in the place of the sender; an empty one is nobody. Without one
     /// the sender stays, and the next hop is asked to tell nothing (NOTIFY=NEVER).

@@ -24,9 +24,17 @@ pub struct MailBytes(Store);
 enum Store {
     Memory(Arc<Vec<u8>>),
     File(Arc<Mapped>),
+    Lent(Arc<dyn AsRef<[u8]> + Send + Sync>),
 }
 
 impl MailBytes {
+    /// Bytes that somebody else holds, and that go with the last clone: what has to happen to them then, the holder
+    /// does when it is dropped.
+    #[must_use]
+    pub fn lent(holder: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Self {
+        Self(Store::Lent(holder))
+    }
+
     /// Whether the bytes are a mapped file.
     #[must_use]
     pub fn is_mapped(&self) -> bool {
@@ -62,6 +70,7 @@ impl Deref for MailBytes {
         match &self.0 {
             Store::Memory(bytes) => bytes,
             Store::File(mapped) => mapped,
+            Store::Lent(holder) => (**holder).as_ref(),
         }
     }
 }

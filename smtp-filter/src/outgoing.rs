@@ -87,6 +87,11 @@ impl Outgoing {
         sizes.fold(0, u64::saturating_add)
     }
 
+    /// Whether it has no octet above 127.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.pieces().all(<[u8]>::is_ascii)
+    }
+
     /// The pieces in their order.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let rest = self.pieces.iter().map(|piece| match piece {

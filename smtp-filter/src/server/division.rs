@@ -14,7 +14,7 @@ use portion::{Leg, Portion, Standing, What};
 use super::{
     ServerConfig,
     hop::Hop,
-    keeping::{accepted, discreet, hold, hold_back, readdressed},
+    keeping::{accepted, discreet, hold, hold_back, readdressed, unfit},
 };
 use crate::{
     Body, Confided, Envelope, Fate, Filter, Group, Held, Mail, MailBytes, Outgoing, Recipient,
@@ -96,7 +96,13 @@ impl<'a> DividedMail<'a> {
             hop.abort().await;
             return ((Reply::aborted(), Fate::NextHopRefused), refused);
         }
-        let answer = hop.finish(leg.outgoing).await;
+        let answer = match unfit(hop, leg.has_own_eight_bit()) {
+            None => hop.finish(leg.outgoing).await,
+            Some(refusal) => {
+                hop.abort().await;
+                (refusal, Fate::NextHopRefused)
+            }
+        };
         let Some(confided) = leg.confided else {
             return (answer, refused);
         };
@@ -251,9 +257,14 @@ impl<'a> DividedMail<'a> {
             if let Some(reply) = refused.into_iter().flatten().next() {
                 return Err(reply);
             }
-            early.push(match leg.confided {
-                Some(_) => hold_back(way, leg.outgoing).await?,
-                None => way.hold(leg.outgoing).await.map(|()| None)?,
+            let unfit = unfit(way, leg.has_own_eight_bit());
+            early.push(match (leg.confided, unfit) {
+                (Some(_), None) => hold_back(way, leg.outgoing).await?,
+                (None, _) => way.hold(leg.outgoing).await.map(|()| None)?,
+                (Some(_), refusal) => {
+                    way.abort().await;
+                    refusal
+                }
             });
         }
         Ok(early)
@@ -267,9 +278,12 @@ impl<'a> DividedMail<'a> {
                 .begin(self.envelope(), &recipients, self.eight_bit)
                 .await;
         };
-        let (envelope, recipients) = readdressed(self.envelope(), &recipients, confided);
+        let (envelope, recipients) =
+            readdressed(self.envelope(), &recipients, confided, leg.outgoing);
         let recipients: Vec<&Recipient> = recipients.iter().collect();
-        hop.begin(&envelope, &recipients, self.eight_bit).await
+        // Of another content nothing was promised yet.
+        let eight_bit = self.eight_bit && confided.content.is_none();
+        hop.begin(&envelope, &recipients, eight_bit).await
     }
 
     /// The dots, one after the other. Where the first is not accepted and nobody has the mail yet, the

@@ -45,6 +45,7 @@ coded!(XForward {
 coded!(Group { recipients, share });
 
 coded!(Confided {
+    content,
     edits,
     return_path,
     reason,

@@ -136,6 +136,7 @@ fn what_was_decided_is_the_same_at_the_other_end() {
             Group {
                 recipients: vec![4],
                 share: Share::Confide(Confided {
+                    content: None,
                     edits: Vec::new(),
                     return_path: Some("a@b.example".to_owned()),
                     reason: "why".to_owned(),

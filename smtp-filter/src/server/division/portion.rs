@@ -23,13 +23,25 @@ pub(super) struct Leg<'a> {
     pub(super) confided: Option<&'a Confided>,
 }
 
+impl Leg<'_> {
+    /// Whether it has octets above 127 of which the client has not said a word.
+    pub(super) fn has_own_eight_bit(&self) -> bool {
+        let own = self.confided.is_some_and(|one| one.content.is_some());
+        own && !self.outgoing.is_ascii()
+    }
+}
+
 impl<'a> Portion<'a> {
     /// `None` where an edit would break a line, or a refusal is none: a filter's mistake.
     pub(super) fn of(group: &'a Group, raw: &MailBytes, received: &[u8]) -> Option<Self> {
         let edited = |edits: &[Edit]| Outgoing::new(raw.clone(), received, edits);
         let what = match &group.share {
             Share::Relay(edits) => What::Mail(edited(edits)?),
-            Share::Confide(confided) => What::Confided(edited(&confided.edits)?, confided),
+            Share::Confide(confided) => {
+                let own = confided.content.as_ref().unwrap_or(raw);
+                let outgoing = Outgoing::new(own.clone(), received, &confided.edits)?;
+                What::Confided(outgoing, confided)
+            }
             Share::Hold { edits, reason } => What::Held(edited(edits)?, reason),
             Share::Refuse(reply) if reply.code() >= 400 => What::Refusal(reply),
             Share::Refuse(_) => return None,

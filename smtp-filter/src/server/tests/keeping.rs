@@ -1,7 +1,7 @@
 //! Mail that the filter keeps, and mail of whose fate nobody outside is to hear.
 
 use super::*;
-use crate::{Confided, Group, Share};
+use crate::{Confided, Group, MailBytes, Share};
 
 const MAIL: &[u8] = b"Subject: x\r\n\r\nsecret body\r\n";
 
@@ -14,6 +14,7 @@ fn hold() -> Share {
 
 fn confide(return_path: Option<&str>) -> Share {
     Share::Confide(Confided {
+        content: None,
         edits: vec![Edit::Prepend(b"X-Opened: yes\r\n".to_vec())],
         return_path: return_path.map(str::to_owned),
         reason: "opened".to_owned(),
@@ -170,6 +171,51 @@ async fn the_next_hops_opinion_of_a_confided_mail_is_told_to_nobody() {
     let world = world(Err(full)).await;
     let reply = world.sent_to(&["opened-refuse"]).await;
     assert_eq!(reply, "452 4.3.1 Insufficient system storage");
+}
+
+/// What was opened has other bytes than what came, and octets of which nobody was told.
+#[tokio::test]
+async fn a_confided_content_goes_in_the_place_of_the_mail() {
+    const CONTENT: &str = "Subject: opened\r\n\r\nSchl\u{fc}ssel\r\n";
+    let own = |_: &Mail| {
+        let content: Arc<dyn AsRef<[u8]> + Send + Sync> = Arc::new(CONTENT.as_bytes());
+        let confided = Confided {
+            content: Some(MailBytes::lent(content)),
+            edits: vec![Edit::Prepend(b"X-Opened: yes\r\n".to_vec())],
+            return_path: Some(String::new()),
+            reason: "opened".to_owned(),
+        };
+        Treatment::Divide(vec![Group {
+            recipients: vec![0],
+            share: Share::Confide(confided),
+        }])
+    };
+    let sender = Sender {
+        size: Some(9999),
+        ..Sender::new("sender@a.example")
+    };
+    let to = [Recipient::new("bob@x.example")];
+    let world = World::with(Misdeed::None, |_| {}, own).await;
+    let reply = world.send_to(&sender, &to, MAIL).await;
+    assert_eq!(reply.to_string(), "250 2.0.0 Accepted");
+    let mails = world.hop.mails();
+    assert_eq!(mails.len(), 1);
+    assert!(mails[0].starts_with(b"X-Opened: yes\r\nReceived: "));
+    assert!(mails[0].ends_with(CONTENT.as_bytes()));
+    let told = world.hop.commands();
+    let from = "MAIL FROM:<> BODY=8BITMIME RET=HDRS".to_owned();
+    assert!(told.contains(&from), "{told:?}");
+    // Where it cannot go it is held, and nobody sees a difference.
+    let world = World::with(Misdeed::SevenBitOnly, |_| {}, own).await;
+    *world.filter.keeps.lock().unwrap() = Ok(());
+    let reply = world.send_to(&sender, &to, MAIL).await;
+    assert_eq!(reply.to_string(), "250 2.0.0 Accepted");
+    assert!(world.hop.mails().is_empty());
+    let held = world.filter.held.lock().unwrap();
+    let refusal = held[0].refusal.as_ref().map(Reply::code);
+    assert_eq!((held.len(), refusal), (1, Some(550)));
+    let text: Vec<u8> = held[0].content.pieces().flatten().copied().collect();
+    assert!(text.ends_with(CONTENT.as_bytes()));
 }
 
 /// What is said before the content is shown says nothing of it.
