@@ -276,7 +276,7 @@ fn copies_size(snapshot: &Snapshot) -> usize {
 pub(crate) fn keep(mut decided: Decided, id: &str, folder: &Path) -> Decided {
     let kept = each_edit(&mut decided.treatment).try_for_each(|edit| match edit {
         Edit::Body(_, body) => spool(body, folder),
-        Edit::Prepend(_) | Edit::Remove(_) | Edit::Insert(..) => Ok(()),
+        Edit::Prepend(_) | Edit::Remove(_) | Edit::Insert(..) | Edit::ReturnPath(_) => Ok(()),
     });
     match kept {
         Ok(()) => {

@@ -266,7 +266,7 @@ fn header_edits(edits: &[Edit]) -> HeaderEdits {
             Edit::Prepend(bytes) => out.prepend.extend_from_slice(bytes),
             Edit::Remove(range) => out.remove.push(range.clone()),
             Edit::Insert(at, bytes) => out.insert.push((*at, bytes.clone())),
-            Edit::Body(..) => {}
+            Edit::Body(..) | Edit::ReturnPath(_) => {}
         }
     }
     out

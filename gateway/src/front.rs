@@ -68,6 +68,7 @@ fn milter(config: &Config, listener: &Listener) -> Arc<MilterConfig> {
         wants: Wants {
             body: true,
             quarantine: true,
+            sender: true,
         },
         limits: limits(config),
         ..MilterConfig::default()

@@ -154,8 +154,11 @@ pub enum Edit {
     /// are written in their order.
     Insert(usize, Vec<u8>),
     /// The body, which begins at this place behind the empty line, is replaced by these bytes: whole lines
-    /// with CRLF, in ASCII unless the mail is not. At most one.
+    /// with CRLF, in ASCII unless the mail is not or an MTA has it (milter). At most one.
     Body(usize, MailBytes),
+    /// An MTA that shows its mail (milter) sends it on with this reverse path, without its angle brackets; empty is the
+    /// null sender. At most one. Elsewhere it changes nothing: there [`Confided::return_path`] does it.
+    ReturnPath(String),
 }
 
 impl Edit {
@@ -168,6 +171,7 @@ impl Edit {
             }
             Self::Insert(at, bytes) => Self::Insert(at.saturating_sub(start), bytes),
             Self::Body(at, bytes) => Self::Body(at.saturating_sub(start), bytes),
+            Self::ReturnPath(path) => Self::ReturnPath(path),
         }
     }
 }

@@ -49,12 +49,15 @@ impl Outgoing {
                     inserted.push((*at, bytes));
                 }
                 Edit::Body(at, bytes) => {
-                    if body.is_some() || !is_new_body(&raw, *at, bytes) {
+                    // What was told of the mail when it began (BODY=7BIT) has to hold to its end.
+                    let fits = bytes.is_ascii() || !raw.is_ascii();
+                    if body.is_some() || !fits || !is_new_body(&raw, *at, bytes) {
                         return None;
                     }
                     removed.push(*at..raw.len());
                     body = Some((*at, bytes));
                 }
+                Edit::ReturnPath(_) => {}
             }
         }
         if body.is_some_and(|(start, _)| inserted.iter().any(|(at, _)| *at >= start)) {
@@ -213,13 +216,12 @@ fn splits_line_end(raw: &[u8], at: usize) -> bool {
     at > 0 && raw.get(at - 1) == Some(&b'\r') && raw.get(at) == Some(&b'\n')
 }
 
-/// Whether a body may begin at this place, and these bytes may be it. What was told of the mail when it
-/// began (BODY=7BIT) has to hold to its end.
+/// Whether a body may begin at this place, and these bytes may be it.
 pub(crate) fn is_new_body(raw: &[u8], at: usize, bytes: &[u8]) -> bool {
     let begins = raw
         .get(..at)
         .is_some_and(|head| head.is_empty() || head == b"\r\n" || head.ends_with(b"\r\n\r\n"));
-    begins && is_whole_lines(bytes) && (bytes.is_ascii() || !raw.is_ascii())
+    begins && is_whole_lines(bytes)
 }
 
 fn is_whole_lines(bytes: &[u8]) -> bool {

@@ -80,7 +80,7 @@ fn prepended(treatment: &Treatment) -> String {
     };
     let put = edits.iter().filter_map(|edit| match edit {
         Edit::Prepend(bytes) => Some(String::from_utf8(bytes.clone()).unwrap()),
-        Edit::Remove(_) | Edit::Insert(..) | Edit::Body(..) => None,
+        Edit::Remove(_) | Edit::Insert(..) | Edit::Body(..) | Edit::ReturnPath(_) => None,
     });
     put.collect()
 }

@@ -55,6 +55,8 @@ pub struct Wants {
     pub body: bool,
     /// Having it held ([`crate::Treatment::Quarantine`]).
     pub quarantine: bool,
+    /// Giving it another reverse path ([`crate::Edit::ReturnPath`]).
+    pub sender: bool,
 }
 
 impl Wants {
@@ -62,6 +64,7 @@ impl Wants {
         let or_none = |wanted: bool, action: u32| if wanted { action } else { 0 };
         or_none(self.body, words::action::BODY)
             | or_none(self.quarantine, words::action::QUARANTINE)
+            | or_none(self.sender, words::action::SENDER)
     }
 }
 

@@ -90,7 +90,7 @@ fn edited(edits: &[Edit]) -> Vec<u8> {
             Edit::Prepend(bytes) => front.extend_from_slice(bytes),
             Edit::Remove(range) => gone[range.clone()].fill(true),
             Edit::Body(at, bytes) => body = Some((*at, bytes.to_vec())),
-            Edit::Insert(..) => panic!("{edit:?}"),
+            Edit::Insert(..) | Edit::ReturnPath(_) => panic!("{edit:?}"),
         }
     }
     let end = body.as_ref().map_or(MAIL.len(), |(at, _)| *at);

@@ -51,7 +51,7 @@ fn edits(edits: &[Edit], length: usize) -> Result<(), Malformed> {
     let mut bodies = 0;
     for edit in edits {
         let end = match edit {
-            Edit::Prepend(_) => 0,
+            Edit::Prepend(_) | Edit::ReturnPath(_) => 0,
             Edit::Remove(range) => range.end,
             Edit::Insert(at, _) => *at,
             Edit::Body(at, _) => {

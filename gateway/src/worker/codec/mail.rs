@@ -153,6 +153,10 @@ impl Coded for Edit {
                 at.write(out);
                 octets.write(out);
             }
+            Self::ReturnPath(path) => {
+                out.u8(4);
+                path.write(out);
+            }
         }
     }
 
@@ -162,6 +166,7 @@ impl Coded for Edit {
             1 => Coded::read(from).map(Self::Remove),
             2 => Ok(Self::Insert(Coded::read(from)?, Coded::read(from)?)),
             3 => Ok(Self::Body(Coded::read(from)?, Coded::read(from)?)),
+            4 => Coded::read(from).map(Self::ReturnPath),
             _ => Err(Malformed("an unknown edit")),
         }
     }
