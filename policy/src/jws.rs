@@ -154,6 +154,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) reason: &'a str,
     pub(crate) signers: Vec<&'a str>,
     pub(crate) revision: &'a str,
+    /// Who vouches for the content of a mail that was opened; nothing of one that was not.
+    pub(crate) opened: Option<&'a str>,
 }
 
 /// The payload for a message as it will be delivered; `raw` holds at least its header.
@@ -161,8 +163,12 @@ pub(crate) fn payload(raw: &[u8], header: &Header, body: &[u8], claims: &Claims<
     let (shown, digest) = covered(raw, header);
     // Written by hand for its order; every value goes through the JSON writer.
     let text = |value: &str| Value::from(value).to_string();
+    let opened = claims.opened.map(|integrity| {
+        let integrity = text(integrity);
+        format!("\"enc\":\"opened\",\"integrity\":{integrity},")
+    });
     format!(
-        "{{\"v\":1,\"id\":{},\"iss\":{},\"iat\":{},\"result\":{},\"reason\":{},\"signer\":{},\"rev\":{},\
+        "{{\"v\":1,\"id\":{},\"iss\":{},\"iat\":{},\"result\":{},\"reason\":{},\"signer\":{},\"rev\":{},{}\
          \"h\":{},\"hn\":{},\"hh\":{},\"bh\":{}}}",
         text(claims.id),
         text(claims.issuer),
@@ -171,6 +177,7 @@ pub(crate) fn payload(raw: &[u8], header: &Header, body: &[u8], claims: &Claims<
         text(claims.reason),
         Value::from(claims.signers.clone()),
         text(claims.revision),
+        opened.unwrap_or_default(),
         Value::Object(shown),
         Value::Object(uncovered(raw, header)),
         text(&digest),

@@ -9,6 +9,7 @@
 //! value that proves every condition.
 
 mod arrival;
+mod decryption;
 pub mod header;
 pub mod holder;
 mod identity;
@@ -38,6 +39,7 @@ mod writer;
 mod testing;
 
 pub use arrival::ArrivalResults;
+pub use decryption::Vouched;
 pub use holder::HolderAttributes;
 pub use judge::cipher_name;
 pub use mail::{Act, Harvest, MailRules, OpeningRule, Parties, StampMode};

@@ -448,3 +448,39 @@ fn a_statement_that_is_made_elsewhere_is_signed_for_its_mail_only() {
         assert_eq!(other.countersign(text, &right), None);
     }
 }
+
+/// DEC-01: the stamp says what nobody vouches for; of mail that was not opened it says nothing.
+#[test]
+fn the_stamp_of_opened_mail_says_who_vouches_for_it() {
+    let mail = b"From: alice@example.jp\r\nX-Kenin-Decryption: opened; integrity=aead\r\n\r\nx\r\n";
+    let (key, _) = StampKey::generate().unwrap();
+    for (opened, field, claim) in [
+        (
+            true,
+            Some("X-Kenin-Decryption: opened; integrity=none; sender=not-proven\r\n"),
+            serde_json::json!(["opened", "none"]),
+        ),
+        (false, None, serde_json::json!([null, null])),
+    ] {
+        let mut verdict = crate::testing::unsigned();
+        verdict.encryption.push(crate::verdict::EncryptionVerdict {
+            section: "1".to_owned(),
+            opened,
+            reason: "opened",
+            content: "aes-256-cbc".to_owned(),
+            integrity: "none".to_owned(),
+            recipients: 1,
+        });
+        let out = stamp(mail, &verdict, &context(Some(&key))).apply(mail);
+        let fields = fields(&out);
+        let said = fields
+            .iter()
+            .find(|field| field.starts_with("X-Kenin-Decryption"));
+        assert_eq!(said.map(String::as_str), field);
+        let payload = verify_statement(&out, key.public_key(), OWN).unwrap();
+        assert_eq!(
+            serde_json::json!([payload["enc"], payload["integrity"]]),
+            claim
+        );
+    }
+}
