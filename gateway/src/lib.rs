@@ -27,6 +27,9 @@ mod keyfile;
 mod keyring;
 mod log;
 mod metrics;
+// Nothing calls it yet.
+#[allow(dead_code)]
+mod opening;
 pub mod pipeline;
 mod poison;
 mod protect;
