@@ -5,26 +5,34 @@
 //! or what was signed without its signature.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use kenin_pki::crypto::Secret;
 use kenin_pki::name::Name;
-use kenin_policy::mail::Wish;
+use kenin_policy::mail::{Encrypt, Wish};
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{
-    Act, Delivered, Harvest, HeaderEdits, Parties, Reason, Shown, StampContext, StampMode,
-    deliver_each, header, is_wrapped,
+    Act, Delivered, Harvest, HeaderEdits, OpeningRule, Parties, Reason, Shown, StampContext,
+    StampMode, deliver_each, header, is_wrapped,
 };
 use kenin_smtp_filter::{Division, Edit, Group, Mail, MailBytes, Reply, Share, Treatment};
 use kenin_sys::{TempBody, TempBodyError};
 use tracing::error;
 
 use crate::clock::{Moment, Trust, unix_time};
+use crate::opening::{Plain, Room, State};
 use crate::protect::{Fate, Plan};
 use crate::snapshot::Snapshot;
 use crate::{metrics, reply};
 
+mod confided;
+mod follow;
 mod groups;
 mod protected;
+mod rewritten;
 
+pub(crate) use confided::{confide, lodge, own_return_path};
+pub(crate) use follow::{Matter, follow};
 use groups::{Course, Form, groups, merged};
 use protected::{Copies, Making};
 
@@ -46,6 +54,21 @@ pub(crate) struct Decided {
     pub(crate) bodies: Vec<bool>,
     /// What each copy is that was encrypted or signed, in a word.
     pub(crate) protected: Vec<&'static str>,
+    /// What became of its encryption, for each recipient who has a key here, and for all others; nothing of a mail that
+    /// is not encrypted.
+    pub(crate) states: Vec<State>,
+    /// Whether nobody outside is to hear what was done with it.
+    pub(crate) discreet: bool,
+}
+
+/// What a mail is to its rules.
+#[derive(Clone)]
+enum Manner {
+    /// It is as it came.
+    Ordinary,
+    /// It was opened, in this room. A rule does not put it off, since that would tell of what is inside; and no copy of it
+    /// goes to a file.
+    Opened(Option<Arc<Room>>),
 }
 
 /// The mail rules, then the stamp, then the protection that was planned. `had` are the recipients, by their place, that
@@ -56,10 +79,22 @@ pub(crate) struct Decided {
 pub(crate) fn act(
     mail: &Mail,
     snapshot: &Snapshot,
+    verdict: Verdict,
+    now: Moment,
+    had: &[usize],
+    plan: &Plan,
+) -> Decided {
+    act_as(mail, snapshot, verdict, now, had, plan, &Manner::Ordinary)
+}
+
+fn act_as(
+    mail: &Mail,
+    snapshot: &Snapshot,
     mut verdict: Verdict,
     now: Moment,
     had: &[usize],
     plan: &Plan,
+    manner: &Manner,
 ) -> Decided {
     verdict.revision.clone_from(&snapshot.revision);
     let envelope = &mail.envelope;
@@ -68,7 +103,13 @@ pub(crate) fn act(
         Division::Never => &[],
         Division::Copies | Division::Answers => had,
     };
-    let each = by_the_rules(mail, snapshot, &verdict);
+    let mut each = by_the_rules(mail, snapshot, &verdict);
+    if matches!(manner, Manner::Opened(_)) {
+        each = each
+            .into_iter()
+            .map(|act| undelayed(act, now.trust))
+            .collect();
+    }
     let rule = each.iter().find_map(|act| match act {
         Act::Refuse { rule, .. } | Act::Hold { rule, .. } => Some(*rule),
         Act::Stamp(_) => None,
@@ -84,21 +125,8 @@ pub(crate) fn act(
     if let (Some(reply), true) = (&refusal, refused) {
         return refusal_of(verdict, reply.clone(), rule, now.trust);
     }
-    let shielded = snapshot
-        .trust
-        .shielded_names(snapshot.known.intermediates());
-    let shielded: Vec<&[u8]> = shielded.into_iter().map(Name::der).collect();
-    let context = StampContext {
-        authserv_id: &snapshot.config.authserv_id,
-        site_authserv_ids: &snapshot.config.site_authserv_ids,
-        key: snapshot.key.as_ref().filter(|_| now.trust.is_trusted()),
-        id: &envelope.id,
-        now: unix_time(now.time),
-        mode: StampMode::Headers,
-        tags: snapshot.mail.may_tag(),
-        wrapper: snapshot.wrapper.as_ref(),
-        shielded_names: &shielded,
-    };
+    let shielded = shielded(snapshot);
+    let context = context(snapshot, &envelope.id, now, &shielded);
     let form = Form::of(&verdict);
     let fates: Vec<Fate> = (0..envelope.rcpt_to.len())
         .map(|place| plan.fate(place))
@@ -183,7 +211,11 @@ pub(crate) fn act(
     let all = copies
         .into_iter()
         .chain(std::mem::take(&mut protected.made));
-    let mut copies: Vec<Made> = all.map(|(course, copy)| Made::of(course, copy)).collect();
+    let made = all.map(|(course, copy)| match manner {
+        Manner::Ordinary => Made::of(course, copy),
+        Manner::Opened(room) => Made::opened(course, copy, room.clone()),
+    });
+    let mut copies: Vec<Made> = made.collect();
     let mut bodies = Vec::new();
     let mut changed = Vec::new();
     let mut kinds = Vec::new();
@@ -261,6 +293,44 @@ pub(crate) fn act(
         rule,
         bodies,
         protected: kinds,
+        states: Vec::new(),
+        discreet: false,
+    }
+}
+
+/// Names of the authorities whose certificates must not be shown.
+fn shielded(snapshot: &Snapshot) -> Vec<&[u8]> {
+    let known = snapshot.known.intermediates();
+    let names = snapshot.trust.shielded_names(known);
+    names.into_iter().map(Name::der).collect()
+}
+
+/// What a stamp needs, in the plainest mode.
+fn context<'s>(
+    snapshot: &'s Snapshot,
+    id: &'s str,
+    now: Moment,
+    shielded_names: &'s [&'s [u8]],
+) -> StampContext<'s> {
+    StampContext {
+        authserv_id: &snapshot.config.authserv_id,
+        site_authserv_ids: &snapshot.config.site_authserv_ids,
+        key: snapshot.key.as_ref().filter(|_| now.trust.is_trusted()),
+        id,
+        now: unix_time(now.time),
+        mode: StampMode::Headers,
+        tags: snapshot.mail.may_tag(),
+        wrapper: snapshot.wrapper.as_ref(),
+        shielded_names,
+    }
+}
+
+/// What a rule says of an opened mail, where it would say to try again later, or to sign what has no time now.
+fn undelayed(act: Act, clock: Trust) -> Act {
+    match act {
+        Act::Refuse { reply, .. } if reply.code < 500 => Act::Stamp(StampMode::Headers),
+        Act::Stamp(_) if !clock.is_trusted() => Act::Stamp(StampMode::Headers),
+        other => other,
     }
 }
 
@@ -285,6 +355,9 @@ pub(crate) fn keep(mut decided: Decided, id: &str, folder: &Path) -> Decided {
             }
             for kind in &decided.protected {
                 metrics::protected(kind);
+            }
+            for state in &decided.states {
+                metrics::opened(state.as_str());
             }
             decided
         }
@@ -321,7 +394,8 @@ fn each_edit(treatment: &mut Treatment) -> impl Iterator<Item = &mut Edit> {
 }
 
 fn spool(body: &mut MailBytes, folder: &Path) -> Result<(), TempBodyError> {
-    if body.len() > IN_MEMORY && !body.is_mapped() {
+    // What was opened is counted and wiped where it lies, and must not lie on a disk.
+    if body.len() > IN_MEMORY && !body.is_mapped() && !body.is_lent() {
         let mut file = TempBody::create_in(folder)?;
         file.append(body)?;
         *body = file.map()?.into();
@@ -341,6 +415,8 @@ fn refusal_of(verdict: Verdict, reply: Reply, rule: Option<usize>, clock: Trust)
         rule,
         bodies: Vec::new(),
         protected: Vec::new(),
+        states: Vec::new(),
+        discreet: false,
     }
 }
 
@@ -356,6 +432,17 @@ struct Made {
 
 impl Made {
     fn of(course: Course, copy: Delivered) -> Self {
+        Self::with(course, copy, MailBytes::from)
+    }
+
+    /// One of which no octet goes to a file.
+    fn opened(course: Course, copy: Delivered, room: Option<Arc<Room>>) -> Self {
+        Self::with(course, copy, |body| {
+            Plain::new(Secret::new(body), room).into()
+        })
+    }
+
+    fn with(course: Course, copy: Delivered, bytes: impl FnOnce(Vec<u8>) -> MailBytes) -> Self {
         let HeaderEdits {
             remove,
             insert,
@@ -372,7 +459,7 @@ impl Made {
         let wrapped = copy.body.as_ref().map(|_| copy.wrapped);
         let wrapped = wrapped.filter(|_| !protected);
         if let Some((at, body)) = copy.body {
-            edits.push(Edit::Body(at, body.into()));
+            edits.push(Edit::Body(at, bytes(body)));
         }
         Self {
             course,
@@ -399,6 +486,20 @@ fn by_the_rules(mail: &Mail, snapshot: &Snapshot, verdict: &Verdict) -> Vec<Act>
 pub(crate) fn wishes(mail: &Mail, snapshot: &Snapshot) -> Vec<Wish> {
     among(mail, snapshot, |parties| {
         snapshot.mail.protect_each(parties)
+    })
+}
+
+/// What the rules say of encrypted mail for each recipient. Where mail goes on encrypted or not at all, what was opened
+/// does too.
+fn opening_each(mail: &Mail, snapshot: &Snapshot) -> Vec<OpeningRule> {
+    among(mail, snapshot, |parties| {
+        let wishes = snapshot.mail.protect_each(parties);
+        let rules = snapshot.mail.opening_each(parties).into_iter();
+        let both = rules.zip(wishes).map(|(rule, wish)| OpeningRule {
+            reencrypt: rule.reencrypt || wish.encrypt == Encrypt::Must,
+            ..rule
+        });
+        both.collect()
     })
 }
 

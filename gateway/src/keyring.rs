@@ -109,6 +109,17 @@ impl Keyring {
         Ok(Self::new(Vault::new(line, door, keys)?, None))
     }
 
+    /// Keys of which only their owners are known any more.
+    #[cfg(test)]
+    pub(crate) async fn lost(keys: Vec<KeyFacts>) -> io::Result<Self> {
+        let (line, end) = UnixStream::pair()?;
+        drop(end);
+        let (door, _) = UnixStream::pair()?;
+        let vault = Vault::new(line, door, keys)?;
+        until(&mut vault.line.gone()).await;
+        Ok(Self::new(vault, None))
+    }
+
     fn new(vault: Vault, starter: Option<Starter>) -> Self {
         Self(Some(Arc::new(Ring {
             vault: ArcSwap::from_pointee(vault),

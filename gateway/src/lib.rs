@@ -22,13 +22,9 @@ mod identity;
 pub mod init;
 mod key_process;
 mod keyfile;
-// Mail is not opened yet.
-#[allow(dead_code)]
 mod keyring;
 mod log;
 mod metrics;
-// Nothing calls it yet.
-#[allow(dead_code)]
 mod opening;
 pub mod pipeline;
 mod poison;

@@ -67,6 +67,16 @@ pub(crate) fn sealed(outcome: &'static str) {
     counter!(SEALS, "result" => outcome).increment(1);
 }
 
+/// What became of the encryption of a mail, for some of its recipients.
+pub(crate) fn opened(state: &'static str) {
+    counter!(OPENED, "state" => state).increment(1);
+}
+
+/// Something came to the return path of confided mail.
+pub(crate) fn taken_in() {
+    counter!(TAKEN_IN).increment(1);
+}
+
 /// Sessions were opened (+1) or closed (-1).
 pub(crate) fn sessions(change: f64) {
     gauge!(SESSIONS).increment(change);
@@ -194,6 +204,14 @@ fn describe() {
         SEALS,
         "Mails changed while [arc] is set, by what became of their seal."
     );
+    describe_counter!(
+        OPENED,
+        "Encrypted mails, by what became of them for a recipient."
+    );
+    describe_counter!(
+        TAKEN_IN,
+        "Mails to the return path of confided mail, which go nowhere."
+    );
     describe_counter!(TURNED_AWAY, "Connections turned away by a limit.");
     describe_counter!(
         LOG_DROPPED,
@@ -271,6 +289,8 @@ const MESSAGES: &str = "kenin_messages_total";
 const REASONS: &str = "kenin_reasons_total";
 const TRANSACTIONS: &str = "kenin_transactions_total";
 const SEALS: &str = "kenin_arc_total";
+const OPENED: &str = "kenin_decryptions_total";
+const TAKEN_IN: &str = "kenin_return_path_mails_total";
 const TURNED_AWAY: &str = "kenin_connections_turned_away_total";
 const LOG_DROPPED: &str = "kenin_log_lines_dropped_total";
 const DURATION: &str = "kenin_verify_duration_seconds";

@@ -1,6 +1,6 @@
 //! Opens encrypted mail for the people whose keys are here, and keeps quiet about what came of it.
 //!
-//! Synchronous, and without sockets, stores or a clock: keys, records and memory come as functions. A key works for the
+//! Synchronous, and without sockets, stores or a clock: those are an [`Office`]'s. A key works for the
 //! recipient of the envelope that it belongs to, and for nobody else; there is no trying of keys. What does not open stays
 //! as it came, byte for byte, and nobody outside can tell why, or that it did not.
 
@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use kenin_keys::{Granted, KeyFacts, KeyId};
+use kenin_keys::{Granted, KeyFacts, KeyId, NoKey};
 use kenin_pki::address::Address;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{OpeningRule, Vouched};
@@ -22,7 +22,7 @@ use kenin_smtp_filter::MailBytes;
 use tracing::warn;
 
 pub(crate) use answers::Answers;
-pub(crate) use memory::{Memory, NoRoom, Plain, Room};
+pub(crate) use memory::{Memory, NoRoom, Plain, Room, lodged};
 
 use crate::config::Receipts;
 use layers::{Found, Walk};
@@ -82,21 +82,34 @@ pub(crate) struct Job<'j> {
     pub(crate) receipts: Receipts,
     /// Whether what is inside should rather be of octets below 128.
     pub(crate) seven_bit: bool,
-    pub(crate) granted: &'j dyn Granted,
-    pub(crate) record: &'j dyn Record,
-    /// Room for an encrypted content of so many octets; the flag says whether it may be waited for.
-    pub(crate) room: &'j dyn Fn(usize, bool) -> Result<Room, NoRoom>,
+    pub(crate) office: &'j dyn Office,
     /// The verdict on what was opened.
     pub(crate) judge: &'j dyn Fn(&[u8]) -> Verdict,
 }
 
-/// Which encrypted contents came before.
-pub(crate) trait Record {
-    /// Whom an answer to the first mail with this content went to ([`Answers::digest`]); nothing where it is new.
+/// What is done elsewhere for a mail that is opened: by the key process, the store, and whoever counts the memory.
+pub(crate) trait Office {
+    /// The keys of a recipient.
+    fn keys(&self, recipient: &Address) -> Vec<Arc<KeyFacts>>;
+
+    /// What the keys of the mail's recipients do for it.
+    fn granted(&self) -> Result<Box<dyn Granted + '_>, NoKey>;
+
+    /// Whom an answer to the first mail with this encrypted content went to ([`Answers::digest`]); nothing where it is new.
     fn first(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, Closed>;
 
     /// Remembers that this mail has it; the same of the first mail, which may be this one.
-    fn remember(&self, sha256: &[u8; 32]) -> Result<Vec<u8>, Closed>;
+    fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed>;
+
+    /// Remembers what a message that came encrypted is called, by the digests of its Message-IDs. Told for the first time
+    /// before any key works: from then on nobody outside is to hear what is done with the mail.
+    fn came_encrypted(&self, message_ids: &[[u8; 32]]) -> Result<(), Closed>;
+
+    /// Room for an encrypted content of so many octets; `wait` says whether it may be waited for.
+    fn room(&self, octets: usize, wait: bool) -> Result<Room, NoRoom>;
+
+    /// These uses of keys were no guesses.
+    fn opened(&self, used: &[(Address, KeyId)]);
 }
 
 /// Why a mail cannot be opened now; another try may do it. It says nothing of what is inside.
@@ -106,8 +119,6 @@ pub(crate) enum Closed {
     Memory,
     /// What came before is not known.
     Record,
-    /// A key does not answer.
-    Keys,
 }
 
 /// What was opened of a mail.
@@ -132,6 +143,8 @@ pub(crate) struct OpenedCopy {
     pub(crate) recipients: Vec<usize>,
     pub(crate) message: MailBytes,
     pub(crate) verdict: Verdict,
+    /// Whether it is encrypted again before they get it.
+    pub(crate) again: bool,
     /// The memory that it takes.
     pub(crate) room: Option<Arc<Room>>,
 }
@@ -148,7 +161,7 @@ pub(crate) fn open(job: &Job<'_>) -> Result<Opening, Closed> {
     };
     let mut copies = Vec::new();
     for found in std::mem::take(&mut walk.found) {
-        copies.extend(copy(job, &mut walk, &making, found));
+        copies.extend(copies_of(job, &mut walk, &making, found));
     }
     let place = |at: usize| job.people.get(at).map(|person| person.place);
     let named = walk.named.iter().enumerate();
@@ -164,13 +177,13 @@ pub(crate) fn open(job: &Job<'_>) -> Result<Opening, Closed> {
     })
 }
 
-/// The copy with this content; nothing where nobody may have it.
-fn copy(
+/// The copies with this content: one that goes on as it is, and one that is encrypted again, for whom may have it.
+fn copies_of(
     job: &Job<'_>,
     walk: &mut Walk<'_>,
     making: &Making<'_>,
     found: Found,
-) -> Option<OpenedCopy> {
+) -> Vec<OpenedCopy> {
     let mut made = making.message(found.entity.expose());
     match &mut made {
         Some((_, verdict)) => drop(verdict.encryption.splice(0..0, found.layers)),
@@ -182,23 +195,33 @@ fn copy(
             rule.require_integrity && Vouched::of(verdict) == Some(Vouched::Nobody)
         }
     };
-    let mut recipients = Vec::new();
+    let (mut plainly, mut again) = (Vec::new(), Vec::new());
     for at in found.people {
         let Some(person) = job.people.get(at) else {
             continue;
         };
         if !closed(&person.rule) {
-            recipients.push(person.place);
+            match person.rule.reencrypt {
+                true => again.push(person.place),
+                false => plainly.push(person.place),
+            }
         } else if let Some(state) = walk.states.get_mut(at) {
             *state = State::Undecryptable;
         }
     }
-    let (whole, verdict) = made?;
+    let Some((whole, verdict)) = made else {
+        return Vec::new();
+    };
     let room = walk.room.clone();
-    (!recipients.is_empty()).then(|| OpenedCopy {
+    let message = MailBytes::from(Plain::new(whole, room.clone()));
+    let copies = [(plainly, false), (again, true)].into_iter();
+    let copies = copies.filter(|(recipients, _)| !recipients.is_empty());
+    let copies = copies.map(|(recipients, again)| OpenedCopy {
         recipients,
-        message: MailBytes::from(Plain::new(whole, room.clone())),
-        verdict,
-        room,
-    })
+        message: message.clone(),
+        verdict: verdict.clone(),
+        again,
+        room: room.clone(),
+    });
+    copies.collect()
 }

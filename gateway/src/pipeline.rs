@@ -4,11 +4,12 @@
 //! A permit bounds how many messages are judged at once. The message is judged against the
 //! present [`Snapshot`] on a thread of its own kind, one a core, never on those that do I/O, or by a
 //! process of its own while that thread waits ([`crate::worker`]): ask/answer until there is a verdict, then
-//! the mail rules, then the stamp. While it waits for
+//! it is opened for those whose keys are here, then the mail rules, then the stamp. While it waits for
 //! an answer another has its core. Whatever goes wrong on our side is 451: the message stays the
 //! sender's. Nothing here changes a signed byte.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -16,18 +17,19 @@ use kenin_certstore::Store;
 use kenin_policy::Reason;
 use kenin_policy::verdict::Verdict;
 use kenin_smtp_filter::{
-    Event, Filter, Held, Holding, Mail, Recording, Reply, Treating, Treatment,
+    Division, Event, Filter, Held, Holding, Mail, Recording, Reply, Treating, Treatment,
 };
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{error, warn};
 
-use crate::act::{Decided, act, keep};
+use crate::act::{Decided, Matter, act, confide, follow, keep};
 use crate::clock::{Clock, Moment, now, unix_time};
 use crate::delivered::Delivered;
 use crate::harvest::Harvester;
 use crate::keyring::Keyring;
+use crate::opening::Memory;
 use crate::protect::{self, Author};
 use crate::quarantine::Quarantine;
 use crate::snapshot::Snapshot;
@@ -37,10 +39,13 @@ use crate::{arc, metrics, poison, quarantine, reply, sender, substitute};
 
 mod cores;
 mod judging;
+mod opening;
 
 pub(crate) use cores::{Core, Waiter};
 pub(crate) use judging::{Clerk, verdict_of};
 use judging::{Judge, judge};
+use opening::Opener;
+pub(crate) use opening::OwnOffice;
 
 /// The filter that the SMTP front end asks about each message.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ pub struct Pipeline {
     grace: Duration,
     summaries: Summaries,
     judge: Judge,
-    keyring: Keyring,
+    opener: Opener,
     /// Who parses mail and decides, where that is not a thread of this process.
     workers: Option<Arc<Pool>>,
 }
@@ -75,6 +80,11 @@ impl Pipeline {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let unexamined = Arc::new(Semaphore::new(cores));
         let cores = Arc::new(Semaphore::new(cores));
+        let opener = Opener {
+            keyring: Keyring::default(),
+            memory: Memory::new(snapshots.load().config.decrypt.memory),
+            store: store.clone(),
+        };
         Self {
             snapshots,
             clock,
@@ -88,7 +98,7 @@ impl Pipeline {
             grace: GRACE,
             summaries: Summaries::default(),
             judge,
-            keyring: Keyring::default(),
+            opener,
             workers: None,
         }
     }
@@ -102,7 +112,7 @@ impl Pipeline {
 
     /// The same with keys of people.
     pub(crate) fn with_keys(mut self, keyring: Keyring) -> Self {
-        self.keyring = keyring;
+        self.opener.keyring = keyring;
         self
     }
 
@@ -113,10 +123,14 @@ impl Pipeline {
 
     async fn handle(&self, mail: Mail) -> Treatment {
         let snapshot = self.snapshots.load_full();
+        let (begun, division) = (Instant::now(), mail.envelope.division);
         let mut summary = Summary::begin(&mail, &snapshot);
         let treatment = match self.decide(mail.clone(), &snapshot).await {
             Ok(decided) => {
                 summary.decide(&decided, &snapshot);
+                if decided.discreet && division == Division::Never {
+                    sleep_until(opening::whole_period(begun)).await;
+                }
                 self.harvester.begin(&mail, &snapshot, &decided);
                 decided.treatment
             }
@@ -133,7 +147,8 @@ impl Pipeline {
         let permits = async {
             let message = Arc::clone(&self.messages).acquire_owned().await.ok()?;
             let now = self.clock.read();
-            let had = self.delivered.of(&mail, unix_time(now.time)).await;
+            let mut had = self.delivered.of(&mail, unix_time(now.time)).await;
+            had.extend(opening::taken_in(&mail, &snapshot.config));
             let author = self.author(&mail, snapshot, now).await;
             let core = Core::take(&self.cores, end).await?;
             Some((message, now, (had, author), core))
@@ -145,25 +160,35 @@ impl Pipeline {
             return Err(reply::busy());
         };
         let effort = core.work();
+        let discreet = Arc::new(AtomicBool::new(false));
         let job = spawn_blocking({
             let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
             let (snapshot, workers) = (Arc::clone(snapshot), self.workers.clone());
-            let author = author.clone();
+            let (author, discreet) = (author.clone(), Arc::clone(&discreet));
+            let opener = self.opener.clone();
             move || -> Result<Option<Decided>, Lost> {
                 let (_message, core) = (message, core);
                 let mut asked = protect::Clerk::new(&snapshot, &author, now, Some(&core));
+                let office = opener.office(&mail, now, &had, &core, end, &discreet);
                 let decided = match &workers {
                     None => {
-                        let verdict = judge(&mail.raw, &snapshot, now.time, &core);
+                        let judge = |raw: &[u8]| {
+                            let verdict = judge(raw, &snapshot, now.time, &core);
+                            substitute::unless_clock_is_trusted(verdict, now.trust)
+                        };
+                        let verdict = judge(&mail.raw);
                         if core.is_over() {
                             return Ok(None);
                         }
-                        let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
+                        let matter = Matter {
+                            mail: &mail,
+                            snapshot: &snapshot,
+                            author: &author,
+                            now,
+                            had: &had,
+                        };
                         let asking = &mut |questions| asked.answer(questions);
-                        let limit = limit_of(&verdict);
-                        let plan =
-                            protect::plan(&mail, &snapshot, &author, now, &had, limit, asking);
-                        act(&mail, &snapshot, verdict, now, &had, &plan)
+                        follow(matter, verdict, &judge, &office, asking)
                     }
                     Some(pool) => {
                         let mut clerk = Clerk::new(&snapshot, unix_time(now.time), Some(&core));
@@ -173,7 +198,7 @@ impl Pipeline {
                             author: &author,
                             now,
                             had: &had,
-                            people: None,
+                            office: Some(&office),
                             until: end.into_std(),
                         };
                         pool.decide(work, &mut clerk, &mut asked)?
@@ -210,6 +235,10 @@ impl Pipeline {
             return Err(reply::busy());
         };
         let mut decided = stamped?;
+        if discreet.load(Ordering::Relaxed) {
+            decided.treatment = confide(&mail, &snapshot.config, decided.treatment);
+            decided.discreet = true;
+        }
         warn!(
             id = mail.envelope.id,
             reason = reason.id(),
@@ -250,7 +279,7 @@ impl Pipeline {
                         author: &author,
                         now,
                         had: &had,
-                        people: None,
+                        office: None,
                         until: until.into_std(),
                     };
                     pool.stamp(reason, work, &mut asked)?
@@ -273,7 +302,8 @@ impl Pipeline {
     async fn author(&self, mail: &Mail, snapshot: &Snapshot, now: Moment) -> Author {
         let proven = sender::proven(mail, &snapshot.means.logins);
         let time = unix_time(now.time);
-        Author::of(proven, &mail.envelope, snapshot, &self.keyring, time).await
+        let keyring = &self.opener.keyring;
+        Author::of(proven, &mail.envelope, snapshot, keyring, time).await
     }
 }
 

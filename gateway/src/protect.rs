@@ -92,7 +92,6 @@ pub(crate) enum Origin {
     /// From outside, as it is.
     Received,
     /// Opened here: it goes encrypted or not at all, and nobody signs it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "mail is not opened yet"))]
     Opened,
 }
 
@@ -167,7 +166,6 @@ pub(crate) fn plan(
 }
 
 /// Plans and makes all copies of one message.
-#[cfg_attr(not(test), expect(dead_code, reason = "mail is not opened yet"))]
 pub(crate) fn protect(job: &Job<'_>, asking: &mut Asking<'_>) -> Vec<Protected> {
     let plan = Plan::of(job, asking);
     let groups = plan.groups.iter().enumerate();
@@ -208,6 +206,45 @@ impl Plan {
             limits: job.snapshot.config.engine_limits(),
             now: job.now,
             id: job.mail.envelope.id.clone(),
+        }
+    }
+
+    /// One by which a mail goes to all as it is.
+    pub(crate) fn of_nothing(mail: &Mail, snapshot: &Snapshot, now: Moment) -> Self {
+        let recipients: Vec<usize> = (0..mail.envelope.rcpt_to.len()).collect();
+        Self {
+            groups: all(&recipients, Course::AsItIs),
+            rule: None,
+            unexamined: None,
+            author: Author::default(),
+            limits: snapshot.config.engine_limits(),
+            now,
+            id: mail.envelope.id.clone(),
+        }
+    }
+
+    /// The same for these recipients alone, whose places are then those among them.
+    pub(crate) fn only(&self, places: &[usize]) -> Self {
+        let at = |own: &usize| places.iter().position(|place| place == own);
+        let groups = self.groups.iter().map(|group| policy::Group {
+            recipients: group.recipients.iter().filter_map(at).collect(),
+            course: match &group.course {
+                Course::Refuse(Refusal::NoCertificate(own)) => {
+                    let own = own.as_ref().and_then(at);
+                    Course::Refuse(Refusal::NoCertificate(own))
+                }
+                other => other.clone(),
+            },
+        });
+        let groups = groups.filter(|group| !group.recipients.is_empty());
+        Self {
+            groups: groups.collect(),
+            rule: self.rule,
+            unexamined: self.unexamined,
+            author: self.author.clone(),
+            limits: self.limits.clone(),
+            now: self.now,
+            id: self.id.clone(),
         }
     }
 

@@ -36,8 +36,8 @@ struct Job {
     now: Moment,
     /// Recipients who have it, by their place.
     had: Vec<usize>,
-    /// Under what the key process knows the mail, and the keys of its people; nothing where they have none.
-    people: Option<(Transaction, Vec<KeyFacts>)>,
+    /// Recipients who have keys, with these.
+    keys: Vec<(Address, Vec<Arc<KeyFacts>>)>,
 }
 
 coded!(Job {
@@ -47,7 +47,7 @@ coded!(Job {
     signatory,
     now,
     had,
-    people,
+    keys,
 });
 
 impl Coded for Transaction {

@@ -49,8 +49,9 @@ fn who_has_it_held_is_a_group_where_there_can_be_groups() {
         rule: 1,
     };
     let each = [Act::Stamp(StampMode::Headers), hold(), hold()];
+    let fates = [Fate::AsItIs; 3];
     for division in [Division::Copies, Division::Answers] {
-        let groups = groups(&each, &[2], division, Form::Each);
+        let groups = groups(&each, &[2], division, Form::Each, &fates);
         assert_eq!(
             groups,
             [
@@ -60,7 +61,7 @@ fn who_has_it_held_is_a_group_where_there_can_be_groups() {
             ]
         );
     }
-    let never = groups(&each, &[], Division::Never, Form::Each);
+    let never = groups(&each, &[], Division::Never, Form::Each, &fates);
     assert_eq!(never, [(Course::Stamp(StampMode::Headers), vec![0, 1, 2])]);
 }
 
@@ -103,6 +104,43 @@ fn a_large_body_that_cannot_be_kept_is_not_relayed() {
             .to_string()
             .starts_with("451 4.3.0 Local storage error")
     );
+}
+
+/// DEC-15: what was opened lies in memory, however large it is, and whatever is around it.
+#[test]
+fn a_large_body_that_was_opened_goes_to_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = Delivered {
+        body: Some((0, vec![b'x'; IN_MEMORY + 1])),
+        wrapped: true,
+        ..Delivered::default()
+    };
+    let made = Made::opened(Course::Stamp(StampMode::Wrap), copy, None);
+    let treatment = Treatment::Divide(vec![Group {
+        recipients: vec![0],
+        share: Share::Confide(kenin_smtp_filter::Confided {
+            content: None,
+            edits: made.edits,
+            return_path: None,
+            reason: String::new(),
+        }),
+    }]);
+    let decided = Decided {
+        treatment,
+        ..refusal_of(signed(), Reply::aborted(), None, Trust::Yes)
+    };
+    let Treatment::Divide(groups) = keep(decided, "id", dir.path()).treatment else {
+        panic!("not divided")
+    };
+    let Share::Confide(confided) = &groups[0].share else {
+        panic!("not confided")
+    };
+    let body = confided.edits.iter().find_map(|edit| match edit {
+        Edit::Body(_, body) => Some(body),
+        _ => None,
+    });
+    let body = body.unwrap();
+    assert!(!body.is_mapped() && body.len() == IN_MEMORY + 1);
 }
 
 /// Each has the copy that was planned, shown as the rules say; where there would be too many, in the plainest form.

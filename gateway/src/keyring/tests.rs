@@ -156,13 +156,8 @@ async fn when_the_keys_have_gone_their_owners_are_still_known() {
     let keyring = Keyring::in_process(vec![held], JOURNAL).unwrap();
     let lease = keyring.grant(ask("alice@example.com")).await.unwrap();
     let ring = keyring.0.as_ref().unwrap();
-    // Nothing that an edge says: the line ends.
-    let line = UnixStream::pair().unwrap();
-    drop(line.1);
-    let gone = Vault::new(line.0, UnixStream::pair().unwrap().0, vec![alice.clone()]).unwrap();
-    ring.vault.store(Arc::new(gone));
-    let mut gone = ring.vault.load().line.gone();
-    until(&mut gone).await;
+    let lost = Keyring::lost(vec![alice.clone()]).await.unwrap();
+    ring.vault.store(lost.0.unwrap().vault.load_full());
     assert!(!keyring.is_there());
     assert!(matches!(
         keyring.grant(ask("alice@example.com")).await,

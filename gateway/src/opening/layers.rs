@@ -4,14 +4,16 @@
 //! Each person's key is asked once a layer, and only where the layer names a certificate of theirs: there is no trying.
 //! Whatever does not open is treated as if it had, as far as that can be seen from outside.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use kenin_keys::protocol::Refusal;
-use kenin_keys::{KeyFacts, KeyId, NoKey, State as KeyState};
+use kenin_keys::{Granted, KeyFacts, KeyId, NoKey, State as KeyState};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{PublicKey, Secret};
+use kenin_policy::protect::message_ids;
 use kenin_policy::verdict::EncryptionVerdict;
 use kenin_smime::Limits;
 use kenin_smime::open::{EncryptedLayer, Opened, signed_content};
@@ -33,6 +35,8 @@ pub(super) struct Found {
 pub(super) struct Walk<'j> {
     job: &'j Job<'j>,
     limits: &'j Limits,
+    /// Asked for with the first key that is to work.
+    granted: OnceCell<Result<Box<dyn Granted + 'j>, NoKey>>,
     /// Of each person.
     pub(super) states: Vec<State>,
     /// Whether the outermost layer names a key of the person's.
@@ -59,6 +63,7 @@ impl<'j> Walk<'j> {
         Self {
             job,
             limits: job.limits,
+            granted: OnceCell::new(),
             states: vec![State::NotRoot; people],
             named: vec![false; people],
             used: Vec::new(),
@@ -110,7 +115,10 @@ impl<'j> Walk<'j> {
         let mut inside = Vec::new();
         if !named.is_empty() {
             let layer = match outermost {
-                true => self.with_room(layer, bytes)?,
+                true => {
+                    self.job.office.came_encrypted(&message_ids(self.job.raw))?;
+                    self.with_room(layer, bytes)?
+                }
                 false => Some(layer),
             };
             match layer {
@@ -143,10 +151,10 @@ impl<'j> Walk<'j> {
         bytes: &[u8],
     ) -> Result<Option<EncryptedLayer>, Closed> {
         let size = layer.encrypted_len();
-        let (room, layer) = match (self.job.room)(size, false) {
+        let (room, layer) = match self.job.office.room(size, false) {
             Err(NoRoom::Now) => {
                 drop(layer);
-                let room = (self.job.room)(size, true);
+                let room = self.job.office.room(size, true);
                 (room, root_layer(bytes, self.limits))
             }
             other => (other, Some(layer)),
@@ -177,7 +185,7 @@ impl<'j> Walk<'j> {
         let sha256 = digest_of(layer);
         let own = self.job.answers.digest;
         // Before any key works: what was taken from another mail costs nobody a failure.
-        let first = self.job.record.first(&sha256)?;
+        let first = self.job.office.first(&sha256)?;
         if first.is_some_and(|first| first != own) {
             self.set(&named, State::Replayed);
             return Ok(Vec::new());
@@ -192,7 +200,8 @@ impl<'j> Walk<'j> {
             return Ok(Vec::new());
         }
         // Also of what will not open: both take the same way. Somebody else may have been faster since.
-        if self.job.record.remember(&sha256)? != own {
+        let first = self.job.office.remember(&sha256, self.job.answers)?;
+        if first != own {
             self.set(&people, State::Replayed);
             return Ok(Vec::new());
         }
@@ -308,10 +317,9 @@ impl<'j> Walk<'j> {
         let recipient = layer.recipients().get(recipient);
         let wrapped = recipient.and_then(|recipient| recipient.wrapped.as_ref());
         let wrapped = wrapped.ok_or(NoKey::Refused(Refusal::Failed))?;
-        let length = layer.key_len();
-        self.job
-            .granted
-            .unwrap(&person.address, key, length, wrapped)
+        let granted = self.granted.get_or_init(|| self.job.office.granted());
+        let granted = granted.as_ref().map_err(|no| *no)?;
+        granted.unwrap(&person.address, key, layer.key_len(), wrapped)
     }
 
     fn set(&mut self, people: &[usize], state: State) {

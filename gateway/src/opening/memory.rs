@@ -17,7 +17,8 @@ pub(crate) struct Memory {
 /// A part of it, for one mail; it is given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Room {
-    _kibibytes: OwnedSemaphorePermit,
+    /// Nothing where another process holds it.
+    _kibibytes: Option<OwnedSemaphorePermit>,
 }
 
 /// Why there is no room.
@@ -27,6 +28,13 @@ pub(crate) enum NoRoom {
     Now,
     /// There is not as much, whoever waits.
     Ever,
+}
+
+impl Room {
+    /// Held in another process, as long as that knows of the mail.
+    pub(crate) const fn elsewhere() -> Self {
+        Self { _kibibytes: None }
+    }
 }
 
 impl Memory {
@@ -45,7 +53,9 @@ impl Memory {
         let need = self.need(octets)?;
         let taken = Arc::clone(&self.kibibytes).try_acquire_many_owned(need);
         let taken = taken.map_err(|_| NoRoom::Now)?;
-        Ok(Room { _kibibytes: taken })
+        Ok(Room {
+            _kibibytes: Some(taken),
+        })
     }
 
     /// The same, as soon as there is.
@@ -53,7 +63,9 @@ impl Memory {
         let need = self.need(octets)?;
         let taken = Arc::clone(&self.kibibytes).acquire_many_owned(need);
         let taken = taken.await.map_err(|_| NoRoom::Ever)?;
-        Ok(Room { _kibibytes: taken })
+        Ok(Room {
+            _kibibytes: Some(taken),
+        })
     }
 
     fn need(&self, octets: usize) -> Result<u32, NoRoom> {
@@ -90,6 +102,26 @@ impl From<Plain> for MailBytes {
     fn from(plain: Plain) -> Self {
         Self::lent(Arc::new(plain))
     }
+}
+
+/// What was opened in another process, with the room that is held for it here.
+struct Lodged {
+    octets: MailBytes,
+    _rooms: Arc<Vec<Room>>,
+}
+
+impl AsRef<[u8]> for Lodged {
+    fn as_ref(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// The same octets; the rooms are given back with the last of them.
+pub(crate) fn lodged(octets: MailBytes, rooms: &Arc<Vec<Room>>) -> MailBytes {
+    MailBytes::lent(Arc::new(Lodged {
+        octets,
+        _rooms: Arc::clone(rooms),
+    }))
 }
 
 /// How often a content lies in memory while its mail is open, at most: as it was decoded, opened, made a message, read,

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
 use crate::substitute::tests::signed;
 
+mod opening;
 mod protecting;
 mod waiting;
 

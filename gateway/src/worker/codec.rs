@@ -13,10 +13,13 @@ use kenin_keys::octets::{Malformed, Reader, Writer};
 use kenin_keys::{KeyFacts, MAX_FACTS};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
+use kenin_pki::crypto::Secret;
 use kenin_pki::name::Name;
 use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::time::UnixTime;
 use kenin_smtp_filter::MailBytes;
+
+use crate::opening::Plain;
 
 pub(super) mod decided;
 mod mail;
@@ -177,13 +180,18 @@ impl Coded for Vec<u8> {
     }
 }
 
+/// What was opened stays what it is, and lies in no file.
 impl Coded for MailBytes {
     fn write(&self, out: &mut Writer) {
+        self.is_lent().write(out);
         out.octets(self);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Vec::<u8>::read(from).map(Self::from)
+        match (bool::read(from)?, Vec::<u8>::read(from)?) {
+            (true, octets) => Ok(Plain::new(Secret::new(octets), None).into()),
+            (false, octets) => Ok(octets.into()),
+        }
     }
 }
 
@@ -371,7 +379,7 @@ impl Coded for KeyFacts {
 const ANY: usize = u32::MAX as usize;
 
 /// Words that stand in a verdict or in what was decided.
-const WORDS: [&str; 25] = [
+const WORDS: [&str; 27] = [
     "",
     // Layers.
     "clear-signed",
@@ -394,6 +402,8 @@ const WORDS: [&str; 25] = [
     "throttled",
     // What is done.
     "divide",
+    "open",
+    "confide",
     "quarantine",
     "stamp",
     "protect",

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use kenin_keys::KeyFacts;
 use kenin_keys::octets::Writer;
 use kenin_pki::crl::Crl;
+use kenin_pki::crypto::Secret;
 use kenin_policy::Reason;
 use kenin_smtp_filter::Mail;
 use tracing::{error, warn};
@@ -25,11 +25,11 @@ use super::codec::{self, Ask, Coded, decided, written};
 use super::frame::{Kind, Until, frame, invalid, receive, send};
 use super::outfit::Outfit;
 use super::{HERE, IN_A_FILE, Job, What};
-use crate::act::Decided;
+use crate::act::{self, Decided};
 use crate::clock::Moment;
 use crate::harvest;
-use crate::keyring::{Keyring, Lease};
-use crate::pipeline::Clerk;
+use crate::keyring::Keyring;
+use crate::pipeline::{Clerk, OwnOffice};
 use crate::protect::{self, Author};
 use crate::snapshot::Snapshot;
 
@@ -70,8 +70,8 @@ pub(crate) struct Work<'a> {
     pub(crate) now: Moment,
     /// Recipients who have it, by their place.
     pub(crate) had: &'a [usize],
-    /// What it was granted, and the keys of its people; nothing where they have none.
-    pub(crate) people: Option<(&'a Lease, &'a [Arc<KeyFacts>])>,
+    /// Who does what opening it takes; nobody where it is not to be opened.
+    pub(crate) office: Option<&'a OwnOffice<'a>>,
     /// How long anybody waits for it.
     pub(crate) until: Instant,
 }
@@ -137,7 +137,7 @@ impl Pool {
                 trust: crate::clock::Trust::Yes,
             },
             had: &[],
-            people: None,
+            office: None,
             until: Instant::now() + snapshot.config.limits.deadline,
         };
         let what = What::Find(sha256.to_owned());
@@ -170,6 +170,11 @@ impl Pool {
             found.clock = work.now.trust;
             found.sealed = "";
             found.verdict.revision.clone_from(&work.snapshot.revision);
+            found.discreet = work.office.is_some_and(OwnOffice::is_discreet);
+            act::own_return_path(&mut found, work.mail, &work.snapshot.config);
+            if let Some(office) = work.office {
+                act::lodge(&mut found, &Arc::new(office.held_rooms()));
+            }
             Ok(found)
         })
     }
@@ -191,10 +196,17 @@ impl Pool {
             }
         })?;
         let done = worker.work(what, &work, desks);
-        let done = done.and_then(|(kind, content)| result(kind, &content, &work));
+        let done = done.and_then(|(kind, content)| {
+            // Wiped: it may hold what was opened.
+            let content = Secret::new(content);
+            result(kind, content.expose(), &work)
+        });
         match done {
             Ok(done) => {
-                self.put(worker);
+                // Who may have seen what is inside of a mail sees no other mail.
+                if !work.office.is_some_and(OwnOffice::was_used) {
+                    self.put(worker);
+                }
                 Ok(done)
             }
             Err(failed) if failed.kind() == io::ErrorKind::TimedOut => Err(Lost::Late),
@@ -331,10 +343,7 @@ impl Worker {
             signatory: work.author.key.as_ref().map(|key| key.signatory.clone()),
             now: work.now,
             had: work.had.to_vec(),
-            people: work.people.map(|(lease, keys)| {
-                let keys = keys.iter().map(|key| KeyFacts::clone(key));
-                (lease.transaction(), keys.collect())
-            }),
+            keys: work.office.map(OwnOffice::all_keys).unwrap_or_default(),
         };
         let size = usize::try_from(work.snapshot.config.limits.message_size);
         let most = size.unwrap_or(usize::MAX / 8).saturating_mul(4);

@@ -3,6 +3,7 @@
 //! ends. It has no files, no network, no keys and no log; a panic ends it. Where the mail's people have keys, it may ask
 //! the key process for what their grant allows, over a connection that it has from its start.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -16,20 +17,20 @@ use kenin_keys::{Granted, Hand, KeyFacts, KeyId, NoKey, WorkerClient};
 use kenin_pki::address::Address;
 use kenin_pki::crl::{Crl, RevokedEntries, RevokedEntry};
 use kenin_pki::crypto::{KeyError, PublicKey, Secret, SignatureAlgorithm, SigningKey, Wrapped};
-use kenin_policy::verdict::Verdict;
 use kenin_policy::{Answer, Question, Reason};
-use kenin_smtp_filter::{Mail, MailBytes};
+use kenin_smtp_filter::Mail;
 use kenin_sys::{Mapped, Otherwise, Role};
 
-use super::codec::question::List;
+use super::codec::question::{Errand, List};
 use super::codec::{self, Ask, Coded, Told, written};
 use super::frame::{Kind, invalid, receive, send};
 use super::outfit::{Outfit, Whose};
 use super::{HERE, IN_A_FILE, Job, What};
-use crate::act::{Decided, act};
+use crate::act::{Decided, Matter, act, follow};
 use crate::clock::unix_time;
 use crate::exit::Exit;
-use crate::pipeline::{limit_of, verdict_of};
+use crate::opening::{Answers, Closed, NoRoom, Office, Room};
+use crate::pipeline::verdict_of;
 use crate::protect::{self, Author, AuthorKey};
 use crate::snapshot::Snapshot;
 use crate::{harvest, substitute};
@@ -85,17 +86,18 @@ fn work(memory: u64) -> io::Result<()> {
         let (job, mail) = edge.mail(&job)?;
         match job.what {
             What::Decide => {
-                let people = job.people.as_ref().zip(keys.as_ref());
-                let people = people.map(|((transaction, facts), client)| People {
-                    _hand: Hand::new(Arc::clone(client), *transaction),
-                    _facts: facts,
-                });
-                let decided = decide(&job, &mail, &snapshot, &mut lists, people.as_ref(), &edge);
-                edge.say(Kind::Decided, &written(&decided))?;
+                let office = AfarOffice {
+                    edge: &edge,
+                    keys: &job.keys,
+                    client: keys.as_ref(),
+                };
+                let decided = decide(&job, &mail, &snapshot, &mut lists, &office);
+                // Wiped: it may hold what was opened.
+                let decided = Secret::new(written(&decided));
+                edge.say(Kind::Decided, decided.expose())?;
             }
             What::Stamp(reason) => {
-                let verdict = substitute::unexamined(reason, &mail.raw);
-                let decided = follow(&job, &mail, &snapshot, verdict, Some(reason), &edge);
+                let decided = stamp(&job, &mail, &snapshot, reason, &edge);
                 edge.say(Kind::Decided, &written(&decided))?;
             }
             What::Find(sha256) => {
@@ -107,49 +109,134 @@ fn work(memory: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The people of a mail who have keys, and how these are reached; mail is not opened here yet.
-struct People<'a> {
-    _hand: Hand,
-    _facts: &'a [KeyFacts],
-}
-
 /// As a thread of the edge does it, but for who answers.
 fn decide(
     job: &Job,
     mail: &Mail,
     snapshot: &Snapshot,
     lists: &mut Lists,
-    _people: Option<&People<'_>>,
-    edge: &Arc<Edge>,
+    office: &AfarOffice<'_>,
 ) -> Decided {
     let time = unix_time(job.now.time);
-    let verdict = verdict_of(&mail.raw, snapshot, time, |question| lists.answer(question));
-    let verdict = substitute::unless_clock_is_trusted(verdict, job.now.trust);
-    let limit = limit_of(&verdict);
-    follow(job, mail, snapshot, verdict, limit, edge)
+    let lists = RefCell::new(lists);
+    let judge = |raw: &[u8]| {
+        let answer = |question: &Question| lists.borrow_mut().answer(question);
+        let verdict = verdict_of(raw, snapshot, time, answer);
+        substitute::unless_clock_is_trusted(verdict, job.now.trust)
+    };
+    let author = author(job, office.edge);
+    let matter = Matter {
+        mail,
+        snapshot,
+        author: &author,
+        now: job.now,
+        had: &job.had,
+    };
+    let asking = &mut |questions| answers(office.edge, questions);
+    follow(matter, judge(&mail.raw), &judge, office, asking)
 }
 
-/// What follows from a verdict.
-fn follow(
-    job: &Job,
-    mail: &Mail,
-    snapshot: &Snapshot,
-    verdict: Verdict,
-    limit: Option<Reason>,
-    edge: &Arc<Edge>,
-) -> Decided {
+/// What becomes of a mail that is not examined.
+fn stamp(job: &Job, mail: &Mail, snapshot: &Snapshot, reason: Reason, edge: &Arc<Edge>) -> Decided {
+    let (author, limit) = (author(job, edge), Some(reason));
+    let asking = &mut |questions| answers(edge, questions);
+    let plan = protect::plan(mail, snapshot, &author, job.now, &job.had, limit, asking);
+    let verdict = substitute::unexamined(reason, &mail.raw);
+    act(mail, snapshot, verdict, job.now, &job.had, &plan)
+}
+
+fn author(job: &Job, edge: &Arc<Edge>) -> Author {
     let key = job.signatory.as_ref().map(|signatory| AuthorKey {
         signatory: signatory.clone(),
         granted: Arc::new(AfarAuthor(Arc::clone(edge))),
     });
-    let author = Author::known(job.author.clone(), key);
-    let asking = &mut |questions| match edge.ask(&Ask::Protection(questions)) {
+    Author::known(job.author.clone(), key)
+}
+
+/// What the plan of a protection lacks. Whoever gets no answer plans as if there were none.
+fn answers(
+    edge: &Edge,
+    questions: Vec<kenin_policy::protect::Question>,
+) -> Vec<kenin_policy::protect::Answered> {
+    match edge.ask(&Ask::Protection(questions)) {
         Told::Protection(answered) => answered,
-        // Whoever gets no answer plans as if there were none.
         _ => Vec::new(),
-    };
-    let plan = protect::plan(mail, snapshot, &author, job.now, &job.had, limit, asking);
-    act(mail, snapshot, verdict, job.now, &job.had, &plan)
+    }
+}
+
+/// Has the edge do what opening a mail takes.
+struct AfarOffice<'a> {
+    edge: &'a Arc<Edge>,
+    /// Recipients who have keys, with these.
+    keys: &'a [(Address, Vec<Arc<KeyFacts>>)],
+    /// The connection to the key process, where there is one.
+    client: Option<&'a Arc<Mutex<WorkerClient>>>,
+}
+
+impl AfarOffice<'_> {
+    fn run(&self, errand: Errand) -> Told {
+        self.edge.ask(&Ask::Office(errand))
+    }
+
+    fn known(&self, errand: Errand) -> Result<Option<Vec<u8>>, Closed> {
+        match self.run(errand) {
+            Told::Answers(answers) => Ok(answers),
+            Told::Closed(why) => Err(why),
+            _ => Err(Closed::Record),
+        }
+    }
+}
+
+impl Office for AfarOffice<'_> {
+    fn keys(&self, recipient: &Address) -> Vec<Arc<KeyFacts>> {
+        let own = self.keys.iter().find(|(address, _)| address == recipient);
+        own.map(|(_, keys)| keys.clone()).unwrap_or_default()
+    }
+
+    fn granted(&self) -> Result<Box<dyn Granted + '_>, NoKey> {
+        let client = self.client.ok_or(NoKey::Gone)?;
+        match self.run(Errand::Grant) {
+            Told::Granted(Some(transaction)) => {
+                Ok(Box::new(Hand::new(Arc::clone(client), transaction)))
+            }
+            _ => Err(NoKey::Gone),
+        }
+    }
+
+    fn first(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, Closed> {
+        self.known(Errand::First(*sha256))
+    }
+
+    fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed> {
+        let short = |text: &str| text.chars().take(MAX_VALUE).collect();
+        let answers = Answers {
+            digest: answers.digest,
+            sender: short(&answers.sender),
+            message_id: short(&answers.message_id),
+        };
+        let first = self.known(Errand::Remember(*sha256, answers))?;
+        first.ok_or(Closed::Record)
+    }
+
+    fn came_encrypted(&self, message_ids: &[[u8; 32]]) -> Result<(), Closed> {
+        match self.run(Errand::CameEncrypted(message_ids.to_vec())) {
+            Told::Done => Ok(()),
+            Told::Closed(why) => Err(why),
+            _ => Err(Closed::Record),
+        }
+    }
+
+    fn room(&self, octets: usize, wait: bool) -> Result<Room, NoRoom> {
+        match self.run(Errand::Room(octets, wait)) {
+            Told::Done => Ok(Room::elsewhere()),
+            Told::NoRoom(why) => Err(why),
+            _ => Err(NoRoom::Now),
+        }
+    }
+
+    fn opened(&self, used: &[(Address, KeyId)]) {
+        self.run(Errand::Opened(used.to_vec()));
+    }
 }
 
 /// The line to the edge.
@@ -185,7 +272,7 @@ impl Edge {
         let mut from = Reader::new(job);
         let job = Job::read(&mut from).map_err(malformed)?;
         let raw = match from.u8().map_err(malformed)? {
-            HERE => MailBytes::read(&mut from).map_err(malformed)?,
+            HERE => Vec::<u8>::read(&mut from).map_err(malformed)?.into(),
             IN_A_FILE => {
                 let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 let descriptor = kenin_sys::receive_descriptor(stream.as_fd())?;
@@ -227,9 +314,7 @@ impl Lists {
                     None => Answer::Unavailable("a revocation list cannot be read".to_owned()),
                 }
             }
-            Told::Entry(_) | Told::Signature(_) | Told::Protection(_) => {
-                Answer::Unavailable("another question was answered".to_owned())
-            }
+            _ => Answer::Unavailable("another question was answered".to_owned()),
         }
     }
 
@@ -344,5 +429,7 @@ fn malformed(error: Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
+/// Characters of a header field that the store is told.
+const MAX_VALUE: usize = 512;
 /// As many as one mail asks for, and more.
 const MAX_FOUND: usize = 4096;

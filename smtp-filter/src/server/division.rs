@@ -338,7 +338,13 @@ impl<'a> DividedMail<'a> {
         confided: &Confided,
         refusal: Reply,
     ) -> Held {
+        let mut envelope = Arc::clone(&self.mail.envelope);
+        if confided.content.is_some() && !content.is_ascii() {
+            // Of this one it is true, whatever the client said of the other.
+            Arc::make_mut(&mut envelope).body = Body::EightBitMime;
+        }
         Held {
+            envelope,
             sender: confided.return_path.clone().unwrap_or_default(),
             refusal: Some(refusal),
             ..self.held(recipients, content, &confided.reason)

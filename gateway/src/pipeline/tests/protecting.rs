@@ -4,12 +4,13 @@ use kenin_certstore::{DEFAULT_TENANT, Origin};
 use kenin_keys::{HeldKey, KeyFacts, KeyId, State, Uses};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{KeyType, SigningKey, SoftKey};
+use kenin_pki::crypto::{Aes, ContentKind, KeyType, SigningKey, SoftKey};
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_pki::oid;
 use kenin_policy::verdict::Verdict;
 use kenin_smime::Shape;
+use kenin_smime::encrypt::{Addressee, Protect};
 use kenin_smime::open::EncryptedLayer;
 use kenin_smtp_filter::{Group, Share};
 
@@ -22,7 +23,8 @@ const MAIL: &str = "From: Alice <alice@own.example>\r\nTo: bob@partner.example, 
     Subject: canary-5e1f\r\nMessage-ID: <1@own.example>\r\n\r\ncanary-5e1f\r\n";
 const RULES: &str = "[[rule]]\nwhen = { recipient_domain = \"partner.example\" }\nthen = { encrypt = \"must\" }\n\
     [[rule]]\nwhen = { recipient_domain = \"maybe.example\" }\nthen = { encrypt = \"opportunistic\" }\n\
-    [[rule]]\nwhen = { recipient_domain = \"signed.example\" }\nthen = { sign = \"clear\" }\n";
+    [[rule]]\nwhen = { recipient_domain = \"signed.example\" }\nthen = { sign = \"clear\" }\n\
+    [[rule]]\nwhen = { recipient_domain = \"card.example\" }\nthen = { reencrypt = true }\n";
 
 /// A gateway that trusts one authority.
 struct Gateway {
@@ -49,6 +51,7 @@ impl Gateway {
             std::fs::write(config.trust_file(), anchor).unwrap();
             std::fs::write(config.mail_file(), RULES).unwrap();
             config.limits.deadline = Duration::from_millis(1500);
+            config.quarantine = Some(super::opening::quarantine());
         });
         Self {
             pipeline: made.await,
@@ -260,11 +263,65 @@ fn keyring(gateway: &Gateway, address: &str) -> Keyring {
     Keyring::in_process(held, journal).unwrap()
 }
 
+/// DEC-10: whoever has a key of their own gets it encrypted for that, or as it came, and never opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_opened_is_encrypted_for_its_recipient_where_a_rule_says_so() {
+    let mut gateway = Gateway::new("off", judge).await;
+    let card = gateway.reader("carol@card.example").await;
+    let (here, key) = gateway.issue("carol@card.example", KeyUsage::KEY_AGREEMENT);
+    let facts = KeyFacts {
+        id: KeyId::random().unwrap(),
+        tenant: DEFAULT_TENANT.to_owned(),
+        version: 1,
+        state: State::Active,
+        uses: Uses {
+            decrypt: true,
+            sign: false,
+        },
+        addresses: vec![
+            Address::parse("carol@card.example").unwrap(),
+            Address::parse("dave@card.example").unwrap(),
+        ],
+        public: key.public_key().clone(),
+        certificates: vec![here.clone()],
+    };
+    let journal = Journal {
+        addresses: LogAddresses::Full,
+    };
+    let held = vec![HeldKey::soft(facts, key).unwrap()];
+    gateway.pipeline.opener.keyring = Keyring::in_process(held, journal).unwrap();
+    let protect = Protect {
+        recipients: &[Addressee::of(&here)],
+        cipher: ContentKind::AesGcm(Aes::Bits256),
+    };
+    let entity = format!("Content-Type: text/plain\r\n\r\n{CANARY}\r\n");
+    let entity = protect.protect(entity.as_bytes()).unwrap();
+    let header = "From: a@x.example\r\nTo: carol@card.example\r\nMessage-ID: <1@x.example>\r\n";
+    let raw = format!("{header}{}", String::from_utf8(entity).unwrap());
+    for (to, again) in [("carol@card.example", true), ("dave@card.example", false)] {
+        let treatment = gateway.pipeline.treat(mail(to, &raw)).await;
+        let Treatment::Divide(groups) = treatment else {
+            panic!("{treatment:?}")
+        };
+        let [group] = groups.as_slice() else {
+            panic!("{groups:?}")
+        };
+        let Share::Confide(confided) = &group.share else {
+            panic!("{:?}", group.share)
+        };
+        let content = confided.content.as_ref();
+        assert_eq!(content.is_some(), again, "{to}");
+        if let Some(content) = content {
+            assert!(is_for(content, &card) && !is_for(content, &here));
+        }
+    }
+}
+
 /// RFC 6409: mail is signed for who proved to be its author, and for nobody else.
 #[tokio::test]
 async fn only_the_proven_author_has_mail_signed() {
     let mut gateway = Gateway::new("off", judge).await;
-    gateway.pipeline.keyring = keyring(&gateway, "alice@own.example");
+    gateway.pipeline.opener.keyring = keyring(&gateway, "alice@own.example");
     for (login, signed) in [
         (Some("alice@own.example"), true),
         (Some("mallory@own.example"), false),
@@ -303,7 +360,7 @@ async fn only_the_proven_author_has_mail_signed() {
 #[tokio::test]
 async fn an_answer_to_mail_that_came_encrypted_is_encrypted_or_refused() {
     let mut gateway = Gateway::new("off", judge).await;
-    gateway.pipeline.keyring = keyring(&gateway, "alice@own.example");
+    gateway.pipeline.opener.keyring = keyring(&gateway, "alice@own.example");
     let mut snapshot = Snapshot::build(
         Arc::clone(&gateway.pipeline.snapshots.load().config),
         gateway.pipeline.store.as_ref(),

@@ -6,6 +6,7 @@ use kenin_smtp_filter::{Division, Edit, Envelope, Group, Share, Treatment};
 use super::{coded, coded_by_number};
 use crate::act::Decided;
 use crate::clock::{Moment, Trust};
+use crate::opening::State;
 
 coded!(Decided {
     verdict,
@@ -17,7 +18,18 @@ coded!(Decided {
     rule,
     bodies,
     protected,
+    states,
+    discreet,
 });
+
+coded_by_number!(State:
+    Opened = 0,
+    NotRoot = 1,
+    NotRecipient = 2,
+    Undecryptable = 3,
+    Replayed = 4,
+    Throttled = 5,
+);
 
 coded!(Moment { time, trust });
 
@@ -40,7 +52,11 @@ pub(in crate::worker) fn check(
             each_once(groups, envelope.rcpt_to.len())?;
             groups.iter().try_for_each(|group| match &group.share {
                 Share::Relay(all) | Share::Hold { edits: all, .. } => edits(all, length),
-                Share::Confide(confided) => edits(&confided.edits, length),
+                Share::Confide(confided) => {
+                    let content = confided.content.as_ref();
+                    let length = content.map_or(length, |content| content.len());
+                    edits(&confided.edits, length)
+                }
                 Share::Refuse(_) | Share::Had => Ok(()),
             })
         }

@@ -1,6 +1,9 @@
 //! What a worker asks while it has a mail, and what it is told, as octets.
 
+use kenin_keys::KeyId;
 use kenin_keys::octets::{Malformed, Reader, Writer};
+use kenin_keys::protocol::Transaction;
+use kenin_pki::address::Address;
 use kenin_pki::algorithm::AlgorithmIdentifier;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::{AbridgedCrl, RevocationReason, RevokedEntry};
@@ -8,7 +11,8 @@ use kenin_pki::crypto::SignatureAlgorithm;
 use kenin_pki::ocsp::OcspResponse;
 use kenin_policy::{Question, protect};
 
-use super::{Coded, coded};
+use super::{Coded, coded, coded_by_number};
+use crate::opening::{Answers, Closed, NoRoom};
 
 /// Something asked.
 #[derive(Clone, Debug)]
@@ -32,6 +36,25 @@ pub(in crate::worker) enum Ask {
     Protection(Vec<protect::Question>),
     /// A signature as its author: over SignedAttributes.
     Author(SignatureAlgorithm, Vec<u8>),
+    /// What it takes to open it.
+    Office(Errand),
+}
+
+/// What is to be done for a mail that is opened.
+#[derive(Clone, Debug)]
+pub(in crate::worker) enum Errand {
+    /// The key process is to know of it.
+    Grant,
+    /// Whom an answer to the first mail with an encrypted content went to, by its SHA-256.
+    First([u8; 32]),
+    /// This one has it.
+    Remember([u8; 32], Answers),
+    /// What it is called, by digests.
+    CameEncrypted(Vec<[u8; 32]>),
+    /// Room for so many octets, which may be waited for or not.
+    Room(usize, bool),
+    /// Uses of keys that were no guesses.
+    Opened(Vec<(Address, KeyId)>),
 }
 
 /// What is told.
@@ -58,6 +81,79 @@ pub(in crate::worker) enum Told {
     Signature(Option<Vec<u8>>),
     /// What the plan lacked.
     Protection(Vec<protect::Answered>),
+    /// Under what the key process knows the mail; nothing where it does not.
+    Granted(Option<Transaction>),
+    /// Whom an answer goes to, where the store knows.
+    Answers(Option<Vec<u8>>),
+    /// It is done.
+    Done,
+    /// It cannot be done now, for want of memory or of the store.
+    Closed(Closed),
+    /// There is no room, now or ever.
+    NoRoom(NoRoom),
+}
+
+coded!(Answers {
+    digest,
+    sender,
+    message_id,
+});
+
+coded_by_number!(Closed: Memory = 0, Record = 1);
+coded_by_number!(NoRoom: Now = 0, Ever = 1);
+
+impl Coded for Errand {
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Grant => {
+                out.u8(0);
+            }
+            Self::First(sha256) => {
+                out.u8(1);
+                sha256.write(out);
+            }
+            Self::Remember(sha256, answers) => {
+                out.u8(2);
+                sha256.write(out);
+                answers.write(out);
+            }
+            Self::CameEncrypted(message_ids) => {
+                out.u8(3);
+                message_ids.write(out);
+            }
+            Self::Room(octets, wait) => {
+                out.u8(4);
+                octets.write(out);
+                wait.write(out);
+            }
+            Self::Opened(used) => {
+                out.u8(5);
+                used.write(out);
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match from.u8()? {
+            0 => Ok(Self::Grant),
+            1 => Coded::read(from).map(Self::First),
+            2 => Ok(Self::Remember(Coded::read(from)?, Coded::read(from)?)),
+            3 => Coded::read(from).map(Self::CameEncrypted),
+            4 => Ok(Self::Room(Coded::read(from)?, Coded::read(from)?)),
+            5 => Coded::read(from).map(Self::Opened),
+            _ => Err(Malformed("an unknown errand")),
+        }
+    }
+}
+
+impl Coded for KeyId {
+    fn write(&self, out: &mut Writer) {
+        out.fixed(self.octets());
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        from.fixed().map(Self::from_octets)
+    }
 }
 
 /// A revocation list.
@@ -123,6 +219,10 @@ impl Coded for Ask {
                 out.octets(&algorithm.to_identifier().to_der());
                 attributes.write(out);
             }
+            Self::Office(errand) => {
+                out.u8(6);
+                errand.write(out);
+            }
         }
     }
 
@@ -138,6 +238,7 @@ impl Coded for Ask {
             3 => Ok(Self::Wrapping(algorithm(from)?, Coded::read(from)?)),
             4 => Coded::read(from).map(Self::Protection),
             5 => Ok(Self::Author(algorithm(from)?, Coded::read(from)?)),
+            6 => Coded::read(from).map(Self::Office),
             _ => Err(Malformed("an unknown question")),
         }
     }
@@ -242,6 +343,25 @@ impl Coded for Told {
                 out.u8(6);
                 answered.write(out);
             }
+            Self::Granted(transaction) => {
+                out.u8(7);
+                transaction.write(out);
+            }
+            Self::Answers(answers) => {
+                out.u8(8);
+                answers.write(out);
+            }
+            Self::Done => {
+                out.u8(9);
+            }
+            Self::Closed(why) => {
+                out.u8(10);
+                why.write(out);
+            }
+            Self::NoRoom(why) => {
+                out.u8(11);
+                why.write(out);
+            }
         }
     }
 
@@ -258,6 +378,11 @@ impl Coded for Told {
             4 => Coded::read(from).map(Self::Entry),
             5 => Coded::read(from).map(Self::Signature),
             6 => Coded::read(from).map(Self::Protection),
+            7 => Coded::read(from).map(Self::Granted),
+            8 => Coded::read(from).map(Self::Answers),
+            9 => Ok(Self::Done),
+            10 => Coded::read(from).map(Self::Closed),
+            11 => Coded::read(from).map(Self::NoRoom),
             _ => Err(Malformed("an unknown answer")),
         }
     }

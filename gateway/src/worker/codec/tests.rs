@@ -1,5 +1,7 @@
 use std::fmt::Debug;
 
+use kenin_keys::KeyId;
+use kenin_keys::protocol::Transaction;
 use kenin_pki::crl::{RevocationReason, RevokedEntry};
 use kenin_pki::crypto::{
     Aes, ContentKind, DigestAlgorithm, KeyType, SignatureAlgorithm, SigningKey, SoftKey,
@@ -14,10 +16,11 @@ use kenin_smtp_filter::{Confided, Division, Edit, Envelope, Group, Reply, Share,
 use proptest::prelude::*;
 
 use super::decided::check;
-use super::question::List;
+use super::question::{Errand, List};
 use super::*;
 use crate::act::Decided;
 use crate::clock::{Moment, Trust};
+use crate::opening::{Answers, Closed, NoRoom, State};
 use crate::pipeline::tests::{mail, mail_to};
 use crate::substitute::tests::signed;
 
@@ -32,6 +35,8 @@ fn decided(treatment: Treatment) -> Decided {
         rule: Some(7),
         bodies: vec![true, false],
         protected: vec!["signed-encrypted", "encrypted"],
+        states: vec![State::Opened, State::Throttled],
+        discreet: true,
     }
 }
 
@@ -136,8 +141,8 @@ fn what_was_decided_is_the_same_at_the_other_end() {
             Group {
                 recipients: vec![4],
                 share: Share::Confide(Confided {
-                    content: None,
-                    edits: Vec::new(),
+                    content: Some(b"C: d\r\n\r\n".to_vec().into()),
+                    edits: vec![Edit::ReturnPath("a@b.example".to_owned())],
                     return_path: Some("a@b.example".to_owned()),
                     reason: "why".to_owned(),
                 }),
@@ -160,7 +165,21 @@ fn what_was_decided_is_the_same_at_the_other_end() {
             (after.changed, after.bodies, after.protected),
             (before.changed, before.bodies, before.protected)
         );
+        assert_eq!(
+            (after.states, after.discreet),
+            (before.states, before.discreet)
+        );
     }
+}
+
+/// DEC-15: what goes to no file on one side goes to none on the other.
+#[test]
+fn what_was_opened_stays_what_it_is_at_the_other_end() {
+    let opened = Plain::new(Secret::new(b"canary".to_vec()), None);
+    let after = through(&MailBytes::from(opened));
+    assert!(after.is_lent());
+    assert_eq!(&after[..], b"canary");
+    assert!(!through(&MailBytes::from(b"mail".to_vec())).is_lent());
 }
 
 #[test]
@@ -248,6 +267,18 @@ fn questions_and_answers_are_the_same_at_the_other_end() {
             SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha384),
             vec![0x31, 0],
         ),
+        Ask::Office(Errand::Grant),
+        Ask::Office(Errand::First([5; 32])),
+        Ask::Office(Errand::Remember(
+            [6; 32],
+            Answers::of(b"From: a@b\r\nMessage-ID: <1@b>\r\n\r\n"),
+        )),
+        Ask::Office(Errand::CameEncrypted(vec![[7; 32], [8; 32]])),
+        Ask::Office(Errand::Room(1 << 20, true)),
+        Ask::Office(Errand::Opened(vec![(
+            Address::parse("b@example.jp").unwrap(),
+            KeyId::from_octets([9; 16]),
+        )])),
     ] {
         assert_eq!(shown(&through(&ask)), shown(&ask));
     }
@@ -269,6 +300,15 @@ fn questions_and_answers_are_the_same_at_the_other_end() {
         Told::Entry(None),
         Told::Signature(Some(vec![1])),
         Told::Protection(plan_answers()),
+        Told::Granted(Some(Transaction::from_octets([1; 16]))),
+        Told::Granted(None),
+        Told::Answers(Some(vec![1; 32])),
+        Told::Answers(None),
+        Told::Done,
+        Told::Closed(Closed::Memory),
+        Told::Closed(Closed::Record),
+        Told::NoRoom(NoRoom::Now),
+        Told::NoRoom(NoRoom::Ever),
     ] {
         assert_eq!(shown(&through(&told)), shown(&told));
     }
@@ -286,6 +326,14 @@ fn what_cannot_be_done_with_the_mail_was_not_decided() {
     };
     let relay = Treatment::Relay;
     let body = || Edit::Body(10, vec![0].into());
+    let confided = |end: usize| {
+        Share::Confide(Confided {
+            content: Some(vec![b'x'; 20].into()),
+            edits: vec![Edit::Remove(0..end)],
+            return_path: None,
+            reason: String::new(),
+        })
+    };
     let good = [
         relay(vec![
             Edit::Remove(0..10),
@@ -294,6 +342,8 @@ fn what_cannot_be_done_with_the_mail_was_not_decided() {
         ]),
         Treatment::Refuse(Reply::aborted()),
         Treatment::Divide(vec![group(&[1], Share::Had), group(&[0], Share::Had)]),
+        // Its edits are those of another message.
+        Treatment::Divide(vec![group(&[0, 1], confided(20))]),
     ];
     for treatment in good {
         let found = check(&decided(treatment), &copies.envelope, 10);
@@ -315,6 +365,7 @@ fn what_cannot_be_done_with_the_mail_was_not_decided() {
             &[0, 1],
             Share::Relay(vec![Edit::Remove(0..11)]),
         )]),
+        Treatment::Divide(vec![group(&[0, 1], confided(21))]),
     ];
     for treatment in bad {
         let text = shown(&treatment);

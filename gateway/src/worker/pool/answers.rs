@@ -13,9 +13,10 @@ use kenin_smtp_filter::Envelope;
 
 use super::Work;
 use crate::clock::unix_time;
-use crate::pipeline::Clerk;
+use crate::opening::{Closed, Office};
+use crate::pipeline::{Clerk, OwnOffice};
 use crate::protect;
-use crate::worker::codec::question::List;
+use crate::worker::codec::question::{Errand, List};
 use crate::worker::codec::{Ask, Told};
 use crate::worker::frame::invalid;
 
@@ -34,6 +35,7 @@ pub(super) struct Asked {
     statements: usize,
     wrappings: usize,
     signatures: usize,
+    errands: usize,
 }
 
 impl Asked {
@@ -44,6 +46,7 @@ impl Asked {
             Ask::Statement(_) => (&mut self.statements, MAX_SIGNATURES),
             Ask::Wrapping(..) => (&mut self.wrappings, MAX_SIGNATURES),
             Ask::Author(..) => (&mut self.signatures, MAX_SIGNATURES),
+            Ask::Office(_) => (&mut self.errands, MAX_ERRANDS),
         };
         *count += 1;
         match *count > most {
@@ -128,6 +131,49 @@ pub(super) fn tell(
             }
             Told::Signature(key.sign(&work.mail.envelope.id, *algorithm, attributes))
         }
+        Ask::Office(errand) => {
+            let office = work.office;
+            let office = office.ok_or_else(|| invalid("nothing is to be opened"))?;
+            run(errand, office)?
+        }
+    })
+}
+
+/// What is done for a mail that a worker opens. Its keys work for its recipients, whatever the worker says.
+fn run(errand: &Errand, office: &OwnOffice<'_>) -> io::Result<Told> {
+    let known = |known: Result<Option<Vec<u8>>, Closed>| match known {
+        Ok(answers) => Told::Answers(answers),
+        Err(why) => Told::Closed(why),
+    };
+    Ok(match errand {
+        Errand::Grant => {
+            let lease = office.lease().ok();
+            Told::Granted(lease.map(|lease| lease.transaction()))
+        }
+        Errand::First(sha256) => known(office.first(sha256)),
+        Errand::Remember(sha256, answers) => {
+            if answers.sender.len() > MAX_VALUE || answers.message_id.len() > MAX_VALUE {
+                return Err(invalid("a field of a mail is too long"));
+            }
+            known(office.remember(sha256, answers).map(Some))
+        }
+        Errand::CameEncrypted(message_ids) => {
+            if message_ids.len() > MAX_MESSAGE_IDS {
+                return Err(invalid("a mail has too many names"));
+            }
+            match office.came_encrypted(message_ids) {
+                Ok(()) => Told::Done,
+                Err(why) => Told::Closed(why),
+            }
+        }
+        Errand::Room(octets, wait) => match office.hold_room(*octets, *wait) {
+            Ok(()) => Told::Done,
+            Err(why) => Told::NoRoom(why),
+        },
+        Errand::Opened(used) => {
+            office.opened(used);
+            Told::Done
+        }
     })
 }
 
@@ -170,5 +216,11 @@ pub(super) const MAX_QUESTIONS: usize = 4096;
 /// Times that the plan of one mail may ask, and how much at once: an envelope has no more recipients.
 pub(super) const MAX_ROUNDS: usize = 16;
 pub(super) const MAX_MAILBOXES: usize = 4096;
+/// What one mail may have done to be opened: a few times for each layer.
+pub(super) const MAX_ERRANDS: usize = 256;
+/// Octets of a header field that the store is told.
+const MAX_VALUE: usize = 4096;
+/// Message-IDs that one message may have.
+const MAX_MESSAGE_IDS: usize = 1024;
 /// Signatures of one kind that one mail may want: one for each copy.
 pub(super) const MAX_SIGNATURES: usize = 16;

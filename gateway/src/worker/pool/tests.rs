@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
 use crate::pipeline::Core;
 use crate::pipeline::tests::mail;
+use crate::worker::codec::question::Errand;
 
 /// A pool whose workers are this script; its standard input is the socket.
 async fn pool(dir: &Path, script: &str) -> Pool {
@@ -49,7 +50,7 @@ async fn decided(pool: Pool, milliseconds: u64) -> (Result<Decided, Lost>, usize
             author: &author,
             now,
             had: &[],
-            people: None,
+            office: None,
             until: Instant::now() + Duration::from_millis(milliseconds),
         };
         let mut clerk = Clerk::new(&snapshot, unix_time(now.time), Some(&core));
@@ -140,7 +141,7 @@ async fn a_worker_gets_no_signature_for_another_mail() {
         author: &author,
         now,
         had: &[],
-        people: None,
+        office: None,
         until: Instant::now(),
     };
     let ask =
@@ -164,6 +165,8 @@ async fn a_worker_gets_no_signature_for_another_mail() {
         address: kenin_pki::Address::parse("a@b.example").unwrap(),
     };
     assert!(ask(Ask::Question(question), moment()).is_err());
+    // Nor opened.
+    assert!(ask(Ask::Office(Errand::Grant), moment()).is_err());
     let entry = Ask::Entry {
         list: [0; 32],
         issuer: 0,
@@ -186,7 +189,7 @@ async fn a_worker_asks_for_certificates_of_its_mail_only() {
         author: &author,
         now,
         had: &[],
-        people: None,
+        office: None,
         until: Instant::now(),
     };
     let told = |address: &str, asked: bool| {

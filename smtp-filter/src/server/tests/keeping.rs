@@ -214,6 +214,7 @@ async fn a_confided_content_goes_in_the_place_of_the_mail() {
     let held = world.filter.held.lock().unwrap();
     let refusal = held[0].refusal.as_ref().map(Reply::code);
     assert_eq!((held.len(), refusal), (1, Some(550)));
+    assert_eq!(held[0].envelope.body, crate::Body::EightBitMime);
     let text: Vec<u8> = held[0].content.pieces().flatten().copied().collect();
     assert!(text.ends_with(CONTENT.as_bytes()));
 }
