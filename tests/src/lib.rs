@@ -30,6 +30,7 @@ pub mod mixture;
 pub mod neighbours;
 pub mod nss;
 pub mod opendkim;
+pub mod opened;
 pub mod openssl_mail;
 pub mod openssl_ocsp;
 pub mod openssl_tsa;
