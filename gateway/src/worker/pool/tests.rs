@@ -1,5 +1,7 @@
 //! Workers that have been taken over: programs that say what they like on the one socket that they have.
 
+use std::path::Path;
+
 use kenin_policy::Question;
 use tokio::sync::Semaphore;
 
