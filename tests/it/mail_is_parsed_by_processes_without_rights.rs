@@ -4,8 +4,11 @@
 use std::fs;
 use std::time::Duration;
 
+use kenin_tests::client::Envelope;
+use kenin_tests::forge::enveloped::{Way, encrypted, fields, mail, shows, with_last_bit_changed};
 use kenin_tests::forge::{Town, mime};
 use kenin_tests::kenin::{Gateway, Setup, envelope};
+use kenin_tests::opened::{self, BOB, MALLORY, People};
 use kenin_tests::sink::Sink;
 use kenin_tests::world::{children, is_gone, pause, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -82,6 +85,38 @@ fn large_mail_goes_by_its_file() {
         assert!(mail.raw.len() > 3 << 20);
     }
     assert_eq!(workers(&mut gateway).len(), 1);
+}
+
+/// What is in one mail is seen by whoever had it, and by nobody who has another.
+#[test]
+fn a_worker_that_has_opened_a_mail_takes_no_other() {
+    const CANARY: &str = "the canary sings in the coal mine";
+    let sink = Sink::start();
+    let mut setup = opened::setup(sink.address);
+    setup.tables.push_str("[workers]\nisolate = true\n");
+    let mut gateway = opened::started(&setup);
+    let both = Envelope {
+        to: vec![MALLORY.to_owned(), BOB.to_owned()],
+        ..Envelope::new("alice@example.jp", BOB)
+    };
+    let good = encrypted(Way::Gcm, &[&People::get().bob], &opened::text(CANARY));
+    let bad = with_last_bit_changed(&good);
+    for (object, opens) in [(good, 1), (bad, 0)] {
+        let worker = one_worker(&mut gateway);
+        sink.clear();
+        let raw = mail(&fields("alice@example.jp", "one@example.jp"), &object);
+        let reply = gateway.send(&both, &raw);
+        assert_eq!(reply.text(), "250 2.0.0 Accepted");
+        wait_for("it ends", || is_gone(worker));
+        let mails = sink.mails();
+        assert_eq!(mails.len(), 2);
+        let open = mails.iter().filter(|got| shows(&got.raw, CANARY));
+        assert_eq!(open.count(), opens);
+    }
+    opened::used(&gateway, 2);
+    assert_eq!(opened::traces(&gateway, CANARY), [""; 0]);
+    let log = gateway.log();
+    assert!(!log.contains("a worker was lost"), "{log}");
 }
 
 #[test]
