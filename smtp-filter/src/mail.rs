@@ -41,11 +41,17 @@ impl MailBytes {
         matches!(self.0, Store::File(_))
     }
 
+    /// Whether somebody else holds the bytes.
+    #[must_use]
+    pub fn is_lent(&self) -> bool {
+        matches!(self.0, Store::Lent(_))
+    }
+
     /// What another process can be handed to read them; nothing where they are in memory.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
-            Store::Memory(_) => None,
+            Store::Memory(_) | Store::Lent(_) => None,
             Store::File(mapped) => mapped.descriptor(),
         }
     }
