@@ -134,7 +134,11 @@ pub(crate) enum Outcome {
     AsItIs,
     /// This whole message in its place.
     Copy(Vec<u8>),
-    /// None.
+    /// None, as the reply says where a person is answered.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "what was opened goes on as it came then")
+    )]
     Refused(Reply),
 }
 

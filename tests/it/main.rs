@@ -85,7 +85,7 @@ mod tls_is_neither_injected_nor_stripped;
 mod two_nodes_share_one_store;
 mod verify_reads_every_form_and_keeps_its_order;
 mod what_does_not_decrypt_stays_closed;
-mod what_must_be_encrypted_does_not_go_in_clear;
 mod what_is_said_of_opened_mail_stays_inside;
+mod what_must_be_encrypted_does_not_go_in_clear;
 mod what_passes_passes_elsewhere_too;
 mod what_the_next_hop_cannot_take_is_refused;

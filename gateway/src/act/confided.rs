@@ -398,8 +398,7 @@ impl Parts {
         self.changed.extend(changed);
         self.bodies.extend(decided.bodies);
         self.protected.extend(decided.protected);
-        self.first
-            .get_or_insert_with(|| (decided.verdict, decided.rule));
+        self.first.get_or_insert((decided.verdict, decided.rule));
         for group in groups_of(decided.treatment, places) {
             let share = change(group.share, &group.recipients);
             let at = self.groups.len();

@@ -51,7 +51,7 @@ impl Gateway {
             std::fs::write(config.trust_file(), anchor).unwrap();
             std::fs::write(config.mail_file(), RULES).unwrap();
             config.limits.deadline = Duration::from_millis(1500);
-            config.quarantine = Some(super::opening::quarantine());
+            config.quarantine = Some(opening::quarantine());
         });
         Self {
             pipeline: made.await,
@@ -340,7 +340,7 @@ async fn only_the_proven_author_has_mail_signed() {
                 "{text}"
             );
             let snapshot = gateway.pipeline.snapshots.load_full();
-            let judged = tokio::task::spawn_blocking(move || {
+            let judged = spawn_blocking(move || {
                 let trust = &snapshot.trust;
                 let (known, limits) = (
                     snapshot.known.intermediates(),

@@ -38,7 +38,7 @@ async fn pool(dir: &Path, script: &str) -> Pool {
 async fn decided(pool: Pool, milliseconds: u64) -> (Result<Decided, Lost>, usize) {
     let core = Core::take(
         &Arc::new(Semaphore::new(1)),
-        tokio::time::Instant::now() + std::time::Duration::from_secs(600),
+        tokio::time::Instant::now() + Duration::from_secs(600),
     )
     .await
     .unwrap();
