@@ -185,6 +185,44 @@ fn dec_14_the_store_knows_what_came_encrypted() {
     assert_eq!(known(), 2, "nobody here could read it");
 }
 
+/// DEC-14: Bob answers, and quotes what he has read.
+#[test]
+fn dec_14_an_answer_to_what_came_encrypted_does_not_go_in_clear() {
+    let sink = Sink::start();
+    let mut setup = setup(sink.address);
+    // The MTA in front has seen who everybody is.
+    setup.trusted_peers = Some("[\"127.0.0.1\"]\nsubmission = true".to_owned());
+    let gateway = started(&setup);
+    let good = encrypted(Way::Gcm, &[&People::get().bob], &text(CANARY));
+    for (id, object) in [
+        ("one@evil.example", good.clone()),
+        ("two@evil.example", with_last_bit_changed(&good)),
+    ] {
+        let raw = mail(&fields(ATTACKER, id), &object);
+        assert_eq!(gateway.send(&from_attacker(), &raw).code, 250);
+    }
+    sink.clear();
+    let answer = |id: &str| {
+        let raw = format!(
+            "From: {BOB}\r\nTo: {ATTACKER}\r\nSubject: Re: Outside\r\nMessage-ID: <answer@opened.example>\r\n\
+             In-Reply-To: <{id}>\r\nReferences: <other@evil.example> <{id}>\r\n\r\n> {CANARY}\r\n"
+        );
+        gateway.send(&Envelope::new(BOB, ATTACKER), raw.as_bytes())
+    };
+    // Whether it opened is not to be seen by this either.
+    for id in ["one@evil.example", "two@evil.example"] {
+        let reply = answer(id).text();
+        assert!(
+            reply.starts_with("550 5.7.1 Encryption required"),
+            "{reply}"
+        );
+    }
+    assert_eq!(sink.count(), 0);
+    let reply = answer("three@evil.example");
+    assert_eq!(reply.code, 250, "{}", reply.text());
+    assert_eq!(sink.count(), 1);
+}
+
 /// DEC-15: the service is killed while it holds an opened mail, a small and a large one.
 #[test]
 fn dec_15_a_kill_leaves_nothing_in_clear() {
