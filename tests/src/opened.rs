@@ -78,7 +78,8 @@ pub fn started(setup: &Setup) -> Gateway {
 pub fn import(gateway: &Gateway, person: &Person, addresses: &[&str]) -> String {
     let file = gateway.folder.join("new-key.pem");
     let certificate = pem("CERTIFICATE", &person.certificate);
-    write_secret(&file, &[&person.key.pem(), certificate.as_bytes()].concat());
+    let both = [person.key.pem().as_slice(), certificate.as_bytes()].concat();
+    write_secret(&file, &both);
     let mut command = Command::new(parts::kenin());
     command.args(["key", "import", "--config"]);
     command.arg(gateway.config()).arg(&file);
