@@ -282,7 +282,8 @@ impl<'j> Walk<'j> {
                             guess = true;
                             Err(State::Undecryptable)
                         }
-                        Err(NoKey::Gone) => {
+                        // Whoever tries again may find it there.
+                        Err(NoKey::Gone | NoKey::Refused(Refusal::Unavailable | Refusal::Busy)) => {
                             self.gone = true;
                             Err(State::Undecryptable)
                         }

@@ -549,6 +549,12 @@ fn dec_06_refusals_of_the_key_process() {
         ),
         (NoKey::Refused(Refusal::Failed), State::Undecryptable, false),
         (NoKey::Gone, State::Undecryptable, true),
+        (
+            NoKey::Refused(Refusal::Unavailable),
+            State::Undecryptable,
+            true,
+        ),
+        (NoKey::Refused(Refusal::Busy), State::Undecryptable, true),
     ] {
         *world.refusal.lock().unwrap() = Some(no);
         let opening = world.open(&raw, &people).unwrap();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kenin_certstore::{Ciphertext, DEFAULT_TENANT, Store, StoreError};
+use kenin_keys::protocol::MAX_RECIPIENTS;
 use kenin_keys::{Granted, KeyFacts, KeyId, NoKey};
 use kenin_pki::address::Address;
 use kenin_pki::crypto::{Secret, SignatureAlgorithm, Wrapped};
@@ -93,7 +94,12 @@ impl OwnOffice<'_> {
         let has_key = |one: &Address| self.keys(one).iter().any(|key| key.uses.decrypt);
         let ask = Ask {
             tenant: DEFAULT_TENANT.to_owned(),
-            recipients: self.recipients().filter(has_key).collect(),
+            // Nearly no envelope has more; whoever is left out gets what came.
+            recipients: self
+                .recipients()
+                .filter(has_key)
+                .take(MAX_RECIPIENTS)
+                .collect(),
             sender: None,
             client: client_of(self.envelope),
             seconds: GRANTED,
