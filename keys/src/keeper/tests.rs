@@ -202,7 +202,7 @@ impl World {
                 | Event::Unwrap { outcome, .. }
                 | Event::Sign { outcome, .. }
                 | Event::Opened { outcome, .. } => Some(*outcome),
-                Event::Released { .. } | Event::Alert(_) => None,
+                Event::Released { .. } | Event::Away { .. } | Event::Alert(_) => None,
             });
         match outcomes.next() {
             Some(Outcome::Refused(why)) => Some(why),

@@ -127,7 +127,7 @@ fn a_mail_that_is_signed_encrypted_and_signed_is_opened_layer_by_layer() {
     for (form, section) in [(Form::Clear, "2"), (Form::Opaque, "1")] {
         let raw = signer.sign(&encrypted, form).unwrap();
         assert!(layer_of(&raw).is_none());
-        let released = crate::release(&raw, &limits, &HashSet::from([section])).unwrap();
+        let released = release(&raw, &limits, &HashSet::from([section])).unwrap();
         assert_eq!(signed_content(&raw, &limits).as_ref(), Some(&released));
         let opened = bob().open(&layer_of(&released).unwrap()).unwrap();
         assert_eq!(opened.entity, inner);
