@@ -186,6 +186,10 @@ impl<'a> RecipientCase<'a> {
         if let Some(fault) = self.fault(leaf) {
             return Err(fault);
         }
+        if !self.is_named(leaf) {
+            // Nobody was asked for more about somebody else's.
+            is_registered(at_hand, leaf).map_err(|reason| (reason, reason.text().to_owned()))?;
+        }
         let anchors = self.trust.anchors();
         let reach = trustpath::reach(self.known, at_hand, anchors, &[], leaf);
         let place = (self.trust, self.time);
@@ -221,11 +225,15 @@ impl<'a> RecipientCase<'a> {
         if own.iter().any(|own| own.matches(self.address, case)) {
             return Ok(());
         }
-        match at_hand.registered(leaf.sha256()) {
-            Registered::Yes => Ok(()),
-            Registered::Unknown => Err(Reason::RegistrationUnavailable),
-            Registered::No => Err(Reason::NotRegistered),
-        }
+        is_registered(at_hand, leaf)
+    }
+}
+
+fn is_registered(at_hand: &AtHand<'_>, leaf: &Certificate) -> Result<(), Reason> {
+    match at_hand.registered(leaf.sha256()) {
+        Registered::Yes => Ok(()),
+        Registered::Unknown => Err(Reason::RegistrationUnavailable),
+        Registered::No => Err(Reason::NotRegistered),
     }
 }
 

@@ -318,7 +318,8 @@ fn what_a_token_does_not_do_is_not_tried_again() {
     });
     let error = signed.unwrap_err();
     assert!(matches!(error, TokenError::Refused { .. }) && !error.is_away());
-    assert_eq!((fake.state().logins, fake.state().restarts), (1, 0));
+    let state = fake.state();
+    assert_eq!((state.logins, state.restarts), (1, 0));
 }
 
 #[test]
