@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use kenin_tests::client::{Envelope, stuffed};
+use kenin_tests::client::{Client, Envelope, stuffed};
 use kenin_tests::forge::certificates::Person;
 use kenin_tests::forge::der::{elements, null, octets, oid, seq};
 use kenin_tests::forge::enveloped::{
@@ -315,12 +315,6 @@ fn dec_06_modified_copies_are_taken_without_a_word_and_cost_twenty_operations() 
     let gateway = started(&setup);
     let good = object(Way::Gcm);
     let envelope = to_bob_from_outside();
-    let from = |address: &str| {
-        let mut client = gateway.client();
-        let line = format!("XFORWARD ADDR={address} HELO=mail.example.jp");
-        assert_eq!(client.command(&line).code, 250);
-        client
-    };
     let copy = |number: u64| {
         let mut parts = good.clone();
         for (octet, own) in number.to_be_bytes().iter().zip(&mut parts.content) {
@@ -328,14 +322,18 @@ fn dec_06_modified_copies_are_taken_without_a_word_and_cost_twenty_operations() 
         }
         of(&parts, "probe@example.jp")
     };
-    let mut client = from("192.0.2.7");
+    // It holds for one mail.
+    let send = |client: &mut Client, address: &str, raw: &[u8]| {
+        let line = format!("XFORWARD ADDR={address} HELO=mail.example.jp");
+        assert_eq!(client.command(&line).code, 250);
+        let reply = client.mail(&envelope, raw).expect("a reply");
+        assert_eq!(reply.text(), ACCEPTED, "{address}");
+    };
+    let mut client = gateway.client();
     for number in 1..=COPIES {
         // From the whole of the network.
-        if number % 50 == 0 {
-            client = from(&format!("192.0.2.{number}"));
-        }
-        let reply = client.mail(&envelope, &copy(number)).expect("a reply");
-        assert_eq!(reply.text(), ACCEPTED, "{number}");
+        let address = format!("192.0.2.{number}");
+        send(&mut client, &address, &copy(number));
     }
     let mails = sink.mails();
     assert_eq!(
@@ -358,8 +356,7 @@ fn dec_06_modified_copies_are_taken_without_a_word_and_cost_twenty_operations() 
     let genuine = of(&good, "good@example.jp");
     sink.clear();
     for address in ["192.0.2.9", "198.51.100.9"] {
-        let reply = from(address).mail(&envelope, &genuine).expect("a reply");
-        assert_eq!(reply.text(), ACCEPTED);
+        send(&mut client, address, &genuine);
     }
     let shown: Vec<bool> = sink
         .mails()
