@@ -3,7 +3,7 @@
 //!
 //! A permit bounds how many messages are judged at once. The message is judged against the
 //! present [`Snapshot`] on a thread of its own kind, one a core, never on those that do I/O, or by a
-//! process of its own while that thread waits ([`crate::worker`]): ask/answer until there is a verdict, then
+//! process of its own while that thread waits (`worker`): ask/answer until there is a verdict, then
 //! it is opened for those whose keys are here, then the mail rules, then the stamp. While it waits for
 //! an answer another has its core. Whatever goes wrong on our side is 451: the message stays the
 //! sender's. Nothing here changes a signed byte.

@@ -10,7 +10,7 @@ pub struct Decrypt {
     /// A certificate and its private key, as CERT:KEY, or one file with both (PEM, PKCS #12)
     #[arg(long, value_name = "CERT:KEY")]
     pub key: Vec<String>,
-    /// Open with the keys of the folder ([keys] of kenin.toml) that work for this mail address
+    /// Open with the keys of the folder that kenin.toml names which work for this mail address
     #[arg(long, value_name = "ADDRESS")]
     pub recipient: Vec<String>,
     /// File with the password of the key files [default: asked for at the terminal]

@@ -73,10 +73,10 @@ pub enum KeyCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Seal all keys anew under the passphrase or key that [keys] names now
+    /// Seal all keys anew under the passphrase or key that kenin.toml names now
     #[command(
         after_help = Exit::help(),
-        long_about = "Seal all keys anew under the passphrase or key that [keys] names now; the one that they are sealed \
+        long_about = "Seal all keys anew under the passphrase or key that kenin.toml names now; the one that they are sealed \
                       under still stands under `previous`. It may be begun again where it ended early."
     )]
     Rekey {

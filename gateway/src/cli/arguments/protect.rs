@@ -70,7 +70,7 @@ pub struct Sign {
     /// A certificate and its private key, as CERT:KEY, or one file with both (PEM, PKCS #12)
     #[arg(long, value_name = "CERT:KEY", required_unless_present = "sender")]
     pub key: Option<String>,
-    /// Sign with the key of the folder ([keys] of kenin.toml) that signs for this mail address
+    /// Sign with the key of the folder that kenin.toml names which signs for this mail address
     #[arg(long, value_name = "ADDRESS", conflicts_with = "key")]
     pub sender: Option<String>,
     /// File with the password of the key file [default: asked for at the terminal]
