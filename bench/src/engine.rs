@@ -1,7 +1,10 @@
-//! `engine`: verify a signed mail, bytes in, verdict out, beside libcrypto's CMS on the same mail.
+//! `engine`: verify a signed mail, bytes in, verdict out, beside libcrypto's CMS on the same mail; and what keys do, in
+//! `private`.
 //!
 //! Both check the digest, the signature, the chain to the anchor and the revocation lists of the
 //! whole chain. `cold` is Kenin without any cache of verdicts, `warm` with its path cache filled.
+
+mod private;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -51,7 +54,8 @@ pub(crate) fn engine() -> Result<Value, Box<dyn Error>> {
         }
     }
     println!("\nbars: cold ≥ 3×; warm ≥ 10× (10 KB, 100 KB), ≥ 15× (10 MB), clear-signed");
-    Ok(json!({ "bench": "engine", "unit": "CPU seconds a mail", "rows": rows }))
+    let keys = private::measure(&world)?;
+    Ok(json!({ "bench": "engine", "unit": "CPU seconds a mail", "rows": rows, "keys": keys }))
 }
 
 struct World {
@@ -160,27 +164,32 @@ impl World {
 
     /// A signed mail of about `size` bytes and the entity that is signed in it.
     fn mail(&self, form: Form, size: usize) -> Result<(Vec<u8>, Vec<u8>), Box<dyn Error>> {
-        let mut entity = b"Content-Type: text/plain; charset=us-ascii\r\n\r\n".to_vec();
-        while entity.len() < size {
-            entity.extend_from_slice(
-                b"The quick brown fox jumps over the lazy dog, again and again and again.\r\n",
-            );
-        }
-        let signer = Signer {
+        let entity = entity(size);
+        let mail = Self::headed(self.signing().sign(&entity, form)?);
+        Ok((mail, entity))
+    }
+
+    fn signing(&self) -> Signer<'_> {
+        Signer {
             key: &self.signer.key,
             certificate: &self.signer.certificate,
             chain: &self.chain,
             digest: DigestAlgorithm::Sha256,
             algorithm: SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256),
             signing_time: Some(self.now),
-        };
+            capabilities: &[],
+        }
+    }
+
+    /// An entity with the fields of a mail above it.
+    fn headed(entity: Vec<u8>) -> Vec<u8> {
         let mut mail = format!(
             "From: Alice <{ADDRESS}>\r\nTo: bob@example.jp\r\nSubject: bench\r\n\
              Message-ID: <bench@example.jp>\r\nDate: Sun, 22 Nov 2026 00:00:00 +0000\r\n"
         )
         .into_bytes();
-        mail.extend(signer.sign(&entity, form)?);
-        Ok((mail, entity))
+        mail.extend(entity);
+        mail
     }
 
     fn kenin(&self, mail: &[u8], cache: Option<&PathCache>) -> ResultWord {
@@ -205,6 +214,17 @@ impl World {
         });
         outcome.verdict.result.unwrap_or(ResultWord::None)
     }
+}
+
+/// A text of about so many octets.
+fn entity(size: usize) -> Vec<u8> {
+    let mut entity = b"Content-Type: text/plain; charset=us-ascii\r\n\r\n".to_vec();
+    while entity.len() < size {
+        entity.extend_from_slice(
+            b"The quick brown fox jumps over the lazy dog, again and again and again.\r\n",
+        );
+    }
+    entity
 }
 
 /// Changes one letter of the signed text where the mail shows it as it is.

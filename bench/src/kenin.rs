@@ -38,7 +38,29 @@ impl Kenin {
         })
     }
 
+    /// A filter before the queue that opens mail, and that this machine may tell whom a mail is from (XFORWARD). `put`
+    /// writes what `tables` speak of.
+    pub(crate) fn opening(
+        next_hop: SocketAddr,
+        tables: &str,
+        put: impl FnOnce(&Gateway) -> Result<(), Trouble>,
+    ) -> Result<Self, Trouble> {
+        let setup = Setup {
+            trusted_peers: Some("[\"127.0.0.0/8\"]".to_owned()),
+            tables: tables.to_owned(),
+            ..Setup::new(next_hop)
+        };
+        Self::start_with(&setup, put)
+    }
+
     fn start(setup: &Setup) -> Result<Self, Trouble> {
+        Self::start_with(setup, |_| Ok(()))
+    }
+
+    fn start_with(
+        setup: &Setup,
+        put: impl FnOnce(&Gateway) -> Result<(), Trouble>,
+    ) -> Result<Self, Trouble> {
         let setup = Setup {
             top: "[stamp]\nkey = \"stamp.key\"\n".to_owned(),
             log_format: "pretty",
@@ -56,6 +78,7 @@ impl Kenin {
             let text = text.replace("bare_newline = \"reject\"\n", "");
             std::fs::write(gateway.config(), text.replace("[next_hop]", &also))?;
         }
+        put(&gateway)?;
         let mut command = Command::new(parts::kenin());
         command.arg("run").arg("--config").arg(gateway.config());
         command.env_remove("KENIN_CONFIG");

@@ -7,6 +7,8 @@
 //! cargo run --release -p kenin-bench -- idle
 //! cargo run --release -p kenin-bench -- crl
 //! cargo run --release -p kenin-bench -- store             # or how many certificates
+//! cargo run --release -p kenin-bench -- timing unwrap      # or how many calls
+//! cargo run --release -p kenin-bench -- timing reply       # or how many mails of each class
 //! cargo run --release -p kenin-bench -- soak 2000          # mails
 //! cargo run --release -p kenin-bench -- soak 50000 1000 7  # mails, kills, seed
 //! ```
@@ -29,6 +31,7 @@ mod relay;
 mod smtp;
 mod soak;
 mod store;
+mod timing;
 
 use std::error::Error;
 use std::path::Path;
@@ -52,6 +55,8 @@ fn main() -> ExitCode {
         ["idle"] => kept("idle", idle::idle()),
         ["hold", kind, address, count] => idle::hold(kind, address, count),
         ["store", numbers @ ..] => store::store(numbers).and_then(|value| keep("store", &value)),
+        ["timing", "unwrap", numbers @ ..] => kept("timing-unwrap", timing::unwrap(numbers)),
+        ["timing", "reply", numbers @ ..] => kept("timing-reply", timing::reply(numbers)),
         ["soak", numbers @ ..] => match soak::Extent::parse(numbers) {
             Some(extent) => soak::soak(&extent).and_then(|value| keep("soak", &value)),
             None => return usage(),
@@ -69,7 +74,8 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: kenin-bench engine | milter | relay | crl | idle | store [CERTIFICATES] | soak [MAILS [KILLS [SEED]]]"
+        "usage: kenin-bench engine | milter | relay | crl | idle | store [CERTIFICATES] | timing unwrap [CALLS] | \
+         timing reply [MAILS] | soak [MAILS [KILLS [SEED]]]"
     );
     ExitCode::from(2)
 }

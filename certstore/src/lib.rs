@@ -5,6 +5,7 @@
 
 mod breaker;
 mod cache;
+mod ciphertexts;
 mod clock;
 mod database;
 mod delivered;
@@ -17,6 +18,7 @@ mod harvest;
 mod holders;
 mod index;
 mod migrations;
+mod protection;
 mod scope;
 mod server;
 mod store;
@@ -33,6 +35,7 @@ pub use cache::{
     AnswerCache, Cache, CacheCounts, CacheError, CacheServer, CacheSettings, Clock, Keeping,
     ParseCacheError, TenantCache,
 };
+pub use ciphertexts::{Ciphertext, FirstSeen};
 pub use clock::ClockMark;
 pub use error::StoreError;
 pub use fetched::FetchedList;
@@ -41,6 +44,7 @@ pub use files::{
 };
 pub use holders::{Kept, MAX_FOUND, Origin, address_key};
 pub use index::{IndexBuilder, IndexError, RevocationIndex};
+pub use protection::KeptCapabilities;
 pub use server::Server;
 pub use store::{DEFAULT_TENANT, Store};
 pub use view::CertStore;

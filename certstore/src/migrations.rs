@@ -40,7 +40,7 @@ fn in_postgres(text: &str) -> String {
         .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-const TEXTS: [(&str, &str); 7] = [
+const TEXTS: [(&str, &str); 9] = [
     ("start", include_str!("../migrations/0001_start.sql")),
     (
         "delivered",
@@ -51,6 +51,14 @@ const TEXTS: [(&str, &str); 7] = [
     ("look_ups", include_str!("../migrations/0005_look_ups.sql")),
     ("fetched", include_str!("../migrations/0006_fetched.sql")),
     ("clock", include_str!("../migrations/0007_clock.sql")),
+    (
+        "ciphertexts",
+        include_str!("../migrations/0008_ciphertexts.sql"),
+    ),
+    (
+        "protection",
+        include_str!("../migrations/0009_protection.sql"),
+    ),
 ];
 
 const WORDS: [(&str, &str); 5] = [
@@ -116,6 +124,8 @@ mod tests {
             ["ea4b3e97c1322d89", "ea4b3e97c1322d89"],
             ["3ac1027712c7e54a", "d0408592f4be8efc"],
             ["6f6dcbb49bab2b0b", "7826a9bb2262aa03"],
+            ["8de79dd232f981a6", "671e12333ddf0cd9"],
+            ["d5eba0d6e4df9cb4", "f4c3d23ea0fa605d"],
         ];
         assert_eq!(i64::try_from(known.len()).unwrap(), newest());
         let both = [Dialect::Sqlite, Dialect::Postgres].map(migrator);

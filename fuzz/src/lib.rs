@@ -4,13 +4,17 @@
 //! A target asserts a property of its parser, not only that it does not panic.
 
 mod certstore;
+mod keys;
 mod mail;
 mod milter;
 mod pki;
 mod smtp;
 
 pub use certstore::{ldap_message, place};
-pub use mail::{entity, mailbox, scrub, signed_data, stamp_writer, trust_toml};
+pub use keys::{key_frame, key_import, sealed_key, token_uri};
+pub use mail::{
+    compressed, entity, enveloped, mailbox, scrub, signed_data, stamp_writer, trust_toml,
+};
 pub use milter::milter;
 pub use pki::{ber, certificate, crl, ocsp, path};
 pub use smtp::{smtp_client, smtp_server};
@@ -22,8 +26,12 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("ber", ber),
     ("certificate", certificate),
+    ("compressed", compressed),
     ("crl", crl),
     ("entity", entity),
+    ("enveloped", enveloped),
+    ("key_frame", key_frame),
+    ("key_import", key_import),
     ("ldap_message", ldap_message),
     ("mailbox", mailbox),
     ("milter", milter),
@@ -31,9 +39,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("path", path),
     ("place", place),
     ("scrub", scrub),
+    ("sealed_key", sealed_key),
     ("signed_data", signed_data),
     ("smtp_client", smtp_client),
     ("smtp_server", smtp_server),
     ("stamp_writer", stamp_writer),
+    ("token_uri", token_uri),
     ("trust_toml", trust_toml),
 ];

@@ -1,6 +1,7 @@
 //! Targets for what `smime/` and `policy/` read and write.
 
 use kenin_pki::UnixTime;
+use kenin_pki::crypto::Secret;
 use kenin_policy::scrub::Scrubber;
 use kenin_policy::step::{Answer, Case, run};
 use kenin_policy::trust::PathOptions;
@@ -8,7 +9,8 @@ use kenin_policy::{
     HeaderEdits, Language, MailRules, ResultWord, StampContext, StampMode, TrustPolicy, header,
     stamp,
 };
-use kenin_smime::{Examined, Limits, examine, examine_cms};
+use kenin_smime::open::{EncryptedLayer, Integrity, expand, reassemble};
+use kenin_smime::{Examined, Limits, examine, examine_cms, mime};
 
 const NOW: UnixTime = UnixTime(1_790_000_000);
 
@@ -29,6 +31,42 @@ pub fn signed_data(data: &[u8]) {
     let limits = Limits::default();
     bounded(&examine_cms(data, None, &limits, &[]), &limits);
     bounded(&examine_cms(data, Some(b"content"), &limits, &[]), &limits);
+}
+
+/// Encrypted objects keep the caps, a key that nobody wrapped opens nothing that has a tag, and a content that
+/// protects nothing brings no field of its own into the message.
+pub fn enveloped(data: &[u8]) {
+    let limits = Limits::default();
+    let layers = [
+        EncryptedLayer::of_cms(data, &limits),
+        EncryptedLayer::of(data, &limits),
+    ];
+    for layer in layers.into_iter().flatten() {
+        assert!(layer.recipients().len() <= limits.recipients);
+        let key = Secret::new(vec![7; layer.key_len()]);
+        if let Ok(opened) = layer.open_with(&key) {
+            assert_eq!(opened.integrity, Integrity::None);
+        }
+    }
+    let raw = b"From: a@example.jp\r\nSubject: outer\r\n\r\n";
+    let out = reassemble(raw, data, &limits, &|name| name == "subject");
+    for field in mime::fields(&out) {
+        let content = out
+            .get(field.name.clone())
+            .and_then(|name| name.get(..8))
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"content-"));
+        let known = ["from", "subject", "mime-version"];
+        assert!(content || known.iter().any(|name| field.is(&out, name)));
+    }
+}
+
+/// What is expanded keeps the caps.
+pub fn compressed(data: &[u8]) {
+    let limits = Limits::default();
+    if let Some(Ok(expanded)) = expand(data, &limits) {
+        let most = data.len() * limits.compression_ratio;
+        assert!(expanded.len() <= most.max(64 * 1024));
+    }
 }
 
 fn bounded(examined: &Examined, limits: &Limits) {

@@ -19,6 +19,7 @@ fn serve<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Vec<u8>>) 
     let wants = Wants {
         body: true,
         quarantine: true,
+        sender: true,
     };
     let mut session = Session::new(Limits::default(), wants, peer);
     let (mut said, mut mails, mut stored) = (Vec::new(), Vec::new(), Vec::new());
@@ -35,6 +36,7 @@ fn serve<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<Vec<u8>>) 
                         Edit::Remove(0..header),
                         Edit::Prepend(b"A: b\r\n".to_vec()),
                         Edit::Body(header + 2, b"new\r\n".to_vec().into()),
+                        Edit::ReturnPath(String::new()),
                     ];
                     let answer = Answer::Hold(mail.clone().into(), edits, "odd".to_owned());
                     let told = session.answer(&answer);

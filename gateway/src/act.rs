@@ -5,20 +5,36 @@
 //! or what was signed without its signature.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use kenin_pki::crypto::Secret;
 use kenin_pki::name::Name;
+use kenin_policy::mail::{Encrypt, Wish};
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{
-    Act, Delivered, Harvest, HeaderEdits, Parties, Reason, Shown, StampContext, StampMode,
-    deliver_each, header, is_wrapped,
+    Act, Delivered, Harvest, HeaderEdits, OpeningRule, Parties, Reason, Shown, StampContext,
+    StampMode, deliver_each, header, is_wrapped,
 };
 use kenin_smtp_filter::{Division, Edit, Group, Mail, MailBytes, Reply, Share, Treatment};
 use kenin_sys::{TempBody, TempBodyError};
 use tracing::error;
 
 use crate::clock::{Moment, Trust, unix_time};
+use crate::opening::{Plain, Room, State};
+use crate::protect::{Fate, Plan};
 use crate::snapshot::Snapshot;
 use crate::{metrics, reply};
+
+mod confided;
+mod follow;
+mod groups;
+mod protected;
+mod rewritten;
+
+pub(crate) use confided::{confide, lodge, own_return_path};
+pub(crate) use follow::{Matter, follow};
+use groups::{Course, Form, groups, merged};
+use protected::{Copies, Making};
 
 /// A verdict and what follows from it.
 pub(crate) struct Decided {
@@ -34,19 +50,51 @@ pub(crate) struct Decided {
     pub(crate) clock: Trust,
     /// Which rule of `mail.toml` refused it or had it held, counted from 1.
     pub(crate) rule: Option<usize>,
+    /// Of each copy that gets another body, whether that is wrapped.
+    pub(crate) bodies: Vec<bool>,
+    /// What each copy is that was encrypted or signed, in a word.
+    pub(crate) protected: Vec<&'static str>,
+    /// What became of its encryption, for each recipient who has a key here, and for all others; nothing of a mail that
+    /// is not encrypted.
+    pub(crate) states: Vec<State>,
+    /// Whether nobody outside is to hear what was done with it.
+    pub(crate) discreet: bool,
 }
 
-/// The mail rules, then the stamp. `had` are the recipients, by their place, that have the message since
-/// an earlier try.
+/// What a mail is to its rules.
+#[derive(Clone)]
+enum Manner {
+    /// It is as it came.
+    Ordinary,
+    /// It was opened, in this room. A rule does not put it off, since that would tell of what is inside; and no copy of it
+    /// goes to a file.
+    Opened(Option<Arc<Room>>),
+}
+
+/// The mail rules, then the stamp, then the protection that was planned. `had` are the recipients, by their place, that
+/// have the message since an earlier try.
 ///
 /// While the clock is not trusted, nothing is signed, since all that is signed has a date: mail goes on without
 /// `X-Kenin-Verdict`, and what would be wrapped stays the sender's.
 pub(crate) fn act(
     mail: &Mail,
     snapshot: &Snapshot,
+    verdict: Verdict,
+    now: Moment,
+    had: &[usize],
+    plan: &Plan,
+) -> Decided {
+    act_as(mail, snapshot, verdict, now, had, plan, &Manner::Ordinary)
+}
+
+fn act_as(
+    mail: &Mail,
+    snapshot: &Snapshot,
     mut verdict: Verdict,
     now: Moment,
     had: &[usize],
+    plan: &Plan,
+    manner: &Manner,
 ) -> Decided {
     verdict.revision.clone_from(&snapshot.revision);
     let envelope = &mail.envelope;
@@ -55,7 +103,13 @@ pub(crate) fn act(
         Division::Never => &[],
         Division::Copies | Division::Answers => had,
     };
-    let each = by_the_rules(mail, snapshot, &verdict);
+    let mut each = by_the_rules(mail, snapshot, &verdict);
+    if matches!(manner, Manner::Opened(_)) {
+        each = each
+            .into_iter()
+            .map(|act| undelayed(act, now.trust))
+            .collect();
+    }
     let rule = each.iter().find_map(|act| match act {
         Act::Refuse { rule, .. } | Act::Hold { rule, .. } => Some(*rule),
         Act::Stamp(_) => None,
@@ -71,40 +125,51 @@ pub(crate) fn act(
     if let (Some(reply), true) = (&refusal, refused) {
         return refusal_of(verdict, reply.clone(), rule, now.trust);
     }
-    let shielded = snapshot
-        .trust
-        .shielded_names(snapshot.known.intermediates());
-    let shielded: Vec<&[u8]> = shielded.into_iter().map(Name::der).collect();
-    let context = StampContext {
-        authserv_id: &snapshot.config.authserv_id,
-        site_authserv_ids: &snapshot.config.site_authserv_ids,
-        key: snapshot.key.as_ref().filter(|_| now.trust.is_trusted()),
-        id: &envelope.id,
-        now: unix_time(now.time),
-        mode: StampMode::Headers,
-        tags: snapshot.mail.may_tag(),
-        wrapper: snapshot.wrapper.as_ref(),
-        shielded_names: &shielded,
-    };
+    let shielded = shielded(snapshot);
+    let context = context(snapshot, &envelope.id, now, &shielded);
     let form = Form::of(&verdict);
-    let groups = groups(&each, had, envelope.division, form);
+    let fates: Vec<Fate> = (0..envelope.rcpt_to.len())
+        .map(|place| plan.fate(place))
+        .collect();
+    let mut groups = groups(&each, had, envelope.division, form, &fates);
     let limits = snapshot.config.engine_limits();
     let held = each.iter().find_map(|act| match act {
         Act::Hold { reason, .. } => Some(*reason),
         Act::Refuse { .. } | Act::Stamp(_) => None,
     });
-    let mut modes: Vec<StampMode> = groups
-        .iter()
-        .filter_map(|(course, _)| match course {
-            Course::Stamp(mode) => Some(*mode),
-            Course::Refuse | Course::Had => None,
-        })
-        .collect();
+    let refusal_to_all = |copies: &Copies, groups: &[(Course, Vec<usize>)]| {
+        copies.refusal(groups, plan, mail, refusal.as_ref())
+    };
+    if let Some(reply) = refusal_to_all(&Copies::default(), &groups) {
+        let rule = rule.or_else(|| plan.rule());
+        return refusal_of(verdict, reply, rule, now.trust);
+    }
+    let one_body = envelope.division == Division::Never;
+    let unprotected =
+        |(act, fate): (&Act, &Fate)| matches!(act, Act::Hold { .. }) && *fate != Fate::AsItIs;
+    let in_clear = match one_body {
+        true => !plan.is_nothing(),
+        false => each.iter().zip(&fates).any(unprotected),
+    };
+    if let Some(reason) = held.filter(|_| in_clear) {
+        // It would be held in clear, and go on so.
+        let reply = reason.strict_reply();
+        let reply = reply.map(|reply| reply::refused(reason, &reply, &envelope.id));
+        let reply = reply.unwrap_or_else(Reply::aborted);
+        return refusal_of(verdict, reply, rule, now.trust);
+    }
     // There is one body in one queue: what is held for several groups is held in the plainest form.
     let plainest = form.shown(StampMode::Headers);
-    if held.is_some() && groups.len() != 1 && !modes.contains(&plainest) {
-        modes.push(plainest);
+    let held_plainly = (one_body && held.is_some() && groups.len() != 1).then_some(plainest);
+    let mut stamped: Vec<Course> = Vec::new();
+    let wanted = groups.iter().filter_map(|(course, _)| course.stamped());
+    for course in wanted.chain(held_plainly.map(Course::Stamp)) {
+        if !stamped.contains(&course) {
+            stamped.push(course);
+        }
     }
+    let modes = stamped.iter().filter_map(|course| course.mode());
+    let modes: Vec<StampMode> = modes.collect();
     let wraps = |mode: &StampMode| context.wrapper.is_some() && is_wrapped(&verdict, *mode);
     let copies = match !now.trust.is_trusted() && modes.iter().any(wraps) {
         // It would be a signed statement with a wrong date.
@@ -119,52 +184,81 @@ pub(crate) fn act(
             return refusal_of(verdict, reply, rule, now.trust);
         }
     };
-    let folder = snapshot.config.temp_dir();
-    let made: Result<Vec<Made>, TempBodyError> = modes
+    let copies: Vec<(Course, Delivered)> = stamped.into_iter().zip(copies).collect();
+    let making = Making {
+        plan,
+        mail,
+        verdict: &verdict,
+        context: &context,
+        most: copies_size(snapshot),
+    };
+    let mut protected = Copies::make(&mut groups, &making, &copies);
+    let groups = merged(groups);
+    if let Some(reply) = refusal_to_all(&protected, &groups) {
+        return refusal_of(verdict, reply, rule.or_else(|| plan.rule()), now.trust);
+    }
+    let all = copies
         .into_iter()
-        .zip(copies)
-        .map(|(mode, copy)| Made::of(mode, copy, &folder))
-        .collect();
-    let mut copies = match made {
-        Ok(copies) => copies,
-        // It would wait for the next hop in memory, and others with it.
-        Err(failed) => {
-            error!(id = envelope.id, error = %failed, "a rewritten mail cannot be kept");
-            return refusal_of(verdict, reply::storage(&failed), None, now.trust);
-        }
-    };
+        .chain(std::mem::take(&mut protected.made));
+    let made = all.map(|(course, copy)| match manner {
+        Manner::Ordinary => Made::of(course, copy),
+        Manner::Opened(room) => Made::opened(course, copy, room.clone()),
+    });
+    let mut copies: Vec<Made> = made.collect();
+    let mut bodies = Vec::new();
     let mut changed = Vec::new();
-    let mut edits = |place: usize, mode: StampMode| {
-        let copy = copies.iter().position(|own| own.mode == mode);
-        let Some(copy) = copy.map(|copy| copies.swap_remove(copy)) else {
-            return Vec::new();
-        };
-        if let Some(wrapped) = copy.wrapped {
-            metrics::rewritten(wrapped);
+    let mut kinds = Vec::new();
+    let mut edits = |place: usize, course: Course| {
+        let copy = copies.iter().position(|own| own.course == course)?;
+        let copy = copies.swap_remove(copy);
+        bodies.extend(copy.wrapped);
+        changed.extend((copy.rewrites && !plan.is_submitted()).then_some(place));
+        if let Course::Protect(_, at) = course {
+            kinds.push(plan.kind(at));
         }
-        changed.extend(copy.rewrites.then_some(place));
-        copy.edits
+        Some(copy.edits)
     };
-    let treatment = match (groups.as_slice(), held) {
+    let why = held.map_or_else(String::new, |reason| {
+        format!("S/MIME: {} (id {})", reason.id(), envelope.id)
+    });
+    let treatment = match groups.as_slice() {
         // There is one body in one queue: one recipient's rule has it held for all.
-        (groups, Some(reason)) => Treatment::Quarantine {
+        groups if one_body && held.is_some() => Treatment::Quarantine {
             edits: edits(
                 0,
                 match groups {
-                    [(Course::Stamp(mode), _)] => *mode,
-                    _ => plainest,
+                    [(Course::Stamp(mode), _)] => Course::Stamp(*mode),
+                    _ => Course::Stamp(plainest),
                 },
-            ),
-            reason: format!("S/MIME: {} (id {})", reason.id(), envelope.id),
+            )
+            .unwrap_or_default(),
+            reason: why,
         },
-        ([(Course::Stamp(mode), _)], None) => Treatment::Relay(edits(0, *mode)),
-        (_, None) => {
+        // Without its edits a mail would go as it came.
+        [(course @ Course::Hold(_), _)] => match edits(0, *course) {
+            Some(edits) => Treatment::Quarantine { edits, reason: why },
+            None => Treatment::Refuse(Reply::aborted()),
+        },
+        [(course @ (Course::Stamp(_) | Course::Protect(..)), _)] => {
+            let edits = edits(0, *course);
+            edits.map_or_else(|| Treatment::Refuse(Reply::aborted()), Treatment::Relay)
+        }
+        _ => {
             let groups = groups.into_iter().enumerate();
             let divided = groups.map(|(place, (course, recipients))| Group {
                 recipients,
                 share: match course {
-                    Course::Stamp(mode) => Share::Relay(edits(place, mode)),
+                    Course::Stamp(_) | Course::Protect(..) => edits(place, course)
+                        .map_or_else(|| Share::Refuse(Reply::aborted()), Share::Relay),
+                    Course::Hold(_) => match edits(place, course) {
+                        Some(edits) => Share::Hold {
+                            edits,
+                            reason: why.clone(),
+                        },
+                        None => Share::Refuse(Reply::aborted()),
+                    },
                     Course::Refuse => Share::Refuse(refusal.clone().unwrap_or_else(Reply::aborted)),
+                    Course::Denied(at) => Share::Refuse(protected.reply(at, plan, mail)),
                     Course::Had => Share::Had,
                 },
             });
@@ -174,7 +268,9 @@ pub(crate) fn act(
     let action = match &treatment {
         Treatment::Divide(_) => "divide",
         Treatment::Quarantine { .. } => "quarantine",
-        Treatment::Relay(_) | Treatment::Refuse(_) => "stamp",
+        Treatment::Relay(_) | Treatment::Refuse(_) if plan.is_nothing() => "stamp",
+        Treatment::Relay(_) => "protect",
+        Treatment::Refuse(_) => "refuse",
     };
     Decided {
         verdict,
@@ -184,6 +280,10 @@ pub(crate) fn act(
         sealed: "",
         clock: now.trust,
         rule,
+        bodies,
+        protected: kinds,
+        states: Vec::new(),
+        discreet: false,
     }
 }
 
@@ -199,6 +299,111 @@ fn kept_back(reason: Reason, id: &str) -> Reply {
     }
 }
 
+/// Names of the authorities whose certificates must not be shown.
+fn shielded(snapshot: &Snapshot) -> Vec<&[u8]> {
+    let known = snapshot.known.intermediates();
+    let names = snapshot.trust.shielded_names(known);
+    names.into_iter().map(Name::der).collect()
+}
+
+/// What a stamp needs, in the plainest mode.
+fn context<'s>(
+    snapshot: &'s Snapshot,
+    id: &'s str,
+    now: Moment,
+    shielded_names: &'s [&'s [u8]],
+) -> StampContext<'s> {
+    StampContext {
+        authserv_id: &snapshot.config.authserv_id,
+        site_authserv_ids: &snapshot.config.site_authserv_ids,
+        key: snapshot.key.as_ref().filter(|_| now.trust.is_trusted()),
+        id,
+        now: unix_time(now.time),
+        mode: StampMode::Headers,
+        tags: snapshot.mail.may_tag(),
+        wrapper: snapshot.wrapper.as_ref(),
+        shielded_names,
+    }
+}
+
+/// What a rule says of an opened mail, where it would say to try again later, or to sign what has no time now.
+fn undelayed(act: Act, clock: Trust) -> Act {
+    match act {
+        Act::Refuse { reply, .. } if reply.code < 500 => Act::Stamp(StampMode::Headers),
+        Act::Stamp(_) if !clock.is_trusted() => Act::Stamp(StampMode::Headers),
+        other => other,
+    }
+}
+
+/// Octets of all copies of one mail that are made to protect it: two of the largest that comes, and many of a small one.
+fn copies_size(snapshot: &Snapshot) -> usize {
+    let largest = snapshot.config.limits.message_size;
+    let largest = usize::try_from(largest).unwrap_or(usize::MAX);
+    largest.saturating_mul(3).max(LEAST_COPIES)
+}
+
+/// Puts bodies that were made, and are large, into files without a name, as large mail is, while they wait for the next
+/// hop; where that cannot be, nobody gets the mail.
+pub(crate) fn keep(mut decided: Decided, id: &str, folder: &Path) -> Decided {
+    let kept = each_edit(&mut decided.treatment).try_for_each(|edit| match edit {
+        Edit::Body(_, body) => spool(body, folder),
+        Edit::Prepend(_) | Edit::Remove(_) | Edit::Insert(..) | Edit::ReturnPath(_) => Ok(()),
+    });
+    match kept {
+        Ok(()) => {
+            for wrapped in &decided.bodies {
+                metrics::rewritten(*wrapped);
+            }
+            for kind in &decided.protected {
+                metrics::protected(kind);
+            }
+            for state in &decided.states {
+                metrics::opened(state.as_str());
+            }
+            decided
+        }
+        // It would wait for the next hop in memory, and others with it.
+        Err(failed) => {
+            error!(id, error = %failed, "a rewritten mail cannot be kept");
+            refusal_of(
+                decided.verdict,
+                reply::storage(&failed),
+                None,
+                decided.clock,
+            )
+        }
+    }
+}
+
+/// Every edit of every copy.
+fn each_edit(treatment: &mut Treatment) -> impl Iterator<Item = &mut Edit> {
+    let copies = match treatment {
+        Treatment::Relay(edits) | Treatment::Quarantine { edits, .. } => vec![edits],
+        Treatment::Divide(groups) => {
+            let shares = groups.iter_mut().map(|group| &mut group.share);
+            shares
+                .filter_map(|share| match share {
+                    Share::Relay(edits) | Share::Hold { edits, .. } => Some(edits),
+                    Share::Confide(confided) => Some(&mut confided.edits),
+                    Share::Refuse(_) | Share::Had => None,
+                })
+                .collect()
+        }
+        Treatment::Refuse(_) => Vec::new(),
+    };
+    copies.into_iter().flatten()
+}
+
+fn spool(body: &mut MailBytes, folder: &Path) -> Result<(), TempBodyError> {
+    // What was opened is counted and wiped where it lies, and must not lie on a disk.
+    if body.len() > IN_MEMORY && !body.is_mapped() && !body.is_lent() {
+        let mut file = TempBody::create_in(folder)?;
+        file.append(body)?;
+        *body = file.map()?.into();
+    }
+    Ok(())
+}
+
 /// Nobody gets it.
 fn refusal_of(verdict: Verdict, reply: Reply, rule: Option<usize>, clock: Trust) -> Decided {
     Decided {
@@ -209,12 +414,16 @@ fn refusal_of(verdict: Verdict, reply: Reply, rule: Option<usize>, clock: Trust)
         sealed: "",
         clock,
         rule,
+        bodies: Vec::new(),
+        protected: Vec::new(),
+        states: Vec::new(),
+        discreet: false,
     }
 }
 
 /// A copy as the front end takes it.
 struct Made {
-    mode: StampMode,
+    course: Course,
     edits: Vec<Edit>,
     /// Whether a field of the sender's is changed.
     rewrites: bool,
@@ -223,7 +432,18 @@ struct Made {
 }
 
 impl Made {
-    fn of(mode: StampMode, copy: Delivered, folder: &Path) -> Result<Self, TempBodyError> {
+    fn of(course: Course, copy: Delivered) -> Self {
+        Self::with(course, copy, MailBytes::from)
+    }
+
+    /// One of which no octet goes to a file.
+    fn opened(course: Course, copy: Delivered, room: Option<Arc<Room>>) -> Self {
+        Self::with(course, copy, |body| {
+            Plain::new(Secret::new(body), room).into()
+        })
+    }
+
+    fn with(course: Course, copy: Delivered, bytes: impl FnOnce(Vec<u8>) -> MailBytes) -> Self {
         let HeaderEdits {
             remove,
             insert,
@@ -236,36 +456,51 @@ impl Made {
             .chain(inserted)
             .chain(std::iter::once(Edit::Prepend(prepend)))
             .collect();
+        let protected = matches!(course, Course::Protect(..));
         let wrapped = copy.body.as_ref().map(|_| copy.wrapped);
+        let wrapped = wrapped.filter(|_| !protected);
         if let Some((at, body)) = copy.body {
-            edits.push(Edit::Body(at, spooled(body, folder)?));
+            edits.push(Edit::Body(at, bytes(body)));
         }
-        Ok(Self {
-            mode,
+        Self {
+            course,
             edits,
             rewrites,
             wrapped,
-        })
+        }
     }
-}
-
-/// A large body in a file without a name, as large mail is, while it waits for the next hop.
-fn spooled(body: Vec<u8>, folder: &Path) -> Result<MailBytes, TempBodyError> {
-    if body.len() <= IN_MEMORY {
-        return Ok(body.into());
-    }
-    let mut file = TempBody::create_in(folder)?;
-    file.append(&body)?;
-    Ok(file.map()?.into())
 }
 
 /// Octets of a body above which it goes to a file.
 const IN_MEMORY: usize = 1 << 20;
+/// Octets of copies that may always be made.
+const LEAST_COPIES: usize = 1 << 20;
 
 /// What the rules say for each recipient.
 fn by_the_rules(mail: &Mail, snapshot: &Snapshot, verdict: &Verdict) -> Vec<Act> {
     among(mail, snapshot, |parties| {
         snapshot.mail.decide_each(parties, verdict)
+    })
+}
+
+/// How the rules wish the mail to be protected for each recipient.
+pub(crate) fn wishes(mail: &Mail, snapshot: &Snapshot) -> Vec<Wish> {
+    among(mail, snapshot, |parties| {
+        snapshot.mail.protect_each(parties)
+    })
+}
+
+/// What the rules say of encrypted mail for each recipient. Where mail goes on encrypted or not at all, what was opened
+/// does too.
+fn opening_each(mail: &Mail, snapshot: &Snapshot) -> Vec<OpeningRule> {
+    among(mail, snapshot, |parties| {
+        let wishes = snapshot.mail.protect_each(parties);
+        let rules = snapshot.mail.opening_each(parties).into_iter();
+        let both = rules.zip(wishes).map(|(rule, wish)| OpeningRule {
+            reencrypt: rule.reencrypt || wish.encrypt == Encrypt::Must,
+            ..rule
+        });
+        both.collect()
     })
 }
 
@@ -281,7 +516,7 @@ fn among<T>(mail: &Mail, snapshot: &Snapshot, ask: impl FnOnce(Parties<'_>) -> T
         .envelope
         .rcpt_to
         .iter()
-        .map(|to| domain(&to.address).unwrap_or_default())
+        .map(|to| whole(&to.address).unwrap_or_default())
         .collect();
     // Without a rule nobody asks who is shown.
     let shown = if snapshot.mail.is_empty() {
@@ -290,78 +525,15 @@ fn among<T>(mail: &Mail, snapshot: &Snapshot, ask: impl FnOnce(Parties<'_>) -> T
         Shown::read(&mail.raw, &header::scan(&mail.raw))
     };
     let parties = Parties {
-        sender: domain(&mail.envelope.mail_from),
+        sender: whole(&mail.envelope.mail_from),
         shown: &shown,
         recipients: &recipients,
     };
     ask(parties)
 }
 
-/// What becomes of the message for a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Course {
-    Stamp(StampMode),
-    Refuse,
-    Had,
-}
-
-/// Which forms there are of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// One for each mode.
-    Each,
-    /// One, whatever the mode: the certificate of its signer must not be shown.
-    One,
-}
-
-impl Form {
-    fn of(verdict: &Verdict) -> Self {
-        match verdict.is_shielded() {
-            true => Self::One,
-            false => Self::Each,
-        }
-    }
-
-    /// The mode in which a copy is made where a rule says this one.
-    fn shown(self, mode: StampMode) -> StampMode {
-        match (self, mode) {
-            (Self::One, _) => StampMode::Wrap,
-            // What a mail store does with the fields changes nothing here.
-            (Self::Each, StampMode::Folder) => StampMode::Headers,
-            (Self::Each, other) => other,
-        }
-    }
-}
-
-/// Recipients that are treated alike, by their places. Where there is one body for all, it is stamped
-/// as all want it or else in the header only.
-fn groups(
-    each: &[Act],
-    had: &[usize],
-    division: Division,
-    form: Form,
-) -> Vec<(Course, Vec<usize>)> {
-    let mut groups: Vec<(Course, Vec<usize>)> = Vec::new();
-    for (place, act) in each.iter().enumerate() {
-        let course = match act {
-            _ if had.contains(&place) => Course::Had,
-            Act::Stamp(mode) | Act::Hold { mode, .. } => Course::Stamp(form.shown(*mode)),
-            Act::Refuse { .. } => Course::Refuse,
-        };
-        match groups.iter_mut().find(|(own, _)| *own == course) {
-            Some((_, places)) => places.push(place),
-            None => groups.push((course, vec![place])),
-        }
-    }
-    if division == Division::Never && groups.len() > 1 {
-        let plainest = form.shown(StampMode::Headers);
-        groups = vec![(Course::Stamp(plainest), (0..each.len()).collect())];
-    }
-    groups
-}
-
-fn domain(address: &str) -> Option<&str> {
-    address.rsplit_once('@').map(|(_, domain)| domain)
+fn whole(address: &str) -> Option<&str> {
+    address.contains('@').then_some(address)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kenin_pki::crypto::Secret;
 use kenin_policy::{ArrivalResults, HeaderEdits, header};
-use kenin_smtp_filter::{Edit, Mail, Share, Treatment};
+use kenin_smtp_filter::{Edit, Mail, MailBytes, Share, Treatment};
 use mail_auth::arc::ArcSealer;
 use mail_auth::common::headers::HeaderWriter;
 use mail_auth::{ArcOutput, AuthenticatedMessage, AuthenticationResults, MessageAuthenticator};
@@ -187,22 +188,26 @@ async fn sealed(
         chain: &chain,
         results: &results,
     };
-    let copies: Vec<&mut Vec<Edit>> = match &mut treatment {
-        Treatment::Relay(edits) | Treatment::Quarantine { edits, .. } => vec![edits],
+    let copies: Vec<(Option<MailBytes>, &mut Vec<Edit>)> = match &mut treatment {
+        Treatment::Relay(edits) | Treatment::Quarantine { edits, .. } => vec![(None, edits)],
         Treatment::Divide(groups) => {
             let shares = groups.iter_mut().enumerate();
             shares
                 .filter(|(place, _)| changed.contains(place))
                 .filter_map(|(_, group)| match &mut group.share {
-                    Share::Relay(edits) => Some(edits),
+                    Share::Relay(edits) | Share::Hold { edits, .. } => Some((None, edits)),
+                    Share::Confide(confided) => {
+                        Some((confided.content.clone(), &mut confided.edits))
+                    }
                     Share::Refuse(_) | Share::Had => None,
                 })
                 .collect()
         }
         Treatment::Refuse(_) => Vec::new(),
     };
-    for edits in copies {
-        let set = aside(raw.len(), || seal.over(raw, edits)).ok_or(Sealed::Failed)?;
+    for (other, edits) in copies {
+        let set = aside(raw.len(), || seal.over(raw, other.as_deref(), edits));
+        let set = set.ok_or(Sealed::Failed)?;
         edits.push(Edit::Prepend(set));
     }
     Ok(treatment)
@@ -218,28 +223,32 @@ struct Seal<'a> {
 }
 
 impl Seal<'_> {
-    /// The three fields for the copy with these edits.
-    fn over(&self, raw: &[u8], edits: &[Edit]) -> Option<Vec<u8>> {
+    /// The three fields for the copy with these edits: of `other`, where another message goes on in place of `raw`.
+    fn over(&self, raw: &[u8], other: Option<&[u8]>, edits: &[Edit]) -> Option<Vec<u8>> {
         let body = edits.iter().find_map(|edit| match edit {
-            Edit::Body(_, bytes) => Some(bytes),
+            Edit::Body(_, bytes) => Some(&**bytes),
             _ => None,
         });
         let edits = header_edits(edits);
         let value = self.results.value(self.authserv_id, &edits.prepend);
-        let start = header::scan(raw).body;
-        let mut head = edits.apply(raw.get(..start)?);
+        let start = header::scan(other.unwrap_or(raw)).body;
+        let body = body.or_else(|| other?.get(start..));
+        let head = edits.apply(other.unwrap_or(raw).get(..start)?);
+        // With room for the body, and wiped: it may have been opened.
+        let mut whole = Vec::with_capacity(head.len() + body.map_or(0, <[u8]>::len));
+        whole.extend_from_slice(&head);
+        whole.extend_from_slice(body.unwrap_or_default());
+        let whole = Secret::new(whole);
+        let parsed = AuthenticatedMessage::parse(whole.expose())?;
         let copy = match body {
             // Only the header is another than on arrival: the body's digests are kept.
             None => AuthenticatedMessage {
                 raw_message: self.message.raw_message,
                 body_offset: self.message.body_offset,
                 body_hashes: self.message.body_hashes.clone(),
-                ..AuthenticatedMessage::parse(&head)?
+                ..parsed
             },
-            Some(body) => {
-                head.extend_from_slice(body);
-                AuthenticatedMessage::parse(&head)?
-            }
+            Some(_) => parsed,
         };
         // A field that is not there is not signed: MTAs add the Date or Message-ID that is missing.
         let signed = SIGNED.iter().copied().filter(|name| {
@@ -265,7 +274,7 @@ fn header_edits(edits: &[Edit]) -> HeaderEdits {
             Edit::Prepend(bytes) => out.prepend.extend_from_slice(bytes),
             Edit::Remove(range) => out.remove.push(range.clone()),
             Edit::Insert(at, bytes) => out.insert.push((*at, bytes.clone())),
-            Edit::Body(..) => {}
+            Edit::Body(..) | Edit::ReturnPath(_) => {}
         }
     }
     out

@@ -15,6 +15,8 @@ use crate::snapshot::{Parts, Remembered, Snapshot, remembered};
 use crate::store::OpenError;
 
 mod environment;
+mod keys;
+mod protection;
 mod references;
 mod services;
 
@@ -92,6 +94,7 @@ fn look(
     notes: &mut Vec<String>,
 ) {
     references::settings(config, findings);
+    references::quarantine(config, findings);
     let known = store(config, options, findings, notes);
     if !options.offline {
         environment::clock(config, known.mark, findings);
@@ -103,6 +106,7 @@ fn look(
             findings.extend(snapshot.arc_trouble.take().map(Finding::from));
             findings.extend(snapshot.wrap_trouble.take().map(Finding::from));
             references::mail(&snapshot, findings);
+            protection::look(&snapshot, findings);
             references::trust(&snapshot, findings);
             if !options.offline {
                 environment::trust(&snapshot, findings);
@@ -116,6 +120,7 @@ fn look(
         environment::machine(config, findings);
     }
     services::look(config, !options.offline, findings);
+    keys::look(config, findings, notes);
 }
 
 /// What lies in the store, and whether it answers. Offline, a file is read and nobody is asked.

@@ -13,21 +13,33 @@ use serde::Deserialize;
 
 mod caps;
 mod coherence;
+mod decrypt;
 mod error;
+mod keys;
+mod quarantine;
 mod raw;
+mod senders;
 mod services;
 mod source;
 mod store;
+mod tokens;
 mod value;
+mod workers;
 
 use raw::{Raw, RawListener, RawTls};
 use source::Source;
 
 pub(crate) use caps::{Cap, Caps};
+pub use decrypt::{Decrypt, Receipts};
 pub use error::{ConfigError, Place};
+pub use keys::{Keys, KeysError, SecretAt, WhenGone};
+pub use quarantine::{KeyAt, Notify, Quarantine};
+pub use senders::Senders;
 pub use services::{Cache, Directory};
 pub use store::{StoreAt, StoreServer};
+pub use tokens::{PinAt, Token};
 pub(crate) use value::HostName;
+pub use workers::Workers;
 
 /// All settings, with defaults filled in and paths made absolute.
 #[derive(Debug, Clone)]
@@ -63,6 +75,16 @@ pub struct Config {
     pub directories: Vec<Directory>,
     /// `[cache]`: keeps what others answered for a while. Without it they are asked each time.
     pub cache: Option<Cache>,
+    /// `[keys]`: where private keys of people lie. Without it there are none.
+    pub keys: Option<Keys>,
+    /// `[workers]`: who parses mail.
+    pub workers: Workers,
+    /// `[quarantine]`: mail that the gateway holds itself. Without it there is none.
+    pub quarantine: Option<Quarantine>,
+    /// `[senders]`: which mailboxes belong to whom.
+    pub senders: Senders,
+    /// `[decrypt]`: how mail that was opened passes.
+    pub decrypt: Decrypt,
     /// `[limits]`.
     pub limits: Limits,
     /// `[caps]`: what one message may hold or cost.
@@ -82,8 +104,10 @@ pub struct Listener {
     pub mode: ListenerMode,
     /// `socket_mode`: permissions of a UNIX socket. Default 0660.
     pub socket_mode: u32,
-    /// `trusted_peers`: who may send XFORWARD. Default: loopback.
+    /// `trusted_peers`: who may send XFORWARD, or say who a client proved to be. Default: loopback.
     pub trusted_peers: Vec<Network>,
+    /// `submission`: trusted peers give only mail whose reverse path is proven. Default `false`.
+    pub submission: bool,
     /// `bare_newline`: what to do with a CR or LF alone. Default `reject`.
     pub bare_newline: BareNewline,
     /// `tls`: offers STARTTLS with this certificate.
@@ -236,6 +260,17 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// As it is written.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pretty => "pretty",
+            Self::Logfmt => "logfmt",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// Whether mail addresses stand in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -258,7 +293,7 @@ impl Config {
         let mut files = paths.to_vec();
         if files.is_empty() {
             let main = Self::default_path();
-            files.extend(fragments(&main));
+            files.extend(source::fragments(&main));
             files.insert(0, main);
         }
         let read =
@@ -302,6 +337,11 @@ impl Config {
     /// Where large messages are kept, without a name, while they pass.
     pub fn temp_dir(&self) -> PathBuf {
         self.state_dir.join("tmp")
+    }
+
+    /// Where held mail lies, sealed.
+    pub fn quarantine_dir(&self) -> PathBuf {
+        self.state_dir.join("quarantine")
     }
 
     /// The engine's limits.
@@ -366,7 +406,7 @@ impl Config {
         };
         let unfit = raw.listener.iter().position(|one| {
             !relays(one)
-                && (one.trusted_peers.is_some() || one.bare_newline.is_some() || one.tls.is_some())
+                && (one.submission.is_some() || one.bare_newline.is_some() || one.tls.is_some())
         });
         let listeners = raw.listener.into_iter().map(|one| Listener {
             address: one.address.0,
@@ -375,12 +415,23 @@ impl Config {
             trusted_peers: one.trusted_peers.map_or_else(loopback, |peers| {
                 peers.into_iter().map(|peer| peer.0).collect()
             }),
+            submission: one.submission.unwrap_or(false),
             bare_newline: one.bare_newline.unwrap_or(BareNewline::Reject),
             tls: one.tls.map(tls),
         });
         let state_dir = dir.join(raw.state_dir.unwrap_or_else(|| DEFAULT_STATE.to_owned()));
         let store = StoreAt::read(raw.store, &state_dir, &dir)
             .map_err(|(key, text)| source::mistake(&sources, key, text))?;
+        let keys = raw.keys.map(|keys| keys.finish(&state_dir, &dir));
+        let keys = keys
+            .transpose()
+            .map_err(|(key, text)| source::mistake(&sources, key, text))?;
+        let quarantine = raw.quarantine.map(|one| one.finish(&dir, &hostname));
+        let quarantine = quarantine
+            .transpose()
+            .map_err(|(key, text)| source::mistake(&sources, key, text))?;
+        let decrypt = raw.decrypt.finish();
+        let decrypt = decrypt.map_err(|(key, text)| source::mistake(&sources, key, text))?;
         let config = Self {
             authserv_id: raw
                 .authserv_id
@@ -421,6 +472,11 @@ impl Config {
                 .map(|one| one.finish(&dir))
                 .collect(),
             cache: raw.cache.map(|one| one.finish(&dir)),
+            keys,
+            workers: raw.workers.finish(),
+            quarantine,
+            senders: raw.senders.finish(&dir),
+            decrypt,
             limits: Limits {
                 message_size: raw
                     .limits
@@ -445,7 +501,7 @@ impl Config {
             sources,
         };
         if let Some(index) = unfit {
-            let text = "trusted_peers, bare_newline and tls are for SMTP, not for a milter";
+            let text = "submission, bare_newline and tls are for SMTP, not for a milter";
             return Err(config.mistake(&format!("listener.{index}.mode"), text));
         }
         let config = match Caps::new(raw.caps) {
@@ -454,16 +510,6 @@ impl Config {
         };
         config.coherent().map(|()| config)
     }
-}
-
-/// `conf.d/*.toml` beside the main file.
-fn fragments(main: &Path) -> Vec<PathBuf> {
-    let folder = main.with_file_name("conf.d");
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|e| e == "toml"));
-    files.sort();
-    files
 }
 
 fn names(names: Option<Vec<HostName>>) -> Vec<String> {

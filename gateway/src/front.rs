@@ -50,7 +50,7 @@ pub(crate) fn fronts(config: &Config, files: &mut FileSet) -> Result<Vec<Front>,
     let listeners = config.listeners.iter().enumerate();
     listeners
         .map(|(index, one)| match (one.mode, &next_hop) {
-            (ListenerMode::Milter, _) => Ok(Front::Milter(milter(config))),
+            (ListenerMode::Milter, _) => Ok(Front::Milter(milter(config, one))),
             (_, Some(next_hop)) => server(config, index, one, next_hop, files).map(Front::Smtp),
             (_, None) => Err(config.mistake(
                 &format!("listener.{index}.mode"),
@@ -60,13 +60,15 @@ pub(crate) fn fronts(config: &Config, files: &mut FileSet) -> Result<Vec<Front>,
         .collect()
 }
 
-fn milter(config: &Config) -> Arc<MilterConfig> {
+fn milter(config: &Config, listener: &Listener) -> Arc<MilterConfig> {
     Arc::new(MilterConfig {
         temp_dir: config.temp_dir(),
+        trusted_peers: listener.trusted_peers.clone(),
         // Also where no rule needs it now: a reload may bring one, and the MTA is asked only once.
         wants: Wants {
             body: true,
             quarantine: true,
+            sender: true,
         },
         limits: limits(config),
         ..MilterConfig::default()
@@ -106,6 +108,7 @@ fn server(
             _ => Protocol::Smtp,
         },
         trusted_peers: listener.trusted_peers.clone(),
+        submission: listener.submission,
         bare_newline: match listener.bare_newline {
             config::BareNewline::Reject => BareNewline::Reject,
             config::BareNewline::Normalize => BareNewline::Normalize,
@@ -118,7 +121,8 @@ fn server(
     }))
 }
 
-fn next_hop(
+/// Where mail goes on to; the TLS files are added to those watched.
+pub(crate) fn next_hop(
     config: &Config,
     next: &config::NextHop,
     files: &mut FileSet,

@@ -2,29 +2,34 @@
 //!
 //! It begins when the mail is decided, beside it, and no mail waits for it. What cannot be kept now comes again with
 //! the next mail. Only what nobody could have put in somebody else's name is kept: the certificate that made the
-//! signature, of mail that passed, for the address in From.
+//! signature, of mail that passed, for the address in From; and beside it what that person's program says it reads.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kenin_certstore::{DEFAULT_TENANT, Store};
+use kenin_certstore::{DEFAULT_TENANT, KeptCapabilities, Store};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_policy::verdict::{CheckResult, SignatureVerdict, Verdict};
 use kenin_policy::{Disclosure, Harvest, ResultWord};
+use kenin_smime::Capabilities;
 use kenin_smtp_filter::{Mail, Treatment};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::act::{self, Decided};
+use crate::clock::{now, unix_time};
 use crate::snapshot::Snapshot;
+use crate::worker::Pool;
 
 /// Keeps them, one at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Harvester {
     store: Option<Store>,
     hands: Arc<Semaphore>,
+    /// Who parses mail, where that is somebody else.
+    workers: Option<Arc<Pool>>,
     /// Fingerprints and addresses that need not be looked at again.
     seen: Arc<Mutex<HashSet<Signer>>>,
 }
@@ -42,8 +47,15 @@ impl Harvester {
         Self {
             store,
             hands: Arc::new(Semaphore::new(1)),
+            workers: None,
             seen: Arc::default(),
         }
+    }
+
+    /// The same, with others who parse the mail.
+    pub(crate) fn with_workers(mut self, workers: Arc<Pool>) -> Self {
+        self.workers = Some(workers);
+        self
     }
 
     /// Begins to keep the signer's certificate, where the rules and the verdict allow it.
@@ -70,32 +82,40 @@ impl Harvester {
     }
 
     async fn keep(&self, store: &Store, mail: Mail, snapshot: Arc<Snapshot>, signer: Signer) {
-        let wanted = signer.clone();
-        let looked = spawn_blocking(move || {
-            let wish = act::harvest(&mail, &snapshot);
-            let found = match wish {
-                Harvest::Off => None,
-                Harvest::Quarantine | Harvest::Use => certificate(&mail, &snapshot, &wanted),
-            };
-            found.map(|found| (found, wish == Harvest::Use))
+        let (wanted, workers) = (signer.sha256.clone(), self.workers.clone());
+        let looked = spawn_blocking(move || match &workers {
+            None => look(&mail, &snapshot, &wanted),
+            Some(pool) => pool.find(&mail, &snapshot, &wanted),
         });
         // Another mail of the same person may go to somebody with another rule.
-        let Ok(Some((certificate, use_it))) = looked.await else {
+        let Ok(Some(found)) = looked.await else {
             return;
         };
         let Ok(address) = Address::parse(&signer.address) else {
             return;
         };
-        let kept = store.harvest(DEFAULT_TENANT, &certificate, &address, use_it);
+        let kept = store.harvest(DEFAULT_TENANT, &found.certificate, &address, found.used);
         match kept.await {
-            Ok(new) => {
-                if new {
-                    info!(sha256 = signer.sha256, "kept the certificate of a signer");
-                }
-                self.note(signer);
+            Ok(false) => {}
+            Ok(true) => info!(sha256 = signer.sha256, "kept the certificate of a signer"),
+            Err(error) => {
+                warn!(%error, "cannot keep the certificate of a signer");
+                return;
             }
-            Err(error) => warn!(%error, "cannot keep the certificate of a signer"),
         }
+        if let Some(said) = found.said {
+            let said = KeptCapabilities {
+                ciphers: said.ciphers,
+                oaep: said.oaep,
+            };
+            let (sha256, time) = (found.certificate.sha256(), unix_time(now()).0);
+            let kept = store.put_capabilities(DEFAULT_TENANT, sha256, &said, time);
+            if let Err(error) = kept.await {
+                warn!(%error, "cannot keep what a signer can read");
+                return;
+            }
+        }
+        self.note(signer);
     }
 
     fn has_seen(&self, signer: &Signer) -> bool {
@@ -137,8 +157,42 @@ fn is_beyond_doubt(signature: &SignatureVerdict) -> bool {
         && signature.checks.revocation == CheckResult::Ok
 }
 
-/// The certificate with which the message was signed.
-fn certificate(mail: &Mail, snapshot: &Snapshot, signer: &Signer) -> Option<Certificate> {
+/// What is kept of a mail.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// With which it was signed.
+    pub(crate) certificate: Certificate,
+    /// What its holder can read, where that was said.
+    pub(crate) said: Option<Capabilities>,
+    /// Whether the rules want it used.
+    pub(crate) used: bool,
+}
+
+/// The certificate with this fingerprint (hex) with which the message was signed, where the rules want it kept.
+pub(crate) fn look(mail: &Mail, snapshot: &Snapshot, sha256: &str) -> Option<Found> {
+    let wish = act::harvest(mail, snapshot);
+    let (certificate, said) = match wish {
+        Harvest::Off => None,
+        Harvest::Quarantine | Harvest::Use => certificate(mail, snapshot, sha256),
+    }?;
+    Some(Found {
+        certificate,
+        said,
+        used: wish == Harvest::Use,
+    })
+}
+
+/// Whether this is the certificate with this fingerprint.
+pub(crate) fn is_it(certificate: &Certificate, sha256: &str) -> bool {
+    hex(certificate.sha256()) == sha256
+}
+
+/// The certificate with which the message was signed, and what was said beside the signature.
+fn certificate(
+    mail: &Mail,
+    snapshot: &Snapshot,
+    sha256: &str,
+) -> Option<(Certificate, Option<Capabilities>)> {
     let limits = snapshot.config.engine_limits();
     let examined = kenin_smime::examine(&mail.raw, &limits, snapshot.known.intermediates());
     let roots = examined
@@ -147,9 +201,9 @@ fn certificate(mail: &Mail, snapshot: &Snapshot, signer: &Signer) -> Option<Cert
         .filter(|signature| signature.root);
     let mut made = roots
         .flat_map(|signature| &signature.signers)
-        .filter_map(|signer| signer.verified());
-    let one = made.find(|one| hex(one.certificate.sha256()) == signer.sha256)?;
-    Some(one.certificate.clone())
+        .filter_map(|signer| Some((signer.verified()?, &signer.capabilities)));
+    let (one, said) = made.find(|(one, _)| is_it(&one.certificate, sha256))?;
+    Some((one.certificate.clone(), said.clone()))
 }
 
 fn hex(bytes: &[u8]) -> String {

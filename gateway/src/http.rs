@@ -23,6 +23,7 @@ use tracing::warn;
 
 use crate::clock::{Clock, now, unix_time};
 use crate::metrics;
+use crate::quarantine::Quarantine;
 use crate::reload::Reloader;
 use crate::snapshot::Snapshot;
 
@@ -32,6 +33,7 @@ pub(crate) struct Status {
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) store: Option<Store>,
+    pub(crate) quarantine: Option<Arc<Quarantine>>,
     pub(crate) reloader: Arc<Reloader>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -152,6 +154,12 @@ impl Status {
             lines.push_str(&format!(
                 "degraded crl: not at hand: {absent} that the store knows\n"
             ));
+        }
+        // What has to be held would be put off, again and again.
+        if let Some(quarantine) = &self.quarantine {
+            let (writable, line) = quarantine.health();
+            usable &= writable;
+            lines.push_str(&line);
         }
         if *self.stopping.borrow() {
             usable = false;

@@ -67,6 +67,16 @@ pub(crate) fn sealed(outcome: &'static str) {
     counter!(SEALS, "result" => outcome).increment(1);
 }
 
+/// What became of the encryption of a mail, for some of its recipients.
+pub(crate) fn opened(state: &'static str) {
+    counter!(OPENED, "state" => state).increment(1);
+}
+
+/// Something came to the return path of confided mail.
+pub(crate) fn taken_in() {
+    counter!(TAKEN_IN).increment(1);
+}
+
 /// Sessions were opened (+1) or closed (-1).
 pub(crate) fn sessions(change: f64) {
     gauge!(SESSIONS).increment(change);
@@ -88,6 +98,25 @@ pub(crate) fn rewritten(wrapped: bool) {
     counter!(COPIES, "how" => how).increment(1);
 }
 
+/// Something happened to held mail.
+pub(crate) fn quarantined(event: &'static str) {
+    counter!(QUARANTINED, "event" => event).increment(1);
+}
+
+/// What the quarantine holds.
+pub(crate) fn quarantine(mails: usize, octets: u64, unreadable: usize, writable: bool) {
+    let number = |count: usize| seconds(i64::try_from(count).unwrap_or(i64::MAX));
+    gauge!(QUARANTINE).set(number(mails));
+    gauge!(QUARANTINE_OCTETS).set(seconds(i64::try_from(octets).unwrap_or(i64::MAX)));
+    gauge!(QUARANTINE_UNREADABLE).set(number(unreadable));
+    gauge!(QUARANTINE_WRITABLE).set(if writable { 1.0 } else { 0.0 });
+}
+
+/// A copy was signed or encrypted.
+pub(crate) fn protected(how: &'static str) {
+    counter!(PROTECTED, "how" => how).increment(1);
+}
+
 /// Something was fetched, or was to be.
 pub(crate) fn fetched(kind: &'static str, outcome: &'static str) {
     counter!(FETCHES, "kind" => kind, "outcome" => outcome).increment(1);
@@ -107,6 +136,11 @@ pub(crate) fn reloaded(taken: bool) {
 /// Whether the wall clock is trusted.
 pub(crate) fn clock_trusted(trusted: bool) {
     gauge!(CLOCK).set(if trusted { 1.0 } else { 0.0 });
+}
+
+/// Whether the key process is there.
+pub(crate) fn key_process(there: bool) {
+    gauge!(KEYS).set(if there { 1.0 } else { 0.0 });
 }
 
 /// What the snapshot in force holds.
@@ -170,6 +204,14 @@ fn describe() {
         SEALS,
         "Mails changed while [arc] is set, by what became of their seal."
     );
+    describe_counter!(
+        OPENED,
+        "Encrypted mails, by what became of them for a recipient."
+    );
+    describe_counter!(
+        TAKEN_IN,
+        "Mails to the return path of confided mail, which go nowhere."
+    );
     describe_counter!(TURNED_AWAY, "Connections turned away by a limit.");
     describe_counter!(
         LOG_DROPPED,
@@ -207,9 +249,28 @@ fn describe() {
         COPIES,
         "Copies of mail with another body, by what was done: wrapped, or released from its signature."
     );
+    describe_counter!(
+        PROTECTED,
+        "Copies of mail that were protected: signed, encrypted, or signed-encrypted."
+    );
     describe_gauge!(
         CLOCK,
         "Whether the wall clock can be right; while it cannot, no signature passes."
+    );
+    describe_gauge!(
+        KEYS,
+        "Whether the key process is there; while it is not, mail that needs a key waits."
+    );
+    describe_counter!(
+        QUARANTINED,
+        "What happened to held mail: held, or not for want of room or by a failure, ended, told of."
+    );
+    describe_gauge!(QUARANTINE, "Mails that are held.");
+    describe_gauge!(QUARANTINE_OCTETS, "Bytes of all held mail.");
+    describe_gauge!(QUARANTINE_UNREADABLE, "Held mails that cannot be read.");
+    describe_gauge!(
+        QUARANTINE_WRITABLE,
+        "Whether mail can be held; 0 after a failure of the disk."
     );
     describe_gauge!(BUILD, "Version of the program.");
     describe_gauge!(START, "When the process started.");
@@ -228,6 +289,8 @@ const MESSAGES: &str = "kenin_messages_total";
 const REASONS: &str = "kenin_reasons_total";
 const TRANSACTIONS: &str = "kenin_transactions_total";
 const SEALS: &str = "kenin_arc_total";
+const OPENED: &str = "kenin_decryptions_total";
+const TAKEN_IN: &str = "kenin_return_path_mails_total";
 const TURNED_AWAY: &str = "kenin_connections_turned_away_total";
 const LOG_DROPPED: &str = "kenin_log_lines_dropped_total";
 const DURATION: &str = "kenin_verify_duration_seconds";
@@ -243,7 +306,14 @@ const KEY: &str = "kenin_stamp_key_usable";
 const ARC_KEY: &str = "kenin_arc_key_usable";
 const WRAP_KEY: &str = "kenin_wrap_key_usable";
 const COPIES: &str = "kenin_rewritten_total";
+const PROTECTED: &str = "kenin_protected_total";
 const CLOCK: &str = "kenin_clock_trusted";
+const KEYS: &str = "kenin_key_process_up";
+const QUARANTINED: &str = "kenin_quarantine_total";
+const QUARANTINE: &str = "kenin_quarantine_mails";
+const QUARANTINE_OCTETS: &str = "kenin_quarantine_bytes";
+const QUARANTINE_UNREADABLE: &str = "kenin_quarantine_unreadable";
+const QUARANTINE_WRITABLE: &str = "kenin_quarantine_writable";
 const BUILD: &str = "kenin_build_info";
 const START: &str = "process_start_time_seconds";
 
@@ -271,6 +341,8 @@ mod tests {
         fetched("crl", "failed");
         last_list("root", Some(7));
         clock_trusted(false);
+        quarantined("held");
+        quarantine(3, 5000, 1, true);
         let text = render();
         for part in [
             "kenin_messages_total{direction=\"inbound\",verdict=\"pass\",action=\"stamp\"}",
@@ -280,6 +352,8 @@ mod tests {
             "kenin_fetch_total{kind=\"crl\",outcome=\"failed\"}",
             "kenin_crl_last_success_timestamp_seconds{anchor=\"root\"} 7",
             "# TYPE kenin_clock_trusted gauge",
+            "kenin_quarantine_total{event=\"held\"}",
+            "# TYPE kenin_quarantine_bytes gauge",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

@@ -2,36 +2,50 @@
 //! to read.
 //!
 //! A permit bounds how many messages are judged at once. The message is judged against the
-//! present [`Snapshot`] on a thread of its own kind, one a core, never on those that do I/O:
-//! ask/answer until there is a verdict, then the mail rules, then the stamp. While it waits for
+//! present [`Snapshot`] on a thread of its own kind, one a core, never on those that do I/O, or by a
+//! process of its own while that thread waits (`worker`): ask/answer until there is a verdict, then
+//! it is opened for those whose keys are here, then the mail rules, then the stamp. While it waits for
 //! an answer another has its core. Whatever goes wrong on our side is 451: the message stays the
 //! sender's. Nothing here changes a signed byte.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use kenin_certstore::Store;
 use kenin_policy::Reason;
-use kenin_smtp_filter::{Event, Filter, Mail, Recording, Reply, Treating, Treatment};
+use kenin_policy::verdict::Verdict;
+use kenin_smtp_filter::{
+    Division, Event, Filter, Held, Holding, Mail, Recording, Reply, Treating, Treatment,
+};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{error, warn};
 
-use crate::act::{Decided, act};
+use crate::act::{Decided, Matter, act, confide, follow, keep};
 use crate::clock::{Clock, Moment, now, unix_time};
 use crate::delivered::Delivered;
 use crate::harvest::Harvester;
+use crate::keyring::Keyring;
+use crate::opening::Memory;
+use crate::protect::{self, Author};
+use crate::quarantine::Quarantine;
 use crate::snapshot::Snapshot;
 use crate::summary::{Summaries, Summary};
-use crate::{arc, metrics, poison, reply, substitute};
+use crate::worker::{Lost, Pool, Work};
+use crate::{arc, metrics, poison, quarantine, reply, sender, substitute};
 
 mod cores;
 mod judging;
+mod opening;
 
 pub(crate) use cores::{Core, Waiter};
+pub(crate) use judging::{Clerk, verdict_of};
 use judging::{Judge, judge};
+use opening::Opener;
+pub(crate) use opening::OwnOffice;
 
 /// The filter that the SMTP front end asks about each message.
 #[derive(Debug)]
@@ -41,6 +55,7 @@ pub struct Pipeline {
     store: Option<Store>,
     delivered: Delivered,
     harvester: Harvester,
+    quarantine: Option<Arc<Quarantine>>,
     messages: Arc<Semaphore>,
     cores: Arc<Semaphore>,
     /// For messages that are stamped without having been examined: beside the cores, which those that took
@@ -49,6 +64,9 @@ pub struct Pipeline {
     grace: Duration,
     summaries: Summaries,
     judge: Judge,
+    opener: Opener,
+    /// Who parses mail and decides, where that is not a thread of this process.
+    workers: Option<Arc<Pool>>,
 }
 
 impl Pipeline {
@@ -62,27 +80,57 @@ impl Pipeline {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let unexamined = Arc::new(Semaphore::new(cores));
         let cores = Arc::new(Semaphore::new(cores));
+        let opener = Opener {
+            keyring: Keyring::default(),
+            memory: Memory::new(snapshots.load().config.decrypt.memory),
+            store: store.clone(),
+        };
         Self {
             snapshots,
             clock,
             delivered: Delivered::new(store.clone()),
             harvester: Harvester::new(store.clone()),
             store,
+            quarantine: None,
             messages,
             cores,
             unexamined,
             grace: GRACE,
             summaries: Summaries::default(),
             judge,
+            opener,
+            workers: None,
         }
+    }
+
+    /// The same with others who parse mail and decide.
+    pub(crate) fn with_workers(mut self, workers: Arc<Pool>) -> Self {
+        self.harvester = self.harvester.with_workers(Arc::clone(&workers));
+        self.workers = Some(workers);
+        self
+    }
+
+    /// The same with keys of people.
+    pub(crate) fn with_keys(mut self, keyring: Keyring) -> Self {
+        self.opener.keyring = keyring;
+        self
+    }
+
+    /// The same, with somewhere to hold mail.
+    pub(crate) fn holding_in(self, quarantine: Option<Arc<Quarantine>>) -> Self {
+        Self { quarantine, ..self }
     }
 
     async fn handle(&self, mail: Mail) -> Treatment {
         let snapshot = self.snapshots.load_full();
+        let (begun, division) = (Instant::now(), mail.envelope.division);
         let mut summary = Summary::begin(&mail, &snapshot);
         let treatment = match self.decide(mail.clone(), &snapshot).await {
             Ok(decided) => {
                 summary.decide(&decided, &snapshot);
+                if decided.discreet && division == Division::Never {
+                    sleep_until(opening::whole_period(begun)).await;
+                }
                 self.harvester.begin(&mail, &snapshot, &decided);
                 decided.treatment
             }
@@ -99,40 +147,80 @@ impl Pipeline {
         let permits = async {
             let message = Arc::clone(&self.messages).acquire_owned().await.ok()?;
             let now = self.clock.read();
-            let had = self.delivered.of(&mail, unix_time(now.time)).await;
+            let mut had = self.delivered.of(&mail, unix_time(now.time)).await;
+            had.extend(opening::taken_in(&mail, &snapshot.config));
+            let author = self.author(&mail, snapshot, now).await;
             let core = Core::take(&self.cores, end).await?;
-            Some((message, now, had, core))
+            Some((message, now, (had, author), core))
         };
         // Half the time at most: what had to wait for others still gets the other half for itself,
         // and is not called too slow because we are.
-        let Ok(Some((message, now, had, core))) = timeout_at(start + budget / 2, permits).await
-        else {
+        let permits = timeout_at(start + budget / 2, permits).await;
+        let Ok(Some((message, now, (had, author), core))) = permits else {
             return Err(reply::busy());
         };
-        let work = core.work();
+        let effort = core.work();
+        let discreet = Arc::new(AtomicBool::new(false));
         let job = spawn_blocking({
             let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
-            let snapshot = Arc::clone(snapshot);
-            move || {
+            let (snapshot, workers) = (Arc::clone(snapshot), self.workers.clone());
+            let (author, discreet) = (author.clone(), Arc::clone(&discreet));
+            let opener = self.opener.clone();
+            move || -> Result<Option<Decided>, Lost> {
                 let (_message, core) = (message, core);
-                let verdict = judge(&mail.raw, &snapshot, now.time, &core);
-                if core.is_over() {
-                    return None;
-                }
-                let verdict = substitute::unless_clock_is_trusted(verdict, now.trust);
-                Some(act(&mail, &snapshot, verdict, now, &had))
+                let mut asked = protect::Clerk::new(&snapshot, &author, now, Some(&core));
+                let office = opener.office(&mail, now, &had, &core, end, &discreet);
+                let decided = match &workers {
+                    None => {
+                        let judge = |raw: &[u8]| {
+                            let verdict = judge(raw, &snapshot, now.time, &core);
+                            substitute::unless_clock_is_trusted(verdict, now.trust)
+                        };
+                        let verdict = judge(&mail.raw);
+                        if core.is_over() {
+                            return Ok(None);
+                        }
+                        let matter = Matter {
+                            mail: &mail,
+                            snapshot: &snapshot,
+                            author: &author,
+                            now,
+                            had: &had,
+                        };
+                        let asking = &mut |questions| asked.answer(questions);
+                        follow(matter, verdict, &judge, &office, asking)
+                    }
+                    Some(pool) => {
+                        let mut clerk = Clerk::new(&snapshot, unix_time(now.time), Some(&core));
+                        let work = Work {
+                            mail: &mail,
+                            snapshot: &snapshot,
+                            author: &author,
+                            now,
+                            had: &had,
+                            office: Some(&office),
+                            until: end.into_std(),
+                        };
+                        pool.decide(work, &mut clerk, &mut asked)?
+                    }
+                };
+                let folder = snapshot.config.temp_dir();
+                Ok(Some(keep(decided, &mail.envelope.id, &folder)))
             }
         });
         let reason = match timeout_at(end, job).await {
-            Ok(Ok(Some(mut decided))) => {
+            Ok(Ok(Ok(Some(mut decided)))) => {
                 arc::seal(&mail, snapshot, &mut decided, end).await;
                 return Ok(decided);
             }
+            Ok(Ok(Err(Lost::NoWorker))) => return Err(reply::busy()),
             // The thread goes on with its permits until it is through; the mail does not wait. What waited for
             // others most of the time was not slow itself.
-            Ok(Ok(None)) | Err(_) if work.spent() < budget / 2 => return Err(reply::busy()),
-            Ok(Ok(None)) | Err(_) => Reason::LimitTime,
-            Ok(Err(_)) => {
+            Err(_) | Ok(Ok(Ok(None) | Err(Lost::Late))) if effort.spent() < budget / 2 => {
+                return Err(reply::busy());
+            }
+            Err(_) | Ok(Ok(Ok(None) | Err(Lost::Late))) => Reason::LimitTime,
+            Ok(Err(_) | Ok(Err(Lost::Died))) => {
                 error!(id = mail.envelope.id, "judging a message panicked");
                 let time = unix_time(now.time);
                 if !poison::is_poison(self.store.as_ref(), &mail, time).await {
@@ -141,12 +229,16 @@ impl Pipeline {
                 Reason::LimitPoison
             }
         };
-        let stamping = self.unexamined(&mail, snapshot, reason, now, had);
+        let stamping = self.unexamined(&mail, snapshot, reason, now, (had, author));
         // Too many others take too long, or something of ours hangs: what is not stamped does not go.
         let Ok(stamped) = timeout_at(end + self.grace, stamping).await else {
             return Err(reply::busy());
         };
         let mut decided = stamped?;
+        if discreet.load(Ordering::Relaxed) {
+            decided.treatment = confide(&mail, &snapshot.config, decided.treatment);
+            decided.discreet = true;
+        }
         warn!(
             id = mail.envelope.id,
             reason = reason.id(),
@@ -164,18 +256,62 @@ impl Pipeline {
         snapshot: &Arc<Snapshot>,
         reason: Reason,
         now: Moment,
-        had: Vec<usize>,
+        (had, author): (Vec<usize>, Author),
     ) -> Result<Decided, Reply> {
         let place = Arc::clone(&self.unexamined).acquire_owned().await;
         let place = place.map_err(|_| reply::busy())?;
         let (mail, snapshot) = (mail.clone(), Arc::clone(snapshot));
-        let stamping = spawn_blocking(move || {
+        let (workers, until) = (self.workers.clone(), Instant::now() + self.grace);
+        let stamping = spawn_blocking(move || -> Result<Decided, Lost> {
             let _place = place;
-            let verdict = substitute::unexamined(reason, &mail.raw);
-            act(&mail, &snapshot, verdict, now, &had)
+            let mut asked = protect::Clerk::new(&snapshot, &author, now, None);
+            let decided = match &workers {
+                None => {
+                    let verdict = substitute::unexamined(reason, &mail.raw);
+                    let (limit, asking) = (Some(reason), &mut |questions| asked.answer(questions));
+                    let plan = protect::plan(&mail, &snapshot, &author, now, &had, limit, asking);
+                    act(&mail, &snapshot, verdict, now, &had, &plan)
+                }
+                Some(pool) => {
+                    let work = Work {
+                        mail: &mail,
+                        snapshot: &snapshot,
+                        author: &author,
+                        now,
+                        had: &had,
+                        office: None,
+                        until: until.into_std(),
+                    };
+                    pool.stamp(reason, work, &mut asked)?
+                }
+            };
+            Ok(keep(
+                decided,
+                &mail.envelope.id,
+                &snapshot.config.temp_dir(),
+            ))
         });
-        stamping.await.map_err(|_| Reply::aborted())
+        match stamping.await {
+            Ok(Ok(decided)) => Ok(decided),
+            Ok(Err(Lost::NoWorker)) => Err(reply::busy()),
+            Ok(Err(Lost::Late | Lost::Died)) | Err(_) => Err(Reply::aborted()),
+        }
     }
+
+    /// Whose mail it is, and what signs it.
+    async fn author(&self, mail: &Mail, snapshot: &Snapshot, now: Moment) -> Author {
+        let proven = sender::proven(mail, &snapshot.means.logins);
+        let time = unix_time(now.time);
+        let keyring = &self.opener.keyring;
+        Author::of(proven, &mail.envelope, snapshot, keyring, time).await
+    }
+}
+
+/// Which limit kept a mail from being examined to its end, if one did.
+pub(crate) fn limit_of(verdict: &Verdict) -> Option<Reason> {
+    verdict
+        .reason
+        .filter(|reason| reason.id().starts_with("limit-"))
 }
 
 impl Filter for Pipeline {
@@ -188,6 +324,11 @@ impl Filter for Pipeline {
             let now = unix_time(now());
             self.delivered.keep(&mail, &recipients, now).await;
         })
+    }
+
+    fn hold(&self, held: Held) -> Holding<'_> {
+        let now = self.clock.read();
+        Box::pin(quarantine::hold(self.quarantine.as_ref(), held, now))
     }
 
     fn now(&self) -> SystemTime {

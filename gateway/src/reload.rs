@@ -192,6 +192,9 @@ impl Reloader {
         let store = self.store.as_ref();
         let mut snapshot = Snapshot::build_after(config, store, Some(&*current)).await?;
         snapshot.asked = Arc::clone(&current.asked);
+        if !settings_too && snapshot.means.is_used() == current.means.is_used() {
+            snapshot.means.places = Arc::clone(&current.means.places);
+        }
         // Rules are taken back by an empty file, not by a file that somebody moved.
         if snapshot.without_rules && !current.without_rules {
             let gone = ConfigError::new(snapshot.config.mail_file(), "the file has gone");
@@ -230,6 +233,8 @@ fn unchangeable(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listener.address", addresses(old) != addresses(new)),
         ("http.address", old.http != new.http),
         ("store", old.store != new.store),
+        ("keys", old.keys.is_some() != new.keys.is_some()),
+        ("workers", old.workers != new.workers),
         (
             "limits.messages",
             old.limits.messages != new.limits.messages,

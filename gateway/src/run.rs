@@ -24,11 +24,14 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, ListenAddress, Listener, LogFormat};
 use crate::exit::Exit;
 use crate::front::Front;
+use crate::keyring::Keyring;
 use crate::pipeline::Pipeline;
+use crate::quarantine::{self, Quarantine};
 use crate::refresh::Refresher;
 use crate::reload::Reloader;
 use crate::snapshot::{Snapshot, make_folders};
 use crate::store::OpenError;
+use crate::worker::Pool;
 use crate::wrapper::Vigil;
 use crate::{clock, http, log, metrics, store, wrapper};
 
@@ -68,7 +71,7 @@ pub fn run(options: &RunOptions) -> ExitCode {
         .build();
     match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(serve(config));
+            let ended = runtime.block_on(serve(config, options));
             // A thread that hangs on a disk or a name must not keep the process.
             runtime.shutdown_timeout(LEFTOVERS);
             match ended {
@@ -116,6 +119,7 @@ pub struct Gateway {
     /// Address of the metrics and health listener, if any.
     pub http: Option<SocketAddr>,
     reloader: Arc<Reloader>,
+    keyring: Keyring,
     store: Store,
     stop: watch::Sender<bool>,
     listeners: JoinSet<std::io::Result<()>>,
@@ -124,8 +128,18 @@ pub struct Gateway {
 
 impl Gateway {
     /// Loads everything, then binds the ports and serves on the current tokio runtime.
-    /// Does not touch logging, signals or systemd: the caller does.
+    /// Does not touch logging, signals or systemd: the caller does. All is in this process, private keys too.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let keyring = Keyring::here(&config)?;
+        Self::start_with(config, keyring, false).await
+    }
+
+    /// The same with keys that may be elsewhere, and mail that may be parsed elsewhere.
+    async fn start_with(
+        config: Config,
+        keyring: Keyring,
+        isolate: bool,
+    ) -> Result<Self, StartError> {
         metrics::install();
         metrics::describe_start(clock::now());
         let config = Arc::new(config);
@@ -134,6 +148,7 @@ impl Gateway {
         // A start without it would believe what the last run did not.
         let judged = clock.exchange(&store).await;
         judged.map_err(|error| StartError::Unavailable(error.to_string()))?;
+        let quarantine = open_quarantine(&config).await?;
         let snapshot = Snapshot::build(Arc::clone(&config), Some(&store))
             .await
             .map_err(|error| StartError::of(error, &config))?;
@@ -175,11 +190,19 @@ impl Gateway {
         let http = http_listener.as_ref().map(local).transpose()?;
 
         let (stop, stopping) = watch::channel(false);
-        let filter = Arc::new(Pipeline::new(
+        let pipeline = Pipeline::new(
             Arc::clone(&snapshots),
             Arc::clone(&clock),
             Some(store.clone()),
-        ));
+        );
+        let pipeline = pipeline
+            .with_keys(keyring.clone())
+            .holding_in(quarantine.clone());
+        let workers = || Arc::new(Pool::new(Arc::clone(&snapshots), keyring.clone()));
+        let filter = Arc::new(match isolate {
+            true => pipeline.with_workers(workers()),
+            false => pipeline,
+        });
         let mut tasks = JoinSet::new();
         let fronts = snapshots.load().fronts.clone();
         for (index, (opened, first)) in listeners.into_iter().zip(fronts).enumerate() {
@@ -212,6 +235,7 @@ impl Gateway {
         }
         let reloader = Arc::new(Reloader::new(Arc::clone(&snapshots), Some(store.clone())));
         let mut others = vec![
+            tokio::spawn(keyring.clone().watch(stopping.clone())),
             tokio::spawn({
                 let (reloader, stopping) = (Arc::clone(&reloader), stopping.clone());
                 async move { reloader.watch(stopping).await }
@@ -227,11 +251,20 @@ impl Gateway {
                 refresher.run(stopping.clone())
             }),
         ];
+        if let Some(quarantine) = &quarantine {
+            let watch = Arc::clone(quarantine).watch(
+                Arc::clone(&snapshots),
+                Arc::clone(&clock),
+                stopping.clone(),
+            );
+            others.push(tokio::spawn(watch));
+        }
         if let Some(listener) = http_listener {
             let status = http::Status {
                 snapshots,
                 clock,
                 store: Some(store.clone()),
+                quarantine,
                 reloader: Arc::clone(&reloader),
                 stopping,
             };
@@ -245,6 +278,7 @@ impl Gateway {
             mail,
             http,
             reloader,
+            keyring,
             store,
             stop,
             listeners: tasks,
@@ -282,12 +316,15 @@ impl Gateway {
     }
 }
 
-async fn serve(config: Config) -> Result<(), StartError> {
+async fn serve(config: Config, options: &RunOptions) -> Result<(), StartError> {
     let cannot = |error: std::io::Error| StartError::Unavailable(format!("signals: {error}"));
     let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    let mut gateway = Gateway::start(config).await?;
+    metrics::install();
+    let keyring = Keyring::beside(&config, options).await?;
+    let isolate = config.workers.isolate;
+    let mut gateway = Gateway::start_with(config, keyring, isolate).await?;
     for address in &gateway.mail {
         info!(%address, "listening for mail");
     }
@@ -301,7 +338,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
         tokio::select! {
             // Beside everything else: reading may take its time, or hang.
             _ = hangup.recv() => {
-                reloading.spawn(reload(Arc::clone(&gateway.reloader)));
+                let (reloader, keyring) = (Arc::clone(&gateway.reloader), gateway.keyring.clone());
+                reloading.spawn(reload(reloader, keyring));
             }
             Some(_) = reloading.join_next() => {}
             _ = terminate.recv() => break Ok(()),
@@ -317,12 +355,18 @@ async fn serve(config: Config) -> Result<(), StartError> {
     end
 }
 
-async fn reload(reloader: Arc<Reloader>) {
+async fn reload(reloader: Arc<Reloader>, keyring: Keyring) {
     if let Ok(time) = NotifyState::monotonic_usec_now() {
         tell(&[NotifyState::Reloading, time]);
     }
     let status = match reloader.all().await {
-        Ok(()) => "configuration taken over".to_owned(),
+        Ok(()) => match keyring.renew().await {
+            Ok(()) => "configuration taken over".to_owned(),
+            Err(failed) => {
+                error!(error = %failed, "the keys stay as they were");
+                format!("configuration taken over, but not the keys: {failed}")
+            }
+        },
         Err(error) => format!("configuration not taken over: {error}"),
     };
     tell(&[NotifyState::Status(&status), NotifyState::Ready]);
@@ -355,6 +399,19 @@ async fn open_store(config: &Config) -> Result<Store, StartError> {
         }
         OpenError::Store(other) => StartError::Unavailable(other.to_string()),
     })
+}
+
+/// Before the first session: mail that has to be held needs a place.
+async fn open_quarantine(config: &Arc<Config>) -> Result<Option<Arc<Quarantine>>, StartError> {
+    let config = Arc::clone(config);
+    let opening = tokio::task::spawn_blocking(move || Quarantine::open(&config));
+    match opening.await {
+        Ok(opened) => opened.map_err(|error| match error {
+            quarantine::StartError::Config(error) => error.into(),
+            quarantine::StartError::Folder(text) => StartError::Unavailable(text),
+        }),
+        Err(error) => Err(StartError::Unavailable(format!("the quarantine: {error}"))),
+    }
 }
 
 /// A socket for mail.

@@ -20,6 +20,7 @@ use tracing::warn;
 use crate::arc::Sealer;
 use crate::config::{Config, ConfigError, Listener, ListenerMode, Place};
 use crate::front::{self, Front};
+use crate::protect::Means;
 use crate::sources::Sources;
 use crate::status::Asked;
 use crate::store::{self, OpenError};
@@ -60,12 +61,25 @@ pub struct Snapshot {
     pub state: State,
     /// What the front end needs to know, one a listener.
     pub fronts: Vec<Front>,
+    /// What trust and mail rules were read from, for who reads them again elsewhere.
+    pub(crate) texts: Texts,
     /// Asked for what does not lie in the snapshot.
     pub(crate) store: Option<Store>,
     /// What may be fetched, if anything.
     pub(crate) sources: Option<Sources>,
     /// What was fetched for messages; handed on from one snapshot to the next.
     pub(crate) asked: Arc<Asked>,
+    /// What it takes to protect mail; its places are handed on while the settings are the same.
+    pub(crate) means: Means,
+}
+
+/// The texts of `trust.toml` and `mail.toml`, and the certificates that the former names by file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Texts {
+    pub(crate) trust: String,
+    pub(crate) mail: String,
+    /// By the path as written.
+    pub(crate) certificates: Vec<(PathBuf, Vec<Certificate>)>,
 }
 
 /// The state of everything that is watched.
@@ -90,12 +104,14 @@ pub struct Parts {
     wrapper: Option<Wrapper>,
     wrap_trouble: Option<ConfigError>,
     sources: Option<Sources>,
+    means: Means,
     files: FileSet,
     seen: Fingerprint,
     lists: Arc<RevocationIndex>,
     loaded: kenin_certstore::Loaded,
     revision: Digester,
     fronts: Vec<Front>,
+    texts: Texts,
 }
 
 impl Snapshot {
@@ -278,16 +294,24 @@ impl Parts {
         };
 
         // The policy names files as written; only here it is known where they begin.
-        let load = |path: &Path| {
-            let path = config.dir.join(path);
-            watch(&path);
-            read_certificates(&path).map_err(|error| error.to_string())
+        let loaded = RefCell::new(Vec::new());
+        let load = |path: &Path| -> Result<Vec<Certificate>, String> {
+            let file = config.dir.join(path);
+            watch(&file);
+            let read = read_certificates(&file).map_err(|error| error.to_string())?;
+            loaded.borrow_mut().push((path.to_owned(), read.clone()));
+            Ok(read)
         };
         let trust = TrustPolicy::from_toml(&trust_text, &trust_file.to_string_lossy(), &load)
             .map_err(|error| from_policy(&error, &trust_text))?;
         let mail = MailRules::from_toml(&mail_text, &mail_file.to_string_lossy())
             .map_err(|error| from_policy(&error, &mail_text))?;
 
+        let texts = Texts {
+            trust: trust_text.clone(),
+            mail: mail_text,
+            certificates: loaded.into_inner(),
+        };
         holders(&config, &mail)?;
         if mail.may_wrap() && config.wrap.is_none() {
             let text = "stamp = \"wrap\" needs [wrap] in kenin.toml";
@@ -326,6 +350,10 @@ impl Parts {
         };
         let sources = Sources::read(&config, trust.fetching(), &trust_text, &mut files)?;
         let fronts = front::fronts(&config, &mut files)?;
+        if let Some(logins) = &config.senders.logins {
+            files.watch(logins);
+        }
+        let means = Means::read(&config, mail.may_encrypt() || config.keys.is_some())?;
         let seen = files.first_fingerprint();
         let loaded = files.load(&lists).map_err(blame)?;
         for anchor in trust.anchors().iter().chain(trust.time_stamping()) {
@@ -349,12 +377,14 @@ impl Parts {
             wrapper,
             wrap_trouble,
             sources,
+            means,
             files,
             seen,
             lists,
             loaded,
             revision,
             fronts,
+            texts,
         })
     }
 
@@ -439,23 +469,25 @@ impl Parts {
                 store: 0,
             },
             fronts: self.fronts,
+            texts: self.texts,
             store: None,
             sources: self.sources,
             asked: Arc::default(),
+            means: self.means,
         }
     }
 }
 
-/// Mail can be held only by an MTA that has it: behind any other listener such a rule could only put mail
-/// off, again and again.
+/// Mail can be held only by an MTA that has it, or by us: without either such a rule could only put mail off, again
+/// and again.
 fn holders(config: &Config, mail: &MailRules) -> Result<(), ConfigError> {
     let other = |one: &Listener| one.mode != ListenerMode::Milter;
     match config.listeners.iter().position(other) {
-        Some(index) if mail.may_hold() => {
+        Some(index) if mail.may_hold() && config.quarantine.is_none() => {
             let key = format!("listener.{index}.mode");
-            let text = "enforce = \"quarantine\" in mail.toml needs a milter on every listener: only an MTA \
-                        that keeps the mail can hold it";
-            let hint = "make this listener a \"milter\", or use enforce = \"strict\" in mail.toml";
+            let text = "enforce = \"quarantine\" in mail.toml needs a milter on every listener, or a [quarantine]: \
+                        somebody has to hold the mail";
+            let hint = "add a [quarantine], make this listener a \"milter\", or use enforce = \"strict\" in mail.toml";
             Err(config.mistake(&key, text).hint(hint))
         }
         _ => Ok(()),

@@ -29,6 +29,7 @@ pub(crate) struct Summary {
     policy: String,
     action: &'static str,
     arc: &'static str,
+    decryption: String,
     rev: String,
     started: Instant,
     took: Duration,
@@ -52,6 +53,7 @@ impl Summary {
             policy: String::new(),
             action: "tempfail",
             arc: "",
+            decryption: String::new(),
             rev: snapshot.revision.clone(),
             started: Instant::now(),
             took: Duration::ZERO,
@@ -65,6 +67,10 @@ impl Summary {
         self.reason = verdict.reason_id();
         self.action = decided.action;
         self.arc = decided.sealed;
+        let states = decided.states.iter();
+        let mut states: Vec<&str> = states.map(|one| one.as_str()).collect();
+        states.dedup();
+        self.decryption = states.join(",");
         self.policy = decided
             .rule
             .map(|rule| format!("mail.toml#{rule}"))
@@ -120,6 +126,7 @@ impl Summary {
             policy = self.policy,
             action = self.action,
             arc = self.arc,
+            decryption = self.decryption,
             fate = finished.fate.as_str(),
             reply,
             ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),

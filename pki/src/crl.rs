@@ -167,6 +167,15 @@ impl Crl {
         matches!(self.0.entries, Entries::Elsewhere(_))
     }
 
+    /// Who keeps its entries, where that is somebody else.
+    #[must_use]
+    pub fn kept_by(&self) -> Option<&dyn RevokedEntries> {
+        match &self.0.entries {
+            Entries::Elsewhere(entries) => Some(&**entries),
+            _ => None,
+        }
+    }
+
     /// Whether it has no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {

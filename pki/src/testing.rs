@@ -45,6 +45,20 @@ pub(crate) fn data_files(folders: &[&str], endings: &[&str]) -> Option<Vec<(Path
     Some(files)
 }
 
+/// Octets written in hexadecimal; spaces between them do not count.
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .map(|c| c.to_digit(16).unwrap())
+        .collect();
+    assert!(digits.len().is_multiple_of(2), "{text}");
+    digits
+        .chunks(2)
+        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap())
+        .collect()
+}
+
 /// The least processor time that this thread spent on `work` in `times` runs: what else the machine does
 /// is not counted.
 pub(crate) fn cpu_time(times: usize, work: impl Fn()) -> Duration {

@@ -396,7 +396,8 @@ fn encryption(facts: &EncryptionFacts) -> EncryptionVerdict {
 }
 
 /// Names for content encryption algorithms; an OID that is not known names itself.
-fn cipher_name(oid: &str) -> &str {
+#[must_use]
+pub fn cipher_name(oid: &str) -> &str {
     match oid {
         "2.16.840.1.101.3.4.1.2" => "aes-128-cbc",
         "2.16.840.1.101.3.4.1.22" => "aes-192-cbc",

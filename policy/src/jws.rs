@@ -23,7 +23,7 @@ const MAX_SHOWN: usize = 256;
 
 /// The key that signs statements: Ed25519.
 pub struct StampKey {
-    key: SoftKey,
+    key: Box<dyn SigningKey>,
     id: String,
     header: String,
 }
@@ -47,7 +47,7 @@ impl StampKey {
     pub fn from_pkcs8(key: &[u8]) -> Result<Self, StampKeyError> {
         let key = SoftKey::from_pem_or_der(key)
             .map_err(|error| StampKeyError::Unreadable(error.to_string()))?;
-        Self::new(key)
+        Self::new(Box::new(key))
     }
 
     /// Makes a new key; gives it and its PKCS#8 PEM text for the file.
@@ -59,10 +59,14 @@ impl StampKey {
             |error: kenin_pki::crypto::KeyError| StampKeyError::Unreadable(error.to_string());
         let key = SoftKey::generate(KeyType::Ed25519).map_err(unreadable)?;
         let text = pem::encode("PRIVATE KEY", &key.to_pkcs8().map_err(unreadable)?);
-        Ok((Self::new(key)?, text))
+        Ok((Self::new(Box::new(key))?, text))
     }
 
-    fn new(key: SoftKey) -> Result<Self, StampKeyError> {
+    /// A key that may be elsewhere.
+    ///
+    /// # Errors
+    /// When it is not an Ed25519 key.
+    pub fn new(key: Box<dyn SigningKey>) -> Result<Self, StampKeyError> {
         if !matches!(key.public_key().kind(), KeyKind::Ed25519) {
             return Err(StampKeyError::NotEd25519);
         }
@@ -89,6 +93,23 @@ impl StampKey {
         self.key.public_key()
     }
 
+    /// Signs a statement that somebody else has written (what stands before the second dot of the JWS), where it is one of
+    /// this key, and is about this mail at this time. What it says of the mail is not looked at.
+    #[must_use]
+    pub fn countersign(&self, statement: &[u8], mail: &Stated<'_>) -> Option<Vec<u8>> {
+        let (head, payload) = std::str::from_utf8(statement).ok()?.split_once('.')?;
+        let payload: Value = decode(payload).ok()?;
+        let says = |name: &str| payload.get(name).and_then(Value::as_str);
+        let agrees = head == self.header
+            && payload.get("v") == Some(&Value::from(1))
+            && payload.get("iat") == Some(&Value::from(mail.time.0))
+            && says("id") == Some(mail.id)
+            && says("iss") == Some(mail.issuer)
+            && says("rev") == Some(mail.revision);
+        let signed = agrees.then(|| self.key.sign(SignatureAlgorithm::Ed25519, statement));
+        signed?.ok()
+    }
+
     /// Signs a payload; nothing if the key cannot be used now.
     pub(crate) fn sign(&self, payload: &str) -> Option<String> {
         let mut jws = format!("{}.{}", self.header, BASE64URL.encode(payload));
@@ -110,6 +131,19 @@ impl std::fmt::Debug for StampKey {
     }
 }
 
+/// What a statement has to say of the mail that it is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Stated<'a> {
+    /// The id of the mail in our logs.
+    pub id: &'a str,
+    /// Our authserv-id.
+    pub issuer: &'a str,
+    /// When it is made.
+    pub time: UnixTime,
+    /// The revision of what judged.
+    pub revision: &'a str,
+}
+
 /// What a statement says beside header and body.
 #[derive(Clone, Debug)]
 pub(crate) struct Claims<'a> {
@@ -120,6 +154,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) reason: &'a str,
     pub(crate) signers: Vec<&'a str>,
     pub(crate) revision: &'a str,
+    /// Who vouches for the content of a mail that was opened; nothing of one that was not.
+    pub(crate) opened: Option<&'a str>,
 }
 
 /// The payload for a message as it will be delivered; `raw` holds at least its header.
@@ -127,8 +163,12 @@ pub(crate) fn payload(raw: &[u8], header: &Header, body: &[u8], claims: &Claims<
     let (shown, digest) = covered(raw, header);
     // Written by hand for its order; every value goes through the JSON writer.
     let text = |value: &str| Value::from(value).to_string();
+    let opened = claims.opened.map(|integrity| {
+        let integrity = text(integrity);
+        format!("\"enc\":\"opened\",\"integrity\":{integrity},")
+    });
     format!(
-        "{{\"v\":1,\"id\":{},\"iss\":{},\"iat\":{},\"result\":{},\"reason\":{},\"signer\":{},\"rev\":{},\
+        "{{\"v\":1,\"id\":{},\"iss\":{},\"iat\":{},\"result\":{},\"reason\":{},\"signer\":{},\"rev\":{},{}\
          \"h\":{},\"hn\":{},\"hh\":{},\"bh\":{}}}",
         text(claims.id),
         text(claims.issuer),
@@ -137,6 +177,7 @@ pub(crate) fn payload(raw: &[u8], header: &Header, body: &[u8], claims: &Claims<
         text(claims.reason),
         Value::from(claims.signers.clone()),
         text(claims.revision),
+        opened.unwrap_or_default(),
         Value::Object(shown),
         Value::Object(uncovered(raw, header)),
         text(&digest),

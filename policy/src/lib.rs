@@ -9,6 +9,7 @@
 //! value that proves every condition.
 
 mod arrival;
+mod decryption;
 pub mod header;
 pub mod holder;
 mod identity;
@@ -19,8 +20,10 @@ pub mod mail;
 pub mod mailbox;
 pub mod note;
 pub mod profile;
+pub mod protect;
 mod protection;
 pub mod reason;
+pub mod recipient;
 pub mod scrub;
 pub mod stamp;
 pub mod step;
@@ -36,13 +39,15 @@ mod writer;
 mod testing;
 
 pub use arrival::ArrivalResults;
+pub use decryption::Vouched;
 pub use holder::HolderAttributes;
-pub use mail::{Act, Harvest, MailRules, Parties, StampMode};
+pub use judge::cipher_name;
+pub use mail::{Act, Harvest, MailRules, OpeningRule, Parties, StampMode};
 pub use mailbox::Shown;
 pub use note::NoteId;
 pub use profile::Profile;
 pub use reason::{Actor, Reason, ResultWord, StrictReply};
-pub use stamp::{HeaderEdits, StampContext, StampKey, stamp};
+pub use stamp::{HeaderEdits, StampContext, StampKey, Stated, stamp};
 pub use step::{Answer, Answered, Case, Outcome, PathCache, Question, Step, step};
 pub use subject::Language;
 pub use toml_error::ConfigError;

@@ -14,20 +14,31 @@ use crate::subject::Language;
 use crate::toml_error::ConfigError;
 use crate::verdict::Verdict;
 
+mod opening;
+mod protection;
+mod who;
+
+pub use opening::OpeningRule;
+pub use protection::{Encrypt, Protecting, Sign, Unknown, Whose, Wish};
+use protection::{ProtectEntry, SignWord, wish};
+pub(crate) use who::mailbox;
+use who::{Named, Party};
+
 /// The rules of `mail.toml`.
 #[derive(Clone, Debug, Default)]
 pub struct MailRules {
     rules: Vec<Rule>,
+    protecting: Protecting,
 }
 
-/// The domains of one transaction.
+/// Who takes part in one transaction. What has no `@` is a domain, of which the mailbox is not known.
 #[derive(Clone, Copy, Debug)]
 pub struct Parties<'a> {
-    /// Domain of the envelope sender; none for the null sender.
+    /// The envelope sender; none for the null sender.
     pub sender: Option<&'a str>,
     /// What the From fields show.
     pub shown: &'a Shown,
-    /// Domains of the recipients, in order; repeated ones do no harm.
+    /// The recipients, in order; repeated ones do no harm.
     pub recipients: &'a [&'a str],
 }
 
@@ -92,9 +103,14 @@ impl MailRules {
         let written: MailFile =
             toml::from_str(text).map_err(|error| ConfigError::from_toml(file, text, &error))?;
         let mut rules = Vec::new();
-        for entry in written.rule {
+        for (place, entry) in written.rule.into_iter().enumerate() {
             let span = entry.span();
             let entry = entry.into_inner();
+            let then = &entry.then;
+            let wish = wish(place + 1, then.encrypt, then.certificates, then.sign)
+                .map_err(|what| ConfigError::at(file, text, span.clone(), what))?;
+            let opening = OpeningRule::of(&entry.then)
+                .map_err(|message| ConfigError::at(file, text, span.clone(), message))?;
             let enforce = entry.then.enforce;
             let mode = match (entry.then.stamp, entry.then.language) {
                 (Stamp::Subject, language) => StampMode::Subject(language.unwrap_or_default()),
@@ -110,7 +126,7 @@ impl MailRules {
                 let message = "require_signature needs enforce = \"strict\" or \"quarantine\"";
                 return Err(ConfigError::at(file, text, span, message));
             }
-            let domains = |written: Option<Spanned<Domains>>| {
+            let domains = |written: Option<Spanned<Words>>| {
                 let Some(written) = written else {
                     return Ok(Vec::new());
                 };
@@ -126,17 +142,41 @@ impl MailRules {
                     None => Ok(list.iter().map(|domain| pattern(domain)).collect()),
                 }
             };
+            let addresses = |written: Option<Spanned<Words>>| {
+                let Some(written) = written else {
+                    return Ok(Vec::new());
+                };
+                let wrong = |message: &str| ConfigError::at(file, text, written.span(), message);
+                let list = written.get_ref().list();
+                if list.is_empty() {
+                    return Err(wrong(
+                        "a list without an address; leave the key out to mean all",
+                    ));
+                }
+                let read = |one: &String| {
+                    let pattern = who::pattern(one);
+                    pattern.ok_or_else(|| wrong(&format!("`{one}` is not a mail address")))
+                };
+                list.iter().map(read).collect()
+            };
             rules.push(Rule {
                 domain: domains(entry.when.domain)?,
                 sender_domain: domains(entry.when.sender_domain)?,
                 recipient_domain: domains(entry.when.recipient_domain)?,
+                sender: addresses(entry.when.sender)?,
+                recipient: addresses(entry.when.recipient)?,
                 enforce,
                 require_signature: entry.then.require_signature,
                 mode,
                 harvest: entry.then.harvest,
+                wish,
+                opening,
             });
         }
-        Ok(Self { rules })
+        Ok(Self {
+            rules,
+            protecting: written.protect.read(),
+        })
     }
 
     /// How many rules there are.
@@ -152,6 +192,12 @@ impl MailRules {
     /// Whether any rule can refuse mail.
     pub fn may_refuse(&self) -> bool {
         self.rules.iter().any(Rule::is_strict)
+    }
+
+    /// Whether any rule can refuse mail for good: whoever has accepted it already returns it to its sender.
+    pub fn may_bounce(&self) -> bool {
+        let refuses = |rule: &Rule| rule.enforce == Enforce::Strict;
+        self.rules.iter().any(refuses)
     }
 
     /// Whether any rule can have mail held: then whoever gives it to us has to be able to.
@@ -176,6 +222,33 @@ impl MailRules {
         self.rules.iter().any(|rule| rule.harvest != Harvest::Off)
     }
 
+    /// Whether any rule has mail encrypted.
+    pub fn may_encrypt(&self) -> bool {
+        let encrypts = |rule: &Rule| rule.wish.encrypt != Encrypt::Never;
+        self.rules.iter().any(encrypts)
+    }
+
+    /// Whether any rule has mail signed for people.
+    pub fn may_sign(&self) -> bool {
+        let signs = |rule: &Rule| matches!(rule.wish.sign, Sign::Clear | Sign::Opaque);
+        self.rules.iter().any(signs)
+    }
+
+    /// What holds for all mail that is protected.
+    pub fn protecting(&self) -> Protecting {
+        self.protecting
+    }
+
+    /// How the mail is to be protected for each recipient, in their order; without any, for the message.
+    pub fn protect_each(&self, parties: Parties<'_>) -> Vec<Wish> {
+        let named = Named::of(parties);
+        let wish = |recipient: Option<&Party>| {
+            let rule = self.rule(&named, recipient);
+            rule.map_or_else(Wish::default, |(_, rule)| rule.wish)
+        };
+        named.each().into_iter().map(wish).collect()
+    }
+
     /// What becomes of the certificate of somebody whose signed mail was good: the least that the rules for its
     /// recipients say. A rule says something of mail all of whose senders it covers: one that refuses is for mail
     /// of any, and by naming a partner beside oneself one does not become one.
@@ -192,9 +265,9 @@ impl MailRules {
     }
 
     /// The first rule for this recipient, and its place.
-    fn rule(&self, named: &Named, recipient: Option<&str>) -> Option<(usize, &Rule)> {
+    fn rule(&self, named: &Named, recipient: Option<&Party>) -> Option<(usize, &Rule)> {
         let mut rules = self.rules.iter().enumerate();
-        rules.find(|(_, rule)| rule.matches(named, recipient, rule.is_strict()))
+        rules.find(|(_, rule)| rule.matches(named, recipient, rule.binds()))
     }
 
     /// What to do for each recipient, in their order; without any, for the message.
@@ -205,7 +278,7 @@ impl MailRules {
             return vec![Act::Stamp(StampMode::Headers); count];
         };
         let named = Named::of(parties);
-        let act = |recipient: Option<&str>| {
+        let act = |recipient: Option<&Party>| {
             let rule = self.rule(&named, recipient);
             match (rule, reason.strict_reply()) {
                 // What another try may change needs nobody who looks at it.
@@ -232,52 +305,20 @@ impl MailRules {
     }
 }
 
-/// The domains of one transaction, as rules compare them.
-struct Named {
-    /// Of the envelope, and those that people see.
-    senders: Vec<String>,
-    crowded: bool,
-    recipients: Vec<String>,
-}
-
-impl Named {
-    fn of(parties: Parties<'_>) -> Self {
-        let shown = parties.shown.domains.iter().map(String::as_str);
-        let senders = parties.sender.into_iter().chain(shown);
-        Self {
-            senders: senders.map(idna::to_ascii).collect(),
-            crowded: parties.shown.crowded,
-            recipients: parties
-                .recipients
-                .iter()
-                .map(|domain| idna::to_ascii(domain))
-                .collect(),
-        }
-    }
-
-    /// The recipients; without any, the message.
-    fn each(&self) -> Vec<Option<&str>> {
-        match self.recipients.is_empty() {
-            true => vec![None],
-            false => self
-                .recipients
-                .iter()
-                .map(|own| Some(own.as_str()))
-                .collect(),
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 struct Rule {
     /// Sender or recipient.
     domain: Vec<String>,
     sender_domain: Vec<String>,
     recipient_domain: Vec<String>,
+    sender: Vec<String>,
+    recipient: Vec<String>,
     enforce: Enforce,
     require_signature: bool,
     mode: StampMode,
     harvest: Harvest,
+    wish: Wish,
+    opening: OpeningRule,
 }
 
 impl Rule {
@@ -286,24 +327,35 @@ impl Rule {
         self.enforce != Enforce::Stamp
     }
 
-    /// A rule that refuses is for mail that shows any of its senders; one that only stamps is an
+    /// Whether some mail does not go as it is, or not at all: then naming another sender beside one's own is no way out.
+    fn binds(&self) -> bool {
+        self.is_strict() || self.wish.encrypt == Encrypt::Must
+    }
+
+    /// A rule that binds is for mail that shows any of its senders; one that does not is an
     /// exemption, and that is not to be had by naming an exempt sender beside another one.
-    fn matches(&self, named: &Named, recipient: Option<&str>, any: bool) -> bool {
+    fn matches(&self, named: &Named, recipient: Option<&Party>, any: bool) -> bool {
         let (senders, crowded) = (&named.senders, named.crowded);
-        let sender = |patterns: &[String]| {
-            let covered = |sender: &String| patterns.iter().any(|pattern| covers(pattern, sender));
-            if any {
-                crowded || senders.iter().any(covered)
-            } else {
-                !crowded && !senders.is_empty() && senders.iter().all(covered)
-            }
+        let sender = |covered: &dyn Fn(&Party) -> bool| match any {
+            true => crowded || senders.iter().any(covered),
+            false => !crowded && !senders.is_empty() && senders.iter().all(covered),
         };
-        let recipient = |patterns: &[String]| {
-            recipient.is_some_and(|own| patterns.iter().any(|pattern| covers(pattern, own)))
+        let recipient = |covered: &dyn Fn(&Party) -> bool| recipient.is_some_and(covered);
+        let domain = |patterns: &[String], one: &Party| {
+            let own = &one.domain;
+            patterns.iter().any(|pattern| covers(pattern, own))
         };
-        (self.domain.is_empty() || sender(&self.domain) || recipient(&self.domain))
-            && (self.sender_domain.is_empty() || sender(&self.sender_domain))
-            && (self.recipient_domain.is_empty() || recipient(&self.recipient_domain))
+        let mailbox = |patterns: &[String], one: &Party| {
+            let own = one.mailbox.as_ref();
+            own.is_some_and(|own| patterns.contains(own))
+        };
+        let either = |one: &Party| domain(&self.domain, one);
+        (self.domain.is_empty() || sender(&either) || recipient(&either))
+            && (self.sender_domain.is_empty() || sender(&|one| domain(&self.sender_domain, one)))
+            && (self.recipient_domain.is_empty()
+                || recipient(&|one| domain(&self.recipient_domain, one)))
+            && (self.sender.is_empty() || sender(&|one| mailbox(&self.sender, one)))
+            && (self.recipient.is_empty() || recipient(&|one| mailbox(&self.recipient, one)))
     }
 
     fn refuses(&self, result: ResultWord) -> bool {
@@ -348,6 +400,8 @@ fn is_pattern(text: &str) -> bool {
 struct MailFile {
     #[serde(default)]
     rule: Vec<Spanned<RuleEntry>>,
+    #[serde(default)]
+    protect: ProtectEntry,
 }
 
 #[derive(Deserialize)]
@@ -361,23 +415,28 @@ struct RuleEntry {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct When {
-    domain: Option<Spanned<Domains>>,
-    sender_domain: Option<Spanned<Domains>>,
-    recipient_domain: Option<Spanned<Domains>>,
+    domain: Option<Spanned<Words>>,
+    sender_domain: Option<Spanned<Words>>,
+    recipient_domain: Option<Spanned<Words>>,
+    sender: Option<Spanned<Words>>,
+    recipient: Option<Spanned<Words>>,
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a domain or a list of domains")]
-enum Domains {
+#[serde(
+    untagged,
+    expecting = "expected one domain or address, or a list of them"
+)]
+enum Words {
     One(String),
     Many(Vec<String>),
 }
 
-impl Domains {
+impl Words {
     fn list(&self) -> &[String] {
         match self {
-            Self::One(domain) => std::slice::from_ref(domain),
-            Self::Many(domains) => domains,
+            Self::One(word) => std::slice::from_ref(word),
+            Self::Many(words) => words,
         }
     }
 }
@@ -394,6 +453,13 @@ struct Then {
     language: Option<Language>,
     #[serde(default)]
     harvest: Harvest,
+    #[serde(default)]
+    encrypt: Encrypt,
+    certificates: Option<Whose>,
+    sign: Option<SignWord>,
+    decrypt: Option<bool>,
+    reencrypt: Option<bool>,
+    require_integrity: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Default, PartialEq, Eq)]

@@ -25,7 +25,7 @@ const MAX_SPACES: usize = 64;
 /// How many addresses are collected for reports.
 const MAX_ADDRESSES: usize = 8;
 
-/// How many domains a From may show.
+/// How many domains, and addresses, a From may show.
 const MAX_SHOWN: usize = 100;
 
 /// What the From field says.
@@ -75,12 +75,14 @@ pub fn from_field(raw: &[u8], header: &Header) -> FromField {
     FromField { addresses, mailbox }
 }
 
-/// The domains that some reader may find in the From fields: as wide as possible, because a rule that
+/// Whom some reader may find in the From fields: as wide as possible, because a rule that
 /// asks for signatures of a domain must not be evaded by a spelling.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     /// As written or decoded.
     pub domains: Vec<String>,
+    /// The addresses that can be told whole, likewise.
+    pub addresses: Vec<String>,
     /// There are more than anybody would read.
     pub crowded: bool,
 }
@@ -88,24 +90,45 @@ pub struct Shown {
 impl Shown {
     /// Reads all From fields, whole.
     pub fn read(raw: &[u8], header: &Header) -> Self {
-        let mut found = HashSet::new();
+        let (mut found, mut whole) = (HashSet::new(), HashSet::new());
         let fields = header
             .fields
             .iter()
             .filter(|field| field.may_be(raw, |name| name == "from"));
         for field in fields {
             let value = unfold(field.value(raw));
-            words::domains(&String::from_utf8_lossy(&value), &mut found);
-            if found.len() > MAX_SHOWN {
+            let text = String::from_utf8_lossy(&value);
+            words::domains(&text, &mut found);
+            for reading in readings(&text) {
+                let addresses = words::addresses(&reading).into_iter();
+                whole.extend(addresses.take(MAX_SHOWN + 1));
+            }
+            if found.len() > MAX_SHOWN || whole.len() > MAX_SHOWN {
                 break;
             }
         }
-        let crowded = found.len() > MAX_SHOWN;
-        let mut domains: Vec<String> = found.into_iter().collect();
-        domains.sort();
-        domains.truncate(MAX_SHOWN);
-        Self { domains, crowded }
+        let crowded = found.len() > MAX_SHOWN || whole.len() > MAX_SHOWN;
+        let few = |all: HashSet<String>| {
+            let mut all: Vec<String> = all.into_iter().collect();
+            all.sort();
+            all.truncate(MAX_SHOWN);
+            all
+        };
+        Self {
+            domains: few(found),
+            addresses: few(whole),
+            crowded,
+        }
     }
+}
+
+/// Everything in a text that looks like an address to some reader.
+pub(crate) fn addresses_shown(text: &str) -> HashSet<String> {
+    let readings = readings(text);
+    let each = readings
+        .iter()
+        .flat_map(|reading| words::addresses(reading));
+    each.collect()
 }
 
 /// One line of text, or the reason why it is none.

@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use kenin_pki::time::UnixTime;
 
-pub use crate::jws::{StampKey, StampKeyError, StatementError, verify_statement};
+pub use crate::jws::{StampKey, StampKeyError, Stated, StatementError, verify_statement};
 
+use crate::decryption::{self, Vouched};
 use crate::header::{self, Header};
 use crate::jws::{Claims, payload};
 use crate::mail::StampMode;
@@ -123,7 +124,7 @@ pub fn stamp(raw: &[u8], verdict: &Verdict, context: &StampContext<'_>) -> Heade
     }
 }
 
-/// `Authentication-Results` and `X-Kenin-Verdict` for a copy with this header, which lies in `head`, and
+/// `Authentication-Results`, `X-Kenin-Verdict` and, where it was opened, `X-Kenin-Decryption` for a copy with this header, which lies in `head`, and
 /// this body; nothing where there is no result.
 pub(crate) fn own_fields(
     verdict: &Verdict,
@@ -149,11 +150,13 @@ pub(crate) fn own_fields(
                 .take(MAX_RESULTS)
                 .collect(),
             revision: &verdict.revision,
+            opened: Vouched::of(verdict).map(Vouched::as_str),
         };
         if let Some(jws) = key.sign(&payload(head, header, body, &claims)) {
             fields.extend(long_word("X-Kenin-Verdict", &jws));
         }
     }
+    fields.extend(decryption::field(verdict).unwrap_or_default());
     fields
 }
 

@@ -32,7 +32,7 @@ use crate::verdict::Verdict;
 
 mod asking;
 
-use asking::Asking;
+pub(crate) use asking::Asking;
 
 /// How often questions are asked about one message, at most: issuers are followed one level a
 /// round, and the status of all takes one more. Where a certificate is revoked and the signature has
@@ -40,7 +40,7 @@ use asking::Asking;
 pub const MAX_ROUNDS: usize = 8;
 
 /// After so many answers nothing more is asked.
-const MAX_ANSWERS: usize = 256;
+pub(crate) const MAX_ANSWERS: usize = 256;
 
 /// How many certificates of one message may be asked about as the sender's.
 const MAX_REGISTRATIONS: usize = 4;
@@ -322,13 +322,13 @@ pub(crate) struct AtHand<'a> {
     /// Something was left unasked, because too much was asked before.
     pub(crate) exhausted: bool,
     /// Certificates that were asked about, and whether they are registered to the sender.
-    registered: HashMap<&'a [u8; 32], Registered>,
+    pub(crate) registered: HashMap<&'a [u8; 32], Registered>,
     asked_issuers: HashSet<(&'a Name, Option<&'a [u8]>)>,
     asked_status: HashSet<(&'a [u8; 32], &'a Name)>,
 }
 
 impl<'a> AtHand<'a> {
-    fn collect(answers: &'a [Answered]) -> Self {
+    pub(crate) fn collect(answers: &'a [Answered]) -> Self {
         let mut at_hand = Self::default();
         // An issuer's lists come with each of its certificates, and an answer may be about several.
         let mut seen: HashSet<&[u8; 32]> = HashSet::new();
@@ -441,7 +441,7 @@ fn open_questions<'a>(case: &'a Case<'_>, at_hand: &mut AtHand<'a>) -> Vec<Quest
                 continue;
             }
             let (anchors, brought) = (case.trust.anchors(), &signature.certificates);
-            let reach = trustpath::reach(case, at_hand, anchors, brought, leaf);
+            let reach = trustpath::reach(case.known, at_hand, anchors, brought, leaf);
             asking.about(at_hand, &reach, case.trust.wants_status());
         }
     }
@@ -457,8 +457,8 @@ fn timestamp_questions(case: &Case<'_>, at_hand: &AtHand<'_>) -> Vec<Question> {
                 let stamps = timestamp::in_question(case, at_hand, signature, facts, leaf);
                 for stamp in stamps {
                     let (anchors, brought) = (case.trust.time_stamping(), &stamp.certificates);
-                    let reach =
-                        trustpath::reach(case, at_hand, anchors, brought, &stamp.certificate);
+                    let leaf = &stamp.certificate;
+                    let reach = trustpath::reach(case.known, at_hand, anchors, brought, leaf);
                     asking.about(at_hand, &reach, true);
                 }
             }

@@ -14,12 +14,15 @@ use kenin_pki::crypto::{DigestAlgorithm, Digester};
 use kenin_pki::extension::GeneralName;
 use kenin_pki::name::Name;
 use kenin_pki::ocsp::OcspResponse;
-use kenin_pki::path::{self, Budget, PathError, PathRules, RevocationMode, ValidPath};
+use kenin_pki::path::{
+    self, Budget, PathError, PathErrorKind, PathRules, Purpose, RevocationMode, ValidPath,
+};
 use kenin_pki::time::UnixTime;
 use kenin_smime::{SignatureFacts, TimeStampFacts};
 
+use crate::reason::Reason;
 use crate::step::{AtHand, Case, MAX_ROUNDS};
-use crate::trust::Anchor;
+use crate::trust::{Anchor, TrustPolicy};
 
 /// How many certificates are looked at above one signer.
 const MAX_REACHED: usize = 64;
@@ -166,7 +169,7 @@ fn list_issuers(certificate: &Certificate) -> Vec<Name> {
 
 /// Walks upward from `leaf` over everything at hand and what came along with it, breadth first.
 pub(crate) fn reach<'a>(
-    case: &'a Case<'_>,
+    known: &'a [Certificate],
     at_hand: &AtHand<'a>,
     anchors: &[Anchor],
     brought: &'a [Certificate],
@@ -202,7 +205,7 @@ pub(crate) fn reach<'a>(
                 }
                 let pool = brought
                     .iter()
-                    .chain(case.known)
+                    .chain(known)
                     .chain(at_hand.issuers.iter().copied());
                 for issuer in pool.filter(|candidate| *candidate.subject() == wanted) {
                     found |= issuer.sha256() != child.sha256();
@@ -301,7 +304,13 @@ pub(crate) fn is_trusted_stamp(
     stamp: &TimeStampFacts,
 ) -> bool {
     let (certificate, anchors) = (&stamp.certificate, case.trust.time_stamping());
-    let reach = reach(case, at_hand, anchors, &stamp.certificates, certificate);
+    let reach = reach(
+        case.known,
+        at_hand,
+        anchors,
+        &stamp.certificates,
+        certificate,
+    );
     if reach.anchors.is_empty() {
         return false;
     }
@@ -340,37 +349,74 @@ pub(crate) fn find(
         return Ok(trusted.clone());
     }
     let gathered = Gathered::new(at_hand, reach, &signature.crls, &signature.ocsp);
-    let (candidates, sources) = (&gathered.candidates, gathered.sources());
     let unasked = at_hand.is_unasked(&reach.certificates);
+    let rules = |mode| PathRules {
+        proven_at,
+        ..case.trust.rules(mode, case.time)
+    };
+    let trusted = search(case.trust, &rules, (leaf, &gathered), unasked, budget)?;
+    if proven_at.is_none()
+        && let (Some(cache), Some(key)) = (case.cache, cache_key(case, signature, leaf))
+    {
+        cache.put(key, &trusted, case.time);
+    }
+    Ok(trusted)
+}
+
+/// Looks for a valid path for encrypting mail to the holder of a certificate that came with nothing. No cache: it is
+/// looked at for each mail anew.
+pub(crate) fn find_for_encryption(
+    (trust, time): (&TrustPolicy, UnixTime),
+    at_hand: &AtHand<'_>,
+    leaf: &Certificate,
+    reach: &Reach<'_>,
+    budget: &mut Budget,
+) -> Result<Trusted, Option<PathError>> {
+    let gathered = Gathered::new(at_hand, reach, &[], &[]);
+    let unasked = at_hand.is_unasked(&reach.certificates);
+    let rules = |mode| PathRules {
+        purpose: Purpose::MailEncryption,
+        ..trust.rules(mode, time)
+    };
+    search(trust, &rules, (leaf, &gathered), unasked, budget)
+}
+
+/// The search, one group of anchors after the other.
+fn search(
+    trust: &TrustPolicy,
+    rules: &dyn Fn(RevocationMode) -> PathRules,
+    (leaf, gathered): (&Certificate, &Gathered),
+    unasked: bool,
+    budget: &mut Budget,
+) -> Result<Trusted, Option<PathError>> {
+    let (candidates, sources) = (&gathered.candidates, gathered.sources());
     let mut worst: Option<PathError> = None;
-    for group in case.trust.groups() {
+    for group in trust.groups() {
         // What nobody asked about is not what nobody could tell: a crowd of certificates or signers in a message must
         // not keep the question away that matters.
         let mode = match group.mode {
             RevocationMode::IfAvailable if unasked => RevocationMode::Required,
             mode => mode,
         };
-        let rules = PathRules {
-            proven_at,
-            ..case.trust.rules(mode, case.time)
-        };
-        match path::find_path(leaf, candidates, &group.anchors, sources, &rules, budget) {
+        let found = path::find_path(
+            leaf,
+            candidates,
+            &group.anchors,
+            sources,
+            &rules(mode),
+            budget,
+        );
+        match found {
             Ok(path) => {
                 let anchor = group
                     .places
                     .get(path.anchor())
                     .copied()
                     .unwrap_or(usize::MAX);
-                let trusted = Trusted {
+                return Ok(Trusted {
                     path: Arc::new(path),
                     anchor,
-                };
-                if proven_at.is_none()
-                    && let (Some(cache), Some(key)) = (case.cache, cache_key(case, signature, leaf))
-                {
-                    cache.put(key, &trusted, case.time);
-                }
-                return Ok(trusted);
+                });
             }
             // Revoked is revoked, under whatever anchor; a laxer one does not forgive it.
             Err(error) if error.is_final() => return Err(Some(error)),
@@ -385,4 +431,31 @@ pub(crate) fn find(
         }
     }
     Err(worst)
+}
+
+/// The reason of a failure; nothing was found where there are no anchors.
+pub(crate) fn reason(error: Option<&PathError>, at_hand: &AtHand<'_>) -> Reason {
+    let Some(error) = error else {
+        return Reason::IssuerNotTrusted;
+    };
+    match error.kind() {
+        PathErrorKind::Revoked { .. } => Reason::Revoked,
+        PathErrorKind::Expired => Reason::CertificateExpired,
+        PathErrorKind::NotYetValid => Reason::CertificateNotYetValid,
+        PathErrorKind::KeyUsage => Reason::KeyUsage,
+        PathErrorKind::WeakAlgorithm => Reason::WeakAlgorithm,
+        PathErrorKind::Budget => Reason::PathBudget,
+        PathErrorKind::RevocationUnavailable => Reason::RevocationUnavailable,
+        PathErrorKind::UnsupportedAlgorithm => Reason::UnsupportedAlgorithm,
+        // Nobody knows the issuer, or those who might could not be asked.
+        PathErrorKind::IssuerNotTrusted | PathErrorKind::IssuerUnavailable => {
+            let orphan = error.certificate().map(Certificate::issuer);
+            match orphan.is_some_and(|issuer| at_hand.is_unavailable(issuer)) {
+                true => Reason::IssuerUnavailable,
+                false => Reason::IssuerNotTrusted,
+            }
+        }
+        // PathErrorKind may grow; what is not known is not valid.
+        _ => Reason::PathInvalid,
+    }
 }

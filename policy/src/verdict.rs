@@ -9,8 +9,10 @@ use crate::reason::{Reason, ResultWord};
 use crate::trust::Disclosure;
 
 mod json;
+mod opened;
 
 use json::InFile;
+pub use opened::Around;
 
 /// What was found out about one message.
 #[derive(Clone, Debug)]

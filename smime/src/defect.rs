@@ -70,6 +70,8 @@ defects! {
     LimitSigners => "limit-signers", "the message has too many signers";
     /// Too many certificates or CRLs.
     LimitCertificates => "limit-certificates", "the message carries too many certificates";
+    /// A compressed content that becomes too large, or very large out of very little.
+    LimitCompression => "limit-compression", "the message expands beyond the limits";
     /// The message is too large.
     LimitSize => "limit-size", "the message is too large";
     /// A digest or signature algorithm that is not implemented.

@@ -59,7 +59,7 @@ pub fn examine_with(
 }
 
 /// Whether the header ends within so many bytes, or the message does.
-fn header_fits(raw: &[u8], limit: usize) -> bool {
+pub(crate) fn header_fits(raw: &[u8], limit: usize) -> bool {
     let Some(head) = raw.get(..limit).filter(|head| head.len() < raw.len()) else {
         return true;
     };

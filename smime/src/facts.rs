@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
-use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm};
+use kenin_pki::crypto::{ContentKind, DigestAlgorithm, SignatureAlgorithm};
 use kenin_pki::ocsp::OcspResponse;
 use kenin_pki::time::UnixTime;
 use kenin_pki::tst_info::TstInfo;
@@ -231,6 +231,16 @@ pub enum Ess {
     Unreadable,
 }
 
+/// What somebody can read, as a signed attribute says it.
+/// <https://www.rfc-editor.org/rfc/rfc8551#section-2.5.2>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Ciphers that are supported here too, in the order of the signer's preference; each once.
+    pub ciphers: Vec<ContentKind>,
+    /// Whether keys may be transported by RSAES-OAEP.
+    pub oaep: bool,
+}
+
 /// One SignerInfo.
 #[derive(Clone, Debug)]
 pub struct SignerFacts {
@@ -257,6 +267,8 @@ pub struct SignerFacts {
     pub candidates: Vec<Candidate>,
     /// The signer's claim of the time.
     pub signing_time: Option<UnixTime>,
+    /// What the signer says can be read. Worth as much as the signature.
+    pub capabilities: Option<Capabilities>,
     /// What the ESS attribute says.
     pub ess: Ess,
     /// The time stamps over its signature value, as far as they are right. They stand in no signed place: what

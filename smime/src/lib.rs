@@ -2,8 +2,8 @@
 //!
 //! [`examine`] reads one message once and answers with owned facts: which layers there are, what each
 //! signature covers, whether digests and signatures are mathematically right. Whether any of it is
-//! *accepted* is policy's business. [`sign`] makes honest signed mail, [`release`] takes a content out of its
-//! signature.
+//! *accepted* is policy's business. [`sign`] makes honest signed mail, [`release`] takes a content out of its signature;
+//! [`open`] and [`encrypt`] do the same for encrypted mail, by keys that others hold.
 //!
 //! This crate never does I/O, never reads a clock, has no trust anchors and no opinions. It never
 //! recurses on input, never re-builds a signed byte, and lets no unsigned attribute influence a fact; what
@@ -13,21 +13,28 @@
 pub mod canonical;
 mod cms;
 mod defect;
+pub mod encrypt;
 mod examine;
 mod facts;
+pub mod header_protection;
 mod layer;
 mod limits;
 pub mod mime;
+pub mod open;
 mod release;
 mod seven_bit;
+mod shape;
 pub mod sign;
+#[cfg(test)]
+mod testing;
 
 pub use defect::{Check, Defect};
 pub use examine::{examine, examine_cms, examine_with};
 pub use facts::{
-    Candidate, EncryptionFacts, Ess, Examined, FieldSpan, LayerFacts, LayerKind, Note,
-    ProtectedHeader, SignatureFacts, SignerFacts, SignerId, TimeStampFacts,
+    Candidate, Capabilities, EncryptionFacts, Ess, Examined, FieldSpan, LayerFacts, LayerKind,
+    Note, ProtectedHeader, SignatureFacts, SignerFacts, SignerId, TimeStampFacts,
 };
 pub use limits::Limits;
 pub use release::release;
 pub use seven_bit::{fits_relays, relayable};
+pub use shape::Shape;

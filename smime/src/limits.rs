@@ -28,6 +28,8 @@ pub struct Limits {
     pub signers: usize,
     /// RecipientInfos in one CMS object.
     pub recipients: usize,
+    /// How many octets may come of each compressed one; all together not more than `message_size`.
+    pub compression_ratio: usize,
     /// Signature calculations for one message.
     pub signature_checks: usize,
     /// Bytes digested for one message: its content once for every digest algorithm and layer.
@@ -49,6 +51,7 @@ impl Default for Limits {
             crls: 4,
             signers: 16,
             recipients: 5000,
+            compression_ratio: 100,
             signature_checks: 100,
             digested_bytes: 400 * 1024 * 1024,
         }

@@ -211,13 +211,13 @@ impl<'a> Entity<'a> {
 }
 
 /// Whether a field is about the content of an entity (RFC 2045 §3).
-fn describes(name: &[u8]) -> bool {
+pub(crate) fn describes(name: &[u8]) -> bool {
     name.get(..8)
         .is_some_and(|start| start.eq_ignore_ascii_case(b"content-"))
 }
 
 /// Where the empty line after the fields begins.
-fn end_of_fields(bytes: &[u8], header: &Header) -> usize {
+pub(crate) fn end_of_fields(bytes: &[u8], header: &Header) -> usize {
     let fields = slice(bytes, header.range.clone());
     let empty = match fields {
         b"\r\n" | [.., b'\n', b'\r', b'\n'] => 2,
@@ -243,7 +243,7 @@ fn content_of(bytes: &[u8], tree: &Tree, part: &Part) -> Result<Range<usize>, De
 }
 
 /// The content of an opaque layer.
-fn encapsulated(bytes: &[u8], part: &Part, limits: &Limits) -> Result<Vec<u8>, Defect> {
+pub(crate) fn encapsulated(bytes: &[u8], part: &Part, limits: &Limits) -> Result<Vec<u8>, Defect> {
     let decoded =
         decode(slice(bytes, part.body()), part.transfer).map_err(|_| Defect::Malformed)?;
     let (tape, _) = cms::read_tape(&decoded, limits).map_err(|(defect, _)| defect)?;

@@ -3,7 +3,9 @@
 //! It never signs what could be read as signed attributes, and never alters the entity.
 
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{DigestAlgorithm, KeyError, SignatureAlgorithm, SigningKey};
+use kenin_pki::crypto::{
+    Aes, ContentKind, DigestAlgorithm, KeyError, SignatureAlgorithm, SigningKey,
+};
 use kenin_pki::der::write;
 use kenin_pki::time::UnixTime;
 
@@ -34,7 +36,18 @@ pub struct Signer<'a> {
     pub algorithm: SignatureAlgorithm,
     /// The claimed time; none, no attribute.
     pub signing_time: Option<UnixTime>,
+    /// Ciphers that whoever answers may encrypt with, the best one first (RFC 8551 §2.5.2); none, no attribute. Only
+    /// for signers whose mail somebody can open.
+    pub capabilities: &'a [ContentKind],
 }
+
+/// The capabilities of whoever opens mail with this crate: what has a tag first, then what everybody writes.
+pub const CAPABILITIES: [ContentKind; 4] = [
+    ContentKind::AesGcm(Aes::Bits256),
+    ContentKind::AesGcm(Aes::Bits128),
+    ContentKind::AesCbc(Aes::Bits256),
+    ContentKind::AesCbc(Aes::Bits128),
+];
 
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +72,7 @@ impl<'a> Signer<'a> {
             digest: algorithm.digest(),
             algorithm,
             signing_time: None,
+            capabilities: &[],
         }
     }
 
@@ -151,7 +165,8 @@ impl<'a> Signer<'a> {
         ]))
     }
 
-    /// content-type, message-digest, signing-time, ESS signing-certificate-v2, CMSAlgorithmProtection.
+    /// content-type, message-digest, signing-time, ESS signing-certificate-v2, CMSAlgorithmProtection,
+    /// SMIMECapabilities.
     fn attributes(&self, content: &[u8]) -> Vec<Vec<u8>> {
         let digest = self.digest.digest(content);
         let fingerprint = write::octet_string(self.certificate.sha256());
@@ -167,6 +182,10 @@ impl<'a> Signer<'a> {
         ];
         if let Some(time) = self.signing_time {
             attributes.push(attribute(cms::SIGNING_TIME, &write::time(time)));
+        }
+        if !self.capabilities.is_empty() {
+            let value = cms::capabilities::to_der(self.capabilities);
+            attributes.push(attribute(cms::SMIME_CAPABILITIES, &value));
         }
         attributes
     }
@@ -247,7 +266,8 @@ pub fn boundary_for(entity: &[u8]) -> String {
     }
 }
 
-fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+/// base64 in lines of 76.
+pub(crate) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     for line in bytes.chunks(57) {
         out.extend_from_slice(base64_simd::STANDARD.encode_to_string(line).as_bytes());
         out.extend_from_slice(b"\r\n");
@@ -265,6 +285,40 @@ fn attribute(oid: cms::Known, value: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::Capabilities;
+    use crate::limits::Limits;
+    use crate::testing::bob;
+
+    /// What is read of a signer's capabilities; nothing where the signature is not right.
+    fn said(object: &[u8]) -> Option<Capabilities> {
+        let examined = crate::examine_cms(object, None, &Limits::default(), &[]);
+        let signer = &examined.root_signature().unwrap().signers[0];
+        assert_eq!(signer.defect, None);
+        signer.capabilities.clone()
+    }
+
+    #[test]
+    fn capabilities_are_said_in_order_and_read_again() {
+        let all = [
+            ContentKind::ChaCha20Poly1305,
+            ContentKind::AesCbc(Aes::Bits192),
+            ContentKind::AesGcm(Aes::Bits192),
+        ];
+        for ciphers in [&CAPABILITIES[..], &all] {
+            let signer = Signer {
+                capabilities: ciphers,
+                ..Signer::new(&bob().key, &bob().certificate)
+            };
+            let expected = Capabilities {
+                ciphers: ciphers.to_vec(),
+                oaep: false,
+            };
+            let object = signer.sign_cms(b"x", false).unwrap();
+            assert_eq!(said(&object), Some(expected));
+        }
+        let silent = Signer::new(&bob().key, &bob().certificate);
+        assert_eq!(said(&silent.sign_cms(b"x", false).unwrap()), None);
+    }
 
     #[test]
     fn a_boundary_that_occurs_in_the_text_is_not_used() {

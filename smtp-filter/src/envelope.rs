@@ -32,7 +32,8 @@ pub struct Envelope {
     pub client: SocketAddr,
     /// The TLS version and cipher suite, when the session is under TLS.
     pub tls: Option<String>,
-    /// Who the client proved to be (AUTH), where an MTA says so (milter macro `auth_authen`).
+    /// Who the client proved to be (AUTH), where an MTA says so that is trusted: by a milter macro (`auth_authen`), or
+    /// by giving us nothing else ([`crate::server::ServerConfig::submission`]), where it is the reverse path.
     pub authenticated: Option<String>,
     /// The MTA's name for the service that took the mail (milter macro `daemon_name`); by custom
     /// `ORIGINATING` is submission.

@@ -1,9 +1,16 @@
 //! The seam between the SMTP front end and whoever decides what becomes of a mail. Nothing here
 //! knows why a decision is made.
 
-use std::{future::Future, net::SocketAddr, ops::Range, pin::Pin, time::SystemTime};
+use std::{
+    future::{Future, ready},
+    net::SocketAddr,
+    ops::Range,
+    pin::Pin,
+    sync::Arc,
+    time::SystemTime,
+};
 
-use crate::{Mail, MailBytes, Reply};
+use crate::{Envelope, Mail, MailBytes, Outgoing, Reply};
 
 /// Decides what becomes of each mail.
 pub trait Filter: Send + Sync + 'static {
@@ -20,7 +27,15 @@ pub trait Filter: Send + Sync + 'static {
     /// [`Share::Had`] for them next time; a filter that does not makes them get the mail twice.
     fn delivered(&self, mail: Mail, recipients: Vec<usize>) -> Recording<'_> {
         let _ = (mail, recipients);
-        Box::pin(std::future::ready(()))
+        Box::pin(ready(()))
+    }
+
+    /// Keeps a copy of a mail in the next hop's stead. It is done only once a power cut would not lose the copy:
+    /// its client is then told that the mail was accepted. An error is the reply that leaves the mail with the
+    /// client; one that is not 4xx becomes `451 4.3.0`. A filter that keeps nothing has nothing to do.
+    fn hold(&self, held: Held) -> Holding<'_> {
+        tracing::error!(id = %held.envelope.id, "there is nothing here that could hold mail");
+        Box::pin(ready(Err(Reply::aborted())))
     }
 
     /// Told of what happens in sessions, for logs and metrics. It must not block.
@@ -35,6 +50,27 @@ pub type Treating<'a> = Pin<Box<dyn Future<Output = Treatment> + Send + 'a>>;
 /// The future of [`Filter::delivered`].
 pub type Recording<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
+/// The future of [`Filter::hold`].
+pub type Holding<'a> = Pin<Box<dyn Future<Output = Result<(), Reply>> + Send + 'a>>;
+
+/// A copy of a mail that is kept, and not sent on.
+#[derive(Debug)]
+pub struct Held {
+    /// The mail's envelope.
+    pub envelope: Arc<Envelope>,
+    /// For whom the copy is, by their places in the envelope.
+    pub recipients: Vec<usize>,
+    /// Who may be told of what becomes of it where it is sent on after all: the envelope's sender; for a confided
+    /// copy its return path, and where it has none, nobody.
+    pub sender: String,
+    /// The copy as it would have been sent.
+    pub content: Outgoing,
+    /// Why, as the filter said: one line of printable ASCII.
+    pub reason: String,
+    /// What the next hop answered to it, where that is why.
+    pub refusal: Option<Reply>,
+}
+
 /// What to do with a mail.
 #[derive(Clone, Debug)]
 pub enum Treatment {
@@ -43,12 +79,12 @@ pub enum Treatment {
     /// Abort the next hop's transaction and answer this. A reply that is not 4xx or 5xx becomes
     /// `451 4.3.0`, because mail that was not relayed must stay the sender's.
     Refuse(Reply),
-    /// The MTA takes it with these edits, and holds it until somebody has looked at it. Only for a milter:
-    /// elsewhere there is nobody to hold it, and it becomes `451 4.3.0`.
+    /// It is taken with these edits, and held until somebody has looked at it: by the MTA where it comes by
+    /// milter, elsewhere by the filter itself ([`Filter::hold`]).
     Quarantine {
         /// What is changed.
         edits: Vec<Edit>,
-        /// Why, for the MTA's log: one line of printable ASCII.
+        /// Why, for the MTA's log or whoever looks at it: one line of printable ASCII.
         reason: String,
     },
     /// Recipients are treated differently: each stands in exactly one group. Only where the mail can
@@ -75,6 +111,34 @@ pub enum Share {
     Refuse(Reply),
     /// They got it at an earlier try.
     Had,
+    /// The filter keeps their copy ([`Filter::hold`]).
+    Hold {
+        /// What is changed.
+        edits: Vec<Edit>,
+        /// Why: one line of printable ASCII.
+        reason: String,
+    },
+    /// They get it, and what the next hop thinks of it is told to nobody outside.
+    Confide(Confided),
+}
+
+/// A copy whose content its sender may not have seen: what became of it would tell of the content.
+///
+/// What the next hop says to MAIL and RCPT is passed on, as it says nothing of the content. Its answer to the content
+/// is not: accepted is one constant reply; refused for now, or lost, another; and what is refused for good is held
+/// ([`Filter::hold`]) and told as accepted. The client is answered at a multiple of 50 ms after its dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confided {
+    /// The mail that goes on in the place of the one that came: whole lines with CRLF. Its octets above 127 need nobody's
+    /// word before; where the next hop does not take them, it is as if it refused the content.
+    pub content: Option<MailBytes>,
+    /// What is changed: of the content, where there is one.
+    pub edits: Vec<Edit>,
+    /// Who is told by others of what becomes of it, in the place of the sender; an empty one is nobody. Without one
+    /// the sender stays, and the next hop is asked to tell nothing (NOTIFY=NEVER).
+    pub return_path: Option<String>,
+    /// What is said of the copy where it has to be held: one line of printable ASCII.
+    pub reason: String,
 }
 
 /// One change to a mail on its way.
@@ -90,8 +154,11 @@ pub enum Edit {
     /// are written in their order.
     Insert(usize, Vec<u8>),
     /// The body, which begins at this place behind the empty line, is replaced by these bytes: whole lines
-    /// with CRLF, in ASCII unless the mail is not. At most one.
+    /// with CRLF, in ASCII unless the mail is not or an MTA has it (milter). At most one.
     Body(usize, MailBytes),
+    /// An MTA that shows its mail (milter) sends it on with this reverse path, without its angle brackets; empty is the
+    /// null sender. At most one. Elsewhere it changes nothing: there [`Confided::return_path`] does it.
+    ReturnPath(String),
 }
 
 impl Edit {
@@ -104,6 +171,7 @@ impl Edit {
             }
             Self::Insert(at, bytes) => Self::Insert(at.saturating_sub(start), bytes),
             Self::Body(at, bytes) => Self::Body(at.saturating_sub(start), bytes),
+            Self::ReturnPath(path) => Self::ReturnPath(path),
         }
     }
 }
@@ -157,6 +225,8 @@ pub enum Fate {
     InDoubt,
     /// The filter refused it.
     Refused,
+    /// The filter keeps it.
+    Held,
     /// Some recipients have it, some do not.
     Divided,
     /// The session refused it before the filter saw it: size, line ends, loops, storage.
@@ -175,6 +245,7 @@ impl Fate {
             Self::NextHopRefused => "next-hop-refused",
             Self::InDoubt => "in-doubt",
             Self::Refused => "refused",
+            Self::Held => "held",
             Self::Divided => "divided",
             Self::Rejected => "rejected",
             Self::Aborted => "aborted",

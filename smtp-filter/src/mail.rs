@@ -1,7 +1,7 @@
 //! A mail as received: its envelope and its bytes. The bytes are never copied once received: a
 //! small mail is shared memory, a large one a mapped private file.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, os::fd::BorrowedFd, sync::Arc};
 
 use kenin_sys::Mapped;
 
@@ -24,13 +24,36 @@ pub struct MailBytes(Store);
 enum Store {
     Memory(Arc<Vec<u8>>),
     File(Arc<Mapped>),
+    Lent(Arc<dyn AsRef<[u8]> + Send + Sync>),
 }
 
 impl MailBytes {
+    /// Bytes that somebody else holds, and that go with the last clone: what has to happen to them then, the holder
+    /// does when it is dropped.
+    #[must_use]
+    pub fn lent(holder: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Self {
+        Self(Store::Lent(holder))
+    }
+
     /// Whether the bytes are a mapped file.
     #[must_use]
     pub fn is_mapped(&self) -> bool {
         matches!(self.0, Store::File(_))
+    }
+
+    /// Whether somebody else holds the bytes.
+    #[must_use]
+    pub fn is_lent(&self) -> bool {
+        matches!(self.0, Store::Lent(_))
+    }
+
+    /// What another process can be handed to read them; nothing where they are in memory.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Store::Memory(_) | Store::Lent(_) => None,
+            Store::File(mapped) => mapped.descriptor(),
+        }
     }
 }
 
@@ -53,6 +76,7 @@ impl Deref for MailBytes {
         match &self.0 {
             Store::Memory(bytes) => bytes,
             Store::File(mapped) => mapped,
+            Store::Lent(holder) => (**holder).as_ref(),
         }
     }
 }

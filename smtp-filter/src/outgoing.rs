@@ -3,19 +3,19 @@
 //!
 //! <https://www.rfc-editor.org/rfc/rfc5321#section-4.5.2>.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use crate::{Edit, MailBytes};
 
 /// An edited mail as a list of pieces.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
+#[derive(Clone)]
+pub struct Outgoing {
     head: Vec<u8>,
     raw: MailBytes,
     pieces: Vec<Piece>,
 }
 
-#[derive(Debug)]
+#[derive(Clone)]
 enum Piece {
     Kept(Range<usize>),
     New(Vec<u8>),
@@ -25,7 +25,8 @@ enum Piece {
 impl Outgoing {
     /// Puts the filter's prepended bytes above `received`, and both above what remains of the
     /// mail. `None` when an edit would break a line: that is a filter's mistake.
-    pub(crate) fn new(raw: MailBytes, received: &[u8], edits: &[Edit]) -> Option<Self> {
+    #[must_use]
+    pub fn new(raw: MailBytes, received: &[u8], edits: &[Edit]) -> Option<Self> {
         let mut head = Vec::new();
         let mut removed = Vec::new();
         let mut inserted = Vec::new();
@@ -48,12 +49,15 @@ impl Outgoing {
                     inserted.push((*at, bytes));
                 }
                 Edit::Body(at, bytes) => {
-                    if body.is_some() || !is_new_body(&raw, *at, bytes) {
+                    // What was told of the mail when it began (BODY=7BIT) has to hold to its end.
+                    let fits = bytes.is_ascii() || !raw.is_ascii();
+                    if body.is_some() || !fits || !is_new_body(&raw, *at, bytes) {
                         return None;
                     }
                     removed.push(*at..raw.len());
                     body = Some((*at, bytes));
                 }
+                Edit::ReturnPath(_) => {}
             }
         }
         if body.is_some_and(|(start, _)| inserted.iter().any(|(at, _)| *at >= start)) {
@@ -77,14 +81,35 @@ impl Outgoing {
         Some(Self { head, raw, pieces })
     }
 
+    /// How many bytes all pieces have together.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let sizes = self
+            .pieces()
+            .map(|piece| u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        sizes.fold(0, u64::saturating_add)
+    }
+
+    /// Whether it has no octet above 127.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.pieces().all(<[u8]>::is_ascii)
+    }
+
     /// The pieces in their order.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let rest = self.pieces.iter().map(|piece| match piece {
             Piece::Kept(range) => self.raw.get(range.clone()).unwrap_or_default(),
             Piece::New(bytes) => bytes,
             Piece::Body(bytes) => bytes,
         });
         std::iter::once(&self.head[..]).chain(rest)
+    }
+}
+
+/// Shows the size only: a mail's content belongs in no log.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outgoing({} bytes)", self.size())
     }
 }
 
@@ -191,13 +216,12 @@ fn splits_line_end(raw: &[u8], at: usize) -> bool {
     at > 0 && raw.get(at - 1) == Some(&b'\r') && raw.get(at) == Some(&b'\n')
 }
 
-/// Whether a body may begin at this place, and these bytes may be it. What was told of the mail when it
-/// began (BODY=7BIT) has to hold to its end.
+/// Whether a body may begin at this place, and these bytes may be it.
 pub(crate) fn is_new_body(raw: &[u8], at: usize, bytes: &[u8]) -> bool {
     let begins = raw
         .get(..at)
         .is_some_and(|head| head.is_empty() || head == b"\r\n" || head.ends_with(b"\r\n\r\n"));
-    begins && is_whole_lines(bytes) && (bytes.is_ascii() || !raw.is_ascii())
+    begins && is_whole_lines(bytes)
 }
 
 fn is_whole_lines(bytes: &[u8]) -> bool {

@@ -38,7 +38,8 @@ pub(crate) fn loop_token(hostname: &str) -> String {
 }
 
 /// An RFC 5322 date in UTC.
-pub(crate) fn date(now: SystemTime) -> String {
+#[must_use]
+pub fn date(now: SystemTime) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
@@ -84,10 +85,32 @@ fn atoms(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{Body, XForward};
     use std::time::Duration;
+
+    /// The envelope of a mail that nobody has named yet.
+    pub(crate) fn envelope() -> Envelope {
+        Envelope {
+            id: "ID".to_owned(),
+            mail_from: String::new(),
+            body: Body::SevenBit,
+            smtputf8: false,
+            size: None,
+            ret: None,
+            envid: None,
+            rcpt_to: Vec::new(),
+            helo: "client.example".to_owned(),
+            esmtp: true,
+            division: Division::Copies,
+            client: "[::1]:9".parse().unwrap(),
+            tls: None,
+            authenticated: None,
+            daemon: None,
+            xforward: XForward::default(),
+        }
+    }
 
     #[test]
     fn dates_are_right() {
@@ -101,22 +124,9 @@ mod tests {
     #[test]
     fn a_hostile_helo_stays_in_its_field() {
         let envelope = Envelope {
-            id: "ID".to_owned(),
-            mail_from: String::new(),
-            body: Body::SevenBit,
-            smtputf8: false,
-            size: None,
-            ret: None,
-            envid: None,
-            rcpt_to: Vec::new(),
             helo: "a\r\nX: (".to_owned(),
-            esmtp: true,
-            division: Division::Copies,
-            client: "[::1]:9".parse().unwrap(),
             tls: Some("TLS".to_owned()),
-            authenticated: None,
-            daemon: None,
-            xforward: XForward::default(),
+            ..envelope()
         };
         let field = received_field(&envelope, "gw.example", UNIX_EPOCH);
         assert_eq!(

@@ -1,4 +1,5 @@
-//! Limits of this process. Never touches another process.
+//! Limits of this process, and what it does when it is told to end. Never touches another process.
+#![allow(unsafe_code)]
 
 use std::io;
 
@@ -38,9 +39,66 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(())
 }
 
+/// Bounds the memory that this process can write and has for itself, in octets. What would be beyond is refused, which ends
+/// a program that cannot do without.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn limit_memory(octets: u64) -> io::Result<()> {
+    let limit = Rlimit {
+        current: Some(octets),
+        maximum: Some(octets),
+    };
+    Ok(setrlimit(Resource::Data, limit)?)
+}
+
+/// Goes on when a terminal or the service manager tells a whole group of processes to end (SIGHUP, SIGINT, SIGTERM): for
+/// a process that ends with the one that has started it.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn ignore_termination() -> io::Result<()> {
+    for number in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: SIG_IGN is no function of ours: nothing is called when such a signal comes.
+        let before = unsafe { libc::signal(number, libc::SIG_IGN) };
+        if before == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
     use super::*;
+    use crate::testing::{in_a_child, killed_in_a_child};
+
+    #[test]
+    fn who_ignores_it_is_not_ended() {
+        in_a_child("process::tests::who_ignores_it_is_not_ended", || {
+            ignore_termination().unwrap();
+            for signal in [Signal::HUP, Signal::INT, Signal::TERM] {
+                kill_process(getpid(), signal).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_beyond_the_limit_of_memory_is_refused() {
+        killed_in_a_child(
+            "process::tests::what_is_beyond_the_limit_of_memory_is_refused",
+            libc::SIGABRT,
+            || {
+                limit_memory(64 << 20).unwrap();
+                assert_eq!(vec![1_u8; 16 << 20].last(), Some(&1));
+                assert_eq!(vec![1_u8; 128 << 20].last(), Some(&1));
+            },
+        );
+    }
 
     #[test]
     fn limits_can_be_set() {

@@ -7,6 +7,7 @@ use std::{
     fs::File,
     io::{self, Write},
     ops::Deref,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     os::unix::fs::MetadataExt,
     path::Path,
     ptr::NonNull,
@@ -15,7 +16,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, openat, unlinkat},
+    fs::{CWD, Mode, OFlags, fcntl_getfl, fstat, openat, unlinkat},
     io::Errno,
     mm::{MapFlags, ProtFlags, mmap, munmap},
 };
@@ -78,8 +79,12 @@ impl TempBody {
     ///
     /// When the system cannot map it.
     pub fn map(self) -> Result<Mapped, TempBodyError> {
-        // The descriptor is closed here; the mapping alone keeps the file alive.
-        Ok(map(&self.file, self.len)?)
+        let mut mapped = map(&self.file, self.len)?;
+        // Another process may be handed what can read and not write.
+        let to_read = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        mapped.to_read = to_read.ok();
+        // The descriptor that can write is closed here.
+        Ok(mapped)
     }
 }
 
@@ -89,6 +94,7 @@ fn map(file: &File, len: u64) -> Result<Mapped, Errno> {
         return Ok(Mapped {
             start: NonNull::dangling(),
             len,
+            to_read: None,
         });
     }
     // SAFETY: a null hint lets the kernel choose the place, so no existing mapping is touched.
@@ -103,7 +109,11 @@ fn map(file: &File, len: u64) -> Result<Mapped, Errno> {
         )
     }?;
     let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
-    Ok(Mapped { start, len })
+    Ok(Mapped {
+        start,
+        len,
+        to_read: None,
+    })
 }
 
 impl Mapped {
@@ -121,6 +131,28 @@ impl Mapped {
         }
         Ok(map(file, metadata.len())?)
     }
+
+    /// Maps a finished [`TempBody`] that another process has, which never writes it again and has handed over its
+    /// [`Mapped::descriptor`].
+    ///
+    /// # Errors
+    ///
+    /// When the descriptor could write, or the system cannot map it.
+    pub fn handed(descriptor: OwnedFd) -> io::Result<Self> {
+        let flags = fcntl_getfl(&descriptor)?;
+        if flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
+            return Err(io::Error::other("it can be written"));
+        }
+        let len = u64::try_from(fstat(&descriptor)?.st_size).unwrap_or(0);
+        Ok(map(&File::from(descriptor), len)?)
+    }
+
+    /// What another process can be handed, which can read by it and not write. Nothing of a file that was not a
+    /// [`TempBody`], and where the system has no `/proc`.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.to_read.as_ref().map(File::as_fd)
+    }
 }
 
 /// The bytes of a finished [`TempBody`].
@@ -128,6 +160,7 @@ impl Mapped {
 pub struct Mapped {
     start: NonNull<u8>,
     len: usize,
+    to_read: Option<File>,
 }
 
 // SAFETY: the mapping is read-only and never moves; sharing it is sharing a `&[u8]`.
@@ -140,9 +173,10 @@ impl Deref for Mapped {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: `start` and `len` are of one live PROT_READ mapping (or dangling with length 0),
-        // unmapped only in `drop`. A file of `TempBody` was made by us with mode 0600, has no name, and its
-        // only descriptor was closed by `map`; one of `finished` is our user's, nobody else can write it,
-        // and by its contract we never do again. So nobody but root, our own user or a debugger of this
+        // unmapped only in `drop`. A file of `TempBody` was made by us with mode 0600, has no name, and the
+        // only descriptor that could write was closed by `map`; one of `handed` is such a file of another
+        // process; one of `finished` is our user's, nobody else can write it, and by its contract we never do
+        // again. So nobody but root, our own user or a debugger of this
         // process (who can do worse) can write or truncate it while this slice lives: no changing bytes.
         // A disk that cannot read a page back raises SIGBUS, which ends the process: the mail was
         // not answered yet and stays the sender's.
@@ -196,7 +230,7 @@ pub fn free_space(folder: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-fn named_then_unlinked(folder: &Path, mode: Mode) -> Result<rustix::fd::OwnedFd, Errno> {
+fn named_then_unlinked(folder: &Path, mode: Mode) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
     let mut last = Errno::EXIST;
     for _ in 0..ATTEMPTS {
@@ -235,6 +269,21 @@ mod tests {
         assert_eq!(&*mapped, &chunk[..]);
         let read = std::thread::spawn(move || mapped.len()).join().unwrap();
         assert_eq!(read, 100_003);
+    }
+
+    #[test]
+    fn another_can_be_handed_what_it_reads_and_does_not_write() {
+        let mut body = TempBody::create_in(&std::env::temp_dir()).unwrap();
+        body.append(b"large mail").unwrap();
+        let writing = OwnedFd::from(body.file.try_clone().unwrap());
+        assert!(Mapped::handed(writing).is_err());
+        let mapped = body.map().unwrap();
+        let descriptor = mapped.descriptor().unwrap().try_clone_to_owned().unwrap();
+        let mut writer = File::from(descriptor.try_clone().unwrap());
+        assert!(writer.write_all(b"x").is_err());
+        assert!(writer.set_len(0).is_err());
+        drop(mapped);
+        assert_eq!(&*Mapped::handed(descriptor).unwrap(), b"large mail");
     }
 
     #[test]

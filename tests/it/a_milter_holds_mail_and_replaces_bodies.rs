@@ -118,6 +118,7 @@ fn postfix_takes_a_new_body_of_any_length() {
             wants: Wants {
                 body: true,
                 quarantine: false,
+                sender: false,
             },
             ..MilterConfig::default()
         });

@@ -47,6 +47,7 @@ fn page() -> String {
     for note in NoteId::ALL {
         let _ = writeln!(page, "| `{}` | {} |", note.id(), note.text());
     }
+    page.push_str(STATES);
     page
 }
 
@@ -66,6 +67,22 @@ Said beside a result; they never change it.
 
 | note | it means |
 | --- | --- |
+";
+
+const STATES: &str = "
+## States of encrypted mail
+
+Mail that stayed encrypted has no reason, and no `smime=` result. What became of it for each recipient is one of these, in the
+log and in metrics only: [decrypting.md](decrypting.md#the-states). Outside all but the first are one word, `undecryptable`.
+
+| state | it means |
+| --- | --- |
+| `opened` | it was opened |
+| `not-root` | a part is encrypted, and the message is not |
+| `not-recipient` | no key of the recipient's is named |
+| `undecryptable` | it does not open, or may not be delivered opened |
+| `replayed-ciphertext` | it came before, in a message that is answered to somebody else |
+| `throttled` | too much from the same network did not open |
 ";
 
 /// The other tests of Exim execute what `init` prints, and so this page.

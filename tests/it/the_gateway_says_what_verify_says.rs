@@ -50,6 +50,16 @@ fn is_shown_as(address: &str, shown: &str) -> bool {
 
 #[test]
 fn stamps_agree_with_verdicts_and_authres_reads_them() {
+    agree("");
+}
+
+/// Parsed in threads or by processes, it is the same mail.
+#[test]
+fn processes_without_rights_say_the_same() {
+    agree("[workers]\nisolate = true\n");
+}
+
+fn agree(tables: &str) {
     let town = Town::get();
     let shapes = sample(town);
     assert!(shapes.len() >= 200, "{}", shapes.len());
@@ -78,7 +88,10 @@ fn stamps_agree_with_verdicts_and_authres_reads_them() {
     let (said, _, _) = verify::verify(&options, &paths);
 
     let sink = Sink::start();
-    let gateway = Gateway::start(&Setup::new(sink.address));
+    let gateway = Gateway::start(&Setup {
+        tables: tables.to_owned(),
+        ..Setup::new(sink.address)
+    });
     let mut client = gateway.client();
     let mut sent = Vec::new();
     for (n, shape) in shapes.iter().enumerate() {

@@ -12,6 +12,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("kenin-smime", &["kenin-pki"]),
     ("kenin-pki", &[]),
     ("kenin-certstore", &["kenin-pki", "kenin-sys"]),
+    ("kenin-keys", &["kenin-pki", "kenin-sys"]),
     ("kenin-smtp-filter", &["kenin-sys"]),
     ("kenin-sys", &[]),
     ("kenin-tests", &["*"]),

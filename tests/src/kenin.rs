@@ -112,11 +112,17 @@ impl Gateway {
             .map_or_else(String::new, |p| format!("trusted_peers = {p}\n"));
         let state = folder.join("state");
         std::fs::create_dir(&state).unwrap();
+        // Every test can be run with workers: KENIN_ISOLATE=1 tests/run.
+        let isolate = std::env::var("KENIN_ISOLATE").is_ok_and(|v| v == "1");
+        let workers = match isolate && !setup.tables.contains("[workers]") {
+            true => "[workers]\nisolate = true\n",
+            false => "",
+        };
         let text = format!(
             "hostname = \"gw.example.jp\"\nsite_authserv_ids = [\"{SITE_ID}\"]\nstate_dir = \"{}\"\n{}\n\
              [[listener]]\naddress = \"{address}\"\nmode = \"{}\"\nbare_newline = \"{}\"\n{peers}{tls}\
              [next_hop]\naddress = \"{}\"\n{}\n[http]\naddress = \"{http}\"\n\
-             [limits]\n{}\n[log]\nformat = \"{}\"\n{}",
+             [limits]\n{}\n[log]\nformat = \"{}\"\n{workers}{}",
             state.display(),
             setup.top,
             setup.mode,

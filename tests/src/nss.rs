@@ -1,5 +1,6 @@
-//! NSS as a reader of signed mail: what Thunderbird and its relatives see.
+//! NSS as a reader of signed and encrypted mail: what Thunderbird and its relatives see.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::forge::certificates::pem;
@@ -27,15 +28,50 @@ impl Nss {
         Self { folder }
     }
 
+    /// Takes a private key in, with its certificate: a PKCS #12 file.
+    pub fn import(&self, pkcs12: &Path, password: &str) {
+        let mut command = Command::new("pk12util");
+        command.args(["-d", &self.database(), "-W", password, "-i"]);
+        run(command.arg(pkcs12));
+    }
+
+    /// Encrypts for somebody whose certificate it has, by a cipher of its own choice; nothing where it cannot.
+    pub fn encrypt(&self, address: &str, content: &[u8]) -> Option<Vec<u8>> {
+        let (input, output) = (self.folder.join("plain"), self.folder.join("encrypted"));
+        let _ = std::fs::remove_file(&output);
+        std::fs::write(&input, content).unwrap();
+        let mut command = Command::new("cmsutil");
+        command.args(["-E", "-d", &self.database(), "-r", address, "-i"]);
+        let ended = command.arg(&input).arg("-o").arg(&output).output().unwrap();
+        std::fs::read(&output)
+            .ok()
+            .filter(|_| ended.status.success())
+    }
+
+    /// The content of an EnvelopedData (DER); nothing where it does not open.
+    pub fn decrypt(&self, object: &[u8]) -> Option<Vec<u8>> {
+        let input = self.folder.join("object");
+        std::fs::write(&input, object).unwrap();
+        let mut command = Command::new("cmsutil");
+        command
+            .args(["-D", "-d", &self.database(), "-i"])
+            .arg(&input);
+        let output = command.output().unwrap();
+        output.status.success().then_some(output.stdout)
+    }
+
+    fn database(&self) -> String {
+        format!("sql:{}", self.folder.path().display())
+    }
+
     /// The status of each signer of a detached signature (DER) over this content. Exit codes of
     /// `cmsutil` say nothing: its words do.
     pub fn statuses(&self, signature: &[u8], content: &[u8]) -> Vec<String> {
         let (object, text) = (self.folder.join("object"), self.folder.join("content"));
         std::fs::write(&object, signature).unwrap();
         std::fs::write(&text, content).unwrap();
-        let database = format!("sql:{}", self.folder.path().display());
         let output = Command::new("cmsutil")
-            .args(["-D", "-d", &database, "-h", "0", "-u", "5", "-i"])
+            .args(["-D", "-d", &self.database(), "-h", "0", "-u", "5", "-i"])
             .arg(&object)
             .arg("-c")
             .arg(&text)

@@ -1,6 +1,8 @@
 use kenin_policy::{Language, Reason};
 
 use super::*;
+use crate::protect::Fate;
+use crate::substitute::tests::signed;
 
 /// All modes give the same copy of a mail whose certificate must not be shown: it is made, looked through and
 /// kept once.
@@ -19,7 +21,8 @@ fn a_shielded_mail_is_one_group_whatever_the_modes() {
         Act::Stamp(StampMode::Wrap),
         Act::Stamp(StampMode::Headers),
     ];
-    let one = groups(&each, &[5], Division::Copies, Form::One);
+    let fates = [Fate::AsItIs; 6];
+    let one = groups(&each, &[5], Division::Copies, Form::One, &fates);
     assert_eq!(
         one,
         [
@@ -28,38 +31,160 @@ fn a_shielded_mail_is_one_group_whatever_the_modes() {
             (Course::Had, vec![5]),
         ]
     );
-    let several = groups(&each, &[5], Division::Copies, Form::Each);
+    let several = groups(&each, &[5], Division::Copies, Form::Each, &fates);
     assert_eq!(several.len(), 5);
     assert_eq!(several[0].1, [0, 3]);
-    let never = groups(&each[..2], &[], Division::Never, Form::Each);
+    let never = groups(&each[..2], &[], Division::Never, Form::Each, &fates);
     assert_eq!(never, [(Course::Stamp(StampMode::Headers), vec![0, 1])]);
-    let never = groups(&each[..2], &[], Division::Never, Form::One);
+    let never = groups(&each[..2], &[], Division::Never, Form::One, &fates);
     assert_eq!(never, [(Course::Stamp(StampMode::Wrap), vec![0, 1])]);
+}
+
+/// Whoever has one body for all holds it for all; elsewhere only the copies of those for whom a rule says so are held.
+#[test]
+fn who_has_it_held_is_a_group_where_there_can_be_groups() {
+    let hold = || Act::Hold {
+        reason: Reason::NotSigned,
+        mode: StampMode::Headers,
+        rule: 1,
+    };
+    let each = [Act::Stamp(StampMode::Headers), hold(), hold()];
+    let fates = [Fate::AsItIs; 3];
+    for division in [Division::Copies, Division::Answers] {
+        let groups = groups(&each, &[2], division, Form::Each, &fates);
+        assert_eq!(
+            groups,
+            [
+                (Course::Stamp(StampMode::Headers), vec![0]),
+                (Course::Hold(StampMode::Headers), vec![1]),
+                (Course::Had, vec![2]),
+            ]
+        );
+    }
+    let never = groups(&each, &[], Division::Never, Form::Each, &fates);
+    assert_eq!(never, [(Course::Stamp(StampMode::Headers), vec![0, 1, 2])]);
 }
 
 /// It stayed in memory then, with as many others as there are messages.
 #[test]
 fn a_large_body_that_cannot_be_kept_is_not_relayed() {
     let dir = tempfile::tempdir().unwrap();
-    let large = Delivered {
+    let made = |octets: usize| {
+        let copy = Delivered {
+            body: Some((0, vec![b'x'; octets])),
+            wrapped: true,
+            ..Delivered::default()
+        };
+        let made = Made::of(Course::Stamp(StampMode::Wrap), copy);
+        assert_eq!(made.wrapped, Some(true));
+        Decided {
+            treatment: Treatment::Relay(made.edits),
+            bodies: vec![true],
+            ..refusal_of(signed(), Reply::aborted(), None, Trust::Yes)
+        }
+    };
+    let gone = dir.path().join("gone");
+    for (octets, folder, mapped) in [(IN_MEMORY + 1, dir.path(), true), (IN_MEMORY, &gone, false)] {
+        let kept = keep(made(octets), "id", folder);
+        let Treatment::Relay(edits) = kept.treatment else {
+            panic!("{:?}", kept.treatment)
+        };
+        let [Edit::Prepend(_), Edit::Body(0, bytes)] = edits.as_slice() else {
+            panic!("{edits:?}")
+        };
+        assert_eq!((bytes.is_mapped(), bytes.len()), (mapped, octets));
+    }
+    let kept = keep(made(IN_MEMORY + 1), "id", &gone);
+    assert_eq!(kept.action, "refuse");
+    let Treatment::Refuse(reply) = kept.treatment else {
+        panic!("{:?}", kept.treatment)
+    };
+    assert!(
+        reply
+            .to_string()
+            .starts_with("451 4.3.0 Local storage error")
+    );
+}
+
+/// DEC-15: what was opened lies in memory, however large it is, and whatever is around it.
+#[test]
+fn a_large_body_that_was_opened_goes_to_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = Delivered {
         body: Some((0, vec![b'x'; IN_MEMORY + 1])),
         wrapped: true,
         ..Delivered::default()
     };
-    let made = Made::of(StampMode::Wrap, large.clone(), dir.path()).unwrap();
-    assert_eq!(made.wrapped, Some(true));
-    let [Edit::Prepend(_), Edit::Body(0, bytes)] = made.edits.as_slice() else {
-        panic!("{:?}", made.edits)
+    let made = Made::opened(Course::Stamp(StampMode::Wrap), copy, None);
+    let treatment = Treatment::Divide(vec![Group {
+        recipients: vec![0],
+        share: Share::Confide(kenin_smtp_filter::Confided {
+            content: None,
+            edits: made.edits,
+            return_path: None,
+            reason: String::new(),
+        }),
+    }]);
+    let decided = Decided {
+        treatment,
+        ..refusal_of(signed(), Reply::aborted(), None, Trust::Yes)
     };
-    assert!(bytes.is_mapped() && bytes.len() == IN_MEMORY + 1);
-    let gone = dir.path().join("gone");
-    let failed = Made::of(StampMode::Wrap, large, &gone).err().unwrap();
-    assert!(matches!(failed, TempBodyError::Storage(_)));
-    let small = Delivered {
-        body: Some((0, vec![b'x'; IN_MEMORY])),
-        ..Delivered::default()
+    let Treatment::Divide(groups) = keep(decided, "id", dir.path()).treatment else {
+        panic!("not divided")
     };
-    assert!(Made::of(StampMode::Wrap, small, &gone).is_ok());
+    let Share::Confide(confided) = &groups[0].share else {
+        panic!("not confided")
+    };
+    let body = confided.edits.iter().find_map(|edit| match edit {
+        Edit::Body(_, body) => Some(body),
+        _ => None,
+    });
+    let body = body.unwrap();
+    assert!(!body.is_mapped() && body.len() == IN_MEMORY + 1);
+}
+
+/// Each has the copy that was planned, shown as the rules say; where there would be too many, in the plainest form.
+#[test]
+fn the_plan_divides_those_whom_the_rules_treat_alike() {
+    let stamp = |mode| Act::Stamp(mode);
+    let (headers, tag) = (StampMode::Headers, StampMode::Subject(Language::Ja));
+    let each = [
+        stamp(headers),
+        stamp(headers),
+        stamp(tag),
+        stamp(headers),
+        stamp(headers),
+    ];
+    let fates = [
+        Fate::Copy(0),
+        Fate::AsItIs,
+        Fate::Copy(0),
+        Fate::Refused(1),
+        Fate::Copy(0),
+    ];
+    let found = groups(&each, &[3], Division::Copies, Form::Each, &fates);
+    assert_eq!(
+        found,
+        [
+            (Course::Protect(headers, 0), vec![0, 4]),
+            (Course::Stamp(headers), vec![1]),
+            (Course::Protect(tag, 0), vec![2]),
+            (Course::Had, vec![3]),
+        ]
+    );
+    let denied = groups(&each, &[], Division::Answers, Form::Each, &fates);
+    assert_eq!(denied[3], (Course::Denied(1), vec![3]));
+    let (many, copies): (Vec<Act>, Vec<Fate>) = (0..18)
+        .map(|at| {
+            (
+                stamp(if at % 2 == 0 { tag } else { headers }),
+                Fate::Copy(at / 2),
+            )
+        })
+        .unzip();
+    let found = groups(&many, &[], Division::Copies, Form::Each, &copies);
+    assert_eq!(found.len(), 9);
+    assert_eq!(found[8], (Course::Protect(headers, 8), vec![16, 17]));
 }
 
 /// A mail that had to be wrapped, and that nobody got to in time, was refused for good.

@@ -13,6 +13,7 @@ use kenin_pki::name::Name;
 use super::{Finding, warning};
 use crate::clock::{now, plausible, unix_time};
 use crate::config::{Config, ConfigError, ListenAddress};
+use crate::quarantine::Folder;
 use crate::snapshot::Snapshot;
 use crate::wrapper;
 
@@ -117,6 +118,14 @@ pub(super) fn machine(config: &Config, findings: &mut Vec<Finding>) {
             config.state_dir.display()
         );
         findings.push(config.mistake("state_dir", text).into());
+    }
+    let quarantine = config.quarantine_dir();
+    if config.quarantine.is_some()
+        && quarantine.exists()
+        && let Err(error) = Folder::open(&quarantine)
+    {
+        let text = format!("{}: {error}", quarantine.display());
+        findings.push(config.mistake("quarantine", text).into());
     }
     if let Some(key) = &config.stamp_key
         && let (Ok(key_of), Ok(state_of)) = (key.metadata(), config.state_dir.metadata())

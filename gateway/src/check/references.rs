@@ -7,7 +7,8 @@ use kenin_pki::name::Name;
 use kenin_pki::path::RevocationMode;
 
 use super::{Finding, warning};
-use crate::config::{Config, ConfigError, ListenerMode, StoreAt};
+use crate::config::{Config, ConfigError, KeyAt, ListenerMode, StoreAt};
+use crate::quarantine::Keys;
 use crate::snapshot::Snapshot;
 use crate::wrapper;
 
@@ -71,16 +72,29 @@ pub(super) fn settings(config: &Config, findings: &mut Vec<Finding>) {
     }
 }
 
+/// The keys of `[quarantine]`. A credential is there for the service alone.
+pub(super) fn quarantine(config: &Config, findings: &mut Vec<Finding>) {
+    let Some(settings) = &config.quarantine else {
+        return;
+    };
+    let is_service = std::env::var_os("CREDENTIALS_DIRECTORY").is_some();
+    if matches!(settings.key, KeyAt::Credential(_)) && !is_service {
+        return;
+    }
+    findings.extend(Keys::read(config, settings).err().map(Finding::from));
+}
+
 /// `mail.toml` beside the listeners.
 pub(super) fn mail(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     let config = &snapshot.config;
     for (index, listener) in config.listeners.iter().enumerate() {
         let after = matches!(listener.mode, ListenerMode::AfterQueue | ListenerMode::Lmtp);
-        if after && snapshot.mail.may_refuse() {
+        if after && snapshot.mail.may_bounce() {
             let key = format!("listener.{index}.mode");
             let text = "mail.toml refuses mail that the MTA has accepted: it will bounce it, to \
                         senders that may be forged";
-            let hint = "use \"milter\" or \"before-queue\", or leave enforce = \"strict\" out of mail.toml";
+            let hint = "use \"milter\" or \"before-queue\", or leave enforce = \"strict\" out of mail.toml: \
+                        \"quarantine\" holds such mail";
             findings.push(warning(config.mistake(&key, text).hint(hint)));
         }
     }

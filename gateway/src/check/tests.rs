@@ -266,7 +266,7 @@ fn the_environment_is_looked_at_unless_offline() {
 
 /// Whoever does not keep the mail cannot hold it.
 #[test]
-fn mail_is_held_behind_milters_only() {
+fn mail_is_held_behind_milters_or_in_a_quarantine() {
     let dir = tempfile::tempdir().unwrap();
     let options = made(dir.path());
     let rule = "[[rule]]\nthen = { enforce = \"quarantine\" }\n";
@@ -293,4 +293,106 @@ fn mail_is_held_behind_milters_only() {
     );
     let report = check(&options);
     assert!(report.ok, "{}", report.to_text());
+}
+
+#[test]
+fn the_secret_of_the_keys_and_their_folder_are_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let secret = dir.path().join("etc/keys.passphrase");
+    let old = fs::read_to_string(dir.path().join("etc/kenin.toml")).unwrap();
+    let table = "\n[keys]\npassphrase_file = \"keys.passphrase\"\n";
+    fs::write(dir.path().join("etc/kenin.toml"), format!("{old}{table}")).unwrap();
+    let report = || {
+        let report = check(&options);
+        (report.ok, report.to_text())
+    };
+    let (ok, text) = report();
+    assert!(!ok && text.contains("keys.passphrase: "), "{text}");
+    fs::write(&secret, "open sesame\n").unwrap();
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o644)).unwrap();
+    let (ok, text) = report();
+    assert!(!ok && text.contains("chmod 600"), "{text}");
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    let (ok, text) = report();
+    assert!(ok && text.contains("there are no keys"), "{text}");
+    let folder = dir.path().join("state/keys");
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    let (ok, text) = report();
+    assert!(!ok && text.contains("chmod 700"), "{text}");
+    fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
+    let (ok, text) = report();
+    assert!(ok && text.contains("private keys that open: 0"), "{text}");
+}
+
+#[test]
+fn mail_is_held_in_a_quarantine_whose_key_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let rule = "[[rule]]\nthen = { enforce = \"quarantine\" }\n";
+    fs::write(dir.path().join("etc/mail.toml"), rule).unwrap();
+    let file = dir.path().join("etc/kenin.toml");
+    let table = "\n[quarantine]\nkey_file = \"quarantine.key\"\n";
+    let text = fs::read_to_string(&file).unwrap() + table;
+    fs::write(&file, text).unwrap();
+    let key = dir.path().join("etc/quarantine.key");
+    for (octets, wrong) in [
+        (None, "No such file"),
+        (Some(31), "31 bytes, and not 32"),
+        (Some(32), ""),
+    ] {
+        if let Some(octets) = octets {
+            fs::write(&key, vec![7; octets]).unwrap();
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let report = check(&options);
+        let text = report.to_text();
+        assert_eq!(report.ok, wrong.is_empty(), "{text}");
+        assert!(text.contains(wrong), "{text}");
+    }
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        "mode = \"before-queue\"",
+        "mode = \"after-queue\"",
+    );
+    let text = check(&options).to_text();
+    assert!(!text.contains("it will bounce it"), "{text}");
+}
+
+/// Mail that is to be signed goes unsigned where nobody can sign it, and that is no secret.
+#[test]
+fn what_cannot_be_signed_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let rule =
+        "[[rule]]\nwhen = { sender_domain = \"own.example\" }\nthen = { sign = \"clear\" }\n";
+    let told = || {
+        let report = check(&options);
+        let all = report.findings.iter();
+        let about = all.filter(|finding| finding.message.contains("signed"));
+        let about: Vec<String> = about.map(|finding| finding.message.clone()).collect();
+        about.join("\n")
+    };
+    fs::write(dir.path().join("etc/mail.toml"), "").unwrap();
+    assert_eq!(told(), "");
+    fs::write(dir.path().join("etc/mail.toml"), rule).unwrap();
+    assert!(told().contains("there are no [keys]"), "{}", told());
+    let file = dir.path().join("etc/kenin.toml");
+    let old = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        format!("{old}\n[keys]\npassphrase_file = \"pass\"\n"),
+    )
+    .unwrap();
+    assert!(told().contains("no listener tells"), "{}", told());
+    let mode = "mode = \"before-queue\"";
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        mode,
+        &format!("{mode}\nsubmission = true"),
+    );
+    assert_eq!(told(), "");
 }

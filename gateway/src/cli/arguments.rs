@@ -10,11 +10,19 @@ use crate::exit::Exit;
 mod cert;
 mod clock;
 mod crl;
+mod decrypt;
+mod key;
+mod protect;
+mod quarantine;
 mod trust;
 
 pub use cert::{Cert, CertCommand};
 pub use clock::{Clock, ClockCommand};
 pub use crl::{Crl, CrlCommand};
+pub use decrypt::Decrypt;
+pub use key::{AddressesCommand, Key, KeyAddresses, KeyCommand, KeyImport, KeyUse};
+pub use protect::{Cipher, Encrypt, Sign};
+pub use quarantine::{Quarantine, QuarantineCommand};
 pub use trust::{AnchorUse, Disclosure, Trust, TrustAdd, TrustCommand};
 
 /// The whole command line.
@@ -43,7 +51,7 @@ pub struct Arguments {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Configuration file; may be repeated, later ones win [default: $KENIN_CONFIG or
-    /// /etc/kenin/kenin.toml; none for verify and explain]
+    /// /etc/kenin/kenin.toml; none for verify, explain, and files and keys that are named]
     // Not clap's `env`: what `verify` trusts must stand on its command line.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Vec<PathBuf>,
@@ -86,6 +94,12 @@ pub enum Command {
     /// Run the service
     #[command(after_help = Exit::help())]
     Run(Run),
+    /// What "kenin run" starts to work with private keys; nobody else does
+    #[command(hide = true, after_help = Exit::help())]
+    KeyProcess(Run),
+    /// What "kenin run" starts to parse mail; nobody else does
+    #[command(hide = true, after_help = Exit::help())]
+    Worker(Worker),
     /// Check the configuration, then what it needs around it
     #[command(after_help = Exit::help())]
     Check(Check),
@@ -99,6 +113,28 @@ pub enum Command {
     /// Explain every step from the bytes of a mail file to its verdict
     #[command(after_help = Exit::help())]
     Explain(Explain),
+    /// Open an encrypted mail file with the keys that are named
+    #[command(after_help = Exit::help(), long_about = "Open the encrypted layers of a mail file, or of bare CMS, with the keys \
+                  that are named, and write the message with the content in their place.\n\nWhat the \
+                  whole message is gets opened, layer by layer, also inside a signature over the whole; \
+                  a part that is encrypted stays as it is. Signatures inside stay in the message: \
+                  \"kenin verify\" judges them. Standard error tells the cipher, and whether anybody \
+                  can have changed the content. A layer that stays closed is a negative result.")]
+    Decrypt(Decrypt),
+    /// Encrypt a mail file for its recipients
+    #[command(after_help = Exit::help(), long_about = "Encrypt a mail file for its recipients.\n\nEvery certificate is looked at \
+                  anew: it must be the recipient's, lead to a trust anchor, and be known not to be \
+                  revoked, as for signatures. If one recipient has none that is good, nothing is \
+                  written. --config, or --anchor and the like, say whom to trust.")]
+    Encrypt(Encrypt),
+    /// Sign a mail file
+    #[command(after_help = Exit::help(), long_about = "Sign a mail file: clear-signed, so that every program shows the text, or \
+                  --opaque. The algorithm is that of the key.\n\nThe content is made fit for all \
+                  relays first, and a copy of the header that people read is signed with it (RFC 9788).")]
+    Sign(Sign),
+    /// Private keys of people, sealed in a folder; none is ever given away
+    #[command(after_help = Exit::help(), subcommand_required = true)]
+    Key(Key),
     /// List, add and remove the trust anchors in trust.toml
     #[command(after_help = Exit::help(), subcommand_required = true)]
     Trust(Trust),
@@ -111,6 +147,9 @@ pub enum Command {
     /// Whether this machine's time can be right, and the latest that was believed
     #[command(after_help = Exit::help(), subcommand_required = true)]
     Clock(Clock),
+    /// Mail that is held: look at it, send it on, throw it away
+    #[command(after_help = Exit::help(), subcommand_required = true)]
+    Quarantine(Quarantine),
     /// Ask the running service whether it is ready
     #[command(after_help = Exit::help())]
     Health(Health),
@@ -224,6 +263,14 @@ pub struct Run {
     pub log_format: Option<LogFormat>,
 }
 
+/// `kenin worker`.
+#[derive(Debug, Clone, Args)]
+pub struct Worker {
+    /// Octets of memory that it may have
+    #[arg(long, value_name = "OCTETS")]
+    pub memory: u64,
+}
+
 /// Log formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -249,7 +296,7 @@ pub struct Check {
     pub format: Format,
 }
 
-/// What to trust, and when: shared by `verify` and `explain`.
+/// What to trust, and when.
 #[derive(Debug, Clone, Args)]
 pub struct TrustOptions {
     /// Trust anchor: a PEM or DER file, or a folder of them
@@ -284,6 +331,14 @@ pub struct TrustOptions {
     /// Do not take anyPolicy for any policy (initial-any-policy-inhibit)
     #[arg(long)]
     pub inhibit_any_policy: bool,
+}
+
+/// What a file is judged by: shared by `verify` and `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct JudgeOptions {
+    /// What to trust.
+    #[command(flatten)]
+    pub trust: TrustOptions,
     /// Content of a detached CMS file
     #[arg(long, value_name = "FILE")]
     pub content: Option<PathBuf>,
@@ -303,9 +358,15 @@ pub enum Revocation {
 /// `kenin verify`.
 #[derive(Debug, Clone, Args)]
 pub struct Verify {
-    /// What to trust.
+    /// What it is judged by.
     #[command(flatten)]
-    pub trust: TrustOptions,
+    pub judge: JudgeOptions,
+    /// Open encrypted layers first: a certificate and its private key, or one file with both
+    #[arg(long, value_name = "CERT:KEY")]
+    pub decrypt_with: Vec<String>,
+    /// File with the password of these key files [default: asked for at the terminal]
+    #[arg(long, value_name = "FILE", requires = "decrypt_with")]
+    pub password_file: Option<PathBuf>,
     /// How to write the verdicts
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -317,9 +378,9 @@ pub struct Verify {
 /// `kenin explain`.
 #[derive(Debug, Clone, Args)]
 pub struct Explain {
-    /// What to trust.
+    /// What it is judged by.
     #[command(flatten)]
-    pub trust: TrustOptions,
+    pub judge: JudgeOptions,
     /// How to write the explanation
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

@@ -21,7 +21,7 @@ use crate::config::StoreAt;
 use crate::exit::{Exit, Failure};
 use crate::store::{self, OpenError};
 
-mod find;
+pub(super) mod find;
 
 /// Runs the verb.
 pub(super) fn command(config: &[PathBuf], verb: &CertCommand) -> Result<Exit, Failure> {

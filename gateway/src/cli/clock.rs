@@ -33,6 +33,24 @@ pub(super) fn command(config: &[PathBuf], verb: &ClockCommand) -> Result<Exit, F
     })
 }
 
+/// This machine's time, for a command that does what cannot be undone by it.
+///
+/// # Errors
+/// Where it cannot be right, or the store cannot be asked whether it can.
+pub(super) fn believed(config: &Config) -> Result<UnixTime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let held = runtime.block_on(Held::read(config))?;
+    match held.trust().why() {
+        None => Ok(held.now),
+        Some(why) => {
+            let what = format!("this machine's time is {}, and {why}", held.now);
+            Err(Failure::new(Exit::Temporary, what))
+        }
+    }
+}
+
 /// This machine's time and the mark.
 struct Held {
     now: UnixTime,

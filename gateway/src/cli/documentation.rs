@@ -41,7 +41,8 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut made = Vec::new();
     let mut stack = vec![(String::from("kenin"), root)];
     while let Some((name, command)) = stack.pop() {
-        for below in command.get_subcommands().filter(|c| c.get_name() != "help") {
+        let told = |c: &&clap::Command| c.get_name() != "help" && !c.is_hide_set();
+        for below in command.get_subcommands().filter(told) {
             stack.push((format!("{name}-{}", below.get_name()), below.clone()));
         }
         let text = page(&strip_exit_codes(command), &name)?;
@@ -103,10 +104,16 @@ What is done with mail, by domain.
 .TP
 \fI/var/lib/kenin\fR
 State.
+.TP
+\fI/var/lib/kenin/keys\fR
+Sealed private keys, one file a key.
 .SH ENVIRONMENT
 .TP
 \fBKENIN_CONFIG\fR
-Configuration file, as \-\-config; verify and explain do not read it.
+Configuration file, as \-\-config; verify, explain, and other commands that are given all they need do not read it.
+.TP
+\fBCREDENTIALS_DIRECTORY\fR
+Where the service manager puts credentials, for \fIcredential\fR in [keys].
 .TP
 \fBNO_COLOR\fR
 No colour.
@@ -126,12 +133,19 @@ mod tests {
             "kenin-demo",
             "kenin-trust-add",
             "kenin-clock-reset",
+            "kenin-decrypt",
+            "kenin-key-import",
+            "kenin-key-addresses-add",
             "kenin-run",
         ] {
             assert!(names.contains(&name), "{name} in {names:?}");
         }
         for (name, text) in &pages {
             let text = String::from_utf8(text.clone()).unwrap();
+            assert!(
+                !name.contains("key-process") && !text.contains("key-process"),
+                "{name}"
+            );
             assert!(text.contains("EXIT STATUS"), "{name}");
             assert!(text.contains("\"kenin 0."), "{name}");
             assert!(text.contains("kenin.toml"), "{name}");

@@ -26,9 +26,11 @@ use crate::config::Config;
 use crate::snapshot::remembered;
 use crate::substitute;
 
-use super::arguments::{Revocation, TrustOptions};
+use super::arguments::{JudgeOptions, Revocation, TrustOptions};
 use super::input::{self, Kind};
 use crate::exit::{Exit, Failure};
+
+mod opened;
 
 /// The name that is shown where no configuration says another.
 const EXAMPLE_AUTHSERV_ID: &str = "smime.gw.example";
@@ -64,7 +66,24 @@ pub(super) struct Judged {
 
 impl Engine {
     /// From the options, on top of the configuration if one is named.
-    pub(super) fn new(config: &[PathBuf], options: &TrustOptions) -> Result<Self, Failure> {
+    pub(super) fn new(config: &[PathBuf], options: &JudgeOptions) -> Result<Self, Failure> {
+        let config = match config.is_empty() {
+            true => None,
+            false => Some(super::load_config(config)?),
+        };
+        let mut engine = Self::trusting(config.as_ref(), &options.trust)?;
+        if let Some(path) = &options.content {
+            let read = input::read(path, engine.message_limit());
+            engine.content = Some(read.map_err(|error| Failure::file(path, &error))?);
+        }
+        Ok(engine)
+    }
+
+    /// The same without a content beside the files.
+    pub(super) fn trusting(
+        config: Option<&Config>,
+        options: &TrustOptions,
+    ) -> Result<Self, Failure> {
         let time = match &options.at {
             None => now(),
             Some(text) => UnixTime::parse_rfc3339(text).ok_or_else(|| {
@@ -77,13 +96,12 @@ impl Engine {
         let mut budget = Budget::DEFAULT;
         let mut authserv_id = EXAMPLE_AUTHSERV_ID.to_owned();
         let mut site_authserv_ids = Vec::new();
-        if !config.is_empty() {
-            let config = super::load_config(config)?;
+        if let Some(config) = config {
             limits = config.engine_limits();
             budget = config.caps.budget();
-            sources.add_config(&config)?;
-            authserv_id = config.authserv_id;
-            site_authserv_ids = config.site_authserv_ids;
+            sources.add_config(config)?;
+            authserv_id.clone_from(&config.authserv_id);
+            site_authserv_ids.clone_from(&config.site_authserv_ids);
         }
         sources.add_options(options)?;
         if sources.anchors.is_empty() {
@@ -91,13 +109,6 @@ impl Engine {
             eprintln!("kenin: nothing is trusted: {how}");
         }
         let path_options = path_options(options, &sources.path)?;
-        let content = match &options.content {
-            None => None,
-            Some(path) => {
-                let limit = u64::try_from(limits.message_size).unwrap_or(u64::MAX);
-                Some(input::read(path, limit).map_err(|error| Failure::file(path, &error))?)
-            }
-        };
         let clock = match options.at {
             // Somebody says what time is meant, and it need not be the present one.
             Some(_) => Trust::Yes,
@@ -119,8 +130,13 @@ impl Engine {
             site_authserv_ids,
             limits,
             budget,
-            content,
+            content: None,
         })
+    }
+
+    /// Whether the time can be right.
+    pub(super) const fn clock(&self) -> Trust {
+        self.clock
     }
 
     /// How long a message may be.
@@ -188,7 +204,8 @@ impl Engine {
         if before.is_empty() { after } else { before }
     }
 
-    fn answer(&self, question: &Question) -> Answer {
+    /// Answers from the files.
+    pub(super) fn answer(&self, question: &Question) -> Answer {
         match question {
             Question::Issuers { name, key_id, .. } => {
                 Answer::Issuers(self.store.issuers(name, key_id.as_deref()))

@@ -15,12 +15,19 @@ pub mod arguments;
 mod cert;
 mod clock;
 mod crl;
+mod decrypt;
 mod documentation;
+mod encrypt;
 mod engine;
 mod explain;
 mod input;
+mod key;
+mod open;
 mod paint;
+mod private;
+mod quarantine;
 mod report;
+mod sign;
 mod trust;
 mod verify;
 
@@ -67,14 +74,27 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
     let exit = match command {
         Command::Demo(options) => crate::demo::command(&options, paint)?,
         Command::Init(options) => init(&options)?,
-        Command::Run(options) => return Ok(End::Code(serve(&global.config, &options))),
+        Command::Run(options) => {
+            let options = run_options(&global.config, &options);
+            return Ok(End::Code(crate::run::run(&options)));
+        }
+        Command::KeyProcess(options) => {
+            let options = run_options(&global.config, &options);
+            return Ok(End::Code(crate::key_process::run(&options)));
+        }
+        Command::Worker(options) => return Ok(End::Code(crate::worker::run(options.memory))),
         Command::Check(options) => check(global.config, &options)?,
         Command::Verify(options) => verify::command(&global.config, &options, paint)?,
         Command::Explain(options) => explain::command(&global.config, &options, paint)?,
+        Command::Decrypt(options) => decrypt::command(&global.config, &options)?,
+        Command::Encrypt(options) => encrypt::command(&global.config, &options)?,
+        Command::Sign(options) => sign::command(&global.config, &options)?,
+        Command::Key(options) => key::command(&global.config, &options.command)?,
         Command::Trust(options) => trust::command(&global.config, &options.command)?,
         Command::Cert(options) => cert::command(&global.config, &options.command)?,
         Command::Crl(options) => crl::command(&global.config, &options.command)?,
         Command::Clock(options) => clock::command(&global.config, &options.command)?,
+        Command::Quarantine(options) => quarantine::command(&global.config, &options.command)?,
         Command::Health(options) => health(&global.config, &options)?,
         Command::Completions(options) => documentation::completions(options.shell)?,
         Command::Man(options) => documentation::man(options.dir.as_deref())?,
@@ -83,16 +103,16 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
     Ok(End::Exit(exit))
 }
 
-fn serve(config: &[PathBuf], options: &arguments::Run) -> ExitCode {
+fn run_options(config: &[PathBuf], options: &arguments::Run) -> crate::run::RunOptions {
     let log_format = options.log_format.map(|format| match format {
         LogFormat::Pretty => crate::config::LogFormat::Pretty,
         LogFormat::Logfmt => crate::config::LogFormat::Logfmt,
         LogFormat::Json => crate::config::LogFormat::Json,
     });
-    crate::run::run(&crate::run::RunOptions {
+    crate::run::RunOptions {
         config: config.to_vec(),
         log_format,
-    })
+    }
 }
 
 fn init(options: &arguments::Init) -> Result<Exit, Failure> {
@@ -302,9 +322,21 @@ mod tests {
     }
 
     #[test]
-    fn options_that_belong_to_a_later_version_are_usage_errors() {
-        let error = Arguments::try_parse_from(["kenin", "verify", "--decrypt-with", "a:b", "x"]);
-        assert!(error.is_err());
+    fn no_option_takes_a_password_and_none_gives_a_key_away() {
+        let mut stack = vec![Arguments::command()];
+        while let Some(command) = stack.pop() {
+            stack.extend(command.get_subcommands().cloned());
+            let name = command.get_name().to_owned();
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                let named = id.contains("password") || id.contains("passphrase");
+                assert!(!named || id.ends_with("_file"), "{name}: {id}");
+            }
+        }
+        for export in ["export", "dump", "extract"] {
+            let parsed = Arguments::try_parse_from(["kenin", "key", export, "abcd"]);
+            assert!(parsed.is_err(), "{export}");
+        }
     }
 
     #[test]

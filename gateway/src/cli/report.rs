@@ -42,8 +42,15 @@ pub(super) fn verdict(name: &str, verdict: &Verdict, paint: Paint) -> String {
         lines.signature(signature, verdict.reason == Some(signature.reason));
     }
     for layer in &verdict.encryption {
+        let opened = match (layer.opened, layer.integrity.as_str()) {
+            (false, _) => "content not opened".to_owned(),
+            (true, "none") => {
+                "opened; only a signature inside says whether it was changed".to_owned()
+            }
+            (true, integrity) => format!("opened; integrity: {}", harmless(integrity)),
+        };
         let text = format!(
-            "{} at section {}, {} recipient(s), content not opened",
+            "{} at section {}, {} recipient(s), {opened}",
             harmless(&layer.content),
             layer.section,
             layer.recipients
@@ -211,7 +218,7 @@ mod tests {
         let Command::Verify(verify) = parsed.command else {
             panic!("verify")
         };
-        Engine::new(&[], &verify.trust)
+        Engine::new(&[], &verify.judge)
             .unwrap()
             .judge(mail.as_bytes().to_vec())
             .verdict

@@ -14,20 +14,25 @@ use kenin_policy::Verdict;
 use super::arguments::{Format, Verify};
 use super::engine::Engine;
 use super::paint::{Paint, harmless};
+use super::private::Holder;
 use super::{input, report};
 use crate::exit::{Exit, Failure};
 
 /// Verifies the files and ends with 65 or 66 if any could not be read, else 1 if any is not `pass`.
 pub(super) fn command(config: &[PathBuf], options: &Verify, paint: Paint) -> Result<Exit, Failure> {
-    input::standard_input_once(options.files.iter().chain(&options.trust.content))?;
-    let engine = Engine::new(config, &options.trust)?;
+    input::standard_input_once(options.files.iter().chain(&options.judge.content))?;
+    let engine = Engine::new(config, &options.judge)?;
+    let mut holders = Vec::new();
+    for pair in &options.decrypt_with {
+        holders.extend(Holder::read(pair, options.password_file.as_deref())?);
+    }
     let mut out = Output {
         out: io::stdout().lock(),
         format: options.format,
         paint,
         count: 0,
     };
-    let exit = all(&engine, &options.files, |name, answer| {
+    let exit = all((&engine, &holders), &options.files, |name, answer| {
         out.write(name, answer)
     })?;
     match out.finish() {
@@ -41,7 +46,7 @@ type Answer = Result<Box<Verdict>, Failure>;
 
 /// Verifies all files and hands each answer on in the order of the files.
 fn all(
-    engine: &Engine,
+    by: (&Engine, &[Holder]),
     files: &[PathBuf],
     mut each: impl FnMut(&str, &Answer) -> io::Result<()>,
 ) -> Result<Exit, Failure> {
@@ -58,7 +63,7 @@ fn all(
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(file) = files.get(at) else { return };
                     // The receiver is gone when the output cannot be written.
-                    if sender.send((at, one(engine, file))).is_err() {
+                    if sender.send((at, one(by, file))).is_err() {
                         return;
                     }
                 }
@@ -93,7 +98,7 @@ fn all(
 }
 
 /// The verdict on one file.
-fn one(engine: &Engine, file: &Path) -> Answer {
+fn one((engine, holders): (&Engine, &[Holder]), file: &Path) -> Answer {
     let bytes = input::read(file, engine.message_limit()).map_err(|error| {
         let failure = Failure::file(file, &error);
         // What is there and cannot be opened is no input either, by the table of exit codes.
@@ -104,9 +109,11 @@ fn one(engine: &Engine, file: &Path) -> Answer {
         };
         Failure::new(exit, error.to_string())
     })?;
-    catch_unwind(AssertUnwindSafe(|| engine.judge(bytes).verdict))
-        .map(Box::new)
-        .map_err(|_| Failure::new(Exit::Data, "internal error: verification was aborted"))
+    catch_unwind(AssertUnwindSafe(|| {
+        engine.judge_with(bytes, holders).verdict
+    }))
+    .map(Box::new)
+    .map_err(|_| Failure::new(Exit::Data, "internal error: verification was aborted"))
 }
 
 /// The exit code over several files.
@@ -204,7 +211,7 @@ mod tests {
         let Command::Verify(verify) = parsed.unwrap().command else {
             panic!("verify")
         };
-        Engine::new(&[], &verify.trust).unwrap()
+        Engine::new(&[], &verify.judge).unwrap()
     }
 
     #[test]
@@ -222,7 +229,7 @@ mod tests {
         }
         files.insert(20, folder.path().join("absent.eml"));
         let mut names = Vec::new();
-        let exit = all(&engine(), &files, |name, answer| {
+        let exit = all((&engine(), &[]), &files, |name, answer| {
             assert_eq!(answer.is_err(), name.contains("absent"), "{name}");
             names.push(PathBuf::from(name));
             Ok(())
@@ -238,12 +245,12 @@ mod tests {
         std::fs::write(&file, "From: a@example.jp\n\nx\n").unwrap();
         let files = vec![file; 300];
         let mut asked = 0;
-        let exit = all(&engine(), &files, |_, _| {
+        let exit = all((&engine(), &[]), &files, |_, _| {
             asked += 1;
             Err(io::Error::from(io::ErrorKind::BrokenPipe))
         });
         assert_eq!((exit.unwrap(), asked), (Exit::Negative, 1));
-        let exit = all(&engine(), &files, |_, _| {
+        let exit = all((&engine(), &[]), &files, |_, _| {
             Err(io::Error::from(io::ErrorKind::StorageFull))
         });
         assert_eq!(exit.unwrap_err().exit, Exit::Io);
@@ -254,8 +261,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.eml");
         std::fs::write(&file, "From: a@example.jp\n\nx\n").unwrap();
-        let answer = one(&engine(), &file);
-        let absent = one(&engine(), &folder.path().join("b.eml"));
+        let answer = one((&engine(), &[]), &file);
+        let absent = one((&engine(), &[]), &folder.path().join("b.eml"));
         let write = |format| {
             let mut out = Output {
                 out: Vec::new(),

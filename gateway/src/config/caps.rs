@@ -176,6 +176,7 @@ impl Caps {
             crls: self.get(Cap::Crls),
             signers: self.get(Cap::Signers),
             recipients: self.get(Cap::RecipientInfos),
+            compression_ratio: default.compression_ratio,
             signature_checks: self.get(Cap::SignatureChecks),
             digested_bytes: default.digested_bytes,
         }

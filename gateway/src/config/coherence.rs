@@ -7,7 +7,8 @@ use kenin_policy::toml_error;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::{
-    Config, ConfigError, ListenerMode, MAX_DEADLINE, MIN_DEADLINE, NextHop, TlsLevel, services,
+    Config, ConfigError, ListenerMode, MAX_DEADLINE, MIN_DEADLINE, NextHop, TlsLevel, quarantine,
+    services,
 };
 
 impl Config {
@@ -45,6 +46,7 @@ impl Config {
         }
         self.next_hop.as_ref().map_or(Ok(()), |n| self.sound(n))?;
         services::coherent(self)?;
+        quarantine::coherent(self)?;
         let limits = &self.limits;
         let bounds = [
             (

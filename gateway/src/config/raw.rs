@@ -6,8 +6,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::decrypt::RawDecrypt;
+use super::keys::RawKeys;
+use super::quarantine::RawQuarantine;
+use super::senders::RawSenders;
 use super::services::{RawCache, RawDirectory};
 use super::value::{Endpoint, FileMode, HostName, HostPort, Peers, Period, Size, Socket};
+use super::workers::RawWorkers;
 use super::{BareNewline, Cap, ListenerMode, LogAddresses, LogFormat, TlsLevel};
 
 #[derive(Debug, Default, Deserialize)]
@@ -34,6 +39,14 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) directory: Vec<RawDirectory>,
     pub(super) cache: Option<RawCache>,
+    pub(super) keys: Option<RawKeys>,
+    #[serde(default)]
+    pub(super) workers: RawWorkers,
+    pub(super) quarantine: Option<RawQuarantine>,
+    #[serde(default)]
+    pub(super) senders: RawSenders,
+    #[serde(default)]
+    pub(super) decrypt: RawDecrypt,
     #[serde(default)]
     pub(super) limits: RawLimits,
     #[serde(default)]
@@ -49,6 +62,7 @@ pub(super) struct RawListener {
     pub(super) mode: ListenerMode,
     pub(super) socket_mode: Option<FileMode>,
     pub(super) trusted_peers: Option<Vec<Peers>>,
+    pub(super) submission: Option<bool>,
     pub(super) bare_newline: Option<BareNewline>,
     pub(super) tls: Option<RawTls>,
 }
@@ -145,6 +159,13 @@ impl Raw {
         self.listener.extend(over.listener);
         self.directory.extend(over.directory);
         take(&mut self.cache, over.cache);
+        take(&mut self.keys, over.keys);
+        take(&mut self.quarantine, over.quarantine);
+        take(&mut self.senders.login_domain, over.senders.login_domain);
+        take(&mut self.senders.logins, over.senders.logins);
+        take(&mut self.decrypt.memory, over.decrypt.memory);
+        take(&mut self.decrypt.return_path, over.decrypt.return_path);
+        take(&mut self.decrypt.receipts, over.decrypt.receipts);
         take(&mut self.next_hop.address, over.next_hop.address);
         take(&mut self.next_hop.tls, over.next_hop.tls);
         take(&mut self.next_hop.ca, over.next_hop.ca);
@@ -158,6 +179,7 @@ impl Raw {
         take(&mut self.store.url, over.store.url);
         take(&mut self.store.password_file, over.store.password_file);
         take(&mut self.store.connections, over.store.connections);
+        take(&mut self.workers.isolate, over.workers.isolate);
         take(&mut self.limits.message_size, over.limits.message_size);
         take(&mut self.limits.connections, over.limits.connections);
         take(

@@ -1,17 +1,50 @@
-//! The text of a configuration file, and where in it a key stands.
+//! The text of a configuration file, which others are laid over it, and where in it a key stands.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
+use super::{Config, ConfigError};
 
 /// One file.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) path: PathBuf,
     pub(super) text: String,
+}
+
+impl Config {
+    /// The texts that this was read from, each under the name of its file.
+    pub(crate) fn texts(&self) -> Vec<(PathBuf, String)> {
+        let texts = self.sources.iter();
+        texts
+            .map(|source| (self.absolute(&source.path), source.text.clone()))
+            .collect()
+    }
+
+    /// Reads these texts again, and no file.
+    pub(crate) fn of_texts(texts: Vec<(PathBuf, String)>) -> Result<Self, ConfigError> {
+        let sources = texts.into_iter();
+        let sources = sources.map(|(path, text)| Source { path, text });
+        Self::from_sources(sources.collect())
+    }
+
+    /// A configuration file by its whole path: relative paths begin beside the first.
+    fn absolute(&self, file: &Path) -> PathBuf {
+        let name = file.file_name().unwrap_or_default();
+        self.dir.join(name)
+    }
+}
+
+/// `conf.d/*.toml` beside the main file.
+pub(super) fn fragments(main: &Path) -> Vec<PathBuf> {
+    let folder = main.with_file_name("conf.d");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "toml"));
+    files.sort();
+    files
 }
 
 /// A mistake in the value of a key. The last file that has the key is the one that counts; only

@@ -149,6 +149,7 @@ impl Cast {
             digest: algorithm.digest(),
             algorithm,
             signing_time: Some(self.now),
+            capabilities: &[],
         }
     }
 }

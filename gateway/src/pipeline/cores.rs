@@ -1,8 +1,8 @@
 //! The right to calculate on a core, which a message gives back while it only waits: one that asks somebody over the
 //! network must not keep others from being judged. Decides nothing.
 
-use std::cell::Cell;
 use std::future::Future;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// A core, for as long as the thread of one message calculates.
 pub(crate) struct Core {
     cores: Arc<Semaphore>,
-    permit: Cell<Option<OwnedSemaphorePermit>>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// When nobody waits for the message any more.
     end: Instant,
     work: Arc<Work>,
@@ -32,7 +32,7 @@ struct Spent {
 
 impl Core {
     /// The next that becomes free, for a message that has until then; nothing where there will be none.
-    pub(super) async fn take(cores: &Arc<Semaphore>, end: Instant) -> Option<Self> {
+    pub(crate) async fn take(cores: &Arc<Semaphore>, end: Instant) -> Option<Self> {
         let permit = Arc::clone(cores).acquire_owned().await.ok()?;
         let spent = Spent {
             before: Duration::ZERO,
@@ -40,7 +40,7 @@ impl Core {
         };
         Some(Self {
             cores: Arc::clone(cores),
-            permit: Cell::new(Some(permit)),
+            permit: Mutex::new(Some(permit)),
             end,
             work: Arc::new(Work(Mutex::new(spent))),
         })
@@ -59,12 +59,17 @@ impl Core {
     /// Runs this to its end without the core, and takes one again.
     fn without<T>(&self, runtime: &Handle, wait: impl Future<Output = T>) -> T {
         self.work.pause();
-        drop(self.permit.take());
+        drop(self.swap(None));
         let out = runtime.block_on(wait);
         let permit = runtime.block_on(Arc::clone(&self.cores).acquire_owned());
-        self.permit.set(permit.ok());
+        drop(self.swap(permit.ok()));
         self.work.resume();
         out
+    }
+
+    fn swap(&self, permit: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
+        let mut own = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        mem::replace(&mut *own, permit)
     }
 }
 

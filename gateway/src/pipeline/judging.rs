@@ -1,9 +1,11 @@
-//! From the bytes of a message to its verdict, on a thread that may wait: ask and answer until there is one.
+//! From the bytes of a message to its verdict: ask and answer until there is one. Who answers may wait, and is
+//! somewhere else than who decides where that is in a worker.
 
 use std::time::{Duration, SystemTime};
 
 use kenin_certstore::{DEFAULT_TENANT, Store};
 use kenin_pki::address::Address;
+use kenin_pki::time::UnixTime;
 use kenin_policy::scrub::Scrubber;
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{Answer, Case, Question, step};
@@ -18,10 +20,21 @@ pub(super) type Judge = fn(&[u8], &Snapshot, SystemTime, &Core) -> Verdict;
 
 /// Ask and answer, until the verdict.
 pub(super) fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime, core: &Core) -> Verdict {
-    let known = &snapshot.known;
-    let limits = snapshot.config.engine_limits();
     let time = unix_time(now);
+    let mut clerk = Clerk::new(snapshot, time, Some(core));
+    verdict_of(raw, snapshot, time, |question| clerk.answer(question))
+}
+
+/// The verdict on a message, by whoever answers.
+pub(crate) fn verdict_of(
+    raw: &[u8],
+    snapshot: &Snapshot,
+    time: UnixTime,
+    answer: impl FnMut(&Question) -> Answer,
+) -> Verdict {
+    let known = &snapshot.known;
     let config = &snapshot.config;
+    let limits = config.engine_limits();
     let scrubber = Scrubber::new(&config.authserv_id, &config.site_authserv_ids);
     let case = Case::cached(
         raw,
@@ -33,24 +46,49 @@ pub(super) fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime, core: &Cor
     )
     .within(config.caps.budget())
     .scrubbed_by(raw, &scrubber);
-    let mut desk = Desk::new(snapshot, time).giving_back(core);
-    let outcome = step::run(&case, |question| match question {
-        Question::Issuers {
-            name,
-            key_id,
-            child,
-        } => desk.issuers(name, key_id.as_deref(), child),
-        Question::Status {
-            certificate,
-            issuer,
-            candidates,
-        } => desk.status(certificate, issuer, candidates),
-        Question::Registration {
-            certificate,
-            address,
-        } => registered(snapshot.store.as_ref(), certificate, address, core),
-    });
-    outcome.verdict
+    step::run(&case, answer).verdict
+}
+
+/// Answers the questions of one message, on a thread that may wait.
+pub(crate) struct Clerk<'a> {
+    desk: Desk<'a>,
+    store: Option<&'a Store>,
+    core: Option<&'a Core>,
+}
+
+impl<'a> Clerk<'a> {
+    /// For a message that is judged at this time; the core that it has is given back while this waits.
+    pub(crate) fn new(snapshot: &'a Snapshot, time: UnixTime, core: Option<&'a Core>) -> Self {
+        let desk = Desk::new(snapshot, time);
+        Self {
+            desk: match core {
+                Some(core) => desk.giving_back(core),
+                None => desk,
+            },
+            store: snapshot.store.as_ref(),
+            core,
+        }
+    }
+
+    /// What is known here, or can be asked for.
+    pub(crate) fn answer(&mut self, question: &Question) -> Answer {
+        match question {
+            Question::Issuers {
+                name,
+                key_id,
+                child,
+            } => self.desk.issuers(name, key_id.as_deref(), child),
+            Question::Status {
+                certificate,
+                issuer,
+                candidates,
+            } => self.desk.status(certificate, issuer, candidates),
+            Question::Registration {
+                certificate,
+                address,
+            } => registered(self.store, certificate, address, self.core),
+        }
+    }
 }
 
 /// Asks the store.
@@ -58,12 +96,12 @@ fn registered(
     store: Option<&Store>,
     certificate: &[u8; 32],
     address: &Address,
-    core: &Core,
+    core: Option<&Core>,
 ) -> Answer {
     let Some(store) = store else {
         return Answer::Registered(false);
     };
-    let waiter = match Waiter::here(Some(core)) {
+    let waiter = match Waiter::here(core) {
         Ok(waiter) => waiter,
         Err(error) => return Answer::Unavailable(error.to_string()),
     };

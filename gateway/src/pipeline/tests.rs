@@ -2,13 +2,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use kenin_smtp_filter::{Body, Division, Edit, Envelope, Recipient, XForward};
+use kenin_smtp_filter::{Body, Division, Edit, Envelope, Recipient, Share, XForward};
 
 use super::*;
 use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
 use crate::substitute::tests::signed;
 
+mod opening;
+mod protecting;
 mod waiting;
 
 /// A pipeline over a fresh configuration, changed by `edit`.
@@ -79,7 +81,7 @@ fn prepended(treatment: &Treatment) -> String {
     };
     let put = edits.iter().filter_map(|edit| match edit {
         Edit::Prepend(bytes) => Some(String::from_utf8(bytes.clone()).unwrap()),
-        Edit::Remove(_) | Edit::Insert(..) | Edit::Body(..) => None,
+        Edit::Remove(_) | Edit::Insert(..) | Edit::Body(..) | Edit::ReturnPath(_) => None,
     });
     put.collect()
 }
@@ -243,6 +245,43 @@ async fn one_recipients_rule_has_the_mail_held_and_another_refuses_it() {
     let refusal = to(&["a@held.example", "b@strict.example"]).await;
     assert!(refused(&refusal).starts_with("550 5.7.1 "));
     assert!(matches!(to(&["b@x.example"]).await, Treatment::Relay(_)));
+}
+
+/// Where each recipient gets a copy of his own, one's rule holds nobody else's.
+#[tokio::test]
+async fn one_recipients_copy_is_held_and_another_gets_his() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = pipeline(dir.path(), judge, |config| {
+        let rules = "[[rule]]\nwhen = { recipient_domain = \"held.example\" }\n\
+                     then = { enforce = \"quarantine\", require_signature = true }\n";
+        std::fs::write(config.mail_file(), rules).unwrap();
+        config.listeners[0].mode = crate::config::ListenerMode::Milter;
+    })
+    .await;
+    let to = async |recipients: &[&str]| {
+        let mail = mail_to(recipients, PLAIN, Division::Copies);
+        pipeline.treat(mail).await
+    };
+    let Treatment::Divide(groups) = to(&["a@held.example", "b@x.example"]).await else {
+        panic!("not divided")
+    };
+    let mut shown = Vec::new();
+    for group in groups {
+        let (word, edits) = match group.share {
+            Share::Hold { edits, reason } => {
+                assert_eq!(reason, "S/MIME: not-signed (id 01J0000000000000000000000A)");
+                ("held", edits)
+            }
+            Share::Relay(edits) => ("relayed", edits),
+            other => panic!("{other:?}"),
+        };
+        let text = prepended(&Treatment::Relay(edits));
+        assert!(text.contains("smime=none (not-signed)"), "{text}");
+        shown.push((word, group.recipients));
+    }
+    assert_eq!(shown, [("held", vec![0]), ("relayed", vec![1])]);
+    let all = to(&["a@held.example"]).await;
+    assert!(matches!(all, Treatment::Quarantine { .. }), "{all:?}");
 }
 
 #[tokio::test]

@@ -212,6 +212,16 @@ impl<'a> Octets<'_, 'a> {
         self.clone().map(<[u8]>::len).sum()
     }
 
+    /// Where the chunks stand in the input, in order.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<Range<usize>> {
+        (self.index..self.end)
+            .map(|index| Cursor::new(self.tape, index))
+            .filter(|cursor| !cursor.is_constructed())
+            .map(Cursor::content_range)
+            .collect()
+    }
+
     /// All octets in one piece, borrowed where they stand in one piece.
     #[must_use]
     pub fn contiguous(self) -> std::borrow::Cow<'a, [u8]> {

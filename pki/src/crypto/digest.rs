@@ -1,6 +1,7 @@
 //! Message digests.
 
 use aws_lc_rs::digest;
+use zeroize::Zeroize;
 
 use crate::algorithm::AlgorithmIdentifier;
 use crate::oid::{self, Oid};
@@ -142,6 +143,11 @@ impl Digest {
 }
 
 impl Digest {
+    /// Makes it all zeros, for digests that are secrets.
+    pub(super) fn wipe(&mut self) {
+        self.octets.zeroize();
+    }
+
     /// Octets that were a digest; nothing where they are too many.
     pub(crate) fn of(octets: &[u8]) -> Option<Self> {
         (octets.len() <= 64).then(|| Self::new(octets))

@@ -5,8 +5,11 @@ use crate::algorithm::AlgorithmIdentifier;
 use crate::der::{DerError, Reader};
 use crate::oid::{self, Oid, OidBuf};
 
+use super::dsa::DsaParameters;
 use super::signature::PssParameters;
-use super::{Digest, DigestAlgorithm, Digester, SignatureAlgorithm, raw};
+use super::{
+    Curve, Digest, DigestAlgorithm, Digester, MlKem, OaepParameters, SignatureAlgorithm, raw,
+};
 
 /// The public key of a SubjectPublicKeyInfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub struct PublicKey {
 /// What kind of key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// RSA, of rsaEncryption or id-RSASSA-PSS.
+    /// RSA, of rsaEncryption, id-RSASSA-PSS or id-RSAES-OAEP.
     Rsa {
         /// Bits of the modulus.
         bits: u32,
@@ -37,19 +40,12 @@ pub enum KeyKind {
     },
     /// Ed25519.
     Ed25519,
+    /// X25519 (RFC 8410): agrees on keys, and signs nothing.
+    X25519,
+    /// ML-KEM (RFC 9935): encapsulates keys, and signs nothing.
+    MlKem(MlKem),
     /// Another algorithm, or one of these in a form that cannot be used.
     Unsupported(OidBuf),
-}
-
-/// A curve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Curve {
-    /// P-256.
-    P256,
-    /// P-384.
-    P384,
-    /// P-521.
-    P521,
 }
 
 /// Why a signature does not verify.
@@ -123,12 +119,52 @@ impl PublicKey {
         match &self.kind {
             KeyKind::Rsa { .. } => match &self.material {
                 Material::Rsa { pss_only: true, .. } => oid::RSASSA_PSS,
+                Material::Rsa { oaep: Some(_), .. } => oid::RSAES_OAEP,
                 _ => oid::RSA_ENCRYPTION,
             },
             KeyKind::Ec(_) => oid::EC_PUBLIC_KEY,
             KeyKind::Dsa { .. } => oid::DSA,
             KeyKind::Ed25519 => oid::ED25519,
+            KeyKind::X25519 => oid::X25519,
+            KeyKind::MlKem(set) => set.oid(),
             KeyKind::Unsupported(oid) => oid.as_oid(),
+        }
+    }
+
+    /// The parameters of a key that encrypts by OAEP and does nothing else (RFC 4055 §4); SHA-256 where such a key names
+    /// none. Nothing for all other keys.
+    #[must_use]
+    pub const fn oaep(&self) -> Option<&OaepParameters> {
+        match &self.material {
+            Material::Rsa { oaep, .. } => oaep.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Modulus and exponent of an RSA key, without leading zeros, whatever they are.
+    pub(super) fn rsa_numbers(&self) -> Option<(&[u8], &[u8])> {
+        match &self.material {
+            Material::Rsa {
+                modulus, exponent, ..
+            } => Some((modulus.as_ref(), exponent.as_ref())),
+            _ => None,
+        }
+    }
+
+    /// Modulus and exponent, without leading zeros, of an RSA key that may encrypt. `None` where it is another key, one
+    /// for signatures only, or out of bounds.
+    pub(super) fn rsa_for_encryption(&self) -> Option<(&[u8], &[u8])> {
+        match &self.material {
+            Material::Rsa {
+                modulus,
+                exponent,
+                pss_only: false,
+                ..
+            } => {
+                rsa_in_bounds(modulus, exponent).ok()?;
+                Some((modulus.as_ref(), exponent.as_ref()))
+            }
+            _ => None,
         }
     }
 
@@ -264,10 +300,14 @@ impl PublicKey {
                     exponent,
                     pss_only,
                     restriction,
+                    oaep,
                 },
                 SignatureAlgorithm::RsaPkcs1(_) | SignatureAlgorithm::RsaPss { .. },
             ) => {
                 rsa_in_bounds(modulus, exponent)?;
+                if oaep.is_some() {
+                    return Err(VerifyError::Mismatch);
+                }
                 let mut weak = algorithm.digest() == DigestAlgorithm::Md5;
                 if let SignatureAlgorithm::RsaPss {
                     digest,
@@ -329,6 +369,8 @@ enum Material {
         exponent: Box<[u8]>,
         pss_only: bool,
         restriction: Option<PssParameters>,
+        /// A key that encrypts by OAEP and does nothing else, with the parameters that it asks for.
+        oaep: Option<OaepParameters>,
     },
     Ec(Curve),
     Dsa {
@@ -337,56 +379,25 @@ enum Material {
         public: Box<[u8]>,
     },
     Ed25519([u8; 32]),
+    /// No signature is verified with it.
     Opaque,
-}
-
-/// Dss-Parms (RFC 3279 §2.3.2): magnitudes without leading zeros.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct DsaParameters {
-    p: Box<[u8]>,
-    q: Box<[u8]>,
-    g: Box<[u8]>,
-}
-
-impl DsaParameters {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut outer = Reader::new(bytes);
-        let mut reader = outer.sequence().ok()?;
-        outer.finish().ok()?;
-        let mut next = || Some(reader.unsigned().ok()?.into());
-        let read = Self {
-            p: next()?,
-            q: next()?,
-            g: next()?,
-        };
-        reader.finish().ok()?;
-        Some(read)
-    }
-
-    /// The sizes of FIPS 186, and numbers that can be elements of the group.
-    fn in_bounds(&self, public: &[u8]) -> bool {
-        let sizes = (bit_length(&self.p), bit_length(&self.q));
-        let element = |number: &[u8]| {
-            bit_length(number) > 1 && (number.len(), number) < (self.p.len(), &self.p)
-        };
-        DSA_SIZES.contains(&sizes)
-            && is_odd(&self.p)
-            && is_odd(&self.q)
-            && element(&self.g)
-            && element(public)
-    }
 }
 
 impl Material {
     fn read(algorithm: &AlgorithmIdentifier, bits: &[u8]) -> Option<(KeyKind, Self)> {
         match algorithm.oid() {
-            named @ (oid::RSA_ENCRYPTION | oid::RSASSA_PSS) => {
+            named @ (oid::RSA_ENCRYPTION | oid::RSASSA_PSS | oid::RSAES_OAEP) => {
                 let pss_only = named == oid::RSASSA_PSS;
+                let oaep = match algorithm.parameters() {
+                    _ if named != oid::RSAES_OAEP => None,
+                    Some(parameters) => Some(OaepParameters::from_der(parameters).ok()?),
+                    None => Some(OaepParameters::new(DigestAlgorithm::Sha256)),
+                };
                 let restriction = match algorithm.parameters() {
                     Some(parameters) if pss_only => {
                         Some(PssParameters::read(parameters).ok()?.ok()?)
                     }
-                    _ if pss_only || algorithm.has_no_parameters() => None,
+                    _ if pss_only || oaep.is_some() || algorithm.has_no_parameters() => None,
                     _ => return None,
                 };
                 let mut outer = Reader::new(bits);
@@ -405,6 +416,7 @@ impl Material {
                         exponent,
                         pss_only,
                         restriction,
+                        oaep,
                     },
                 ))
             }
@@ -417,13 +429,9 @@ impl Material {
                     _ => return None,
                 };
                 parameters.finish().ok()?;
-                let size = curve.field_size();
-                let fits = match bits.first()? {
-                    0x04 => bits.len() == 1 + 2 * size,
-                    0x02 | 0x03 => bits.len() == 1 + size,
-                    _ => false,
-                };
-                fits.then_some((KeyKind::Ec(curve), Self::Ec(curve)))
+                curve
+                    .is_form_of_point(bits)
+                    .then_some((KeyKind::Ec(curve), Self::Ec(curve)))
             }
             oid::DSA => {
                 let parameters = match algorithm.parameters() {
@@ -441,29 +449,14 @@ impl Material {
             oid::ED25519 if algorithm.parameters().is_none() => {
                 Some((KeyKind::Ed25519, Self::Ed25519(bits.try_into().ok()?)))
             }
-            _ => None,
-        }
-    }
-}
-
-impl Curve {
-    /// Octets of a coordinate.
-    #[must_use]
-    pub const fn field_size(self) -> usize {
-        match self {
-            Self::P256 => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
-        }
-    }
-
-    /// `p256`, `p384` or `p521`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::P256 => "p256",
-            Self::P384 => "p384",
-            Self::P521 => "p521",
+            oid::X25519 if algorithm.parameters().is_none() => {
+                (bits.len() == 32).then_some((KeyKind::X25519, Self::Opaque))
+            }
+            named => {
+                let set = MlKem::from_oid(named)?;
+                let fits = algorithm.parameters().is_none() && bits.len() == set.public_len();
+                fits.then_some((KeyKind::MlKem(set), Self::Opaque))
+            }
         }
     }
 }
@@ -483,12 +476,12 @@ fn rsa_in_bounds(modulus: &[u8], exponent: &[u8]) -> Result<(), VerifyError> {
     }
 }
 
-fn is_odd(number: &[u8]) -> bool {
+pub(super) fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|last| last & 1 == 1)
 }
 
 /// Bits of a magnitude without leading zero octets.
-fn bit_length(magnitude: &[u8]) -> u32 {
+pub(super) fn bit_length(magnitude: &[u8]) -> u32 {
     let first = magnitude.first().map_or(0, |first| first.leading_zeros());
     u32::try_from(magnitude.len())
         .unwrap_or(u32::MAX)
@@ -499,5 +492,3 @@ fn bit_length(magnitude: &[u8]) -> u32 {
 const MIN_RSA_BITS: u32 = 1024;
 const MAX_RSA_BITS: u32 = 8192;
 const MAX_EXPONENT_BITS: u32 = 33;
-/// Bits of p and q (FIPS 186-4 §4.2).
-const DSA_SIZES: [(u32, u32); 4] = [(1024, 160), (2048, 224), (2048, 256), (3072, 256)];

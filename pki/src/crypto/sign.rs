@@ -7,7 +7,8 @@ use crate::der::{Reader, context_constructed, write};
 use crate::oid;
 use crate::pem;
 
-use super::{Curve, DigestAlgorithm, KeyKind, PublicKey, SignatureAlgorithm, raw};
+use super::kem::{self, PrivateForm};
+use super::{Curve, DigestAlgorithm, KeyKind, MlKem, PublicKey, Secret, SignatureAlgorithm, raw};
 
 /// Something that holds a private key and signs with it.
 pub trait SigningKey: Send + Sync {
@@ -27,9 +28,12 @@ pub trait SigningKey: Send + Sync {
                     salt_len: 32,
                 }
             }
-            KeyKind::Rsa { .. } | KeyKind::Dsa { .. } | KeyKind::Unsupported(_) => {
-                SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256)
-            }
+            // The last of these sign by nothing.
+            KeyKind::Rsa { .. }
+            | KeyKind::Dsa { .. }
+            | KeyKind::X25519
+            | KeyKind::MlKem(_)
+            | KeyKind::Unsupported(_) => SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256),
             KeyKind::Ec(Curve::P256) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
             KeyKind::Ec(Curve::P384) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha384),
             KeyKind::Ec(Curve::P521) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha512),
@@ -51,6 +55,10 @@ pub enum KeyType {
     P521,
     /// Ed25519.
     Ed25519,
+    /// X25519.
+    X25519,
+    /// ML-KEM.
+    MlKem(MlKem),
 }
 
 /// Why a key cannot be used.
@@ -59,12 +67,15 @@ pub enum KeyError {
     /// The bytes are not a private key that is known here.
     #[error("not a private key that can be used")]
     Malformed,
-    /// The key does not sign by this algorithm.
-    #[error("the key does not sign by this algorithm")]
+    /// The key does not work by this algorithm.
+    #[error("the key does not work by this algorithm")]
     Unsupported,
     /// The library failed.
     #[error("the cryptographic library failed")]
     Failed,
+    /// The key is somewhere else (in a token) and does not answer. That says nothing of what it was asked.
+    #[error("the key is not at hand")]
+    Unavailable,
 }
 
 /// A private key in memory.
@@ -79,14 +90,20 @@ impl SoftKey {
         Self::from_raw(raw::PrivateKey::generate(kind).ok_or(KeyError::Failed)?)
     }
 
-    /// Reads PKCS#8 in DER.
+    /// Reads PKCS#8 in DER. A key of ML-KEM may be there as its seed, as the decapsulation key or as both, which then
+    /// must be of one key (RFC 9935 §6).
     pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, KeyError> {
-        if let Some((algorithm, inner)) = pss_key(bytes) {
+        if let Some((set, form)) = kem::private_key(bytes) {
+            return Self::from_kem(set, &form);
+        }
+        if let Some((algorithm, inner)) = restricted_key(bytes) {
             // The library does mathematics with plain RSA keys only; what the key may do is in its public half.
             let mut key = Self::from_pkcs8(&wrap_rsa(inner))?;
             let bits = write::bit_string(key.public.bits());
             key.public = PublicKey::from_spki(&write::seq(&[algorithm.to_der(), bits]))
-                .map_err(|_| KeyError::Malformed)?;
+                .ok()
+                .filter(|public| matches!(public.kind(), KeyKind::Rsa { .. }))
+                .ok_or(KeyError::Malformed)?;
             return Ok(key);
         }
         Self::from_raw(raw::PrivateKey::from_pkcs8(bytes).ok_or(KeyError::Malformed)?)
@@ -111,9 +128,33 @@ impl SoftKey {
         Err(KeyError::Malformed)
     }
 
-    /// Writes PKCS#8 in DER; a key of id-RSASSA-PSS becomes one of rsaEncryption.
+    /// Writes PKCS#8 in DER; a key of id-RSASSA-PSS or id-RSAES-OAEP becomes one of rsaEncryption.
     pub fn to_pkcs8(&self) -> Result<Vec<u8>, KeyError> {
         self.private.to_pkcs8().ok_or(KeyError::Failed)
+    }
+
+    /// The private half, for what it does in opening.
+    pub(super) const fn private(&self) -> &raw::PrivateKey {
+        &self.private
+    }
+
+    /// The decapsulation key, for tests of the forms in which it is written.
+    #[cfg(test)]
+    pub(super) fn kem_private(&self, set: MlKem) -> Option<Secret> {
+        self.private.kem_private(set)
+    }
+
+    fn from_kem(set: MlKem, form: &PrivateForm<'_>) -> Result<Self, KeyError> {
+        let private = match form {
+            PrivateForm::Seed(seed) => raw::PrivateKey::from_kem_seed(set, seed),
+            PrivateForm::Expanded(expanded) => raw::PrivateKey::from_kem(set, expanded),
+            PrivateForm::Both { seed, expanded } => raw::PrivateKey::from_kem_seed(set, seed)
+                .filter(|key| {
+                    let made = key.kem_private(set);
+                    made.is_some_and(|made| made == Secret::new(expanded.to_vec()))
+                }),
+        };
+        Self::from_raw(private.ok_or(KeyError::Malformed)?)
     }
 
     fn from_raw(private: raw::PrivateKey) -> Result<Self, KeyError> {
@@ -136,6 +177,8 @@ impl SigningKey for SoftKey {
         let digest = digest.as_ref();
         let private = &self.private;
         let signed = match (self.public.kind(), algorithm) {
+            // A key that says OAEP is for that alone.
+            _ if self.public.oaep().is_some() => return Err(KeyError::Unsupported),
             (KeyKind::Rsa { .. }, SignatureAlgorithm::RsaPkcs1(named)) => {
                 private.sign_rsa_pkcs1(named, digest)
             }
@@ -164,13 +207,14 @@ impl fmt::Debug for SoftKey {
     }
 }
 
-/// The algorithm and the RSAPrivateKey of a PKCS#8 whose algorithm is id-RSASSA-PSS.
-fn pss_key(bytes: &[u8]) -> Option<(AlgorithmIdentifier, &[u8])> {
+/// The algorithm and the RSAPrivateKey of a PKCS#8 whose algorithm says what the RSA key is for and nothing else:
+/// id-RSASSA-PSS or id-RSAES-OAEP.
+fn restricted_key(bytes: &[u8]) -> Option<(AlgorithmIdentifier, &[u8])> {
     let mut reader = Reader::new(bytes).sequence().ok()?;
     reader.small().ok()?;
     let algorithm = AlgorithmIdentifier::read(&mut reader).ok()?;
     let inner = reader.octet_string().ok()?;
-    (algorithm.oid() == oid::RSASSA_PSS).then_some((algorithm, inner))
+    matches!(algorithm.oid(), oid::RSASSA_PSS | oid::RSAES_OAEP).then_some((algorithm, inner))
 }
 
 /// PKCS#8 around an RSAPrivateKey of RFC 8017.

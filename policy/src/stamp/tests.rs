@@ -1,4 +1,4 @@
-use kenin_pki::crypto::{KeyType, SoftKey};
+use kenin_pki::crypto::{KeyError, KeyType, PublicKey, SignatureAlgorithm, SigningKey, SoftKey};
 use kenin_smime::sign::Form;
 use proptest::prelude::*;
 
@@ -388,5 +388,99 @@ fn mail_of_lists_and_unsigned_mail_get_no_tag() {
         let verdict = world.verdict(mail.as_bytes());
         let out = stamp(mail.as_bytes(), &verdict, &context).apply(mail.as_bytes());
         assert!(fields(&out).contains(&"Subject: Hello\r\n".to_owned()));
+    }
+}
+
+/// What another process makes is signed where it is about the mail in hand, and nowhere else.
+#[test]
+fn a_statement_that_is_made_elsewhere_is_signed_for_its_mail_only() {
+    struct Afar(StampKey, Stated<'static>);
+
+    impl SigningKey for Afar {
+        fn public_key(&self) -> &PublicKey {
+            self.0.public_key()
+        }
+
+        fn sign(&self, _: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+            self.0.countersign(message, &self.1).ok_or(KeyError::Failed)
+        }
+    }
+
+    let right = Stated {
+        id: "01J",
+        issuer: OWN,
+        time: NOW,
+        revision: "r1",
+    };
+    let (_, pem) = StampKey::generate().unwrap();
+    let key = || StampKey::from_pkcs8(pem.as_bytes()).unwrap();
+    let world = World::new();
+    let mail = world.person(ALICE).sign(ALICE, Form::Clear);
+    let verdict = Verdict {
+        revision: "r1".to_owned(),
+        ..world.verdict(&mail)
+    };
+    let stamped = |stated: Stated<'static>| {
+        let afar = StampKey::new(Box::new(Afar(key(), stated))).unwrap();
+        stamp(&mail, &verdict, &context(Some(&afar))).apply(&mail)
+    };
+    assert!(verify_statement(&stamped(right), key().public_key(), OWN).is_ok());
+    for wrong in [
+        Stated { id: "01K", ..right },
+        Stated {
+            issuer: "smime.other.example",
+            ..right
+        },
+        Stated {
+            time: NOW.plus(1),
+            ..right
+        },
+        Stated {
+            revision: "r2",
+            ..right
+        },
+    ] {
+        let absent = verify_statement(&stamped(wrong), key().public_key(), OWN);
+        assert_eq!(absent.unwrap_err(), StatementError::Absent, "{wrong:?}");
+    }
+    let (other, _) = StampKey::generate().unwrap();
+    for text in [&b""[..], b".", b"a.b", b"\xff.\xff", b"{}.{}"] {
+        assert_eq!(other.countersign(text, &right), None);
+    }
+}
+
+/// DEC-01: the stamp says what nobody vouches for; of mail that was not opened it says nothing.
+#[test]
+fn the_stamp_of_opened_mail_says_who_vouches_for_it() {
+    let mail = b"From: alice@example.jp\r\nX-Kenin-Decryption: opened; integrity=aead\r\n\r\nx\r\n";
+    let (key, _) = StampKey::generate().unwrap();
+    for (opened, field, claim) in [
+        (
+            true,
+            Some("X-Kenin-Decryption: opened; integrity=none; sender=not-proven\r\n"),
+            serde_json::json!(["opened", "none"]),
+        ),
+        (false, None, serde_json::json!([null, null])),
+    ] {
+        let mut verdict = crate::testing::unsigned();
+        verdict.encryption.push(crate::verdict::EncryptionVerdict {
+            section: "1".to_owned(),
+            opened,
+            reason: "opened",
+            content: "aes-256-cbc".to_owned(),
+            integrity: "none".to_owned(),
+            recipients: 1,
+        });
+        let out = stamp(mail, &verdict, &context(Some(&key))).apply(mail);
+        let fields = fields(&out);
+        let said = fields
+            .iter()
+            .find(|field| field.starts_with("X-Kenin-Decryption"));
+        assert_eq!(said.map(String::as_str), field);
+        let payload = verify_statement(&out, key.public_key(), OWN).unwrap();
+        assert_eq!(
+            serde_json::json!([payload["enc"], payload["integrity"]]),
+            claim
+        );
     }
 }

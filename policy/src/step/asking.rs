@@ -11,8 +11,8 @@ use crate::trustpath::Reach;
 
 /// Questions in the making; none is asked twice.
 #[derive(Default)]
-pub(super) struct Asking {
-    pub(super) questions: Vec<Question>,
+pub(crate) struct Asking {
+    pub(crate) questions: Vec<Question>,
     issuers: HashSet<(Name, Option<Vec<u8>>)>,
     statuses: HashSet<([u8; 32], Name)>,
 }
@@ -20,7 +20,7 @@ pub(super) struct Asking {
 impl Asking {
     /// Asks for issuers that are lacking; and where none is any more, for the status of what is in reach: who may be
     /// asked about a certificate shows when the way up from it is known.
-    pub(super) fn about(&mut self, at_hand: &AtHand<'_>, reach: &Reach<'_>, status: bool) {
+    pub(crate) fn about(&mut self, at_hand: &AtHand<'_>, reach: &Reach<'_>, status: bool) {
         let mut lacking = false;
         for child in &reach.orphans {
             let key_id = key_id(child);
@@ -55,7 +55,7 @@ impl Asking {
         }
     }
 
-    pub(super) fn finish(mut self) -> Vec<Question> {
+    pub(crate) fn finish(mut self) -> Vec<Question> {
         self.questions.truncate(MAX_QUESTIONS);
         self.questions
     }

@@ -4,6 +4,7 @@ use kenin_pki::crypto::DigestAlgorithm;
 use serde_json::{Map, Value, json};
 
 use super::statement::{Told, fresh};
+use crate::decryption::Vouched;
 use crate::stamp::MAX_RESULTS;
 use crate::verdict::SignatureVerdict;
 
@@ -17,8 +18,10 @@ pub(super) fn json(told: &Told<'_>) -> String {
         .map(signature)
         .collect();
     // Who has the signed original could else be told from who guesses it.
-    let digest = (!told.released).then(|| DigestAlgorithm::Sha256.digest(told.raw));
-    let out = json!({
+    let opened = Vouched::of(told.verdict);
+    let digest =
+        (!told.released && opened.is_none()).then(|| DigestAlgorithm::Sha256.digest(told.raw));
+    let mut out = json!({
         "v": 1,
         "id": told.context.id,
         "iss": told.context.authserv_id,
@@ -33,10 +36,17 @@ pub(super) fn json(told: &Told<'_>) -> String {
             "subject": told.field("subject"),
         },
         "signatures": signatures,
-        "content": if told.released { "signed-content" } else { "original" },
+        "content": match (told.released, opened) {
+            (true, _) => "signed-content",
+            (false, Some(_)) => "opened",
+            (false, None) => "original",
+        },
         "sha256": digest.map(|digest| crate::trust::hex(digest.as_ref())),
         "rev": told.verdict.revision,
     });
+    if let (Some(members), Some(vouched)) = (out.as_object_mut(), opened) {
+        members.insert("integrity".into(), vouched.as_str().into());
+    }
     // Values of ours and strings: nothing that cannot be written.
     serde_json::to_string_pretty(&out).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use crate::decryption::Vouched;
 use crate::header::{Header, unfold};
 use crate::mailbox::decoded;
 use crate::reason::{Reason, ResultWord};
@@ -91,6 +92,12 @@ pub(super) fn text(told: &Told<'_>) -> String {
     for (name, value) in facts {
         say(&format!("{name}: {value}"));
     }
+    if let Some(vouched) = Vouched::of(told.verdict) {
+        let vouched = vouched.as_str();
+        say(&format!(
+            "暗号 / Encryption: 復号しました / opened here (integrity: {vouched})"
+        ));
+    }
     say("");
     say(&format!("{}。", reason.text_ja()));
     say(words.advice_ja);
@@ -108,6 +115,10 @@ pub(super) fn text(told: &Told<'_>) -> String {
 /// What the attached message is. Only what was found to be what was signed is called that.
 fn inside(told: &Told<'_>) -> (&'static str, &'static str) {
     match (told.released, told.verdict.is_pass()) {
+        (false, _) if Vouched::of(told.verdict).is_some() => (
+            "添付のメールは、暗号化されて届いたメールを、ここで復号したものです。",
+            "The attached message came encrypted and was opened here.",
+        ),
         (false, _) => (
             "添付のメールは、受け取ったままの元のメールです。",
             "The attached message is the original as it came.",

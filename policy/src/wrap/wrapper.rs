@@ -1,7 +1,7 @@
 //! What wraps mail: a key and a certificate that mail programs accept for it. Never looks at mail.
 
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::SigningKey;
+use kenin_pki::crypto::{KeyError, SignatureAlgorithm, SigningKey};
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::oid;
 use kenin_pki::time::UnixTime;
@@ -73,10 +73,32 @@ impl Wrapper {
         &self.certificate
     }
 
+    /// The certificate that signs, and what goes along with it.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        std::iter::once(&self.certificate).chain(&self.chain)
+    }
+
+    /// The name that the service goes by.
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// Signs what somebody else has made of a mail: SignedAttributes (RFC 5652 §5.4).
+    ///
+    /// # Errors
+    /// When the key cannot.
+    pub fn countersign(
+        &self,
+        algorithm: SignatureAlgorithm,
+        attributes: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
+        self.key.sign(algorithm, attributes)
+    }
+
     /// By what the certificates are seen that go along with wrapped mail.
     pub(super) fn traces(&self) -> Vec<Vec<u8>> {
         let mut traces = Vec::new();
-        for certificate in std::iter::once(&self.certificate).chain(&self.chain) {
+        for certificate in self.certificates() {
             traces.extend(of_certificate(certificate));
             traces.push(certificate.issuer().der().to_vec());
         }

@@ -10,8 +10,9 @@ use kenin_pki::name::Name;
 use kenin_pki::time::UnixTime;
 
 use crate::cms::oids::{self, Known};
-use crate::cms::{Refusal, algorithm, algorithm_content};
+use crate::cms::{Refusal, algorithm, algorithm_content, capabilities};
 use crate::defect::Defect;
+use crate::facts::Capabilities;
 
 /// The signed attributes of one signer.
 #[derive(Debug, Default)]
@@ -32,6 +33,8 @@ pub(crate) struct Attributes {
     pub(crate) ess: Vec<Option<EssCertificate>>,
     /// The CMSAlgorithmProtection value, `Some(None)` where unreadable.
     pub(crate) protection: Option<Option<(AlgorithmIdentifier, AlgorithmIdentifier)>>,
+    /// The first SMIMECapabilities, where they can be read. They decide nothing about a signature.
+    pub(crate) capabilities: Option<Capabilities>,
 }
 
 /// An ESSCertID or ESSCertIDv2.
@@ -74,6 +77,9 @@ impl Attributes {
             let (oid, values) = attribute_parts(attribute).ok_or(BAD)?;
             sorted = sorted && der::is_der_set_of(values.content());
             let Some(known) = KNOWN.into_iter().find(|known| *known == oid) else {
+                if oids::SMIME_CAPABILITIES == oid && read.capabilities.is_none() {
+                    read.capabilities = values.only_child().and_then(capabilities::read);
+                }
                 continue;
             };
             if seen.contains(&known) {

@@ -3,21 +3,30 @@
 //! says of a signature never makes the signature right or wrong.
 
 mod attributes;
+mod auth_enveloped;
+pub(crate) mod capabilities;
+mod compressed;
 mod content;
 mod envelope;
+mod enveloped;
 mod matcher;
 mod oids;
+mod recipient;
 mod signed_data;
 mod timestamp;
 mod verify;
 
 pub(crate) use attributes::is_signed_attributes;
+pub(crate) use compressed::Compressed;
 pub(crate) use content::Content;
 pub(crate) use envelope::Envelope;
+pub(crate) use enveloped::Enveloped;
 pub(crate) use oids::{
-    ALGORITHM_PROTECTION, CONTENT_TYPE, DATA, Known, MESSAGE_DIGEST, SIGNED_DATA,
-    SIGNING_CERTIFICATE_V2, SIGNING_TIME,
+    ALGORITHM_PROTECTION, AUTH_ENVELOPED_DATA, CONTENT_TYPE, DATA, ENVELOPED_DATA, Known,
+    MESSAGE_DIGEST, ORI_KEM, SIGNED_DATA, SIGNING_CERTIFICATE_V2, SIGNING_TIME, SMIME_CAPABILITIES,
 };
+pub use recipient::{Recipient, RecipientId};
+pub(crate) use recipient::{curve_oid, kem_info, shared_info};
 pub(crate) use signed_data::SignedData;
 pub(crate) use verify::{Budget, Verifier};
 
@@ -87,8 +96,8 @@ pub(crate) fn begins_encrypted(bytes: &[u8]) -> Option<LayerKind> {
     let (&length, rest) = oid.split_first()?;
     let oid = rest.get(..usize::from(length))?;
     let kind = [
-        (oids::ENVELOPED_DATA, LayerKind::Enveloped),
-        (oids::AUTH_ENVELOPED_DATA, LayerKind::AuthEnveloped),
+        (ENVELOPED_DATA, LayerKind::Enveloped),
+        (AUTH_ENVELOPED_DATA, LayerKind::AuthEnveloped),
         (oids::SIGNED_AND_ENVELOPED_DATA, LayerKind::Enveloped),
         (oids::ENCRYPTED_DATA, LayerKind::Encrypted),
     ]
@@ -101,8 +110,8 @@ pub(crate) fn begins_encrypted(bytes: &[u8]) -> Option<LayerKind> {
 fn kind_of(oid: Oid<'_>) -> LayerKind {
     [
         (SIGNED_DATA, LayerKind::Opaque),
-        (oids::ENVELOPED_DATA, LayerKind::Enveloped),
-        (oids::AUTH_ENVELOPED_DATA, LayerKind::AuthEnveloped),
+        (ENVELOPED_DATA, LayerKind::Enveloped),
+        (AUTH_ENVELOPED_DATA, LayerKind::AuthEnveloped),
         (oids::COMPRESSED_DATA, LayerKind::Compressed),
         (oids::ENCRYPTED_DATA, LayerKind::Encrypted),
         (oids::SIGNED_AND_ENVELOPED_DATA, LayerKind::Enveloped),

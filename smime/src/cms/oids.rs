@@ -1,4 +1,4 @@
-//! Object identifiers of CMS that pki does not need (RFC 5652, 3161, 3274, 5083, 5035, 5940, 6211).
+//! Object identifiers of CMS that pki does not need (RFC 5652, 3161, 3274, 5083, 5035, 5940, 6211, 9629).
 
 use kenin_pki::oid::Oid;
 
@@ -51,6 +51,8 @@ pub(crate) const CONTENT_TYPE: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0
 pub(crate) const MESSAGE_DIGEST: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4]);
 /// 1.2.840.113549.1.9.5
 pub(crate) const SIGNING_TIME: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 5]);
+/// 1.2.840.113549.1.9.15 (RFC 8551 §2.5.2)
+pub(crate) const SMIME_CAPABILITIES: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 15]);
 /// 1.2.840.113549.1.9.52 (RFC 6211)
 pub(crate) const ALGORITHM_PROTECTION: Known =
     Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 52]);
@@ -63,6 +65,10 @@ pub(crate) const TIME_STAMP_TOKEN: Known =
 /// 1.2.840.113549.1.9.16.2.47 (RFC 5035)
 pub(crate) const SIGNING_CERTIFICATE_V2: Known =
     Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 47]);
+/// 1.2.840.113549.1.9.16.3.8: zlib (RFC 3274 §2)
+pub(crate) const ZLIB: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 3, 8]);
+/// 1.2.840.113549.1.9.16.13.3: a recipient whose key encapsulates (RFC 9629 §3)
+pub(crate) const ORI_KEM: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 13, 3]);
 /// 1.2.840.113549.2.2
 pub(crate) const MD2: Known = Known(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2, 2]);
 /// 1.2.840.113549.2.4

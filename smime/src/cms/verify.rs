@@ -198,6 +198,7 @@ impl<'v> Verifier<'v> {
             facts.refuse(refusal);
         }
         facts.signing_time = attributes.signing_time;
+        facts.capabilities.clone_from(&attributes.capabilities);
         if attributes.signing_time_odd {
             facts.notes.push(Note::SigningTimeOdd);
         }
@@ -472,6 +473,7 @@ const fn blank() -> SignerFacts {
         algorithm_oid: String::new(),
         candidates: Vec::new(),
         signing_time: None,
+        capabilities: None,
         ess: Ess::Absent,
         timestamps: Vec::new(),
         notes: Vec::new(),

@@ -110,8 +110,8 @@ fn check_detached(
     signature: &Part,
 ) {
     let essence = signature.content_type.essence.as_str();
-    let by_name =
-        essence == "application/octet-stream" && has_name(place, signature, &[".p7s", ".p7m"]);
+    let by_name = essence == "application/octet-stream"
+        && has_name(place.bytes(), signature, &[".p7s", ".p7m"]);
     if !is_pkcs7(essence) && !by_name {
         facts.refuse((Defect::Malformed, "the second part is no S/MIME signature"));
         return;

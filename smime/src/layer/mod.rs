@@ -5,7 +5,7 @@ mod clear;
 mod object;
 
 pub(crate) use clear::clear;
-pub(crate) use object::{bare, opaque};
+pub(crate) use object::{bare, is_object, opaque, root_object};
 
 use crate::cms::{Content, Refusal, SignedData, Verifier};
 use crate::defect::Defect;
@@ -182,10 +182,10 @@ fn is_pkcs7(essence: &str) -> bool {
 }
 
 /// Whether the file name of a part ends in one of these.
-fn has_name(place: &Place<'_, '_>, part: &Part, endings: &[&str]) -> bool {
+fn has_name(bytes: &[u8], part: &Part, endings: &[&str]) -> bool {
     let disposition = part.header.disposition.clone();
     let disposition = disposition
-        .map(|value| ContentType::parse(slice(place.bytes(), value)))
+        .map(|value| ContentType::parse(slice(bytes, value)))
         .unwrap_or_default();
     endings.iter().any(|ending| {
         part.content_type.file_ends_with(ending) || disposition.file_ends_with(ending)

@@ -1,6 +1,7 @@
 //! CMS objects that stand for themselves (RFC 8551 §3.2): application/pkcs7-mime in its spellings, and
 //! bare files. The object says what it is, not its label.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use kenin_pki::ber::{Cursor, Octets};
@@ -10,36 +11,19 @@ use crate::cms::{self, Content, Envelope, Refusal, SignedData};
 use crate::defect::Defect;
 use crate::examine::{Job, Source, Walk, label_fits};
 use crate::facts::{EncryptionFacts, LayerFacts, LayerKind, Note, SignatureFacts};
-use crate::mime::{ContentType, Header, Part, PartKind, decode, slice};
+use crate::limits::Limits;
+use crate::mime::{ContentType, Header, Part, PartKind, Tree, decode, slice};
 
 /// application/pkcs7-mime and its spellings. Returns the signature's index if it is signed.
 pub(crate) fn opaque(walk: &mut Walk<'_>, place: &Place<'_, '_>) -> Option<usize> {
     let part = place.part()?;
-    let essence = part.content_type.essence.as_str();
-    let certain = matches!(
-        essence,
-        "application/pkcs7-mime" | "application/x-pkcs7-mime"
-    ) || (place.is_root() && is_pkcs7(essence));
-    let by_name =
-        essence == "application/octet-stream" && has_name(place, part, &[".p7m", ".p7c", ".p7z"]);
-    if (!certain && !by_name) || is_signature_part(place, part) || !walk.enter_layer(place.layers) {
+    let claim = Claim::of(place.bytes(), part, place.is_root())?;
+    if is_signature_part(place, part) || !walk.enter_layer(place.layers) {
         return None;
     }
-    let label = Label::of(place, part);
-    let decoded = check_header(&part.header)
-        .and(if part.header.transfer_odd {
-            Err("there are two transfer encodings")
-        } else if part.content_type.type_odd {
-            Err("the type is oddly spelled")
-        } else {
-            Ok(())
-        })
-        .map_err(|detail| (Defect::AmbiguousMime, detail))
-        .and_then(|()| {
-            decode(slice(place.bytes(), part.body()), part.transfer)
-                .map_err(|detail| (Defect::Malformed, detail))
-        });
-    let source: Source<'_> = match decoded {
+    let by_name = claim == Claim::Name;
+    let label = Label::of(place.bytes(), part);
+    let source: Source<'_> = match decoded(place.bytes(), part) {
         Ok(bytes) => Source::Decoded(Rc::new(bytes.into_owned())),
         Err(_) if by_name && !place.is_root() => return None,
         Err(refusal) => return unreadable(walk, place, &label, None, refusal),
@@ -94,6 +78,60 @@ fn is_signature_part(place: &Place<'_, '_>, part: &Part) -> bool {
     })
 }
 
+/// What makes a part look like a CMS object that stands for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// Its type.
+    Type,
+    /// The name of its file only.
+    Name,
+}
+
+impl Claim {
+    fn of(bytes: &[u8], part: &Part, root: bool) -> Option<Self> {
+        let essence = part.content_type.essence.as_str();
+        let opaque = matches!(
+            essence,
+            "application/pkcs7-mime" | "application/x-pkcs7-mime"
+        );
+        if opaque || (root && is_pkcs7(essence)) {
+            return Some(Self::Type);
+        }
+        let named = essence == "application/octet-stream"
+            && has_name(bytes, part, &[".p7m", ".p7c", ".p7z"]);
+        named.then_some(Self::Name)
+    }
+}
+
+/// The octets of the object, where its header lets no two readers see others.
+fn decoded<'b>(bytes: &'b [u8], part: &Part) -> Result<Cow<'b, [u8]>, Refusal> {
+    let ambiguous = |detail| (Defect::AmbiguousMime, detail);
+    check_header(&part.header).map_err(ambiguous)?;
+    if part.header.transfer_odd {
+        return Err(ambiguous("there are two transfer encodings"));
+    }
+    if part.content_type.type_odd {
+        return Err(ambiguous("the type is oddly spelled"));
+    }
+    decode(slice(bytes, part.body()), part.transfer).map_err(|detail| (Defect::Malformed, detail))
+}
+
+/// The octets of the CMS object that a message is, if it is one and all readers see the same in it.
+pub(crate) fn root_object<'b>(raw: &'b [u8], limits: &Limits) -> Option<Cow<'b, [u8]>> {
+    let tree = Tree::read(raw, 0..raw.len(), limits, |_| ()).ok()?;
+    let part = tree
+        .parts
+        .first()
+        .filter(|part| part.kind == PartKind::Leaf)?;
+    Claim::of(raw, part, true)?;
+    decoded(raw, part).ok()
+}
+
+/// Whether a part that all of a content is looks like a CMS object.
+pub(crate) fn is_object(bytes: &[u8], part: &Part) -> bool {
+    Claim::of(bytes, part, true) == Some(Claim::Type)
+}
+
 /// What is known of an object before it is read.
 struct Here<'h> {
     section: String,
@@ -115,11 +153,11 @@ struct Label {
 }
 
 impl Label {
-    fn of(place: &Place<'_, '_>, part: &Part) -> Self {
+    fn of(bytes: &[u8], part: &Part) -> Self {
         let smime_type = part.content_type.word("smime-type");
         let certs = match smime_type.as_deref() {
             Some(label) => label == "certs-only",
-            None => has_name(place, part, &[".p7c"]),
+            None => has_name(bytes, part, &[".p7c"]),
         };
         Self { smime_type, certs }
     }

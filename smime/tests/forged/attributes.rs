@@ -1,6 +1,6 @@
 //! Signed attributes: present, once, with one value, in DER, and saying what is so (SIG-02, 07, 08, 09, 12).
 
-use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm};
+use kenin_pki::crypto::{Aes, ContentKind, DigestAlgorithm, SignatureAlgorithm};
 use kenin_pki::der::write;
 use kenin_smime::{Check, Defect, Ess, Note, examine_cms};
 
@@ -456,4 +456,41 @@ fn a_detached_content_with_lone_line_feeds_is_its_canonical_form() {
         &Default::default(),
         &[]
     )));
+}
+
+#[test]
+fn capabilities_are_read_as_far_as_they_are_known_and_decide_nothing() {
+    let capability =
+        |oid: &str, parameters: &[u8]| write::seq(&[write::oid(oid), parameters.to_vec()]);
+    let sender = write::seq(&[
+        capability("2.16.840.1.101.3.4.1.42", &[]),
+        capability("1.2.840.113549.3.7", &[]),
+        capability("1.2.840.113549.3.2", &write::integer(128)),
+        capability("2.16.840.1.101.3.4.1.46", &write::null()),
+        capability("2.16.840.1.101.3.4.1.42", &[]),
+        capability("1.2.840.113549.1.1.7", &[]),
+    ]);
+    let of = |values: &[Vec<u8>]| {
+        let mut all = base();
+        all.push(attribute("1.2.840.113549.1.9.15", values));
+        let examined = with(&all);
+        assert_right(&examined);
+        signer(&examined).capabilities.clone()
+    };
+    let read = of(std::slice::from_ref(&sender)).unwrap();
+    let ciphers = [
+        ContentKind::AesCbc(Aes::Bits256),
+        ContentKind::AesGcm(Aes::Bits256),
+    ];
+    assert_eq!(read.ciphers, ciphers);
+    assert!(read.oaep);
+    assert_eq!(of(&[write::seq::<Vec<u8>>(&[])]).unwrap().ciphers, []);
+    for unreadable in [
+        vec![],
+        vec![write::null()],
+        vec![write::seq(&[write::null()])],
+        vec![sender.clone(), write::null()],
+    ] {
+        assert_eq!(of(&unreadable), None);
+    }
 }

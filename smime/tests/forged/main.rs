@@ -10,6 +10,7 @@
 
 mod ambiguous;
 mod attributes;
+mod elsewhere;
 mod forge;
 mod limits;
 mod mime;

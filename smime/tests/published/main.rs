@@ -11,6 +11,7 @@
     reason = "a test may fail"
 )]
 
+mod encrypted;
 mod mime;
 mod rfc4134;
 mod rfc9216;

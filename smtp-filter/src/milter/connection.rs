@@ -30,6 +30,7 @@ pub(super) struct Connection {
     spool: Spool,
     /// Why the mail that is coming cannot be kept.
     spool_trouble: Option<Reply>,
+    trusted: bool,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -49,6 +50,7 @@ impl Connection {
             stream,
             spool: Spool::default(),
             spool_trouble: None,
+            trusted: config.trusts(peer),
             config,
             filter,
             shutdown,
@@ -124,6 +126,7 @@ impl Connection {
     async fn end_of_message(&mut self, completed: Completed) -> Result<(), Over> {
         let Completed { mut envelope, size } = completed;
         envelope.id = new_id(self.filter.now());
+        envelope.authenticated = envelope.authenticated.filter(|_| self.trusted);
         let id = envelope.id.clone();
         let spool = std::mem::take(&mut self.spool);
         let kept = match self.spool_trouble.take() {

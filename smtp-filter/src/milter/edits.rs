@@ -40,6 +40,8 @@ pub(super) struct Changes {
     pub(super) header: Vec<Change>,
     /// The new body, if it is another.
     pub(super) body: Option<MailBytes>,
+    /// The new reverse path, if it is another.
+    pub(super) sender: Option<String>,
 }
 
 /// The changes for these edits of `raw`; `None` where an edit is no change of fields or of the body.
@@ -51,8 +53,16 @@ pub(super) fn changes(raw: &[u8], fields: &[Field], edits: &[Edit]) -> Option<Ch
     let mut inserted: Vec<(usize, &[u8])> = Vec::new();
     let mut added = Vec::new();
     let mut body = None;
+    let mut sender = None;
     for edit in edits {
         match edit {
+            Edit::ReturnPath(path) => {
+                let plain = |c: u8| c.is_ascii_graphic() && !b"<>".contains(&c);
+                if sender.is_some() || !path.bytes().all(plain) {
+                    return None;
+                }
+                sender = Some(path.clone());
+            }
             Edit::Remove(range) if range.is_empty() => {}
             Edit::Remove(range) => removed.push(range.clone()),
             Edit::Insert(at, bytes) => inserted.push((*at, bytes)),
@@ -70,7 +80,11 @@ pub(super) fn changes(raw: &[u8], fields: &[Field], edits: &[Edit]) -> Option<Ch
     let mut out = changed(raw, fields, merged(removed), &inserted)?;
     out.reverse();
     out.extend(added.into_iter().rev());
-    Some(Changes { header: out, body })
+    Some(Changes {
+        header: out,
+        body,
+        sender,
+    })
 }
 
 /// From the first to the last.
@@ -305,6 +319,7 @@ mod tests {
         let wanted = Changes {
             header: vec![delete("A", 1)],
             body: Some(b"new\r\n".to_vec().into()),
+            sender: None,
         };
         assert_eq!(whole, Some(wanted));
         // Not where only another reader would see an end of the header.

@@ -21,7 +21,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use crate::{Event, Filter, server::Limits, sessions::Sessions};
+use crate::{Event, Filter, Network, server::Limits, sessions::Sessions};
 use connection::Connection;
 pub use listener::Listener;
 
@@ -35,6 +35,8 @@ pub struct MilterConfig {
     pub temp_dir: PathBuf,
     /// What may be needed beside changes of the header.
     pub wants: Wants,
+    /// MTAs that are believed when they say who a client proved to be. Over a UNIX socket comes who may open it.
+    pub trusted_peers: Vec<Network>,
     /// Bounds. Those of hops, errors and clients are the MTA's own business.
     pub limits: Limits,
     /// For an MTA to say its next word: longer than any SMTP client may be silent.
@@ -53,6 +55,8 @@ pub struct Wants {
     pub body: bool,
     /// Having it held ([`crate::Treatment::Quarantine`]).
     pub quarantine: bool,
+    /// Giving it another reverse path ([`crate::Edit::ReturnPath`]).
+    pub sender: bool,
 }
 
 impl Wants {
@@ -60,6 +64,15 @@ impl Wants {
         let or_none = |wanted: bool, action: u32| if wanted { action } else { 0 };
         or_none(self.body, words::action::BODY)
             | or_none(self.quarantine, words::action::QUARANTINE)
+            | or_none(self.sender, words::action::SENDER)
+    }
+}
+
+impl MilterConfig {
+    /// Whether this peer is believed.
+    fn trusts(&self, peer: std::net::SocketAddr) -> bool {
+        let mut trusted = self.trusted_peers.iter();
+        peer == session::NOBODY || trusted.any(|network| network.contains(peer.ip()))
     }
 }
 
@@ -68,6 +81,7 @@ impl Default for MilterConfig {
         Self {
             temp_dir: std::env::temp_dir(),
             wants: Wants::default(),
+            trusted_peers: Vec::new(),
             limits: Limits::default(),
             idle: Duration::from_secs(1800),
             progress: Duration::from_secs(5),

@@ -26,6 +26,9 @@ pub enum Untold {
     /// As [`Untold::Body`].
     #[error("the MTA does not let a milter have mail held")]
     Quarantine,
+    /// As [`Untold::Body`].
+    #[error("the MTA does not let a milter give mail another reverse path")]
+    Sender,
 }
 
 /// Appends the whole answer, or nothing.
@@ -40,6 +43,9 @@ pub(super) fn tell(
     }
     if hold.is_some() && terms.actions & action::QUARANTINE == 0 {
         return Err(Untold::Quarantine);
+    }
+    if changes.sender.is_some() && terms.actions & action::SENDER == 0 {
+        return Err(Untold::Sender);
     }
     for change in &changes.header {
         match change {
@@ -70,6 +76,9 @@ pub(super) fn tell(
         for chunk in rest.chunks(BODY_CHUNK) {
             write(out, reply::REPLACE_BODY, &[chunk]);
         }
+    }
+    if let Some(path) = &changes.sender {
+        write(out, reply::CHANGE_SENDER, &[b"<", path.as_bytes(), b">\0"]);
     }
     if let Some(reason) = hold {
         write(out, reply::QUARANTINE, &[&printable(reason), b"\0"]);

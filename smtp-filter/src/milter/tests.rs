@@ -3,8 +3,9 @@ mod holding;
 use std::net::SocketAddr;
 
 use super::{
+    MilterConfig,
     frame::{Packets, write},
-    session::{Answer, Completed, ProtocolError, Session, SessionEvent, Wants},
+    session::{Answer, Completed, NOBODY, ProtocolError, Session, SessionEvent, Wants},
 };
 use crate::{Body, Edit, Reply, server::Limits};
 
@@ -441,4 +442,17 @@ proptest::proptest! {
             let _ = bench.session.answer(&Answer::Edits(Vec::new().into(), Vec::new()));
         }
     }
+}
+
+#[test]
+fn only_a_trusted_peer_says_who_a_client_proved_to_be() {
+    let config = MilterConfig {
+        trusted_peers: vec!["127.0.0.0/8".parse().unwrap()],
+        ..MilterConfig::default()
+    };
+    assert!(config.trusts(PEER));
+    assert!(config.trusts(NOBODY));
+    assert!(!config.trusts("192.0.2.1:7".parse().unwrap()));
+    let nobody = MilterConfig::default();
+    assert!(!nobody.trusts(PEER) && nobody.trusts(NOBODY));
 }

@@ -24,6 +24,7 @@ pub(super) mod reply {
     pub(crate) const ACCEPT: u8 = b'a';
     pub(crate) const REPLACE_BODY: u8 = b'b';
     pub(crate) const CONTINUE: u8 = b'c';
+    pub(crate) const CHANGE_SENDER: u8 = b'e';
     pub(crate) const INSERT_HEADER: u8 = b'i';
     pub(crate) const CHANGE_HEADER: u8 = b'm';
     pub(crate) const NEGOTIATE: u8 = b'O';
@@ -67,6 +68,8 @@ pub(super) mod action {
     pub(crate) const HEADER: u32 = 0x01 | 0x10;
     /// `SMFIF_CHGBODY`.
     pub(crate) const BODY: u32 = 0x02;
+    /// `SMFIF_CHGFROM`.
+    pub(crate) const SENDER: u32 = 0x40;
     /// `SMFIF_QUARANTINE`.
     pub(crate) const QUARANTINE: u32 = 0x20;
 }

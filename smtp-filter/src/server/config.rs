@@ -25,6 +25,9 @@ pub struct ServerConfig {
     pub protocol: Protocol,
     /// Peers that may send XFORWARD.
     pub trusted_peers: Vec<Network>,
+    /// Whether these peers give us only mail of clients that proved who they are, and have seen to it that the reverse
+    /// path is theirs (RFC 6409 §6.1).
+    pub submission: bool,
     /// What to do with a CR or LF that stands alone.
     pub bare_newline: BareNewline,
     /// STARTTLS towards clients, when set (see [`crate::tls::server_config`]).
@@ -54,6 +57,7 @@ impl ServerConfig {
             hostname: hostname.to_owned(),
             protocol: Protocol::Smtp,
             trusted_peers: Vec::new(),
+            submission: false,
             bare_newline: BareNewline::Reject,
             tls: None,
             next_hop: NextHop {

@@ -19,12 +19,12 @@ use super::{
     ServerConfig,
     division::DividedMail,
     hop::Hop,
+    keeping,
     session::{Answer, Completed, Session, SessionEvent},
 };
 use crate::{
-    Division, Event, Fate, Filter, Finished, Mail, Reply, Treatment,
+    Division, Event, Fate, Filter, Finished, Held, Mail, Outgoing, Reply, Share, Treatment,
     id::new_id,
-    outgoing::Outgoing,
     received::received_field,
     spool::{Spool, room_for},
     wire::{Wire, receive},
@@ -179,12 +179,14 @@ impl Connection {
             size,
             eight_bit,
         } = completed;
+        let begun = Instant::now();
         self.hop.start_clock();
         envelope.id = new_id(self.filter.now());
         let id = envelope.id.clone();
         let recipients = envelope.rcpt_to.len();
         let spool = std::mem::take(&mut self.spool);
         let all = |(reply, fate): (Reply, Fate)| (vec![reply; recipients], fate);
+        let mut discreet = false;
         let (replies, fate) = match spool.finish(&self.config.keeping()).await {
             Err(reply) => all((reply, Fate::Rejected)),
             Ok(_) if eight_bit && !self.hop.takes_eight_bit() => {
@@ -196,11 +198,14 @@ impl Connection {
                     envelope: Arc::new(envelope),
                     raw,
                 };
-                self.treat(mail, eight_bit).await
+                self.treat(mail, eight_bit, &mut discreet).await
             }
         };
         if fate != Fate::Relayed {
             self.hop.abort().await;
+        }
+        if discreet && let Some(then) = begun.checked_add(keeping::rounded(begun.elapsed())) {
+            sleep_until(then.into()).await;
         }
         // What is worth a look in the log is what went wrong.
         let worst = replies.iter().find(|reply| !reply.is_positive());
@@ -212,7 +217,13 @@ impl Connection {
         replies
     }
 
-    async fn treat(&mut self, mail: Mail, eight_bit: bool) -> (Vec<Reply>, Fate) {
+    /// `discreet` becomes true where nobody is to see by the time of the answer what was done.
+    async fn treat(
+        &mut self,
+        mail: Mail,
+        eight_bit: bool,
+        discreet: &mut bool,
+    ) -> (Vec<Reply>, Fate) {
         let (envelope, raw) = (Arc::clone(&mail.envelope), mail.raw.clone());
         let filter = Arc::clone(&self.filter);
         // A task of its own, so that a panic fails this mail only.
@@ -228,6 +239,8 @@ impl Connection {
                 }
             },
             Ok(Treatment::Divide(groups)) => {
+                let own = |share: &Share| matches!(share, Share::Confide(_) | Share::Hold { .. });
+                *discreet = groups.iter().any(|group| own(&group.share));
                 let mail = Mail {
                     envelope: Arc::clone(&envelope),
                     raw,
@@ -244,10 +257,24 @@ impl Connection {
                     all(division.answer_once(&mut self.hop).await)
                 }
             }
-            // Nobody here could hold it: that is the filter's mistake, and the mail stays the sender's.
-            Ok(Treatment::Quarantine { .. }) => {
-                tracing::error!(id = %envelope.id, "only an MTA that a milter serves can hold mail");
-                all((Reply::aborted(), Fate::Aborted))
+            Ok(Treatment::Quarantine { edits, reason }) => {
+                match Outgoing::new(raw, &received, &edits) {
+                    Some(content) => {
+                        let held = Held {
+                            envelope: Arc::clone(&envelope),
+                            recipients: (0..envelope.rcpt_to.len()).collect(),
+                            sender: envelope.mail_from.clone(),
+                            content,
+                            reason,
+                            refusal: None,
+                        };
+                        all(keeping::hold(&self.filter, held).await)
+                    }
+                    None => {
+                        tracing::error!(id = %envelope.id, "an edit would break a line");
+                        all((Reply::aborted(), Fate::Aborted))
+                    }
+                }
             }
             Ok(Treatment::Refuse(reply)) if reply.code() >= 400 => all((reply, Fate::Refused)),
             Ok(Treatment::Refuse(_)) => all((Reply::aborted(), Fate::Aborted)),

@@ -5,12 +5,20 @@
 //! outcomes differ all the same, what was accepted is remembered for the client's next try, or a
 //! refusal that no try can change is told to the sender by a notification.
 
+mod portion;
+
 use std::sync::Arc;
 
-use super::{ServerConfig, hop::Hop};
+use portion::{Leg, Portion, Standing, What};
+
+use super::{
+    ServerConfig,
+    hop::Hop,
+    keeping::{accepted, discreet, hold, hold_back, readdressed, unfit},
+};
 use crate::{
-    Body, Envelope, Fate, Filter, Group, Mail, MailBytes, Recipient, Reply, Share, XForward,
-    client::Sender, dsn, outgoing::Outgoing, received::received_field,
+    Body, Confided, Envelope, Fate, Filter, Group, Held, Mail, MailBytes, Outgoing, Recipient,
+    Reply, XForward, client::Sender, dsn, received::received_field,
 };
 
 /// A mail, its groups, and whom to ask.
@@ -20,25 +28,6 @@ pub(super) struct DividedMail<'a> {
     config: &'a ServerConfig,
     filter: &'a Arc<dyn Filter>,
     eight_bit: bool,
-}
-
-/// One group and what it gets.
-struct Portion<'a> {
-    recipients: Vec<usize>,
-    what: What<'a>,
-}
-
-enum What<'a> {
-    Mail(Outgoing),
-    Refusal(&'a Reply),
-    Nothing,
-}
-
-/// How it stands with one group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Standing {
-    Accepted(Reply),
-    Refused(Reply, Fate),
 }
 
 impl<'a> DividedMail<'a> {
@@ -55,20 +44,7 @@ impl<'a> DividedMail<'a> {
             return None;
         }
         let received = received_field(&mail.envelope, &config.hostname, filter.now());
-        let portion = |group: &'a Group| {
-            let what = match &group.share {
-                Share::Relay(edits) => {
-                    What::Mail(Outgoing::new(mail.raw.clone(), &received, edits)?)
-                }
-                Share::Refuse(reply) if reply.code() >= 400 => What::Refusal(reply),
-                Share::Refuse(_) => return None,
-                Share::Had => What::Nothing,
-            };
-            Some(Portion {
-                recipients: group.recipients.clone(),
-                what,
-            })
-        };
+        let portion = |group: &'a Group| Portion::of(group, &mail.raw, &received);
         Some(Self {
             mail,
             groups: groups.iter().map(portion).collect::<Option<_>>()?,
@@ -88,35 +64,18 @@ impl<'a> DividedMail<'a> {
             }
         };
         for group in &self.groups {
-            let outgoing = match &group.what {
-                What::Mail(outgoing) => outgoing,
-                What::Refusal(reply) => {
-                    group
-                        .recipients
-                        .iter()
-                        .for_each(|place| tell(*place, reply));
-                    fates.push(Fate::Refused);
+            let (standing, refused) = match (&group.what, group.leg()) {
+                (_, Some(leg)) => self.send_one(hop, &leg).await,
+                (What::Held(content, reason), None) => {
+                    let held = self.held(&group.recipients, content, reason);
+                    (hold(self.filter, held).await, Vec::new())
+                }
+                (What::Refusal(reply), None) => (((*reply).clone(), Fate::Refused), Vec::new()),
+                _ => {
+                    let recipients = group.recipients.iter();
+                    recipients.for_each(|place| tell(*place, &had()));
                     continue;
                 }
-                What::Nothing => {
-                    group
-                        .recipients
-                        .iter()
-                        .for_each(|place| tell(*place, &had()));
-                    continue;
-                }
-            };
-            let recipients = self.recipients(&group.recipients);
-            let (standing, refused) = match hop
-                .begin(self.envelope(), &recipients, self.eight_bit)
-                .await
-            {
-                Err(reply) => ((reply, Fate::NextHopRefused), Vec::new()),
-                Ok(refused) if refused.iter().all(Option::is_some) => {
-                    hop.abort().await;
-                    ((Reply::aborted(), Fate::NextHopRefused), refused)
-                }
-                Ok(refused) => (hop.finish(outgoing).await, refused),
             };
             for (at, place) in group.recipients.iter().enumerate() {
                 let own = refused.get(at).and_then(Option::as_ref);
@@ -125,6 +84,36 @@ impl<'a> DividedMail<'a> {
             fates.push(standing.1);
         }
         (replies, alike(&fates))
+    }
+
+    /// A transaction for one group: what comes of it, and the refusal of each recipient that is not accepted.
+    async fn send_one(&self, hop: &mut Hop, leg: &Leg<'_>) -> ((Reply, Fate), Vec<Option<Reply>>) {
+        let refused = match self.begin(hop, leg).await {
+            Err(reply) => return ((reply, Fate::NextHopRefused), Vec::new()),
+            Ok(refused) => refused,
+        };
+        if refused.iter().all(Option::is_some) {
+            hop.abort().await;
+            return ((Reply::aborted(), Fate::NextHopRefused), refused);
+        }
+        let answer = match unfit(hop, leg.has_own_eight_bit()) {
+            None => hop.finish(leg.outgoing).await,
+            Some(refusal) => {
+                hop.abort().await;
+                (refusal, Fate::NextHopRefused)
+            }
+        };
+        let Some(confided) = leg.confided else {
+            return (answer, refused);
+        };
+        // Whom the next hop does not know is told so, and has no part in what is held.
+        let places = leg.recipients.iter().enumerate();
+        let taken: Vec<usize> = places
+            .filter(|(at, _)| refused.get(*at).is_none_or(Option::is_none))
+            .map(|(_, place)| *place)
+            .collect();
+        let held = |refusal| self.refused(&taken, leg.outgoing, confided, refusal);
+        (discreet(self.filter, answer, held).await, refused)
     }
 
     /// All groups or none, as far as it can be done, and one answer (SMTP).
@@ -138,58 +127,75 @@ impl<'a> DividedMail<'a> {
         {
             return (reply, Fate::Refused);
         }
-        let relayed: Vec<&Portion<'_>> = self
-            .groups
-            .iter()
-            .filter(|group| matches!(group.what, What::Mail(_)))
-            .collect();
+        let relayed: Vec<Leg<'_>> = self.groups.iter().filter_map(Portion::leg).collect();
         let mut hops = Vec::new();
-        if let Err(reply) = self.hold_all(hop, &mut hops, &relayed).await {
-            hop.let_go();
-            if had.is_empty() || reply.is_transient() {
-                return (reply, Fate::NextHopRefused);
+        let early = match self.hold_all(hop, &mut hops, &relayed).await {
+            Ok(early) => early,
+            Err(reply) => {
+                hop.let_go();
+                if had.is_empty() || reply.is_transient() {
+                    return (reply, Fate::NextHopRefused);
+                }
+                // Somebody has the mail since an earlier try.
+                let rest = relayed.iter().flat_map(|leg| leg.recipients);
+                let failed = rest.map(|place| (*place, reply.clone())).collect();
+                return self.settle(hop, had, Vec::new(), failed).await;
             }
-            // Somebody has the mail since an earlier try.
-            let rest = relayed.iter().flat_map(|group| &group.recipients);
-            let failed = rest.map(|place| (*place, reply.clone())).collect();
-            return self.settle(hop, had, Vec::new(), failed).await;
-        }
-        // Without a group that gets it now there is no dot.
-        let standings = match relayed.is_empty() {
-            true => Vec::new(),
-            false => release_all(hop, &mut hops, !had.is_empty()).await,
         };
+        let ways = std::iter::once(&mut *hop).chain(&mut hops);
+        let sent = relayed.iter().zip(early).zip(ways).collect();
+        let standings = self.release_all(sent, !had.is_empty()).await;
         // The client waits, and the next hop may take its time for a goodbye.
         for mut hop in hops {
             tokio::spawn(async move { hop.leave().await });
         }
-        let mut accepted = Vec::new();
+        let mut taken = Vec::new();
         let mut failed = Vec::new();
-        for (at, group) in relayed.iter().enumerate() {
-            match standings.get(at) {
-                Some(Standing::Accepted(_)) => accepted.extend(&group.recipients),
-                Some(Standing::Refused(reply, fate)) => {
-                    if accepted.is_empty() && had.is_empty() {
-                        return (reply.clone(), *fate);
-                    }
-                    failed.extend(group.recipients.iter().map(|place| (*place, reply.clone())));
-                }
-                None => {}
-            }
+        let legs = relayed.iter().map(|leg| leg.recipients).zip(standings);
+        // What is held is held last: where nobody takes the rest, nothing is.
+        let held: Vec<_> = self.groups.iter().filter_map(Portion::held).collect();
+        let mut outcomes: Vec<(&[usize], Standing)> = legs.collect();
+        if let Some((_, Standing::Refused(reply, fate))) = outcomes.first()
+            && had.is_empty()
+        {
+            return (reply.clone(), *fate);
         }
-        if relayed.is_empty() && had.is_empty() {
+        for (recipients, content, reason) in held {
+            let held = self.held(recipients, content, reason);
+            let standing = Standing::of(hold(self.filter, held).await);
+            outcomes.push((recipients, standing));
+        }
+        if outcomes.is_empty() && had.is_empty() {
             let first = refusals.first().map(|(_, reply)| reply.clone());
             return (first.unwrap_or_else(Reply::aborted), Fate::Refused);
         }
-        failed.extend(refusals);
-        let answer = standings.iter().rev().find_map(|standing| match standing {
-            Standing::Accepted(reply) => Some(reply.clone()),
-            Standing::Refused(..) => None,
-        });
-        if failed.is_empty() {
-            return (answer.unwrap_or_else(self::had), Fate::Relayed);
+        let mut fates = Vec::new();
+        let mut answer = None;
+        for (recipients, standing) in outcomes {
+            match standing {
+                Standing::Accepted(reply, fate) => {
+                    taken.extend_from_slice(recipients);
+                    fates.push(fate);
+                    answer = Some(reply);
+                }
+                Standing::Refused(reply, fate) => {
+                    if taken.is_empty() && had.is_empty() {
+                        return (reply, fate);
+                    }
+                    failed.extend(recipients.iter().map(|place| (*place, reply.clone())));
+                }
+            }
         }
-        self.settle(hop, had, accepted, failed).await
+        failed.extend(refusals);
+        if failed.is_empty() {
+            // Who had a copy of their own is not to be seen from outside.
+            let answer = match self.is_plain() {
+                true => answer.unwrap_or_else(self::had),
+                false => accepted(),
+            };
+            return (answer, alike(&fates));
+        }
+        self.settle(hop, had, taken, failed).await
     }
 
     /// Some have the mail, some do not.
@@ -231,33 +237,125 @@ impl<'a> DividedMail<'a> {
         (first.unwrap_or_else(Reply::aborted), Fate::Divided)
     }
 
-    /// Begins a transaction for each group, and sends its mail up to the dot.
+    /// Begins a transaction for each group, and sends its mail up to the dot. Gives for each the refusal of its
+    /// content that came before the dot, where that is told to nobody.
     async fn hold_all(
         &self,
         hop: &mut Hop,
         hops: &mut Vec<Hop>,
-        relayed: &[&Portion<'_>],
-    ) -> Result<(), Reply> {
-        for (at, group) in relayed.iter().enumerate() {
-            let What::Mail(outgoing) = &group.what else {
-                continue;
-            };
+        relayed: &[Leg<'_>],
+    ) -> Result<Vec<Option<Reply>>, Reply> {
+        let mut early = Vec::with_capacity(relayed.len());
+        for (at, leg) in relayed.iter().enumerate() {
             let way = if at == 0 {
                 &mut *hop
             } else {
                 hops.push(hop.another());
                 hops.last_mut().ok_or_else(Reply::aborted)?
             };
-            let recipients = self.recipients(&group.recipients);
-            let refused = way
-                .begin(self.envelope(), &recipients, self.eight_bit)
-                .await?;
+            let refused = self.begin(way, leg).await?;
             if let Some(reply) = refused.into_iter().flatten().next() {
                 return Err(reply);
             }
-            way.hold(outgoing).await?;
+            let unfit = unfit(way, leg.has_own_eight_bit());
+            early.push(match (leg.confided, unfit) {
+                (Some(_), None) => hold_back(way, leg.outgoing).await?,
+                (None, _) => way.hold(leg.outgoing).await.map(|()| None)?,
+                (Some(_), refusal) => {
+                    way.abort().await;
+                    refusal
+                }
+            });
         }
-        Ok(())
+        Ok(early)
+    }
+
+    /// MAIL and RCPT for one group.
+    async fn begin(&self, hop: &mut Hop, leg: &Leg<'_>) -> Result<Vec<Option<Reply>>, Reply> {
+        let recipients = self.recipients(leg.recipients);
+        let Some(confided) = leg.confided else {
+            return hop
+                .begin(self.envelope(), &recipients, self.eight_bit)
+                .await;
+        };
+        let (envelope, recipients) =
+            readdressed(self.envelope(), &recipients, confided, leg.outgoing);
+        let recipients: Vec<&Recipient> = recipients.iter().collect();
+        // Of another content nothing was promised yet.
+        let eight_bit = self.eight_bit && confided.content.is_none();
+        hop.begin(&envelope, &recipients, eight_bit).await
+    }
+
+    /// The dots, one after the other. Where the first is not accepted and nobody has the mail yet, the
+    /// others are not sent: it stays the client's, whole.
+    async fn release_all<'l>(
+        &self,
+        sent: Vec<((&'l Leg<'l>, Option<Reply>), &'l mut Hop)>,
+        had: bool,
+    ) -> Vec<Standing> {
+        let mut standings = Vec::new();
+        let mut some = had;
+        for ((leg, early), way) in sent {
+            let answer = match early {
+                Some(refusal) => (refusal, Fate::NextHopRefused),
+                None => way.release().await,
+            };
+            let answer = match leg.confided {
+                None => answer,
+                Some(confided) => {
+                    let held =
+                        |refusal| self.refused(leg.recipients, leg.outgoing, confided, refusal);
+                    discreet(self.filter, answer, held).await
+                }
+            };
+            let standing = Standing::of(answer);
+            some |= matches!(standing, Standing::Accepted(..));
+            standings.push(standing);
+            if !some {
+                break;
+            }
+        }
+        standings
+    }
+
+    /// A copy that is kept by the filter's own wish.
+    fn held(&self, recipients: &[usize], content: &Outgoing, reason: &str) -> Held {
+        Held {
+            envelope: Arc::clone(&self.mail.envelope),
+            recipients: recipients.to_vec(),
+            sender: self.envelope().mail_from.clone(),
+            content: content.clone(),
+            reason: reason.to_owned(),
+            refusal: None,
+        }
+    }
+
+    /// A confided copy that the next hop refused for good.
+    fn refused(
+        &self,
+        recipients: &[usize],
+        content: &Outgoing,
+        confided: &Confided,
+        refusal: Reply,
+    ) -> Held {
+        let mut envelope = Arc::clone(&self.mail.envelope);
+        if confided.content.is_some() && !content.is_ascii() {
+            // Of this one it is true, whatever the client said of the other.
+            Arc::make_mut(&mut envelope).body = Body::EightBitMime;
+        }
+        Held {
+            envelope,
+            sender: confided.return_path.clone().unwrap_or_default(),
+            refusal: Some(refusal),
+            ..self.held(recipients, content, &confided.reason)
+        }
+    }
+
+    /// Whether the next hop's words are the client's to hear.
+    fn is_plain(&self) -> bool {
+        let plain =
+            |group: &Portion<'_>| !matches!(group.what, What::Confided(..) | What::Held(..));
+        self.groups.iter().all(plain)
     }
 
     /// Tells the sender, by way of the next hop. Positive also where nobody wants to know.
@@ -327,7 +425,7 @@ impl<'a> DividedMail<'a> {
     fn refusals(&self) -> Vec<(usize, Reply)> {
         let each = self.groups.iter().filter_map(|group| match group.what {
             What::Refusal(reply) => Some(group.recipients.iter().map(|at| (*at, reply.clone()))),
-            What::Mail(_) | What::Nothing => None,
+            What::Mail(_) | What::Confided(..) | What::Held(..) | What::Nothing => None,
         });
         each.flatten().collect()
     }
@@ -345,26 +443,6 @@ impl<'a> DividedMail<'a> {
     fn envelope(&self) -> &Envelope {
         &self.mail.envelope
     }
-}
-
-/// The dots, one after the other. Where the first is not accepted and nobody has the mail yet, the
-/// others are not sent: it stays the client's, whole.
-async fn release_all(hop: &mut Hop, hops: &mut [Hop], had: bool) -> Vec<Standing> {
-    let mut standings = Vec::new();
-    let mut some = had;
-    for way in std::iter::once(hop).chain(hops) {
-        let (reply, fate) = way.release().await;
-        if fate == Fate::Relayed {
-            some = true;
-            standings.push(Standing::Accepted(reply));
-        } else {
-            standings.push(Standing::Refused(reply, fate));
-            if !some {
-                break;
-            }
-        }
-    }
-    standings
 }
 
 /// Whether each recipient stands in one group, and none is empty.

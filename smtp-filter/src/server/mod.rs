@@ -5,6 +5,7 @@ mod config;
 mod connection;
 mod division;
 mod hop;
+mod keeping;
 mod parking;
 pub mod session;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod division;
 mod fake;
 mod hop;
+mod keeping;
 mod parking;
 mod secure;
 
@@ -22,7 +23,8 @@ use tokio::{
 
 use super::{BareNewline, HopTls, NextHop, ServerConfig, fixed, serve};
 use crate::{
-    Edit, Event, Fate, Filter, Finished, Mail, Recipient, Recording, Reply, Treating, Treatment,
+    Edit, Event, Fate, Filter, Finished, Held, Holding, Mail, Recipient, Recording, Reply,
+    Treating, Treatment,
     client::{Connection, Patience, Sender, Trouble},
 };
 
@@ -32,6 +34,9 @@ struct Told {
     seen: Mutex<Vec<Mail>>,
     finished: Mutex<Vec<Finished>>,
     delivered: Mutex<Vec<Vec<usize>>>,
+    held: Mutex<Vec<Held>>,
+    /// What it says to a copy that it is to keep; by itself it keeps none.
+    keeps: Mutex<Result<(), Reply>>,
     log: Mutex<Vec<&'static str>>,
 }
 
@@ -47,6 +52,12 @@ impl Filter for Told {
     fn delivered(&self, _: Mail, recipients: Vec<usize>) -> Recording<'_> {
         self.delivered.lock().unwrap().push(recipients);
         Box::pin(std::future::ready(()))
+    }
+
+    fn hold(&self, held: Held) -> Holding<'_> {
+        self.held.lock().unwrap().push(held);
+        let answer = self.keeps.lock().unwrap().clone();
+        Box::pin(std::future::ready(answer))
     }
 
     fn now(&self) -> SystemTime {
@@ -93,6 +104,8 @@ impl World {
             seen: Mutex::default(),
             finished: Mutex::default(),
             delivered: Mutex::default(),
+            held: Mutex::default(),
+            keeps: Mutex::new(Err(Reply::aborted())),
             log: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -430,21 +443,6 @@ async fn a_client_tells_what_is_wrong() {
         open(plain(hop.address)).await,
         Trouble::Refused(_)
     ));
-}
-
-/// Nobody here can hold mail: it must not be taken as if somebody did.
-#[tokio::test]
-async fn a_mail_to_be_held_stays_the_senders() {
-    let hold = |_: &Mail| Treatment::Quarantine {
-        edits: Vec::new(),
-        reason: "odd".to_owned(),
-    };
-    let world = World::with(Misdeed::None, |_| {}, hold).await;
-    let reply = world.send(b"x: y\r\n").await;
-    let aborted = "451 4.3.0 Processing aborted, try again later";
-    assert_eq!(reply.to_string(), aborted);
-    assert_eq!(world.fates(), [Fate::Aborted]);
-    assert!(world.hop.mails().is_empty());
 }
 
 #[tokio::test]

@@ -197,9 +197,41 @@ pub fn content(element: &[u8]) -> &[u8] {
     &element[header..]
 }
 
+/// The elements in a constructed element, all of definite lengths.
+pub fn elements(element: &[u8]) -> Vec<&[u8]> {
+    let mut rest = content(element);
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let first = usize::from(rest[1]);
+        let (header, length) = match first {
+            0..0x80 => (2, first),
+            _ => {
+                let header = 2 + (first & 0x7f);
+                let octets = rest[2..header].iter();
+                (
+                    header,
+                    octets.fold(0, |sum, octet| sum << 8 | usize::from(*octet)),
+                )
+            }
+        };
+        let (one, behind) = rest.split_at(header + length);
+        found.push(one);
+        rest = behind;
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_are_what_was_put_together() {
+        let long = octets(&[7; 70_000]);
+        let all = seq([int(5), long.clone(), null()]);
+        assert_eq!(elements(&all), [&int(5)[..], &long, &null()]);
+        assert!(elements(&seq::<_, Vec<u8>>([])).is_empty());
+    }
 
     #[test]
     fn known_encodings() {

@@ -8,6 +8,7 @@ pub mod cms;
 pub mod der;
 pub mod deviations;
 pub mod draft;
+pub mod enveloped;
 pub mod keys;
 pub mod mime;
 pub mod rows;

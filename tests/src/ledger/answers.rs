@@ -130,6 +130,9 @@ const OURS: &[&str] = &[
     // One answer for several groups (docs/decisions/0007-one-answer-for-several-outcomes.md).
     "250 2.0.0 Delivered at an earlier try",
     "250 2.0.0 Delivered to some recipients, the sender is told of the others",
+    // Held, or confided to the next hop; failures.md, "next hop 4xx at the dot" of what was decrypted.
+    "250 2.0.0 Accepted",
+    "451 4.3.0 Try again later",
     // Strict rules in mail.toml (docs/reasons.md).
     "550 5.7.1 *",
     "550 5.7.5 *",

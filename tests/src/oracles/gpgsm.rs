@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::Trial;
@@ -22,6 +22,16 @@ pub struct Gpgsm {
 impl Gpgsm {
     /// Trusts this root (DER).
     pub fn trusting(root: &[u8]) -> Self {
+        Self::started(root, &["--batch", "--no-allow-mark-trusted"])
+    }
+
+    /// The same, ready to take private keys in.
+    pub fn with_keys(root: &[u8]) -> Self {
+        // With --batch its agent takes no passphrase.
+        Self::started(root, &["--no-allow-mark-trusted"])
+    }
+
+    fn started(root: &[u8], options: &[&str]) -> Self {
         let folder = Folder::new();
         let home = folder.join("home");
         let mut private = std::fs::DirBuilder::new();
@@ -34,7 +44,7 @@ impl Gpgsm {
         std::fs::write(home.join("trustlist.txt"), format!("{name} S\n")).unwrap();
         let mut agent = Command::new("gpg-agent");
         agent.arg("--homedir").arg(&home);
-        agent.args(["--batch", "--no-allow-mark-trusted", "--daemon", "cat"]);
+        agent.args(options).args(["--daemon", "cat"]);
         agent.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut companion = agent
             .stderr(Stdio::null())
@@ -81,6 +91,39 @@ impl Gpgsm {
         ))
     }
 
+    /// Takes a private key in, with its certificate: a PKCS #12 file of the old algorithms.
+    pub fn import(&self, pkcs12: &Path, password: &str) {
+        let mut command = self.command();
+        command.args(LOOPBACK).arg("--import").arg(pkcs12);
+        let said = answered(command, password);
+        assert!(said.contains("IMPORT_OK"), "{said}");
+    }
+
+    /// Encrypts for somebody whose certificate it has, by one of its ciphers; nothing where it cannot.
+    pub fn encrypt(&self, address: &str, cipher: &str, content: &[u8]) -> Option<Vec<u8>> {
+        let (input, output) = (self.file("plain"), self.file("encrypted"));
+        let _ = std::fs::remove_file(&output);
+        std::fs::write(&input, content).unwrap();
+        let mut command = self.command();
+        command.args(["--cipher-algo", cipher, "--recipient", address, "--output"]);
+        command.arg(&output).arg("--encrypt").arg(&input);
+        command.output().unwrap();
+        std::fs::read(&output).ok()
+    }
+
+    /// The content of an EnvelopedData (DER); nothing where it does not open.
+    pub fn decrypt(&self, object: &[u8], password: &str) -> Option<Vec<u8>> {
+        let (input, output) = (self.file("object"), self.file("content"));
+        let _ = std::fs::remove_file(&output);
+        std::fs::write(&input, object).unwrap();
+        let mut command = self.command();
+        command.args(LOOPBACK).arg("--output").arg(&output);
+        command.arg("--decrypt").arg(&input);
+        let said = answered(command, password);
+        let opened = said.contains("DECRYPTION_OKAY");
+        std::fs::read(&output).ok().filter(|_| opened)
+    }
+
     /// Revocation needs dirmngr, and is off.
     fn command(&self) -> Command {
         let mut command = Command::new("gpgsm");
@@ -98,6 +141,26 @@ impl Gpgsm {
         self.folder.join(name)
     }
 }
+
+/// Runs a command that asks for a passphrase on its standard input; all that it said.
+fn answered(mut command: Command, password: &str) -> String {
+    command.stdin(Stdio::piped());
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may end without having asked.
+    let _ = stdin.write_all(format!("{password}\n").as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// Nobody is asked on a terminal.
+const LOOPBACK: [&str; 4] = ["--pinentry-mode", "loopback", "--passphrase-fd", "0"];
 
 impl Drop for Gpgsm {
     fn drop(&mut self) {

@@ -21,9 +21,16 @@ use crate::exit::{Exit, Failure};
 use crate::{services, store};
 
 /// A certificate, and where it was found.
-struct Finding {
-    kept: Kept,
-    place: String,
+pub(in crate::cli) struct Finding {
+    pub(in crate::cli) kept: Kept,
+    pub(in crate::cli) place: String,
+}
+
+/// What was found for an address.
+pub(in crate::cli) struct Search {
+    pub(in crate::cli) found: Vec<Finding>,
+    /// A directory did not answer: there may be more.
+    pub(in crate::cli) silent: bool,
 }
 
 /// Asks, and says what was found where.
@@ -33,7 +40,20 @@ pub(super) async fn command(
     format: Format,
 ) -> Result<Exit, Failure> {
     let address = parsed(address)?;
-    let mut found: Vec<Finding> = in_store(config, &address)
+    let Search { found, silent } = search(config, &address).await?;
+    let now = now();
+    show(&found, now, format)?;
+    let usable = |one: &Finding| !one.kept.quarantined && holds(&one.kept.certificate, now);
+    Ok(match (found.iter().any(usable), silent) {
+        (true, _) => Exit::Ok,
+        (false, true) => Exit::Unavailable,
+        (false, false) => Exit::Negative,
+    })
+}
+
+/// Asks the store, then each directory; what is odd is said on standard error.
+pub(in crate::cli) async fn search(config: &Config, address: &Address) -> Result<Search, Failure> {
+    let mut found: Vec<Finding> = in_store(config, address)
         .await?
         .into_iter()
         .map(|kept| Finding {
@@ -53,7 +73,7 @@ pub(super) async fn command(
         let directory = services::directory(config, index, one)
             .map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
         let server = directory.settings().server.to_string();
-        match directory.ask_through(cache, &address).await {
+        match directory.ask_through(cache, address).await {
             Ok(asked) => {
                 say_dropped(&server, &directory, &asked);
                 let place = match asked.cached {
@@ -75,14 +95,7 @@ pub(super) async fn command(
     if let Some(cache) = &shared {
         say_refused(cache);
     }
-    let now = now();
-    show(&found, now, format)?;
-    let usable = |one: &Finding| !one.kept.quarantined && holds(&one.kept.certificate, now);
-    Ok(match (found.iter().any(usable), silent) {
-        (true, _) => Exit::Ok,
-        (false, true) => Exit::Unavailable,
-        (false, false) => Exit::Negative,
-    })
+    Ok(Search { found, silent })
 }
 
 /// What the store has.

@@ -59,6 +59,7 @@ impl World {
             digest: DigestAlgorithm::Sha256,
             algorithm: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
             signing_time: None,
+            capabilities: &[],
         }
     }
 
@@ -69,7 +70,7 @@ impl World {
     }
 }
 
-fn options(arguments: &[String]) -> TrustOptions {
+fn options(arguments: &[String]) -> JudgeOptions {
     let arguments = arguments.iter().map(String::as_str);
     let line = ["kenin", "verify"]
         .into_iter()
@@ -78,7 +79,7 @@ fn options(arguments: &[String]) -> TrustOptions {
     let Command::Verify(verify) = Arguments::try_parse_from(line).unwrap().command else {
         panic!("not verify")
     };
-    verify.trust
+    verify.judge
 }
 
 fn verdict(arguments: &[String], file: &[u8]) -> String {

@@ -28,8 +28,8 @@ pub(super) fn command(
     options: &Explain,
     paint: Paint,
 ) -> Result<Exit, Failure> {
-    input::standard_input_once([&options.file].into_iter().chain(&options.trust.content))?;
-    let engine = Engine::new(config, &options.trust)?;
+    input::standard_input_once([&options.file].into_iter().chain(&options.judge.content))?;
+    let engine = Engine::new(config, &options.judge)?;
     let bytes = input::read(&options.file, engine.message_limit()).map_err(|error| {
         let mut failure = Failure::file(&options.file, &error);
         failure.exit = Exit::NoInput;

@@ -20,7 +20,7 @@ fn engine(folder: &std::path::Path) -> Engine {
     let Command::Explain(explain) = Arguments::try_parse_from(line).unwrap().command else {
         panic!("not explain")
     };
-    Engine::new(&[], &explain.trust).unwrap()
+    Engine::new(&[], &explain.judge).unwrap()
 }
 
 #[test]

@@ -251,6 +251,7 @@ fn doubts(certificate: &Certificate, now: kenin_pki::time::UnixTime) -> Vec<&'st
     match certificate.public_key().kind() {
         KeyKind::Rsa { bits } if *bits < 2048 => doubts.push("its key is too short (RSA < 2048)"),
         KeyKind::Dsa { .. } => doubts.push("its key is for DSA, which is historic (RFC 8550 §4.3)"),
+        KeyKind::X25519 | KeyKind::MlKem(_) => doubts.push("its key cannot sign"),
         KeyKind::Unsupported(_) => doubts.push("its key is of a kind that is not supported"),
         _ => {}
     }

@@ -357,6 +357,52 @@ fn purposes_bind_the_leaf_and_the_intermediates() {
     find(&leaf, &[&ca], &root, &off()).unwrap();
 }
 
+/// A key that signs is none that is encrypted for, unless its certificate says so too.
+#[test]
+fn encryption_has_key_usages_of_its_own() {
+    let rules = PathRules {
+        purpose: Purpose::MailEncryption,
+        ..off()
+    };
+    let usage = PathErrorKind::KeyUsage;
+    let agrees: Change = |b| b.key_usage(KeyUsage::KEY_AGREEMENT);
+    let (root, ca, leaf) = three(same, agrees);
+    find(&leaf, &[&ca], &root, &rules).unwrap();
+    fails(find(&leaf, &[&ca], &root, &off()), usage, "signing");
+    let transports: Change = |b| b.key_usage(KeyUsage::KEY_ENCIPHERMENT);
+    let signs: Change = person;
+    for wrong in [signs, transports] {
+        let (root, ca, leaf) = three(same, wrong);
+        fails(find(&leaf, &[&ca], &root, &rules), usage, "encryption");
+    }
+    let (root, ca, leaf) = three(same, same);
+    find(&leaf, &[&ca], &root, &rules).unwrap();
+    let (root, ca, leaf) = three(|b| b.ext_key_usage(&[oid::CLIENT_AUTH]), agrees);
+    fails(find(&leaf, &[&ca], &root, &rules), usage, "extended");
+    for (kind, wanted) in [
+        (KeyType::Rsa(2048), Some(KeyUsage::KEY_ENCIPHERMENT)),
+        (KeyType::X25519, Some(KeyUsage::KEY_AGREEMENT)),
+        (KeyType::Ed25519, None),
+    ] {
+        let root = Party::root("Root");
+        let holder = SoftKey::generate(kind).unwrap();
+        for bits in [KeyUsage::KEY_ENCIPHERMENT, KeyUsage::KEY_AGREEMENT] {
+            let builder = CertificateBuilder::new(name("Bob"), holder.public_key());
+            let builder = builder.serial(&[7]).key_usage(bits);
+            let certificate = builder.issued_by(&root.certificate, &root.key).unwrap();
+            let found = find_path(
+                &certificate,
+                &[],
+                &[root.anchor()],
+                StatusSources::default(),
+                &rules,
+                &mut Budget::default(),
+            );
+            assert_eq!(found.is_ok(), wanted == Some(bits), "{kind:?} {bits}");
+        }
+    }
+}
+
 #[test]
 fn an_unknown_critical_extension_is_refused_anywhere() {
     let odd = |b: CertificateBuilder| b.extension(oid::CMS_DATA, true, &[5, 0]);

@@ -10,23 +10,17 @@ use crate::{
 const ALL: Wants = Wants {
     body: true,
     quarantine: true,
+    sender: true,
 };
 
 #[test]
 fn no_more_is_asked_for_than_is_wanted_and_offered() {
     for (wants, offered, asked) in [
         (Wants::default(), ACTIONS, 0x11),
-        (ALL, ACTIONS, 0x33),
+        (ALL, ACTIONS, 0x73),
         (ALL, 0x11, 0x11),
         (ALL, 0x13, 0x13),
-        (
-            Wants {
-                body: false,
-                quarantine: true,
-            },
-            ACTIONS,
-            0x31,
-        ),
+        (Wants { body: false, ..ALL }, ACTIONS, 0x71),
     ] {
         let mut bench = Bench::new();
         bench.session = Session::new(Limits::default(), wants, PEER);
@@ -96,6 +90,31 @@ fn the_header_the_body_the_hold_and_then_the_answer() {
 }
 
 #[test]
+fn another_return_path_and_octets_above_127_are_told_as_they_are() {
+    for (path, told) in [
+        ("", &b"<>\0"[..]),
+        ("a+b@gw.example", b"<a+b@gw.example>\0"),
+    ] {
+        let mut bench = Bench::wanting(ALL, ACTIONS);
+        bench.whole();
+        let body = "Schl\u{fc}ssel\r\n".as_bytes().to_vec();
+        let (made, said) = bench.take(vec![
+            Edit::ReturnPath(path.to_owned()),
+            Edit::Body(body_of(&bench.mail), body.clone().into()),
+        ]);
+        assert!(made);
+        let wanted = [(b'b', body), (b'e', told.to_vec()), (b'a', Vec::new())];
+        assert_eq!(said, wanted);
+    }
+    for bad in ["a b@x", "<a@x>", "a@x\0RET=FULL", "a@x\r\n"] {
+        let mut bench = Bench::wanting(ALL, ACTIONS);
+        bench.whole();
+        let (made, said) = bench.take(vec![Edit::ReturnPath(bad.to_owned())]);
+        assert!(!made && said[0].0 == b'y', "{bad:?}");
+    }
+}
+
+#[test]
 fn what_was_not_agreed_on_is_a_temporary_failure_and_nothing_else() {
     let held = |bench: &Bench| {
         let mail = bench.mail.clone().into();
@@ -109,10 +128,15 @@ fn what_was_not_agreed_on_is_a_temporary_failure_and_nothing_else() {
         let edit = Edit::Body(body_of(&bench.mail), b"new\r\n".to_vec().into());
         Answer::Edits(bench.mail.clone().into(), vec![edit])
     };
+    let sent = |bench: &Bench| {
+        let edit = Edit::ReturnPath(String::new());
+        Answer::Edits(bench.mail.clone().into(), vec![edit])
+    };
     for (wants, actions) in [(Wants::default(), ACTIONS), (ALL, 0x11)] {
         for (answer, why) in [
             (&held as &dyn Fn(&Bench) -> Answer, Untold::Quarantine),
             (&replaced, Untold::Body),
+            (&sent, Untold::Sender),
         ] {
             let mut bench = Bench::wanting(wants, actions);
             bench.whole();

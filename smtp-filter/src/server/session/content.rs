@@ -186,9 +186,10 @@ impl Session {
         let Transaction {
             sender, recipients, ..
         } = transaction;
+        let proven = self.trusted && self.config.submission && !sender.address.is_empty();
         Envelope {
             id: String::new(),
-            mail_from: sender.address,
+            mail_from: sender.address.clone(),
             body: sender.body,
             smtputf8: sender.smtputf8,
             size: sender.size,
@@ -208,7 +209,7 @@ impl Session {
             },
             client: self.client,
             tls: self.tls.clone(),
-            authenticated: None,
+            authenticated: proven.then(|| sender.address.clone()),
             daemon: None,
             xforward: self.xforward.clone(),
         }

@@ -279,6 +279,38 @@ fn xforward_holds_for_one_transaction() {
     }
 }
 
+/// Who may write to such a listener speaks for everybody: it must be a trusted peer.
+#[test]
+fn a_reverse_path_is_proven_only_by_a_trusted_peer_of_a_submission_listener() {
+    for (submission, network, from, expected) in [
+        (
+            true,
+            "192.0.2.0/24",
+            "alice@own.example",
+            Some("alice@own.example"),
+        ),
+        (true, "192.0.2.0/24", "", None),
+        (true, "198.51.100.0/24", "alice@own.example", None),
+        (false, "192.0.2.0/24", "alice@own.example", None),
+    ] {
+        let mut bench = Bench::new(ServerConfig {
+            trusted_peers: vec![network.parse().unwrap()],
+            submission,
+            ..config()
+        });
+        bench.send("EHLO c\r\n");
+        bench.send(format!("MAIL FROM:<{from}>\r\nRCPT TO:<a@b>\r\nDATA\r\n"));
+        bench.send("x\r\n.\r\n");
+        let (envelope, _) = bench.mails.pop().unwrap();
+        assert_eq!(
+            envelope.authenticated.as_deref(),
+            expected,
+            "{submission} {network}"
+        );
+        assert_eq!(envelope.mail_from, from);
+    }
+}
+
 #[test]
 fn data_before_354_closes() {
     let mut bench = Bench::new(config());

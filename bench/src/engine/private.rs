@@ -1,0 +1,288 @@
+//! What private and public keys are for: decrypt, encrypt and sign, beside libcrypto's CMS with the same content.
+//!
+//! `decrypt` goes from the bytes of the mail to the content, `encrypt` and `sign` from the content to the object in
+//! base64. Keys and certificates are parsed beforehand on both sides.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::slice;
+
+use kenin_pki::crypto::{Aes, ContentKind, DecryptionKey, RejectionSecret};
+use kenin_smime::Limits;
+use kenin_smime::encrypt::{Addressee, Protect};
+use kenin_smime::open::EncryptedLayer;
+use kenin_smime::sign::Form;
+use openssl::cms::{CMSOptions, CmsContentInfo};
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::stack::Stack;
+use openssl::symm::Cipher;
+use openssl::x509::X509;
+use serde_json::{Value, json};
+
+use super::{ROUNDS, SLICE, World, cell, entity};
+use crate::measure::{Samples, per_call};
+
+/// Runs the three, prints their tables and returns what `results/` keeps.
+pub(super) fn measure(world: &World) -> Result<Value, Box<dyn Error>> {
+    let desk = Desk::new(world)?;
+    let (cbc, gcm) = (
+        ("CBC", ContentKind::AesCbc(Aes::Bits256)),
+        ("GCM", ContentKind::AesGcm(Aes::Bits256)),
+    );
+    println!("\nRSA-2048, AES-256, CPU time a mail, as above\n");
+    println!(
+        "{:<22}{:>20}{:>20}{:>9}{:>13}",
+        "", "libcrypto CMS", "Kenin", "×", "of bare RSA"
+    );
+    let mut rows = Vec::new();
+    for cipher in [cbc, gcm] {
+        for size in SIZES {
+            rows.push(desk.decrypt(cipher, size)?);
+        }
+    }
+    for cipher in [cbc, gcm] {
+        for size in SIZES {
+            rows.push(desk.encrypt(cipher, size)?);
+        }
+    }
+    for form in [("clear", Form::Clear), ("opaque", Form::Opaque)] {
+        for size in SIZES {
+            rows.push(desk.sign(form, size)?);
+        }
+    }
+    println!(
+        "\nbars: decrypt ≥ 1.3× and ≥ 90 % of bare RSA (10 KB), ≥ 5× (10 MB); encrypt ≥ 2×, ≥ 5×; sign ≥ 1.3×, ≥ 5×"
+    );
+    Ok(Value::Array(rows))
+}
+
+/// What both work with.
+struct Desk<'w> {
+    world: &'w World,
+    rejection: RejectionSecret,
+    /// The same for libcrypto.
+    key: PKey<Private>,
+    certificate: X509,
+    recipients: Stack<X509>,
+    chain: Stack<X509>,
+}
+
+type Content = (&'static str, ContentKind);
+
+/// How long a content is.
+#[derive(Clone, Copy)]
+struct Size {
+    label: &'static str,
+    octets: usize,
+    /// The private operation is what it costs most; otherwise the content.
+    small: bool,
+}
+
+impl Size {
+    const fn bar(self, small: f64, large: f64) -> f64 {
+        if self.small { small } else { large }
+    }
+}
+
+impl<'w> Desk<'w> {
+    fn new(world: &'w World) -> Result<Self, Box<dyn Error>> {
+        let holder = &world.signer;
+        let certificate = X509::from_der(holder.certificate.der())?;
+        let (mut recipients, mut chain) = (Stack::new()?, Stack::new()?);
+        recipients.push(certificate.clone())?;
+        for one in &world.chain {
+            chain.push(X509::from_der(one.der())?)?;
+        }
+        Ok(Self {
+            world,
+            rejection: holder.key.rejection_secret()?,
+            key: PKey::private_key_from_pkcs8(&holder.key.to_pkcs8()?)?,
+            certificate,
+            recipients,
+            chain,
+        })
+    }
+
+    fn decrypt(&self, (name, kind): Content, size: Size) -> Result<Value, Box<dyn Error>> {
+        let content = entity(size.octets);
+        let mail = World::headed(self.protected(&content, kind)?);
+        // Nobody's time counts before everybody's answer is right.
+        right("Kenin", self.opened(&mail).is_some_and(|it| it == content))?;
+        right("libcrypto", self.peer_opened(&mail)? == content)?;
+        let changed = changed(&mail);
+        right(
+            "Kenin",
+            self.opened(&changed).is_none_or(|it| it != content),
+        )?;
+        let opened = self.peer_opened(&changed);
+        right("libcrypto", opened.map_or(true, |it| it != content))?;
+
+        let bare = self.wrapped_key(&mail).ok_or("no recipient")?;
+        let key: &dyn DecryptionKey = &self.world.signer.key;
+        let [peer, kenin, rsa] = rounds([
+            &mut || drop(black_box(self.peer_opened(&mail))),
+            &mut || drop(black_box(self.opened(&mail))),
+            &mut || drop(black_box(key.rsa_raw(&bare))),
+        ]);
+        let share = rsa.median() / kenin.median();
+        let bar = size.bar(1.3, 5.0);
+        let of_rsa = size.small.then_some((share, 0.9));
+        Ok(row(("decrypt", name, size), (&peer, &kenin), bar, of_rsa))
+    }
+
+    fn encrypt(&self, (name, kind): Content, size: Size) -> Result<Value, Box<dyn Error>> {
+        let content = entity(size.octets);
+        let ours = World::headed(self.protected(&content, kind)?);
+        right("Kenin", self.peer_opened(&ours)? == content)?;
+        let theirs = CmsContentInfo::from_pem(&self.peer_protected(&content, kind)?)?.to_der()?;
+        let layer = EncryptedLayer::of_cms(&theirs, &Limits::default());
+        let opened = layer.and_then(|layer| self.opened_layer(&layer));
+        right("libcrypto", opened.is_some_and(|it| it == content))?;
+
+        let [peer, kenin] = rounds([
+            &mut || drop(black_box(self.peer_protected(&content, kind))),
+            &mut || drop(black_box(self.protected(&content, kind))),
+        ]);
+        let bar = size.bar(2.0, 5.0);
+        Ok(row(("encrypt", name, size), (&peer, &kenin), bar, None))
+    }
+
+    fn sign(&self, (name, form): (&str, Form), size: Size) -> Result<Value, Box<dyn Error>> {
+        let content = entity(size.octets);
+        let detached = form == Form::Clear;
+        let ours = World::headed(self.world.signing().sign(&content, form)?);
+        let beside = detached.then_some(content.as_slice());
+        self.world.peer.verify(&ours, beside)?;
+        let mut theirs = CmsContentInfo::from_pem(&self.peer_signed(&content, detached)?)?;
+        // Whose certificate it is, is known; the signature is what counts.
+        let flags = CMSOptions::BINARY | CMSOptions::NO_SIGNER_CERT_VERIFY;
+        theirs.verify(None, None, beside, None, flags)?;
+
+        let [peer, kenin] = rounds([
+            &mut || drop(black_box(self.peer_signed(&content, detached))),
+            &mut || drop(black_box(self.world.signing().sign(&content, form))),
+        ]);
+        let bar = size.bar(1.3, 5.0);
+        Ok(row(("sign", name, size), (&peer, &kenin), bar, None))
+    }
+
+    fn protected(&self, content: &[u8], cipher: ContentKind) -> Result<Vec<u8>, Box<dyn Error>> {
+        let recipients = [Addressee::of(&self.world.signer.certificate)];
+        let protect = Protect {
+            recipients: &recipients,
+            cipher,
+        };
+        Ok(protect.protect(content)?)
+    }
+
+    fn opened(&self, mail: &[u8]) -> Option<Vec<u8>> {
+        self.opened_layer(&EncryptedLayer::of(mail, &Limits::default())?)
+    }
+
+    fn opened_layer(&self, layer: &EncryptedLayer) -> Option<Vec<u8>> {
+        let holder = &self.world.signer;
+        let found = layer.match_certificates(slice::from_ref(&holder.certificate));
+        let recipient = layer.recipients().get(found.first()?.recipient)?;
+        let wrapped = recipient.wrapped.as_ref()?;
+        let key = wrapped.unwrap(&holder.key, &self.rejection, layer.key_len());
+        Some(layer.open_with(&key.ok()?).ok()?.entity)
+    }
+
+    /// What the private key has to do for a mail, and nothing else.
+    fn wrapped_key(&self, mail: &[u8]) -> Option<Vec<u8>> {
+        let layer = EncryptedLayer::of(mail, &Limits::default())?;
+        let wrapped = layer.recipients().first()?.wrapped.as_ref()?;
+        Some(wrapped.encrypted_key.clone())
+    }
+
+    fn peer_opened(&self, mail: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+        CmsContentInfo::smime_read_cms(mail)?.decrypt(&self.key, &self.certificate)
+    }
+
+    fn peer_protected(&self, content: &[u8], cipher: ContentKind) -> Result<Vec<u8>, ErrorStack> {
+        let cipher = match cipher {
+            ContentKind::AesGcm(_) => Cipher::aes_256_gcm(),
+            _ => Cipher::aes_256_cbc(),
+        };
+        CmsContentInfo::encrypt(&self.recipients, content, cipher, CMSOptions::BINARY)?.to_pem()
+    }
+
+    fn peer_signed(&self, content: &[u8], detached: bool) -> Result<Vec<u8>, ErrorStack> {
+        let mut flags = CMSOptions::BINARY | CMSOptions::NOSMIMECAP;
+        flags.set(CMSOptions::DETACHED, detached);
+        let signed = CmsContentInfo::sign(
+            Some(&*self.certificate),
+            Some(&*self.key),
+            Some(&*self.chain),
+            Some(content),
+            flags,
+        );
+        signed?.to_pem()
+    }
+}
+
+/// Each contestant's samples, of interleaved rounds.
+fn rounds<const N: usize>(mut contestants: [&mut dyn FnMut(); N]) -> [Samples; N] {
+    let mut samples = std::array::from_fn(|_| Samples::new());
+    for _ in 0..ROUNDS {
+        for (work, samples) in contestants.iter_mut().zip(&mut samples) {
+            samples.push(per_call(SLICE, &mut **work));
+        }
+    }
+    samples
+}
+
+/// Prints a row and returns what is kept of it.
+fn row(
+    (work, name, size): (&str, &str, Size),
+    (peer, kenin): (&Samples, &Samples),
+    bar: f64,
+    of_rsa: Option<(f64, f64)>,
+) -> Value {
+    let times = peer.median() / kenin.median();
+    println!(
+        "{:<22}{:>20}{:>20}{times:>8.1}×{:>13}",
+        format!("{work} {name} {}", size.label),
+        cell(peer),
+        cell(kenin),
+        of_rsa.map_or_else(String::new, |(share, _)| format!("{:.0} %", share * 100.0)),
+    );
+    json!({
+        "work": work, "content": name, "size": size.label,
+        "libcrypto": peer.json(), "kenin": kenin.json(), "times": times, "bar": bar,
+        "of_bare_rsa": of_rsa.map(|(share, _)| share),
+        "met": times >= bar && of_rsa.is_none_or(|(share, least)| share >= least),
+    })
+}
+
+fn right(who: &str, answer: bool) -> Result<(), Box<dyn Error>> {
+    match answer {
+        true => Ok(()),
+        false => Err(format!("{who} gives a wrong answer about what is to be measured").into()),
+    }
+}
+
+/// The mail with one letter of the encrypted content changed.
+fn changed(mail: &[u8]) -> Vec<u8> {
+    let mut changed = mail.to_vec();
+    let place = changed.len() - changed.len() / 8;
+    let mut rest = changed.iter_mut().skip(place);
+    if let Some(letter) = rest.find(|letter| letter.is_ascii_uppercase()) {
+        *letter = if *letter == b'A' { b'B' } else { b'A' };
+    }
+    changed
+}
+
+const SIZES: [Size; 2] = [
+    Size {
+        label: "10 KB",
+        octets: 10_000,
+        small: true,
+    },
+    Size {
+        label: "10 MB",
+        octets: 10_000_000,
+        small: false,
+    },
+];

@@ -1,0 +1,525 @@
+//! What is done with a mail that names keys which are here: who may have it gets what was opened, everybody else what came,
+//! and its client hears the same whatever that was (threats.md §2).
+//!
+//! What a rule would refuse or hold of an opened message is held as it came, and told as accepted: a refusal would tell of
+//! what is inside.
+
+use std::sync::Arc;
+
+use kenin_keys::KeyFacts;
+use kenin_pki::address::Address;
+use kenin_pki::crypto::Secret;
+use kenin_policy::verdict::Verdict;
+use kenin_policy::{Act, Delivered, StampMode, stamp};
+use kenin_smtp_filter::{
+    Confided, Division, Edit, Group, Mail, MailBytes, Outgoing, Share, Treatment,
+};
+use tracing::error;
+
+use super::groups::Course;
+use super::{
+    Decided, Made, Manner, act, act_as, by_the_rules, context, copies_size, each_edit,
+    opening_each, rewritten, shielded,
+};
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::opening::{OpenedCopy, Opening, Person, Room, State, lodged};
+use crate::protect::Plan;
+use crate::snapshot::Snapshot;
+
+/// Encrypts a message again, each time for some of these recipients (by their place); nothing where that cannot be done.
+pub(super) type Again<'a> = dyn Fn(&[u8], &[usize]) -> Vec<(Vec<usize>, Option<Vec<u8>>)> + 'a;
+
+/// The recipients whose mail may be opened: they have keys that open mail, and no rule says otherwise. What a rule refuses
+/// or holds for what can be seen outside is not opened.
+pub(super) fn openable(
+    mail: &Mail,
+    snapshot: &Snapshot,
+    outer: &Verdict,
+    had: &[usize],
+    keys: impl Fn(&Address) -> Vec<Arc<KeyFacts>>,
+) -> Vec<Person> {
+    let envelope = &mail.envelope;
+    let one_body = envelope.division == Division::Never;
+    if !one_body && snapshot.config.quarantine.is_none() {
+        // There would be no place for what the next hop refuses.
+        return Vec::new();
+    }
+    let recipients = envelope.rcpt_to.iter().enumerate();
+    let mut people: Vec<Person> = recipients
+        .filter(|(place, _)| one_body || !had.contains(place))
+        .filter_map(|(place, to)| {
+            let address = Address::parse(&to.address).ok()?;
+            let mut keys = keys(&address);
+            keys.retain(|key| key.uses.decrypt);
+            (!keys.is_empty()).then(|| Person {
+                place,
+                address,
+                keys,
+                rule: Default::default(),
+            })
+        })
+        .collect();
+    if people.is_empty() {
+        return people;
+    }
+    let (acts, rules) = (
+        by_the_rules(mail, snapshot, outer),
+        opening_each(mail, snapshot),
+    );
+    people.retain_mut(|person| {
+        let Some(rule) = rules.get(person.place) else {
+            return false;
+        };
+        person.rule = *rule;
+        rule.decrypt && matches!(acts.get(person.place), Some(Act::Stamp(_)))
+    });
+    // Where there is one body, nobody has it opened unless all may.
+    if one_body && people.len() < envelope.rcpt_to.len() {
+        people.clear();
+    }
+    people
+}
+
+/// The treatment of a mail that was not looked into, so that it looks like that of one which was.
+pub(crate) fn confide(mail: &Mail, config: &Config, treatment: Treatment) -> Treatment {
+    let places: Vec<usize> = (0..mail.envelope.rcpt_to.len()).collect();
+    match (treatment, mail.envelope.division) {
+        (Treatment::Relay(mut edits), Division::Never) => {
+            edits.push(Edit::ReturnPath(return_path(mail, config)));
+            Treatment::Relay(edits)
+        }
+        (other, Division::Never) => other,
+        (other, _) => {
+            let groups = groups_of(other, &places).into_iter();
+            let confided = groups.map(|group| Group {
+                share: match group.share {
+                    Share::Relay(edits) => confided(mail, config, None, edits),
+                    other => other,
+                },
+                ..group
+            });
+            Treatment::Divide(confided.collect())
+        }
+    }
+}
+
+/// A mail, the verdict on it as it came, and what is needed to treat it.
+pub(super) struct Confider<'c> {
+    pub(super) mail: &'c Mail,
+    pub(super) snapshot: &'c Snapshot,
+    pub(super) outer: &'c Verdict,
+    pub(super) now: Moment,
+    pub(super) had: &'c [usize],
+    /// For the mail as it came.
+    pub(super) plan: &'c Plan,
+    pub(super) again: &'c Again<'c>,
+}
+
+/// What becomes of a mail so far.
+#[derive(Default)]
+struct Parts {
+    groups: Vec<Group>,
+    changed: Vec<usize>,
+    bodies: Vec<bool>,
+    protected: Vec<&'static str>,
+    /// Of the first part.
+    first: Option<(Verdict, Option<usize>)>,
+}
+
+impl Confider<'_> {
+    /// What is done with it for each recipient.
+    pub(super) fn act(&self, opening: &Opening) -> Decided {
+        let one_body = self.mail.envelope.division == Division::Never;
+        let mut decided = match (opening.named.is_empty(), one_body) {
+            (true, _) => self.as_it_came(),
+            (false, true) => self.in_one_queue(opening),
+            (false, false) => self.divided(opening),
+        };
+        decided.states = opening.states.iter().map(|(_, state)| *state).collect();
+        if one_body && decided.action != OPEN {
+            // It opens, and nobody gets it so.
+            let kept = decided.states.iter_mut();
+            kept.filter(|state| **state == State::Opened)
+                .for_each(|state| *state = State::Undecryptable);
+        }
+        decided
+    }
+
+    fn as_it_came(&self) -> Decided {
+        act(
+            self.mail,
+            self.snapshot,
+            self.outer.clone(),
+            self.now,
+            self.had,
+            self.plan,
+        )
+    }
+
+    /// A copy for each who is treated differently (SMTP, LMTP).
+    fn divided(&self, opening: &Opening) -> Decided {
+        let mut parts = self.parts(&opening.copies, opening);
+        let mut opened = !opening.copies.is_empty();
+        let size = parts.groups.iter().map(size_of).sum::<usize>();
+        if parts.groups.len() > MOST_GROUPS || size > copies_size(self.snapshot) {
+            error!(
+                id = self.mail.envelope.id,
+                "too many differ in what they may have of a mail: nobody has it opened"
+            );
+            parts = self.parts(&[], opening);
+            opened = false;
+        }
+        let (verdict, rule) = match parts.first {
+            Some(first) => first,
+            None => (self.outer.clone(), None),
+        };
+        Decided {
+            verdict,
+            treatment: Treatment::Divide(parts.groups),
+            action: if opened { OPEN } else { "confide" },
+            changed: parts.changed,
+            sealed: "",
+            clock: self.now.trust,
+            rule,
+            bodies: parts.bodies,
+            protected: parts.protected,
+            states: Vec::new(),
+            discreet: true,
+        }
+    }
+
+    fn parts(&self, copies: &[OpenedCopy], opening: &Opening) -> Parts {
+        let mut parts = Parts::default();
+        for copy in copies {
+            match copy.again {
+                true => self.encrypted_again(copy, &mut parts),
+                false => self.opened(copy, &mut parts),
+            }
+        }
+        let opened = |place: &usize| copies.iter().any(|copy| copy.recipients.contains(place));
+        let named = opening.named.iter().copied();
+        let closed: Vec<usize> = named.filter(|place| !opened(place)).collect();
+        self.closed(&closed, &mut parts);
+        let all = 0..self.mail.envelope.rcpt_to.len();
+        let others: Vec<usize> = all.filter(|place| !opening.named.contains(place)).collect();
+        if !others.is_empty() {
+            let decided = self.original(&others);
+            parts.take(decided, &others, |share, _| share);
+        }
+        parts
+    }
+
+    /// They get what was opened.
+    fn opened(&self, copy: &OpenedCopy, parts: &mut Parts) {
+        let decided = self.acted(copy);
+        let held = self.held(copy);
+        parts.take(decided, &copy.recipients, |share, places| match share {
+            Share::Relay(edits) => self.confided(Some(copy.message.clone()), edits),
+            Share::Refuse(_) | Share::Hold { .. } => held(places),
+            other => other,
+        });
+    }
+
+    /// They get it encrypted for their own certificates, as they would have got it opened.
+    fn encrypted_again(&self, copy: &OpenedCopy, parts: &mut Parts) {
+        let decided = self.acted(copy);
+        let held = self.held(copy);
+        let (verdict, rule) = (decided.verdict, decided.rule);
+        for group in groups_of(decided.treatment, &copy.recipients) {
+            let edits = match group.share {
+                Share::Relay(edits) => edits,
+                Share::Refuse(_) | Share::Hold { .. } => {
+                    let share = held(&group.recipients);
+                    parts.groups.push(Group { share, ..group });
+                    continue;
+                }
+                share => {
+                    parts.groups.push(Group { share, ..group });
+                    continue;
+                }
+            };
+            let whole = Outgoing::new(copy.message.clone(), b"", &edits).map(|outgoing| {
+                let pieces: Vec<&[u8]> = outgoing.pieces().collect();
+                Secret::new(pieces.concat())
+            });
+            let made = match &whole {
+                Some(whole) => (self.again)(whole.expose(), &group.recipients),
+                None => vec![(group.recipients.clone(), None)],
+            };
+            for (recipients, encrypted) in made {
+                let Some(encrypted) = encrypted else {
+                    self.closed(&recipients, parts);
+                    continue;
+                };
+                let edits = self.stamped(&encrypted, &verdict);
+                let share = self.confided(Some(encrypted.into()), edits);
+                parts.first.get_or_insert_with(|| (verdict.clone(), rule));
+                parts.changed.push(parts.groups.len());
+                parts.protected.push("encrypted");
+                parts.groups.push(Group { recipients, share });
+            }
+        }
+    }
+
+    /// They get what came.
+    fn closed(&self, places: &[usize], parts: &mut Parts) {
+        if places.is_empty() {
+            return;
+        }
+        let decided = self.original(places);
+        parts.take(decided, places, |share, _| match share {
+            Share::Relay(edits) => self.confided(None, edits),
+            other => other,
+        });
+    }
+
+    /// There is one body (milter), and it was opened for all or for nobody.
+    fn in_one_queue(&self, opening: &Opening) -> Decided {
+        let all = self.mail.envelope.rcpt_to.len();
+        let mut original = self.as_it_came();
+        original.discreet = true;
+        let copy = match opening.copies.as_slice() {
+            [copy] if copy.recipients.len() == all && !copy.again => copy,
+            _ => {
+                let config = &self.snapshot.config;
+                original.treatment = confide(self.mail, config, original.treatment);
+                original.changed = vec![0];
+                return original;
+            }
+        };
+        let mut decided = self.acted(copy);
+        decided.discreet = true;
+        let edits = match &decided.treatment {
+            Treatment::Relay(edits) => {
+                let raw: &[u8] = &self.mail.raw;
+                rewritten::edits_of(raw, &copy.message, edits, copy.room.clone())
+            }
+            _ => None,
+        };
+        match edits {
+            Some(mut edits) => {
+                edits.push(Edit::ReturnPath(return_path(
+                    self.mail,
+                    &self.snapshot.config,
+                )));
+                decided.treatment = Treatment::Relay(edits);
+                decided.changed = vec![0];
+                decided.action = OPEN;
+            }
+            None => {
+                decided.treatment = Treatment::Quarantine {
+                    edits: edits_in(original.treatment),
+                    reason: self.reason(&decided.verdict),
+                };
+                decided.action = "quarantine";
+            }
+        }
+        decided
+    }
+
+    /// What the rules and the stamp make of an opened message.
+    fn acted(&self, copy: &OpenedCopy) -> Decided {
+        let part = self.part(&copy.recipients, copy.message.clone());
+        let plan = Plan::of_nothing(&part, self.snapshot, self.now);
+        let manner = Manner::Opened(copy.room.clone());
+        let verdict = copy.verdict.clone();
+        act_as(&part, self.snapshot, verdict, self.now, &[], &plan, &manner)
+    }
+
+    /// What they make of the mail as it came, for these recipients.
+    fn original(&self, places: &[usize]) -> Decided {
+        let had = places.iter().enumerate();
+        let had: Vec<usize> = had
+            .filter(|(_, place)| self.had.contains(place))
+            .map(|(at, _)| at)
+            .collect();
+        let part = self.part(places, self.mail.raw.clone());
+        let plan = self.plan.only(places);
+        act(
+            &part,
+            self.snapshot,
+            self.outer.clone(),
+            self.now,
+            &had,
+            &plan,
+        )
+    }
+
+    /// The mail, or another in its place, for these recipients alone.
+    fn part(&self, places: &[usize], raw: MailBytes) -> Mail {
+        let all = &self.mail.envelope.rcpt_to;
+        let mut envelope = self.mail.envelope.clone();
+        let some = places.iter().filter_map(|place| all.get(*place)).cloned();
+        Arc::make_mut(&mut envelope).rcpt_to = some.collect();
+        Mail { envelope, raw }
+    }
+
+    /// What is held as it came, where a rule refuses what was opened of it.
+    fn held(&self, copy: &OpenedCopy) -> impl Fn(&[usize]) -> Share {
+        let reason = self.reason(&copy.verdict);
+        move |places| Share::Hold {
+            edits: edits_in(self.original(places).treatment),
+            reason: reason.clone(),
+        }
+    }
+
+    fn reason(&self, verdict: &Verdict) -> String {
+        let id = &self.mail.envelope.id;
+        format!("S/MIME: {} (id {id})", verdict.reason_id())
+    }
+
+    fn confided(&self, content: Option<MailBytes>, edits: Vec<Edit>) -> Share {
+        confided(self.mail, &self.snapshot.config, content, edits)
+    }
+
+    /// The stamp of a message that was encrypted again: the verdict on what is inside, and nothing else.
+    fn stamped(&self, encrypted: &[u8], verdict: &Verdict) -> Vec<Edit> {
+        let names = shielded(self.snapshot);
+        let context = context(self.snapshot, &self.mail.envelope.id, self.now, &names);
+        let copy = Delivered {
+            header: stamp(encrypted, verdict, &context),
+            ..Delivered::default()
+        };
+        Made::of(Course::Stamp(StampMode::Headers), copy).edits
+    }
+}
+
+impl Parts {
+    /// Takes in what was decided for some recipients, with what `change` makes of each share.
+    fn take(
+        &mut self,
+        decided: Decided,
+        places: &[usize],
+        change: impl Fn(Share, &[usize]) -> Share,
+    ) {
+        let first = self.groups.len();
+        let changed = decided.changed.iter().map(|at| first + at);
+        self.changed.extend(changed);
+        self.bodies.extend(decided.bodies);
+        self.protected.extend(decided.protected);
+        self.first.get_or_insert((decided.verdict, decided.rule));
+        for group in groups_of(decided.treatment, places) {
+            let share = change(group.share, &group.recipients);
+            let at = self.groups.len();
+            // What was not opened gets a seal too: to make one takes time.
+            if matches!(share, Share::Confide(_)) && !self.changed.contains(&at) {
+                self.changed.push(at);
+            }
+            let recipients = group.recipients;
+            self.groups.push(Group { recipients, share });
+        }
+    }
+}
+
+/// A treatment of the mail for these recipients alone, as groups of all.
+fn groups_of(treatment: Treatment, places: &[usize]) -> Vec<Group> {
+    let all = |share| {
+        vec![Group {
+            recipients: places.to_vec(),
+            share,
+        }]
+    };
+    match treatment {
+        Treatment::Relay(edits) => all(Share::Relay(edits)),
+        Treatment::Refuse(reply) => all(Share::Refuse(reply)),
+        Treatment::Quarantine { edits, reason } => all(Share::Hold { edits, reason }),
+        Treatment::Divide(groups) => {
+            let own = |at: &usize| places.get(*at).copied();
+            let groups = groups.into_iter().map(|group| Group {
+                recipients: group.recipients.iter().filter_map(own).collect(),
+                share: group.share,
+            });
+            groups.collect()
+        }
+    }
+}
+
+/// The edits of a mail that goes on, or is held.
+fn edits_in(treatment: Treatment) -> Vec<Edit> {
+    let share = groups_of(treatment, &[]).into_iter().next();
+    match share.map(|group| group.share) {
+        Some(Share::Relay(edits) | Share::Hold { edits, .. }) => edits,
+        _ => Vec::new(),
+    }
+}
+
+fn confided(mail: &Mail, config: &Config, content: Option<MailBytes>, edits: Vec<Edit>) -> Share {
+    let what = match &content {
+        Some(_) => "opened mail",
+        None => "mail that stayed encrypted",
+    };
+    Share::Confide(Confided {
+        content,
+        edits,
+        return_path: Some(return_path(mail, config)),
+        reason: format!("{what} (id {})", mail.envelope.id),
+    })
+}
+
+/// Who is told of what becomes of it behind us: never its sender, who would get it back opened.
+fn return_path(mail: &Mail, config: &Config) -> String {
+    // Of a notification nobody is notified.
+    let own = (!mail.envelope.mail_from.is_empty()).then_some(config.decrypt.return_path.as_ref());
+    own.flatten().cloned().unwrap_or_default()
+}
+
+/// Who is told of mail that a worker has confided is who we say, whatever it says.
+pub(crate) fn own_return_path(decided: &mut Decided, mail: &Mail, config: &Config) {
+    for edit in each_edit(&mut decided.treatment) {
+        if let Edit::ReturnPath(path) = edit {
+            *path = return_path(mail, config);
+        }
+    }
+    for confided in each_confided(&mut decided.treatment) {
+        confided.return_path = Some(return_path(mail, config));
+    }
+}
+
+/// Has what was opened in a worker hold the room that is held for it here.
+pub(crate) fn lodge(decided: &mut Decided, rooms: &Arc<Vec<Room>>) {
+    for edit in each_edit(&mut decided.treatment) {
+        if let Edit::Body(_, body) = edit
+            && body.is_lent()
+        {
+            *body = lodged(body.clone(), rooms);
+        }
+    }
+    for confided in each_confided(&mut decided.treatment) {
+        let content = confided.content.take();
+        confided.content = content.map(|content| lodged(content, rooms));
+    }
+}
+
+fn each_confided(treatment: &mut Treatment) -> impl Iterator<Item = &mut Confided> {
+    let groups = match treatment {
+        Treatment::Divide(groups) => groups.as_mut_slice(),
+        Treatment::Relay(_) | Treatment::Refuse(_) | Treatment::Quarantine { .. } => &mut [],
+    };
+    groups
+        .iter_mut()
+        .filter_map(|group| match &mut group.share {
+            Share::Confide(confided) => Some(confided),
+            Share::Relay(_) | Share::Refuse(_) | Share::Hold { .. } | Share::Had => None,
+        })
+}
+
+/// Octets that a copy has of its own.
+fn size_of(group: &Group) -> usize {
+    let (content, edits) = match &group.share {
+        Share::Confide(confided) => (confided.content.as_ref(), &confided.edits),
+        Share::Relay(edits) | Share::Hold { edits, .. } => (None, edits),
+        Share::Refuse(_) | Share::Had => return 0,
+    };
+    let bodies = edits.iter().map(|edit| match edit {
+        Edit::Body(_, body) => body.len(),
+        Edit::Prepend(_) | Edit::Remove(_) | Edit::Insert(..) | Edit::ReturnPath(_) => 0,
+    });
+    let content = content.map_or(0, |content| content.len());
+    bodies.fold(content, usize::saturating_add)
+}
+
+/// In the log: somebody gets it opened.
+const OPEN: &str = "open";
+/// As many transactions as one mail may have.
+const MOST_GROUPS: usize = 16;

@@ -1,0 +1,156 @@
+//! What follows from the verdict on a mail as it came: what is encrypted for people whose keys are here is opened, and then the
+//! rules, the stamp and the plan of its protection say what each recipient gets.
+//!
+//! The same on a thread of the edge and in a worker: who answers, and does what is not done here, is given.
+
+use std::cell::RefCell;
+
+use kenin_pki::address::Address;
+use kenin_policy::protect::message_ids;
+use kenin_policy::verdict::Verdict;
+use kenin_smtp_filter::{Division, Mail, Reply};
+
+use super::confided::{Confider, openable};
+use super::{Decided, act, refusal_of};
+use crate::clock::Moment;
+use crate::config::{Config, WhenGone};
+use crate::opening::{Answers, Closed, Job, Office, Opening, Person, State, open};
+use crate::pipeline::limit_of;
+use crate::protect::{self, Asking, Author, Origin, Outcome, Protected};
+use crate::reply;
+use crate::snapshot::Snapshot;
+
+/// A mail that is decided on.
+#[derive(Clone, Copy)]
+pub(crate) struct Matter<'m> {
+    pub(crate) mail: &'m Mail,
+    pub(crate) snapshot: &'m Snapshot,
+    /// Who its author is known to be.
+    pub(crate) author: &'m Author,
+    pub(crate) now: Moment,
+    /// Recipients who have it, by their place.
+    pub(crate) had: &'m [usize],
+}
+
+/// What follows from this verdict; `judge` is the verdict on a message that was in it.
+pub(crate) fn follow(
+    matter: Matter<'_>,
+    outer: Verdict,
+    judge: &dyn Fn(&[u8]) -> Verdict,
+    office: &dyn Office,
+    asking: &mut Asking<'_>,
+) -> Decided {
+    let Matter {
+        mail,
+        snapshot,
+        author,
+        now,
+        had,
+    } = matter;
+    let limit = limit_of(&outer);
+    let plan = protect::plan(mail, snapshot, author, now, had, limit, asking);
+    if outer.encryption.is_empty() {
+        return act(mail, snapshot, outer, now, had, &plan);
+    }
+    let keys = |address: &Address| office.keys(address);
+    let people = openable(mail, snapshot, &outer, had, keys);
+    let opening = match opened(matter, &people, judge, office) {
+        Ok(opening) => opening,
+        Err(reply) => return refusal_of(outer, reply, None, now.trust),
+    };
+    let (nobody, asking) = (Author::default(), RefCell::new(asking));
+    let again = |message: &[u8], recipients: &[usize]| -> Vec<(Vec<usize>, Option<Vec<u8>>)> {
+        let job = protect::Job {
+            mail,
+            message,
+            recipients,
+            origin: Origin::Opened,
+            unexamined: None,
+            author: &nobody,
+            snapshot,
+            now,
+        };
+        let made = protect::protect(&job, &mut **asking.borrow_mut());
+        let made = made.into_iter().map(|one: Protected| {
+            let copy = match one.course {
+                Outcome::Copy(copy) => Some(copy),
+                Outcome::AsItIs | Outcome::Refused(_) => None,
+            };
+            (one.recipients, copy)
+        });
+        made.collect()
+    };
+    let confider = Confider {
+        mail,
+        snapshot,
+        outer: &outer,
+        now,
+        had,
+        plan: &plan,
+        again: &again,
+    };
+    let mut decided = confider.act(&opening);
+    let root = outer.result.is_none() || !opening.named.is_empty();
+    let other = match root {
+        true => State::NotRecipient,
+        false => State::NotRoot,
+    };
+    // Whoever has no key here is no recipient of it either.
+    let others = mail.envelope.rcpt_to.len().saturating_sub(people.len());
+    decided.states.extend((others > 0).then_some(other));
+    decided.states.sort();
+    decided
+}
+
+/// What is opened of it, for these people.
+///
+/// # Errors
+/// The reply that leaves it with its client. It says nothing of what is inside.
+fn opened(
+    matter: Matter<'_>,
+    people: &[Person],
+    judge: &dyn Fn(&[u8]) -> Verdict,
+    office: &dyn Office,
+) -> Result<Opening, Reply> {
+    if people.is_empty() {
+        return Ok(Opening::default());
+    }
+    let (raw, config) = (&matter.mail.raw, &matter.snapshot.config);
+    let opening = open(&Job {
+        raw,
+        people,
+        answers: &Answers::of(raw),
+        limits: &config.engine_limits(),
+        receipts: config.decrypt.receipts,
+        seven_bit: matter.mail.envelope.division == Division::Never,
+        office,
+        judge,
+    });
+    let opening = opening.and_then(|opening| {
+        // An answer names the message that its author has seen.
+        for copy in &opening.copies {
+            office.came_encrypted(&message_ids(&copy.message))?;
+        }
+        if opening.copies.is_empty() && !opening.named.is_empty() {
+            // As much work as where something opened.
+            office.came_encrypted(&message_ids(raw))?;
+        }
+        Ok(opening)
+    });
+    let opening = opening.map_err(|closed| match closed {
+        Closed::Memory => reply::busy(),
+        Closed::Record => reply::store_gone(),
+    })?;
+    if !opening.used.is_empty() {
+        office.opened(&opening.used);
+    }
+    if opening.gone && when_gone(config) == WhenGone::Tempfail {
+        return Err(reply::keys_gone());
+    }
+    Ok(opening)
+}
+
+fn when_gone(config: &Config) -> WhenGone {
+    let keys = config.keys.as_ref();
+    keys.map(|keys| keys.when_gone).unwrap_or_default()
+}

@@ -1,0 +1,121 @@
+//! Whether what `[keys]` names is there and opens. Shows nothing of any key.
+
+use std::io::ErrorKind;
+
+use kenin_keys::{FolderCause, KeyFolder, Unlocker};
+
+use super::{Finding, warning};
+use crate::config::{Config, Keys, PinAt, SecretAt};
+
+/// The secrets, the folder, and each key in it.
+pub(super) fn look(config: &Config, findings: &mut Vec<Finding>, notes: &mut Vec<String>) {
+    let Some(keys) = &config.keys else { return };
+    tokens(config, keys, findings);
+    let Some(mut unlocker) = unlocker(config, keys, findings) else {
+        return;
+    };
+    let folder = match keys.open_folder() {
+        Ok(folder) => folder,
+        Err(error) if is_absent(&error.cause) => {
+            let text = format!("{} is not there: there are no keys", keys.folder.display());
+            let hint = "\"kenin key import\" makes it";
+            findings.push(warning(config.mistake("keys.folder", text).hint(hint)));
+            return;
+        }
+        Err(error) => {
+            findings.push(config.mistake("keys.folder", error.to_string()).into());
+            return;
+        }
+    };
+    match opened(&folder, &mut unlocker) {
+        Ok((count, troubles)) => {
+            for text in troubles {
+                // The service goes on with the others.
+                findings.push(warning(config.mistake("keys.folder", text)));
+            }
+            notes.push(format!("private keys that open: {count}"));
+        }
+        Err(text) => findings.push(config.mistake("keys.folder", text).into()),
+    }
+}
+
+/// The files of the tokens. No module is loaded here: "kenin key doctor" does that.
+fn tokens(config: &Config, keys: &Keys, findings: &mut Vec<Finding>) {
+    for token in &keys.tokens {
+        if !token.module.exists() {
+            let text = format!(
+                "the module of the token {:?} is not there: {}",
+                token.name,
+                token.module.display()
+            );
+            findings.push(config.mistake("keys.token", text).into());
+        }
+        if let Err(error) = token.settings() {
+            let mistake = config.mistake("keys.token", error.to_string());
+            findings.push(match token.pin {
+                // In a shell there is none, and the service may have it all the same.
+                Some(PinAt::Credential(_)) => warning(mistake),
+                _ => mistake.into(),
+            });
+        }
+    }
+}
+
+/// How many open, and why the others do not. Whether those in tokens work, `kenin key doctor` finds out.
+fn opened(folder: &KeyFolder, unlocker: &mut Unlocker) -> Result<(usize, Vec<String>), String> {
+    let ids = folder.ids().map_err(|error| error.to_string())?;
+    let (mut count, mut failed) = (0, Vec::new());
+    for id in ids {
+        let sealed = match folder.read(id) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                failed.push(error.to_string());
+                continue;
+            }
+        };
+        match sealed.check(unlocker) {
+            Ok(()) => count += 1,
+            Err(error) => failed.push(format!("key {id}: {error}; {}", error.advice())),
+        }
+    }
+    Ok((count, failed))
+}
+
+fn unlocker(config: &Config, keys: &Keys, findings: &mut Vec<Finding>) -> Option<Unlocker> {
+    let secrets = [
+        ("keys", Some(&keys.seal)),
+        ("keys.previous", keys.previous.as_ref()),
+    ];
+    let mut read = Vec::new();
+    let mut whole = true;
+    for (table, at) in secrets {
+        let Some(at) = at else { continue };
+        match at.read() {
+            Ok(secret) => read.push(secret),
+            Err(error) => {
+                whole = false;
+                let mistake = config.mistake(&format!("{table}.{}", at.key()), error.to_string());
+                // In a shell there is none, and the service may have it all the same.
+                findings.push(match at {
+                    SecretAt::Credential(_) => warning(mistake),
+                    _ => mistake.into(),
+                });
+            }
+        }
+    }
+    if !whole {
+        return None;
+    }
+    match Unlocker::new(read) {
+        Ok(unlocker) => Some(unlocker),
+        Err(error) => {
+            let text = format!("{error}; {}", error.advice());
+            findings.push(config.mistake("keys", text).into());
+            None
+        }
+    }
+}
+
+fn is_absent(cause: &FolderCause) -> bool {
+    matches!(cause, FolderCause::Io(error) if error.kind() == ErrorKind::NotFound)
+}

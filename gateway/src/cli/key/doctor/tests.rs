@@ -1,0 +1,181 @@
+use std::path::PathBuf;
+
+use kenin_keys::{Kek, KeyFacts, Reference, SealedKey, State as Life, TokenUri, Unlock, Uses};
+use kenin_pki::address::Address;
+use kenin_pki::crypto::{KeyType, RejectionSecret, Secret, SigningKey};
+
+use super::*;
+use crate::config::Token;
+use crate::demo::authority::{Authority, Holder, Term};
+
+/// A folder with a key in it.
+struct World {
+    dir: tempfile::TempDir,
+    kek: Kek,
+    unlocker: Unlocker,
+}
+
+impl World {
+    fn new() -> Self {
+        let secret = || Secret::new(vec![7; 32]);
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            kek: Kek::from_key(&secret()).unwrap(),
+            unlocker: Unlocker::new(vec![Unlock::Key(secret())]).unwrap(),
+        }
+    }
+
+    fn folder(&self) -> KeyFolder {
+        KeyFolder::create(&self.dir.path().join("keys")).unwrap()
+    }
+
+    fn add(&self, facts: KeyFacts, holder: &Holder) -> KeyId {
+        let pkcs8 = Secret::new(holder.key.to_pkcs8().unwrap());
+        let sealed = SealedKey::seal(facts, &pkcs8, &self.kek).unwrap();
+        self.folder().change().unwrap().add(&sealed).unwrap();
+        sealed.facts().id
+    }
+
+    fn looked_at(&mut self, id: KeyId) -> Part {
+        let folder = self.folder();
+        checks::key(&folder, id, (&mut self.unlocker, &Tokens::none()), NOW)
+    }
+}
+
+fn holder(term: Term) -> Holder {
+    let mut authority = Authority::new("Test", KeyType::P256, NOW).unwrap();
+    let issued = authority.issue("Alice", "alice@example.jp", KeyType::P256, term);
+    issued.unwrap()
+}
+
+fn facts(holder: &Holder) -> KeyFacts {
+    KeyFacts {
+        id: KeyId::random().unwrap(),
+        tenant: "default".to_owned(),
+        version: 1,
+        state: Life::Active,
+        uses: Uses {
+            decrypt: true,
+            sign: true,
+        },
+        addresses: vec![Address::parse("alice@example.jp").unwrap()],
+        public: holder.key.public_key().clone(),
+        certificates: vec![holder.certificate.clone()],
+    }
+}
+
+/// What a check came to.
+fn result(part: &Part, name: &str) -> (State, String) {
+    let check = part.checks.iter().find(|check| check.name == name);
+    let check = check.unwrap_or_else(|| panic!("{name} in {part:?}"));
+    let quiet = matches!(check.state, State::Good | State::Skipped);
+    assert_eq!(check.advice.is_none(), quiet, "what to do is said: {name}");
+    (check.state, check.text.clone())
+}
+
+const NOW: UnixTime = UnixTime(1_795_000_000);
+
+#[test]
+fn a_good_key_has_nothing_to_be_done_about_it() {
+    let mut world = World::new();
+    let holder = holder(Term::Valid);
+    let id = world.add(facts(&holder), &holder);
+    let part = world.looked_at(id);
+    assert!(part.is_good());
+    assert!(part.checks.iter().all(|check| check.state == State::Good));
+    for name in ["file", "place", "signature", "unwrap", "dates", "addresses"] {
+        result(&part, name);
+    }
+    let text = part.to_text();
+    assert!(
+        text.starts_with(&format!("key {id} alice@example.jp\n")),
+        "{text}"
+    );
+    let json = part.to_json();
+    assert_eq!(json["ok"], true);
+    assert_eq!(json["checks"][0]["check"], "file");
+}
+
+#[test]
+fn dates_addresses_and_uses_are_looked_at() {
+    let mut world = World::new();
+    for (term, words) in [(Term::Expired, "has ended"), (Term::Future, "not begun")] {
+        let holder = holder(term);
+        let id = world.add(facts(&holder), &holder);
+        let (state, text) = result(&world.looked_at(id), "dates");
+        assert_eq!(state, State::Bad);
+        assert!(text.contains(words), "{text}");
+        // Old mail opens with it, whatever the date.
+        let retired = KeyFacts {
+            id: KeyId::random().unwrap(),
+            state: Life::Retired,
+            ..facts(&holder)
+        };
+        let id = world.add(retired, &holder);
+        let part = world.looked_at(id);
+        assert!(part.is_good(), "{part:?}");
+        assert!(part.checks.iter().all(|check| check.name != "signature"));
+    }
+    let holder = holder(Term::Valid);
+    let other = KeyFacts {
+        addresses: vec![Address::parse("bob@example.jp").unwrap()],
+        ..facts(&holder)
+    };
+    let id = world.add(other, &holder);
+    let (state, text) = result(&world.looked_at(id), "addresses");
+    assert_eq!(state, State::Warning);
+    assert!(text.contains("bob@example.jp"), "{text}");
+    let nobody = KeyFacts {
+        addresses: Vec::new(),
+        certificates: Vec::new(),
+        ..facts(&holder)
+    };
+    let id = world.add(nobody, &holder);
+    let part = world.looked_at(id);
+    assert_eq!(result(&part, "addresses").0, State::Bad);
+    assert_eq!(result(&part, "certificate").0, State::Bad);
+    assert_eq!(result(&part, "dates").0, State::Skipped);
+    assert!(!part.is_good());
+}
+
+#[test]
+fn a_key_that_does_not_open_or_lies_in_no_token_is_told() {
+    let mut world = World::new();
+    let holder = holder(Term::Valid);
+    let reference = Reference {
+        token: "hsm".to_owned(),
+        object: TokenUri::parse("pkcs11:id=%01").unwrap(),
+    };
+    let rejection = RejectionSecret::random().unwrap();
+    let sealed = SealedKey::seal_reference(facts(&holder), &reference, &rejection, &world.kek);
+    let sealed = sealed.unwrap();
+    let id = sealed.facts().id;
+    world.folder().change().unwrap().add(&sealed).unwrap();
+    let part = world.looked_at(id);
+    let (state, text) = result(&part, "place");
+    assert_eq!(state, State::Bad);
+    assert!(text.contains("hsm"), "{text}");
+    assert_eq!(result(&part, "unwrap").0, State::Skipped);
+    world.unlocker = Unlocker::new(vec![Unlock::Key(Secret::new(vec![8; 32]))]).unwrap();
+    let part = world.looked_at(id);
+    assert_eq!(result(&part, "file").0, State::Bad);
+    assert_eq!(result(&part, "place").0, State::Skipped);
+    assert_eq!(result(&part, "dates").0, State::Good);
+}
+
+#[test]
+fn a_token_without_its_module_is_told() {
+    let token = Token {
+        name: "hsm".to_owned(),
+        module: PathBuf::from("/nonexistent/module.so"),
+        token: TokenUri::parse("pkcs11:token=kenin").unwrap(),
+        pin: None,
+        sessions: 1,
+    };
+    let tokens = Tokens::start(vec![token.settings().unwrap()]);
+    let part = checks::token(&tokens, &token);
+    assert_eq!(result(&part, "module").0, State::Bad);
+    assert_eq!(result(&part, "pin").0, State::Skipped);
+    let report = Report { parts: vec![part] };
+    assert!(!report.is_good());
+}

@@ -1,0 +1,199 @@
+use kenin_pki::crypto::{Aes, ContentKind, KeyType, SigningKey, SoftKey};
+use kenin_pki::issue::{CertificateBuilder, common_name};
+use kenin_smime::encrypt::{Addressee, Protect};
+use kenin_smime::header_protection::{HeaderProtection, protect_header};
+use kenin_smime::sign::{Form, Signer};
+
+use super::*;
+
+const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
+const CBC: ContentKind = ContentKind::AesCbc(Aes::Bits256);
+const MAIL: &[u8] = b"From: Alice <alice@example.jp>\r\nTo: bob@example.jp\r\nSubject: Pay\r\n\
+    Content-Type: text/plain\r\n\r\nPay Bob 10 yen.\r\n";
+
+fn holder(name: &str, kind: KeyType) -> Holder {
+    let key = SoftKey::generate(kind).unwrap();
+    let builder = CertificateBuilder::new(common_name(name).unwrap(), key.public_key());
+    let builder = builder.mail(&["bob@example.jp"]);
+    let authority = SoftKey::generate(KeyType::P256).unwrap();
+    let issuer = common_name("Authority").unwrap();
+    let certificate = builder.sign(&issuer, &[1; 20], &authority).unwrap();
+    Holder::new(key, &[certificate]).unwrap().unwrap()
+}
+
+fn encrypted(to: &[&Holder], cipher: ContentKind, entity: &[u8]) -> Vec<u8> {
+    let recipients: Vec<_> = to
+        .iter()
+        .map(|holder| Addressee::of(&holder.own[0]))
+        .collect();
+    let protect = Protect {
+        recipients: &recipients,
+        cipher,
+    };
+    protect.protect(entity).unwrap()
+}
+
+fn mail(entity: &[u8]) -> Vec<u8> {
+    let header = b"From: Alice <alice@example.jp>\r\nTo: bob@example.jp\r\nSubject: [...]\r\n";
+    [&header[..], entity].concat()
+}
+
+fn look(holders: &[Holder], message: &[u8]) -> Look {
+    let limits = Limits::default();
+    let opener = Opener {
+        holders,
+        limits: &limits,
+        legacy: false,
+    };
+    opener.look(message)
+}
+
+#[track_caller]
+fn opened(holders: &[Holder], message: &[u8]) -> OpenedLayer {
+    match look(holders, message) {
+        Look::Opened(layer) => *layer,
+        Look::Closed(closed) => panic!("{closed:?}"),
+        Look::Nothing => panic!("nothing to open"),
+    }
+}
+
+#[test]
+fn a_protected_header_comes_back_with_the_content() {
+    let bob = [holder("Bob", KeyType::P256)];
+    let halves = protect_header(MAIL, HeaderProtection::Cipher).unwrap();
+    let raw = [halves.outer, encrypted(&[&bob[0]], GCM, &halves.entity)].concat();
+    let layer = opened(&bob, &raw);
+    let text = String::from_utf8(layer.message).unwrap();
+    assert!(text.contains("Subject: Pay\r\n"), "{text}");
+    assert!(!text.contains("[...]\r\nMIME"), "{text}");
+    assert!(text.ends_with("\r\n\r\nPay Bob 10 yen.\r\n"), "{text}");
+    assert_eq!(layer.integrity, Integrity::Aead);
+    assert_eq!((layer.signatures, layer.recipients), (0, 1));
+    assert!(!layer.other_from);
+}
+
+/// Nobody on the way has seen the From that stands inside.
+#[test]
+fn another_from_inside_stays_inside() {
+    let bob = [holder("Bob", KeyType::P256)];
+    let halves = protect_header(MAIL, HeaderProtection::Cipher).unwrap();
+    let outer = String::from_utf8(halves.outer).unwrap();
+    let outer = outer.replace("alice@", "mallory@");
+    let entity = encrypted(&[&bob[0]], GCM, &halves.entity);
+    let layer = opened(&bob, &[outer.as_bytes(), &entity].concat());
+    let text = String::from_utf8(layer.message).unwrap();
+    assert!(layer.other_from);
+    assert!(
+        text.contains("From: Alice <mallory@example.jp>\r\n"),
+        "{text}"
+    );
+    assert!(!text.contains("alice@"), "{text}");
+    assert!(text.contains("Subject: Pay\r\n"), "{text}");
+}
+
+#[test]
+fn what_is_signed_at_the_root_is_opened_below_and_keeps_its_inner_signature() {
+    let bob = [holder("Bob", KeyType::P256)];
+    let signer = Signer::new(&bob[0].key, &bob[0].own[0]);
+    let inner = b"Content-Type: text/plain\r\n\r\nPay Bob 10 yen.\r\n";
+    for (outer, within) in [
+        (Form::Clear, Form::Opaque),
+        (Form::Opaque, Form::Clear),
+        (Form::OpaqueStreamed, Form::Clear),
+    ] {
+        let signed = signer.sign(inner, within).unwrap();
+        let sealed = encrypted(&[&bob[0]], CBC, &signed);
+        let once = mail(&signer.sign(&sealed, outer).unwrap());
+        let layer = opened(&bob, &once);
+        assert_eq!(layer.signatures, 1, "{outer:?}");
+        assert_eq!(layer.integrity, Integrity::None);
+        let examined = kenin_smime::examine(&layer.message, &Limits::default(), &[]);
+        assert!(examined.root_signature().is_some(), "{outer:?}");
+        assert!(matches!(look(&bob, &layer.message), Look::Nothing));
+        let twice = mail(
+            &signer
+                .sign(&signer.sign(&sealed, outer).unwrap(), outer)
+                .unwrap(),
+        );
+        assert_eq!(opened(&bob, &twice).signatures, 2, "{outer:?}");
+    }
+}
+
+/// DEC-02: text around an encrypted part could carry its content away.
+#[test]
+fn an_encrypted_part_is_not_opened() {
+    let bob = [holder("Bob", KeyType::P256)];
+    let part = encrypted(&[&bob[0]], GCM, b"Content-Type: text/plain\r\n\r\nx\r\n");
+    let head = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n";
+    let whole = mail(&[&head[..], &part, b"\r\n--x--\r\n"].concat());
+    assert!(matches!(look(&bob, &whole), Look::Nothing));
+    assert!(matches!(look(&bob, MAIL), Look::Nothing));
+}
+
+#[test]
+fn for_others_is_told_from_broken() {
+    let people = [
+        holder("Bob", KeyType::P256),
+        holder("Rita", KeyType::Rsa(2048)),
+    ];
+    let eve = [holder("Eve", KeyType::P256)];
+    let raw = mail(&encrypted(&[&people[0], &people[1]], GCM, b"\r\nx\r\n"));
+    for owner in people {
+        assert_eq!(opened(&[owner], &raw).recipients, 2);
+    }
+    assert!(matches!(
+        look(&eve, &raw),
+        Look::Closed(Closed::NotRecipient)
+    ));
+    assert!(matches!(
+        look(&[], &raw),
+        Look::Closed(Closed::NotRecipient)
+    ));
+}
+
+/// A wrong key that fits by chance gives no mail: 1 in 256 paddings does.
+#[test]
+fn what_is_neither_mail_nor_text_needs_a_proof_of_its_key() {
+    let rita = [holder("Rita", KeyType::Rsa(2048))];
+    let bob = [holder("Bob", KeyType::P256)];
+    let binary = [0, 1, 2, 3, 250];
+    let closed = mail(&encrypted(&[&rita[0]], CBC, &binary));
+    assert!(matches!(
+        look(&rita, &closed),
+        Look::Closed(Closed::Undecryptable)
+    ));
+    for (to, cipher, content) in [
+        (&rita, GCM, &binary[..]),
+        (&bob, CBC, &binary),
+        (&rita, CBC, "Zahle 10 €.\n".as_bytes()),
+    ] {
+        let raw = mail(&encrypted(&[&to[0]], cipher, content));
+        assert!(
+            opened(to, &raw)
+                .message
+                .ends_with(&input::wire_form(content))
+        );
+    }
+}
+
+#[test]
+fn a_bare_object_is_opened_to_its_content() {
+    let bob = [holder("Bob", KeyType::P256)];
+    let recipients = [Addressee::of(&bob[0].own[0])];
+    let protect = Protect {
+        recipients: &recipients,
+        cipher: GCM,
+    };
+    let object = protect.protect_cms(b"just this").unwrap();
+    let limits = Limits::default();
+    let opener = Opener {
+        holders: &bob,
+        limits: &limits,
+        legacy: false,
+    };
+    let Look::Opened(layer) = opener.look_at_cms(&object) else {
+        panic!("it is closed")
+    };
+    assert_eq!(layer.message, b"just this");
+    assert!(matches!(opener.look_at_cms(b"x"), Look::Nothing));
+}

@@ -1,0 +1,266 @@
+//! `[keys]`: the folder of sealed private keys, and the secret that opens them. This module only reads what is written
+//! and, when asked, the files of the secrets; it opens no key.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use kenin_keys::{
+    FolderError, KeyFolder, SealError, SecretFileError, TokenSettings, Unlock, Unlocker,
+    read_key_file, read_passphrase_file,
+};
+use serde::Deserialize;
+
+use super::tokens::{self, RawToken, Token};
+
+/// Where private keys lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// `folder`. Default `keys` below `state_dir`.
+    pub folder: PathBuf,
+    /// `passphrase_file`, `key_file` or `credential`: seals what is new, and opens.
+    pub seal: SecretAt,
+    /// `previous`: opens what is not sealed anew yet.
+    pub previous: Option<SecretAt>,
+    /// `when_gone`: what happens to mail that needs a key while the key process is not there. Default `tempfail`.
+    pub when_gone: WhenGone,
+    /// `token`: tokens that keys lie in.
+    pub tokens: Vec<Token>,
+}
+
+/// What happens to mail that could be opened while no key works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenGone {
+    /// It stays the sender's for a while.
+    #[default]
+    Tempfail,
+    /// It is delivered as encrypted as it came.
+    Deliver,
+}
+
+/// Where a secret lies that keys are sealed under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretAt {
+    /// `passphrase_file`: a passphrase, without the end of its line.
+    Passphrase(PathBuf),
+    /// `key_file`: 32 octets.
+    Key(PathBuf),
+    /// `credential`: 32 octets that the service manager hands over under this name.
+    Credential(String),
+}
+
+/// Why keys cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
+    /// A secret cannot be used.
+    #[error("{0}; {advice}", advice = .0.advice())]
+    Seal(#[from] SealError),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+}
+
+impl Keys {
+    /// The folder, which must be there.
+    ///
+    /// # Errors
+    /// Where it is not, or others may look into it.
+    pub fn open_folder(&self) -> Result<KeyFolder, FolderError> {
+        KeyFolder::open(&self.folder)
+    }
+
+    /// The tokens, with their PINs.
+    ///
+    /// # Errors
+    /// Where a PIN cannot be read.
+    pub fn token_settings(&self) -> Result<Vec<TokenSettings>, SecretFileError> {
+        self.tokens.iter().map(Token::settings).collect()
+    }
+
+    /// What opens the keys: the secret, and the one before it.
+    ///
+    /// # Errors
+    /// Where one of them cannot be read or used.
+    pub fn unlocker(&self) -> Result<Unlocker, KeysError> {
+        let mut secrets = vec![self.seal.read()?];
+        if let Some(previous) = &self.previous {
+            secrets.push(previous.read()?);
+        }
+        Ok(Unlocker::new(secrets)?)
+    }
+}
+
+impl SecretAt {
+    /// Reads the secret.
+    ///
+    /// # Errors
+    /// Where it cannot be read, others may read it, or it is none.
+    pub fn read(&self) -> Result<Unlock, SecretFileError> {
+        match self {
+            Self::Passphrase(path) => read_passphrase_file(path),
+            Self::Key(path) => read_key_file(path),
+            Self::Credential(name) => {
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+                read_key_file(&credential(folder, name)?)
+            }
+        }
+    }
+
+    /// The key of `[keys]` that names it.
+    pub(crate) const fn key(&self) -> &'static str {
+        match self {
+            Self::Passphrase(_) => "passphrase_file",
+            Self::Key(_) => "key_file",
+            Self::Credential(_) => "credential",
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKeys {
+    folder: Option<String>,
+    passphrase_file: Option<String>,
+    key_file: Option<String>,
+    credential: Option<String>,
+    previous: Option<RawSecret>,
+    when_gone: Option<WhenGone>,
+    #[serde(default)]
+    token: Vec<RawToken>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSecret {
+    passphrase_file: Option<String>,
+    key_file: Option<String>,
+    credential: Option<String>,
+}
+
+impl RawKeys {
+    /// With paths that begin in `dir`, and the folder below `state_dir` where none is named; an error comes with the key
+    /// that is to blame.
+    pub(super) fn finish(
+        self,
+        state_dir: &Path,
+        dir: &Path,
+    ) -> Result<Keys, (&'static str, &'static str)> {
+        let seal = RawSecret {
+            passphrase_file: self.passphrase_file,
+            key_file: self.key_file,
+            credential: self.credential,
+        };
+        let previous = self.previous.map(|one| one.finish(dir)).transpose();
+        Ok(Keys {
+            folder: self
+                .folder
+                .map_or_else(|| state_dir.join("keys"), |folder| dir.join(folder)),
+            seal: seal.finish(dir).map_err(|text| ("keys", text))?,
+            previous: previous.map_err(|text| ("keys.previous", text))?,
+            when_gone: self.when_gone.unwrap_or_default(),
+            tokens: tokens::finish(self.token, dir).map_err(|text| ("keys.token", text))?,
+        })
+    }
+}
+
+impl RawSecret {
+    fn finish(self, dir: &Path) -> Result<SecretAt, &'static str> {
+        match (self.passphrase_file, self.key_file, self.credential) {
+            (Some(path), None, None) => Ok(SecretAt::Passphrase(dir.join(path))),
+            (None, Some(path), None) => Ok(SecretAt::Key(dir.join(path))),
+            (None, None, Some(name)) if is_plain(&name) => Ok(SecretAt::Credential(name)),
+            (None, None, Some(_)) => Err("a credential is a name, not a path"),
+            _ => Err("write one of passphrase_file, key_file and credential"),
+        }
+    }
+}
+
+/// Whether it is the name of a file in a folder, and of nothing else.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
+}
+
+/// Where the service manager puts a credential.
+pub(super) fn credential(folder: Option<OsString>, name: &str) -> Result<PathBuf, SecretFileError> {
+    match folder {
+        Some(folder) => Ok(Path::new(&folder).join(name)),
+        None => Err(SecretFileError {
+            path: name.into(),
+            what: "no credential is at hand: the service manager hands it over to what it starts \
+                   (LoadCredentialEncrypted= in the unit; systemd-run -P -p LoadCredentialEncrypted=… \
+                   in a shell)"
+                .to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, ConfigError};
+
+    fn parse(tables: &str) -> Result<Config, ConfigError> {
+        let text = format!(
+            "hostname = \"gw.example.jp\"\n[[listener]]\naddress = \"127.0.0.1:10025\"\n\
+             mode = \"before-queue\"\n[next_hop]\naddress = \"127.0.0.1:10026\"\n{tables}"
+        );
+        Config::parse(&text, Path::new("/etc/kenin/kenin.toml"))
+    }
+
+    fn keys(lines: &str) -> Keys {
+        parse(&format!("[keys]\n{lines}\n")).unwrap().keys.unwrap()
+    }
+
+    #[test]
+    fn each_place_of_the_secret_is_read() {
+        assert_eq!(parse("").unwrap().keys, None);
+        let passphrase = keys("passphrase_file = \"keys.passphrase\"");
+        assert_eq!(passphrase.folder, Path::new("/var/lib/kenin/keys"));
+        let file = PathBuf::from("/etc/kenin/keys.passphrase");
+        assert_eq!(passphrase.seal, SecretAt::Passphrase(file));
+        assert_eq!(passphrase.previous, None);
+        assert_eq!(passphrase.when_gone, WhenGone::Tempfail);
+        let deliver = keys("key_file = \"/k\"\nwhen_gone = \"deliver\"");
+        assert_eq!(deliver.when_gone, WhenGone::Deliver);
+        let key = keys(
+            "folder = \"/srv/keys\"\nkey_file = \"/k\"\nprevious = { credential = \"kenin-keys\" }",
+        );
+        assert_eq!(key.folder, Path::new("/srv/keys"));
+        assert_eq!(key.seal, SecretAt::Key("/k".into()));
+        let name = "kenin-keys".to_owned();
+        assert_eq!(key.previous, Some(SecretAt::Credential(name)));
+    }
+
+    #[test]
+    fn none_and_two_secrets_are_mistakes_with_their_place() {
+        for (lines, line, expected) in [
+            ("", 7, "write one of"),
+            (
+                "key_file = \"a\"\npassphrase_file = \"b\"",
+                7,
+                "write one of",
+            ),
+            ("credential = \"../a\"", 7, "not a path"),
+            ("credential = \"\"", 7, "not a path"),
+            ("key_file = \"a\"\nprevious = {}", 9, "write one of"),
+            ("keyfile = \"a\"", 8, "did you mean"),
+        ] {
+            let error = parse(&format!("[keys]\n{lines}\n")).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(&format!("kenin.toml:{line}:")), "{text}");
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_credential_that_nobody_handed_over_is_told_so() {
+        let error = credential(None, "kenin-keys").unwrap_err().to_string();
+        assert!(error.contains("LoadCredentialEncrypted"), "{error}");
+        let found = credential(Some("/run/credentials/kenin.service".into()), "kenin-keys");
+        let expected = Path::new("/run/credentials/kenin.service/kenin-keys");
+        assert_eq!(found.unwrap(), expected);
+    }
+}

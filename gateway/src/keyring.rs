@@ -1,0 +1,311 @@
+//! The keys of people, as the edge knows them: whose they are, and what is done with them for one mail. The keys are in
+//! another process, which this starts and watches; in tests and the demo they are in threads of this one, behind the
+//! same sockets.
+//!
+//! Never holds a private key, and never decides who may use one: the key process does, by the grant that it was told.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use kenin_keys::protocol::{Answer, EdgeRequest, Grant, Transaction};
+use kenin_keys::{Granted, HeldKey, Keeper, KeyFacts, KeyId, NoKey, Server, Time, Tokens};
+use kenin_pki::address::Address;
+use kenin_pki::crypto::{Secret, SignatureAlgorithm, Wrapped};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::config::Config;
+use crate::key_process::{self, Journal};
+use crate::metrics;
+use crate::run::{RunOptions, StartError};
+
+mod line;
+mod process;
+mod vault;
+
+use process::{NotStarted, Patience, Starter};
+use vault::{Vault, introduce};
+
+/// The keys that this gateway works with; as a default none.
+#[derive(Clone, Default)]
+pub(crate) struct Keyring(Option<Arc<Ring>>);
+
+struct Ring {
+    /// The last that was there.
+    vault: ArcSwap<Vault>,
+    /// Starts another; nothing where they are in this process.
+    starter: Option<Starter>,
+}
+
+/// What is asked for one mail.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    /// Whose keys.
+    pub(crate) tenant: String,
+    /// To whom it goes, of those who have keys.
+    pub(crate) recipients: Vec<Address>,
+    /// Who sent it, if that was proven.
+    pub(crate) sender: Option<Address>,
+    /// Where the client is.
+    pub(crate) client: Option<IpAddr>,
+    /// For how many seconds.
+    pub(crate) seconds: u32,
+}
+
+impl Keyring {
+    /// Those of `[keys]`, in threads of this process. Within a runtime.
+    pub(crate) fn here(config: &Config) -> Result<Self, StartError> {
+        let Some(keys) = &config.keys else {
+            return Ok(Self::default());
+        };
+        // No module of a token is loaded beside what parses mail.
+        let opened = key_process::open(keys, &Tokens::none());
+        let (held, _) = opened.map_err(|error| config.mistake("keys", error.to_string()))?;
+        let journal = Journal {
+            addresses: config.log.addresses,
+        };
+        let made = Self::in_process(held, journal);
+        made.map_err(|error| StartError::Unavailable(error.to_string()))
+    }
+
+    /// Those of `[keys]`, in a process of their own, which is started and has been heard when this returns.
+    pub(crate) async fn beside(config: &Config, options: &RunOptions) -> Result<Self, StartError> {
+        if config.keys.is_none() {
+            return Ok(Self::default());
+        }
+        let starter = Starter::new(&options.config, options.log_format);
+        // What exactly is wrong it has said itself.
+        let started = starter.start().await.map_err(|failed| {
+            let text = failed.to_string();
+            match failed.is_mistake() {
+                true => config.mistake("keys", text).into(),
+                false => StartError::Unavailable(text),
+            }
+        });
+        let vault = started?;
+        info!(keys = vault.len(), "the key process is there");
+        metrics::key_process(true);
+        Ok(Self::new(vault, Some(starter)))
+    }
+
+    /// These keys, in threads of this process. Within a runtime.
+    pub(crate) fn in_process(held: Vec<HeldKey>, journal: Journal) -> io::Result<Self> {
+        let time = Time {
+            now: kenin_sys::since_boot,
+            wait: std::thread::sleep,
+        };
+        let server = Server::new(Keeper::new(held, journal), time);
+        let (line, theirs) = UnixStream::pair()?;
+        let (door, inside) = UnixStream::pair()?;
+        std::thread::Builder::new()
+            .name("keys".to_owned())
+            .spawn(move || server.run(theirs, inside))?;
+        let keys = introduce(&line, process::START).map_err(io::Error::other)?;
+        Ok(Self::new(Vault::new(line, door, keys)?, None))
+    }
+
+    /// Keys of which only their owners are known any more.
+    #[cfg(test)]
+    pub(crate) async fn lost(keys: Vec<KeyFacts>) -> io::Result<Self> {
+        let (line, end) = UnixStream::pair()?;
+        drop(end);
+        let (door, _) = UnixStream::pair()?;
+        let vault = Vault::new(line, door, keys)?;
+        until(&mut vault.line.gone()).await;
+        Ok(Self::new(vault, None))
+    }
+
+    fn new(vault: Vault, starter: Option<Starter>) -> Self {
+        Self(Some(Arc::new(Ring {
+            vault: ArcSwap::from_pointee(vault),
+            starter,
+        })))
+    }
+
+    /// The keys of a mailbox, whatever they are for and wherever they stand in their life. What is known stays known when
+    /// the key process has gone.
+    pub(crate) fn of(&self, tenant: &str, address: &Address) -> Vec<Arc<KeyFacts>> {
+        let Some(ring) = &self.0 else {
+            return Vec::new();
+        };
+        ring.vault.load().of(tenant, address).to_vec()
+    }
+
+    /// False where there are keys and the key process has gone.
+    pub(crate) fn is_there(&self) -> bool {
+        let ring = self.0.as_ref();
+        ring.is_none_or(|ring| ring.vault.load().line.is_there())
+    }
+
+    /// Which key process it is, for whoever holds connections to it; nothing where there is none now.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.0.as_ref()?.vault.load().number()
+    }
+
+    /// A connection to it for a worker, and which one it is.
+    pub(crate) fn connection(&self) -> Option<(u64, UnixStream)> {
+        let vault = self.0.as_ref()?.vault.load_full();
+        Some((vault.number()?, vault.connection().ok()?))
+    }
+
+    /// Announces a mail.
+    pub(crate) async fn grant(&self, ask: Ask) -> Result<Lease, NoKey> {
+        let ring = self.0.as_ref().ok_or(NoKey::Gone)?;
+        // Made before it is asked: who stops waiting gives back what may have been granted.
+        let lease = Lease(Arc::new(Leased {
+            vault: ring.vault.load_full(),
+            transaction: Transaction::random().map_err(|_| NoKey::Gone)?,
+        }));
+        let grant = EdgeRequest::Grant(Grant {
+            transaction: lease.0.transaction,
+            tenant: ask.tenant,
+            recipients: ask.recipients,
+            sender: ask.sender,
+            client: ask.client,
+            seconds: ask.seconds,
+        });
+        match lease.0.vault.line.ask(&grant).await? {
+            Answer::Done => Ok(lease),
+            _ => Err(NoKey::Gone),
+        }
+    }
+
+    /// Starts another key process, with the keys that there are by now, and lets the old one end when the mails that it
+    /// works for have. Where that fails the old one stays.
+    pub(crate) async fn renew(&self) -> Result<(), NotStarted> {
+        let Some((ring, starter)) = self.started() else {
+            return Ok(());
+        };
+        let vault = starter.start().await?;
+        info!(keys = vault.len(), "another key process has taken over");
+        ring.vault.store(Arc::new(vault));
+        metrics::key_process(true);
+        Ok(())
+    }
+
+    /// Starts it again when it has ended, a few times, until told to stop.
+    pub(crate) async fn watch(self, mut stopping: watch::Receiver<bool>) {
+        let Some((ring, starter)) = self.started() else {
+            return;
+        };
+        let mut patience = Patience::default();
+        loop {
+            let mut gone = ring.vault.load().line.gone();
+            tokio::select! {
+                () = until(&mut gone) => {}
+                () = until(&mut stopping) => return,
+            }
+            // Where another has taken over, this one was let go.
+            while !ring.vault.load().line.is_there() {
+                metrics::key_process(false);
+                let pause = patience.after(Instant::now());
+                error!(
+                    again_in = pause.map(|pause| pause.as_secs()),
+                    "the key process has ended: mail that needs a key waits"
+                );
+                let Some(pause) = pause else {
+                    error!("it is not started again; restart the service when the cause is known");
+                    return;
+                };
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = until(&mut stopping) => return,
+                }
+                if ring.vault.load().line.is_there() {
+                    break;
+                }
+                match starter.start().await {
+                    Ok(vault) => {
+                        info!(keys = vault.len(), "the key process is there again");
+                        ring.vault.store(Arc::new(vault));
+                        metrics::key_process(true);
+                    }
+                    Err(failed) => error!(error = %failed, "the key process"),
+                }
+            }
+        }
+    }
+
+    fn started(&self) -> Option<(&Ring, &Starter)> {
+        let ring = self.0.as_deref()?;
+        Some((ring, ring.starter.as_ref()?))
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let vault = self.0.as_ref().map(|ring| ring.vault.load_full());
+        f.debug_tuple("Keyring").field(&vault).finish()
+    }
+}
+
+/// Waits until it is so, or can no longer change.
+async fn until(so: &mut watch::Receiver<bool>) {
+    let _ = so.wait_for(|so| *so).await;
+}
+
+/// What a mail was granted; it ends with the last of these.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease(Arc<Leased>);
+
+#[derive(Debug)]
+struct Leased {
+    vault: Arc<Vault>,
+    transaction: Transaction,
+}
+
+impl Lease {
+    /// Under which the key process knows the mail.
+    pub(crate) fn transaction(&self) -> Transaction {
+        self.0.transaction
+    }
+
+    /// A layer that was encrypted for this key of the recipient's has opened: its use was no guess. Waits for nobody.
+    pub(crate) fn opened(&self, recipient: &Address, key: KeyId) {
+        self.0.vault.line.tell(&EdgeRequest::Opened {
+            transaction: self.0.transaction,
+            recipient: recipient.clone(),
+            key,
+        });
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        self.vault.release(self.transaction);
+    }
+}
+
+/// It blocks.
+impl Granted for Lease {
+    fn unwrap(
+        &self,
+        recipient: &Address,
+        key: KeyId,
+        length: usize,
+        wrapped: &Wrapped,
+    ) -> Result<Secret, NoKey> {
+        let Leased { vault, transaction } = &*self.0;
+        vault.by_hand(*transaction, |hand| {
+            hand.unwrap(recipient, key, length, wrapped)
+        })
+    }
+
+    fn sign(
+        &self,
+        key: KeyId,
+        algorithm: SignatureAlgorithm,
+        attributes: &[u8],
+    ) -> Result<Vec<u8>, NoKey> {
+        let Leased { vault, transaction } = &*self.0;
+        vault.by_hand(*transaction, |hand| hand.sign(key, algorithm, attributes))
+    }
+}
+
+#[cfg(test)]
+mod tests;

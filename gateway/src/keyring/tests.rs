@@ -1,0 +1,172 @@
+use kenin_keys::protocol::Refusal;
+use kenin_keys::{State, Uses};
+use kenin_pki::crypto::{
+    Aes, DigestAlgorithm, Kdf, KeyType, KeyWrap, SigningKey, SoftKey, Wrapping,
+};
+use tokio::task::spawn_blocking;
+
+use super::*;
+use crate::config::LogAddresses;
+
+const JOURNAL: Journal = Journal {
+    addresses: LogAddresses::Full,
+};
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+/// A key of this person's.
+fn key_of(person: &str) -> (HeldKey, KeyFacts) {
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let facts = KeyFacts {
+        id: KeyId::random().unwrap(),
+        tenant: "default".to_owned(),
+        version: 1,
+        state: State::Active,
+        uses: Uses {
+            decrypt: true,
+            sign: true,
+        },
+        addresses: vec![address(person)],
+        public: key.public_key().clone(),
+        certificates: Vec::new(),
+    };
+    (HeldKey::soft(facts.clone(), key).unwrap(), facts)
+}
+
+fn wrapped(facts: &KeyFacts) -> Wrapped {
+    let wrapping = Wrapping::Agreement {
+        kdf: Kdf::Hkdf(DigestAlgorithm::Sha256),
+        wrap: KeyWrap::Aes(Aes::Bits128),
+        shared_info: Vec::new(),
+    };
+    Wrapped::wrap(wrapping, &facts.public, &Secret::new(vec![9; 16])).unwrap()
+}
+
+fn ask(recipient: &str) -> Ask {
+    Ask {
+        tenant: "default".to_owned(),
+        recipients: vec![address(recipient)],
+        sender: None,
+        client: Some("192.0.2.1".parse().unwrap()),
+        seconds: 60,
+    }
+}
+
+/// What unwrapping for the recipient comes to, on a thread that may wait.
+async fn unwrapped(lease: &Lease, recipient: &str, facts: &KeyFacts) -> Result<Vec<u8>, NoKey> {
+    let (lease, recipient, facts) = (lease.clone(), address(recipient), facts.clone());
+    let done = spawn_blocking(move || {
+        let key = lease.unwrap(&recipient, facts.id, 16, &wrapped(&facts));
+        key.map(|key| key.expose().to_vec())
+    });
+    done.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_gateway_without_keys_knows_nobody_and_misses_nothing() {
+    let none = Keyring::default();
+    assert!(none.of("default", &address("alice@example.com")).is_empty());
+    assert!(none.is_there());
+    assert!(none.renew().await.is_ok());
+    assert!(matches!(
+        none.grant(ask("alice@example.com")).await,
+        Err(NoKey::Gone)
+    ));
+}
+
+#[tokio::test]
+async fn a_mail_reaches_the_keys_of_its_recipients_as_long_as_it_lasts() {
+    let (alices, alice) = key_of("alice@example.com");
+    let (bobs, bob) = key_of("bob@example.com");
+    let keyring = Keyring::in_process(vec![alices, bobs], JOURNAL).unwrap();
+    let found = keyring.of("default", &address("ALICE@example.com"));
+    assert_eq!(found.len(), 1);
+    assert_eq!(*found[0], alice);
+    assert!(
+        keyring
+            .of("other", &address("alice@example.com"))
+            .is_empty()
+    );
+
+    let lease = keyring.grant(ask("alice@example.com")).await.unwrap();
+    let other = keyring.grant(ask("bob@example.com")).await.unwrap();
+    let opened = unwrapped(&lease, "alice@example.com", &alice).await;
+    assert_eq!(opened, Ok(vec![9; 16]));
+    let refused = Err(NoKey::Refused(Refusal::NotGranted));
+    assert_eq!(unwrapped(&lease, "bob@example.com", &bob).await, refused);
+    assert_eq!(unwrapped(&lease, "alice@example.com", &bob).await, refused);
+    assert_eq!(
+        unwrapped(&other, "alice@example.com", &alice).await,
+        refused
+    );
+    assert!(unwrapped(&other, "bob@example.com", &bob).await.is_ok());
+    let (key, algorithm) = (alice.id, SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256));
+    let signer = lease.clone();
+    let signed = spawn_blocking(move || signer.sign(key, algorithm, b"1"))
+        .await
+        .unwrap();
+    assert_eq!(signed, Err(NoKey::Refused(Refusal::NotGranted)));
+    // A grant ends with the last of those who have it, and not with the first.
+    let last = lease.clone();
+    drop(lease);
+    assert!(unwrapped(&last, "alice@example.com", &alice).await.is_ok());
+    let transaction = last.0.transaction;
+    let vault = Arc::clone(&last.0.vault);
+    drop(last);
+    // An answer on the same line comes after what was said before it.
+    drop(keyring.grant(ask("alice@example.com")).await.unwrap());
+    let after = spawn_blocking(move || {
+        vault.by_hand(transaction, |hand| {
+            hand.unwrap(
+                &address("alice@example.com"),
+                alice.id,
+                16,
+                &wrapped(&alice),
+            )
+        })
+    });
+    assert_eq!(
+        after.await.unwrap().map(|_| ()),
+        Err(NoKey::Refused(Refusal::NotGranted))
+    );
+}
+
+/// DEC-06: what was said to have opened was no failure, and everything else was one.
+#[tokio::test]
+async fn what_has_opened_is_no_failure() {
+    let (held, alice) = key_of("alice@example.com");
+    let keyring = Keyring::in_process(vec![held], JOURNAL).unwrap();
+    for opens in [true, false] {
+        for round in 0..25 {
+            let lease = keyring.grant(ask("alice@example.com")).await.unwrap();
+            let key = unwrapped(&lease, "alice@example.com", &alice).await;
+            assert_eq!(key.is_ok(), opens || round < 20, "{opens} {round}");
+            if opens {
+                lease.opened(&address("alice@example.com"), alice.id);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn when_the_keys_have_gone_their_owners_are_still_known() {
+    let (held, alice) = key_of("alice@example.com");
+    let keyring = Keyring::in_process(vec![held], JOURNAL).unwrap();
+    let lease = keyring.grant(ask("alice@example.com")).await.unwrap();
+    let ring = keyring.0.as_ref().unwrap();
+    let lost = Keyring::lost(vec![alice.clone()]).await.unwrap();
+    ring.vault.store(lost.0.unwrap().vault.load_full());
+    assert!(!keyring.is_there());
+    assert!(matches!(
+        keyring.grant(ask("alice@example.com")).await,
+        Err(NoKey::Gone)
+    ));
+    assert_eq!(
+        keyring.of("default", &address("alice@example.com")).len(),
+        1
+    );
+    // The mail that has begun ends with what it was granted.
+    assert!(unwrapped(&lease, "alice@example.com", &alice).await.is_ok());
+}

@@ -1,0 +1,227 @@
+//! Opens encrypted mail for the people whose keys are here, and keeps quiet about what came of it.
+//!
+//! Synchronous, and without sockets, stores or a clock: those are an [`Office`]'s. A key works for the
+//! recipient of the envelope that it belongs to, and for nobody else; there is no trying of keys. What does not open stays
+//! as it came, byte for byte, and nobody outside can tell why, or that it did not.
+
+mod answers;
+mod layers;
+mod memory;
+mod message;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use kenin_keys::{Granted, KeyFacts, KeyId, NoKey};
+use kenin_pki::address::Address;
+use kenin_policy::verdict::Verdict;
+use kenin_policy::{OpeningRule, Vouched};
+use kenin_smime::Limits;
+use kenin_smtp_filter::MailBytes;
+use tracing::warn;
+
+pub(crate) use answers::Answers;
+pub(crate) use memory::{Memory, NoRoom, Plain, Room, lodged};
+
+use crate::config::Receipts;
+use layers::{Found, Walk};
+use message::Making;
+
+/// What became of a mail's encryption for one recipient (verdicts.md). It is recorded; outside all but the first are one
+/// word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum State {
+    /// It was opened.
+    Opened,
+    /// A part is encrypted, and the mail is not.
+    NotRoot,
+    /// No key that is here and theirs is named.
+    NotRecipient,
+    /// It does not open, or what is inside cannot be delivered.
+    Undecryptable,
+    /// It came before, in another mail.
+    Replayed,
+    /// Too much from the client's network did not open.
+    Throttled,
+}
+
+impl State {
+    /// A stable word for the log and a metric's label.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::NotRoot => "not-root",
+            Self::NotRecipient => "not-recipient",
+            Self::Undecryptable => "undecryptable",
+            Self::Replayed => "replayed-ciphertext",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
+/// A recipient who has keys here, and whose mail may be opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    /// The place in the envelope.
+    pub(crate) place: usize,
+    pub(crate) address: Address,
+    /// Their keys that open mail.
+    pub(crate) keys: Vec<Arc<KeyFacts>>,
+    pub(crate) rule: OpeningRule,
+}
+
+/// A mail that is to be opened.
+pub(crate) struct Job<'j> {
+    /// As it came.
+    pub(crate) raw: &'j [u8],
+    pub(crate) people: &'j [Person],
+    /// Whom an answer to it goes to.
+    pub(crate) answers: &'j Answers,
+    pub(crate) limits: &'j Limits,
+    pub(crate) receipts: Receipts,
+    /// Whether what is inside should rather be of octets below 128.
+    pub(crate) seven_bit: bool,
+    pub(crate) office: &'j dyn Office,
+    /// The verdict on what was opened.
+    pub(crate) judge: &'j dyn Fn(&[u8]) -> Verdict,
+}
+
+/// What is done elsewhere for a mail that is opened: by the key process, the store, and whoever counts the memory.
+pub(crate) trait Office {
+    /// The keys of a recipient.
+    fn keys(&self, recipient: &Address) -> Vec<Arc<KeyFacts>>;
+
+    /// What the keys of the mail's recipients do for it.
+    fn granted(&self) -> Result<Box<dyn Granted + '_>, NoKey>;
+
+    /// Whom an answer to the first mail with this encrypted content went to ([`Answers::digest`]); nothing where it is new.
+    fn first(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, Closed>;
+
+    /// Remembers that this mail has it; the same of the first mail, which may be this one.
+    fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed>;
+
+    /// Remembers what a message that came encrypted is called, by the digests of its Message-IDs. Told for the first time
+    /// before any key works: from then on nobody outside is to hear what is done with the mail.
+    fn came_encrypted(&self, message_ids: &[[u8; 32]]) -> Result<(), Closed>;
+
+    /// Room for an encrypted content of so many octets; `wait` says whether it may be waited for.
+    fn room(&self, octets: usize, wait: bool) -> Result<Room, NoRoom>;
+
+    /// These uses of keys were no guesses.
+    fn opened(&self, used: &[(Address, KeyId)]);
+}
+
+/// Why a mail cannot be opened now; another try may do it. It says nothing of what is inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// Others have all memory.
+    Memory,
+    /// What came before is not known.
+    Record,
+}
+
+/// What was opened of a mail.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    pub(crate) copies: Vec<OpenedCopy>,
+    /// Recipients, by their place, of whom the mail names a key that is here: what became of it for them is told to
+    /// nobody.
+    pub(crate) named: Vec<usize>,
+    /// Of each person, with their place.
+    pub(crate) states: Vec<(usize, State)>,
+    /// Uses of keys that were no guesses.
+    pub(crate) used: Vec<(Address, KeyId)>,
+    /// A key that was needed did not answer.
+    pub(crate) gone: bool,
+}
+
+/// A message that was opened, for those who may have it.
+#[derive(Debug)]
+pub(crate) struct OpenedCopy {
+    /// Their places.
+    pub(crate) recipients: Vec<usize>,
+    pub(crate) message: MailBytes,
+    pub(crate) verdict: Verdict,
+    /// Whether it is encrypted again before they get it.
+    pub(crate) again: bool,
+    /// The memory that it takes.
+    pub(crate) room: Option<Arc<Room>>,
+}
+
+/// Opens it for each of the people, as far as their keys and their rules go.
+pub(crate) fn open(job: &Job<'_>) -> Result<Opening, Closed> {
+    let mut walk = Walk::new(job).run()?;
+    let making = Making {
+        raw: job.raw,
+        limits: job.limits,
+        receipts: job.receipts,
+        seven_bit: job.seven_bit,
+        judge: job.judge,
+    };
+    let mut copies = Vec::new();
+    for found in std::mem::take(&mut walk.found) {
+        copies.extend(copies_of(job, &mut walk, &making, found));
+    }
+    let place = |at: usize| job.people.get(at).map(|person| person.place);
+    let named = walk.named.iter().enumerate();
+    let named = named.filter_map(|(at, named)| named.then(|| place(at)).flatten());
+    let states = walk.states.iter().enumerate();
+    let states = states.filter_map(|(at, state)| Some((place(at)?, *state)));
+    Ok(Opening {
+        copies,
+        named: named.collect(),
+        states: states.collect(),
+        used: walk.used,
+        gone: walk.gone,
+    })
+}
+
+/// The copies with this content: one that goes on as it is, and one that is encrypted again, for whom may have it.
+fn copies_of(
+    job: &Job<'_>,
+    walk: &mut Walk<'_>,
+    making: &Making<'_>,
+    found: Found,
+) -> Vec<OpenedCopy> {
+    let mut made = making.message(found.entity.expose());
+    match &mut made {
+        Some((_, verdict)) => drop(verdict.encryption.splice(0..0, found.layers)),
+        None => warn!("what was opened cannot be sent on; the mail stays encrypted"),
+    }
+    let closed = |rule: &OpeningRule| match &made {
+        None => true,
+        Some((_, verdict)) => {
+            rule.require_integrity && Vouched::of(verdict) == Some(Vouched::Nobody)
+        }
+    };
+    let (mut plainly, mut again) = (Vec::new(), Vec::new());
+    for at in found.people {
+        let Some(person) = job.people.get(at) else {
+            continue;
+        };
+        if !closed(&person.rule) {
+            match person.rule.reencrypt {
+                true => again.push(person.place),
+                false => plainly.push(person.place),
+            }
+        } else if let Some(state) = walk.states.get_mut(at) {
+            *state = State::Undecryptable;
+        }
+    }
+    let Some((whole, verdict)) = made else {
+        return Vec::new();
+    };
+    let room = walk.room.clone();
+    let message = MailBytes::from(Plain::new(whole, room.clone()));
+    let copies = [(plainly, false), (again, true)].into_iter();
+    let copies = copies.filter(|(recipients, _)| !recipients.is_empty());
+    let copies = copies.map(|(recipients, again)| OpenedCopy {
+        recipients,
+        message: message.clone(),
+        verdict: verdict.clone(),
+        again,
+        room: room.clone(),
+    });
+    copies.collect()
+}

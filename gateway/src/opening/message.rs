@@ -1,0 +1,250 @@
+//! From an opened content to the message that its recipients get, and the verdict on it.
+//!
+//! The content's own header fields count where it says that they do (RFC 9788), From only where it is the one that came or
+//! that of a good signature. Nothing in a signature is changed; what no relay would pass on is no message.
+
+use kenin_pki::address::{Address, AddressCase};
+use kenin_pki::crypto::Secret;
+use kenin_policy::header;
+use kenin_policy::verdict::Verdict;
+use kenin_policy::{HeaderEdits, mailbox};
+use kenin_smime::{Limits, canonical, open, relayable};
+
+use crate::config::Receipts;
+
+/// What a message is made for.
+pub(super) struct Making<'m> {
+    /// The mail as it came.
+    pub(super) raw: &'m [u8],
+    pub(super) limits: &'m Limits,
+    pub(super) receipts: Receipts,
+    /// Whether it should rather be of octets below 128.
+    pub(super) seven_bit: bool,
+    pub(super) judge: &'m dyn Fn(&[u8]) -> Verdict,
+}
+
+impl Making<'_> {
+    /// The message with this content and its verdict; nothing where no relay would pass it on.
+    pub(super) fn message(&self, entity: &[u8]) -> Option<(Secret, Verdict)> {
+        let whole = self.with_fields(entity, &|_| true)?;
+        let verdict = (self.judge)(whole.expose());
+        if is_from_same(self.raw, whole.expose()) || verdict.is_pass() {
+            return Some((whole, verdict));
+        }
+        // Nobody on the way has seen the inner one, and nobody vouches for it.
+        let whole = self.with_fields(entity, &|name| name != "from")?;
+        let verdict = (self.judge)(whole.expose());
+        Some((whole, verdict))
+    }
+
+    fn with_fields(&self, entity: &[u8], keep: &dyn Fn(&str) -> bool) -> Option<Secret> {
+        let made = Secret::new(open::reassemble(self.raw, entity, self.limits, keep));
+        let made = self.fitting(made)?;
+        Some(match self.receipts {
+            Receipts::Strip => without_wishes(made),
+            Receipts::Keep => made,
+        })
+    }
+
+    /// In lines that relays pass on, however the content's own lines end.
+    fn fitting(&self, made: Secret) -> Option<Secret> {
+        let seven_bit = made.expose().is_ascii() || !self.seven_bit;
+        if seven_bit && is_lines(made.expose()) {
+            return Some(made);
+        }
+        let fits = relayable(made.expose(), self.limits).map(|fits| fits.into_owned());
+        // Text that is signed stays as it is but for its line ends, which its signature survives.
+        let lines = fits.unwrap_or_else(|| canonical::to_crlf(made.expose()));
+        let mut lines = Secret::new(lines);
+        if !lines.expose().ends_with(b"\r\n") {
+            lines = Secret::new([lines.expose(), b"\r\n"].concat());
+        }
+        is_lines(lines.expose()).then_some(lines)
+    }
+}
+
+/// Whether it is whole lines that end with CRLF, without a NUL.
+fn is_lines(bytes: &[u8]) -> bool {
+    let ended = |at: usize| bytes.get(at + 1) == Some(&b'\n');
+    bytes.ends_with(b"\r\n")
+        && !canonical::has_bare_lf(bytes)
+        && memchr::memchr_iter(b'\r', bytes).all(ended)
+        && memchr::memchr(0, bytes).is_none()
+}
+
+/// Whether both messages name one sender, and the same.
+fn is_from_same(raw: &[u8], whole: &[u8]) -> bool {
+    let sender = |bytes: &[u8]| -> Option<Address> {
+        let from = mailbox::from_field(bytes, &header::scan(bytes));
+        from.mailbox.ok().map(|mailbox| mailbox.address)
+    };
+    match (sender(raw), sender(whole)) {
+        (Some(outer), Some(inner)) => outer.matches(&inner, AddressCase::Insensitive),
+        _ => false,
+    }
+}
+
+/// Without the fields by which a sender asks to be told that a mail was delivered or read: the answer would tell that it
+/// could be opened, and may quote it.
+fn without_wishes(made: Secret) -> Secret {
+    let header = header::scan(made.expose());
+    let wishes = header.fields.iter();
+    let wishes = wishes.filter(|field| field.may_be(made.expose(), |name| WISHES.contains(&name)));
+    let remove: Vec<_> = wishes.map(|field| field.whole.clone()).collect();
+    if remove.is_empty() {
+        return made;
+    }
+    let edits = HeaderEdits {
+        remove,
+        ..HeaderEdits::default()
+    };
+    Secret::new(edits.apply(made.expose()))
+}
+
+/// Disposition-Notification-To is RFC 8098's; the others are older, and still answered by some.
+const WISHES: [&str; 6] = [
+    "disposition-notification-to",
+    "disposition-notification-options",
+    "return-receipt-to",
+    "read-receipt-to",
+    "x-confirm-reading-to",
+    "generate-delivery-report",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use kenin_policy::Reason;
+
+    use super::*;
+    use crate::substitute;
+
+    const RAW: &str = "Received: by a\r\nFrom: Alice <alice@example.jp>\r\nTo: bob@example.jp\r\n\
+        Subject: [...]\r\nDisposition-Notification-To: alice@example.jp\r\n\
+        Return-Receipt-To : alice@example.jp\r\nX-Confirm-Reading-To: a@b\r\n\
+        Content-Type: application/pkcs7-mime\r\n\r\nMIIB\r\n";
+
+    /// The message, and how often it was judged.
+    fn made(
+        entity: &str,
+        reason: Reason,
+        change: &dyn Fn(&mut Making<'_>),
+    ) -> Option<(String, usize)> {
+        let judged = RefCell::new(0);
+        let judge = |_: &[u8]| {
+            *judged.borrow_mut() += 1;
+            substitute::unexamined(reason, b"")
+        };
+        let limits = Limits::default();
+        let mut making = Making {
+            raw: RAW.as_bytes(),
+            limits: &limits,
+            receipts: Receipts::Strip,
+            seven_bit: false,
+            judge: &judge,
+        };
+        change(&mut making);
+        let (whole, _) = making.message(entity.as_bytes())?;
+        let text = String::from_utf8(whole.expose().to_vec()).unwrap();
+        Some((text, judged.into_inner()))
+    }
+
+    fn plainly(entity: &str) -> Option<String> {
+        made(entity, Reason::NotSigned, &|_| {}).map(|(text, _)| text)
+    }
+
+    #[test]
+    fn wishes_for_receipts_are_taken_out_unless_they_are_to_stay() {
+        let entity = "Content-Type: text/plain\r\n\r\nx\r\n";
+        let wanted = "Received: by a\r\nFrom: Alice <alice@example.jp>\r\nTo: bob@example.jp\r\n\
+            Subject: [...]\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nx\r\n";
+        assert_eq!(plainly(entity).unwrap(), wanted);
+        let kept = made(entity, Reason::NotSigned, &|making| {
+            making.receipts = Receipts::Keep;
+        });
+        let (kept, _) = kept.unwrap();
+        assert!(kept.contains("\r\nDisposition-Notification-To: ") && kept.contains("X-Confirm"));
+    }
+
+    #[test]
+    fn an_inner_from_counts_if_it_is_the_outer_one_or_signed() {
+        let entity = |from: &str| {
+            format!(
+                "Subject: Pay\r\nFrom: {from}\r\nContent-Type: text/plain; hp=\"cipher\"\r\n\r\nx\r\n"
+            )
+        };
+        for (from, reason, shown, times) in [
+            (
+                "A <ALICE@example.jp>",
+                Reason::NotSigned,
+                "A <ALICE@example.jp>",
+                1,
+            ),
+            (
+                "mallory@example.com",
+                Reason::NotSigned,
+                "Alice <alice@example.jp>",
+                2,
+            ),
+            (
+                "mallory@example.com",
+                Reason::FromMismatch,
+                "Alice <alice@example.jp>",
+                2,
+            ),
+            ("carol@example.jp", Reason::Ok, "carol@example.jp", 1),
+            (
+                "a@b.example, c@d.example",
+                Reason::NotSigned,
+                "Alice <alice@example.jp>",
+                2,
+            ),
+        ] {
+            let (text, judged) = made(&entity(from), reason, &|_| {}).unwrap();
+            assert!(text.contains(&format!("\r\nFrom: {shown}\r\n")), "{text}");
+            assert_eq!(text.matches("From:").count(), 1, "{text}");
+            assert!(text.contains("\r\nSubject: Pay\r\n"), "{text}");
+            assert_eq!(judged, times, "{from}");
+        }
+    }
+
+    #[test]
+    fn what_comes_out_is_lines() {
+        let lf = plainly("Content-Type: text/plain\n\na\nb").unwrap();
+        assert!(
+            lf.ends_with("Content-Type: text/plain\r\n\r\na\r\nb\r\n"),
+            "{lf}"
+        );
+        let wide = plainly("Content-Type: text/plain; charset=utf-8\r\n\r\n検印\r\n").unwrap();
+        assert!(wide.ends_with("\r\n\r\n検印\r\n"), "{wide}");
+        let binary =
+            "Content-Type: application/x\r\nContent-Transfer-Encoding: binary\r\n\r\n\0\r\x01\n";
+        let binary = plainly(binary).unwrap();
+        assert!(
+            binary.contains("Content-Transfer-Encoding: base64\r\n"),
+            "{binary}"
+        );
+        let narrow = made(
+            "Content-Type: text/plain; charset=utf-8\r\n\r\n検印\r\n",
+            Reason::NotSigned,
+            &|making| making.seven_bit = true,
+        );
+        assert!(narrow.unwrap().0.is_ascii());
+    }
+
+    #[test]
+    fn what_is_signed_keeps_all_but_its_line_ends() {
+        let signed = |text: &str| {
+            format!(
+                "Content-Type: multipart/signed; boundary=b\n\n--b\nContent-Type: text/plain\n\n\
+                 {text}\n--b\nContent-Type: application/pkcs7-signature\n\nx\n--b--\n"
+            )
+        };
+        let out = plainly(&signed("検\nx")).unwrap();
+        assert!(out.contains("\r\n\r\n検\r\nx\r\n--b\r\n"), "{out}");
+        // It cannot be sent as it is, and must not be changed.
+        assert_eq!(plainly(&signed("a\0b")), None);
+        assert_eq!(plainly(&signed("a\rb")), None);
+    }
+}

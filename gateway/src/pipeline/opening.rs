@@ -1,0 +1,338 @@
+//! What is done in the edge for a mail that is opened, whoever opens it: a grant for this mail alone, the store's memory of what
+//! was encrypted, room in memory. On a thread that may wait.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kenin_certstore::{Ciphertext, DEFAULT_TENANT, Store, StoreError};
+use kenin_keys::protocol::MAX_RECIPIENTS;
+use kenin_keys::{Granted, KeyFacts, KeyId, NoKey};
+use kenin_pki::address::Address;
+use kenin_pki::crypto::{Secret, SignatureAlgorithm, Wrapped};
+use kenin_smtp_filter::{Division, Envelope, Mail};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{error, info};
+
+use super::cores::{Core, Waiter};
+use crate::clock::{Moment, unix_time};
+use crate::config::Config;
+use crate::keyring::{Ask, Keyring, Lease};
+use crate::metrics;
+use crate::opening::{Answers, Closed, Memory, NoRoom, Office, Room};
+
+/// What mail is opened with.
+#[derive(Debug, Clone)]
+pub(super) struct Opener {
+    pub(super) keyring: Keyring,
+    pub(super) memory: Memory,
+    pub(super) store: Option<Store>,
+}
+
+impl Opener {
+    /// For a mail that has a core until then. `discreet` becomes true once nobody outside is to hear what is done with it.
+    pub(super) fn office<'o>(
+        &'o self,
+        mail: &'o Mail,
+        now: Moment,
+        had: &'o [usize],
+        core: &'o Core,
+        end: Instant,
+        discreet: &'o AtomicBool,
+    ) -> OwnOffice<'o> {
+        OwnOffice {
+            opener: self,
+            envelope: &mail.envelope,
+            now,
+            had,
+            core,
+            end,
+            discreet,
+            lease: Mutex::default(),
+            rooms: Mutex::default(),
+        }
+    }
+}
+
+/// The office of one mail.
+pub(crate) struct OwnOffice<'o> {
+    opener: &'o Opener,
+    envelope: &'o Envelope,
+    now: Moment,
+    had: &'o [usize],
+    core: &'o Core,
+    end: Instant,
+    discreet: &'o AtomicBool,
+    /// What it was granted, once that was asked for.
+    lease: Mutex<Option<Lease>>,
+    /// Room that was taken for somebody who cannot hold it.
+    rooms: Mutex<Vec<Room>>,
+}
+
+impl OwnOffice<'_> {
+    /// Recipients who have keys and not the mail, with these.
+    pub(crate) fn all_keys(&self) -> Vec<(Address, Vec<Arc<KeyFacts>>)> {
+        let all = self.recipients().map(|one| {
+            let keys = self.keys(&one);
+            (one, keys)
+        });
+        all.filter(|(_, keys)| !keys.is_empty()).collect()
+    }
+
+    /// What the mail is granted: the keys of its recipients.
+    pub(crate) fn lease(&self) -> Result<Lease, NoKey> {
+        let mut own = lock(&self.lease);
+        if let Some(lease) = &*own {
+            return Ok(lease.clone());
+        }
+        let keyring = &self.opener.keyring;
+        if !keyring.is_there() {
+            return Err(NoKey::Gone);
+        }
+        let has_key = |one: &Address| self.keys(one).iter().any(|key| key.uses.decrypt);
+        let ask = Ask {
+            tenant: DEFAULT_TENANT.to_owned(),
+            // Nearly no envelope has more; whoever is left out gets what came.
+            recipients: self
+                .recipients()
+                .filter(has_key)
+                .take(MAX_RECIPIENTS)
+                .collect(),
+            sender: None,
+            client: client_of(self.envelope),
+            seconds: GRANTED,
+        };
+        let granted = self.wait(timeout_at(self.end, keyring.grant(ask)));
+        let lease = granted.and_then(Result::ok).unwrap_or(Err(NoKey::Gone))?;
+        *own = Some(lease.clone());
+        Ok(lease)
+    }
+
+    /// Whether nobody outside is to hear what is done with the mail.
+    pub(crate) fn is_discreet(&self) -> bool {
+        self.discreet.load(Ordering::Relaxed)
+    }
+
+    /// Whether the mail had keys granted: who has worked on it may have seen what is inside.
+    pub(crate) fn was_used(&self) -> bool {
+        lock(&self.lease).is_some()
+    }
+
+    /// Takes room, and holds it in the stead of who works on the mail.
+    pub(crate) fn hold_room(&self, octets: usize, wait: bool) -> Result<(), NoRoom> {
+        let room = self.room(octets, wait)?;
+        lock(&self.rooms).push(room);
+        Ok(())
+    }
+
+    /// The room that is held, which whoever has the mail from now on is to hold.
+    pub(crate) fn held_rooms(&self) -> Vec<Room> {
+        std::mem::take(&mut *lock(&self.rooms))
+    }
+
+    fn recipients(&self) -> impl Iterator<Item = Address> + '_ {
+        let one_body = self.envelope.division == Division::Never;
+        let all = self.envelope.rcpt_to.iter().enumerate();
+        let lacking = all.filter(move |(place, _)| one_body || !self.had.contains(place));
+        lacking.filter_map(|(_, to)| Address::parse(&to.address).ok())
+    }
+
+    /// Waits without the core; nothing where nobody waits for the mail any more.
+    fn wait<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let waiter = Waiter::here(Some(self.core)).ok()?;
+        Some(waiter.block_on(wait))
+    }
+
+    fn asked<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Closed> {
+        match self.wait(timeout(STORE_PATIENCE, asked)) {
+            Some(Ok(Ok(answer))) => Ok(answer),
+            Some(Ok(Err(why))) => {
+                error!(error = %why, "what was encrypted before cannot be looked up");
+                Err(Closed::Record)
+            }
+            Some(Err(_)) | None => Err(Closed::Record),
+        }
+    }
+}
+
+impl Office for OwnOffice<'_> {
+    fn keys(&self, recipient: &Address) -> Vec<Arc<KeyFacts>> {
+        self.opener.keyring.of(DEFAULT_TENANT, recipient)
+    }
+
+    fn granted(&self) -> Result<Box<dyn Granted + '_>, NoKey> {
+        let lease = self.lease()?;
+        let office = self;
+        Ok(Box::new(Hand { lease, office }))
+    }
+
+    fn first(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, Closed> {
+        let Some(store) = &self.opener.store else {
+            return Ok(None);
+        };
+        let first = self.asked(store.ciphertext(DEFAULT_TENANT, sha256))?;
+        Ok(first.map(|first| first.answers))
+    }
+
+    fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed> {
+        let Some(store) = &self.opener.store else {
+            return Ok(answers.digest.to_vec());
+        };
+        let ciphertext = Ciphertext {
+            sha256,
+            answers: &answers.digest,
+            sender: &answers.sender,
+            message_id: &answers.message_id,
+        };
+        let now = unix_time(self.now.time).0;
+        let asked = store.remember_ciphertext(DEFAULT_TENANT, &ciphertext, now);
+        self.asked(asked).map(|first| first.answers)
+    }
+
+    /// What came encrypted is not answered in clear (DEC-14).
+    fn came_encrypted(&self, message_ids: &[[u8; 32]]) -> Result<(), Closed> {
+        self.discreet.store(true, Ordering::Relaxed);
+        let Some(store) = &self.opener.store else {
+            return Ok(());
+        };
+        let to = self.envelope.rcpt_to.iter();
+        let to: Vec<Address> = to
+            .filter_map(|to| Address::parse(&to.address).ok())
+            .collect();
+        let mut domains: Vec<&str> = to.iter().map(Address::domain).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        let now = unix_time(self.now.time).0;
+        self.asked(store.put_encrypted_mail(DEFAULT_TENANT, message_ids, &domains, now))
+    }
+
+    fn room(&self, octets: usize, wait: bool) -> Result<Room, NoRoom> {
+        let memory = &self.opener.memory;
+        match memory.try_take(octets) {
+            Err(NoRoom::Now) if wait => {
+                let taken = self.wait(timeout_at(self.end, memory.take(octets)));
+                taken.and_then(Result::ok).unwrap_or(Err(NoRoom::Now))
+            }
+            other => other,
+        }
+    }
+
+    fn opened(&self, used: &[(Address, KeyId)]) {
+        if let Some(lease) = &*lock(&self.lease) {
+            for (address, key) in used {
+                lease.opened(address, *key);
+            }
+        }
+    }
+}
+
+/// The keys of this mail's people, on a thread that gives its core back while a key works.
+struct Hand<'h> {
+    lease: Lease,
+    office: &'h OwnOffice<'h>,
+}
+
+impl Granted for Hand<'_> {
+    fn unwrap(
+        &self,
+        recipient: &Address,
+        key: KeyId,
+        length: usize,
+        wrapped: &Wrapped,
+    ) -> Result<Secret, NoKey> {
+        let working = async { self.lease.unwrap(recipient, key, length, wrapped) };
+        self.office.wait(working).unwrap_or(Err(NoKey::Gone))
+    }
+
+    fn sign(
+        &self,
+        key: KeyId,
+        algorithm: SignatureAlgorithm,
+        attributes: &[u8],
+    ) -> Result<Vec<u8>, NoKey> {
+        self.lease.sign(key, algorithm, attributes)
+    }
+}
+
+fn lock<T>(own: &Mutex<T>) -> MutexGuard<'_, T> {
+    own.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The places of recipients who are our own return path: what comes to it tells of mail whose fate nobody is to hear. It is
+/// taken, and goes nowhere.
+pub(super) fn taken_in(mail: &Mail, config: &Config) -> Vec<usize> {
+    let Some(path) = &config.decrypt.return_path else {
+        return Vec::new();
+    };
+    let recipients = mail.envelope.rcpt_to.iter().enumerate();
+    let own = recipients.filter(|(_, to)| to.address.eq_ignore_ascii_case(path));
+    let own: Vec<usize> = own.map(|(place, _)| place).collect();
+    // By milter the MTA has it for all of them.
+    if own.is_empty() || mail.envelope.division == Division::Never {
+        return Vec::new();
+    }
+    info!(
+        id = mail.envelope.id,
+        "what came to [decrypt] return_path goes nowhere"
+    );
+    metrics::taken_in();
+    own
+}
+
+/// When a milter's answer goes out whose time is to tell nothing; a mail that is sent on waits where its answer is made.
+pub(super) fn whole_period(begun: Instant) -> Instant {
+    let periods = begun.elapsed().as_millis() / PERIOD.as_millis() + 1;
+    let periods = u32::try_from(periods).unwrap_or(u32::MAX);
+    begun
+        .checked_add(PERIOD.saturating_mul(periods))
+        .unwrap_or(begun)
+}
+
+/// Where the mail comes from, as far as we are told.
+fn client_of(envelope: &Envelope) -> Option<IpAddr> {
+    let told = envelope.xforward.addr.as_deref().and_then(|text| {
+        let bare = match text.get(..5) {
+            Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => text.get(5..)?,
+            _ => text,
+        };
+        bare.parse().ok()
+    });
+    let address: IpAddr = told.unwrap_or(envelope.client.ip());
+    let address = address.to_canonical();
+    (!address.is_unspecified()).then_some(address)
+}
+
+/// For how many seconds keys may work for a mail: longer than anybody works on it.
+const GRANTED: u32 = 120;
+/// The store's part of our time for one message.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+/// What the time of an answer is rounded up to.
+const PERIOD: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::tests::mail;
+
+    #[test]
+    fn the_client_is_the_one_that_is_told_of() {
+        let plain = mail("bob@example.jp", "x");
+        let of = |addr: Option<&str>, client: &str| {
+            let mut envelope = (*plain.envelope).clone();
+            envelope.xforward.addr = addr.map(str::to_owned);
+            envelope.client = client.parse().unwrap();
+            client_of(&envelope).map(|address| address.to_string())
+        };
+        let told = |text: &str| Some(text.to_owned());
+        assert_eq!(of(Some("192.0.2.7"), "127.0.0.1:9"), told("192.0.2.7"));
+        assert_eq!(
+            of(Some("IPv6:2001:db8::7"), "127.0.0.1:9"),
+            told("2001:db8::7")
+        );
+        assert_eq!(of(Some("unknown"), "127.0.0.1:9"), told("127.0.0.1"));
+        assert_eq!(of(None, "[::ffff:192.0.2.8]:9"), told("192.0.2.8"));
+        assert_eq!(of(None, "0.0.0.0:0"), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! Mail that is opened, from the front end's question to its answer: with the real keeper of keys and a real store.
+
+use kenin_keys::{HeldKey, KeyFacts, KeyId, State as KeyState, Uses};
+use kenin_pki::address::Address;
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crypto::{Aes, ContentKind, KeyType, SigningKey, SoftKey};
+use kenin_pki::issue::{CertificateBuilder, common_name};
+use kenin_smime::encrypt::{Addressee, Protect};
+use kenin_smtp_filter::{Confided, Group, Outgoing, Share};
+
+use super::*;
+use crate::config::{KeyAt, LogAddresses, Notify, Quarantine as Settings};
+use crate::key_process::Journal;
+
+const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
+const CBC: ContentKind = ContentKind::AesCbc(Aes::Bits256);
+const ENTITY: &str = "Content-Type: text/plain\r\n\r\nThe canary sings.\r\n";
+
+/// A key, and its certificate.
+fn key_of(person: &str) -> (HeldKey, Certificate) {
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let authority = SoftKey::generate(KeyType::P256).unwrap();
+    let certificate = CertificateBuilder::new(common_name(person).unwrap(), key.public_key())
+        .mail(&[person])
+        .sign(&common_name("Authority").unwrap(), &[1; 20], &authority)
+        .unwrap();
+    let facts = KeyFacts {
+        id: KeyId::random().unwrap(),
+        tenant: "default".to_owned(),
+        version: 1,
+        state: KeyState::Active,
+        uses: Uses {
+            decrypt: true,
+            sign: false,
+        },
+        addresses: vec![Address::parse(person).unwrap()],
+        public: key.public_key().clone(),
+        certificates: vec![certificate.clone()],
+    };
+    (HeldKey::soft(facts, key).unwrap(), certificate)
+}
+
+fn encrypted(to: &[&Certificate], cipher: ContentKind, from: &str) -> String {
+    let to: Vec<Addressee<'_>> = to.iter().map(|one| Addressee::of(one)).collect();
+    let protect = Protect {
+        recipients: &to,
+        cipher,
+    };
+    let entity = String::from_utf8(protect.protect(ENTITY.as_bytes()).unwrap()).unwrap();
+    format!("From: {from}\r\nTo: alice@example.jp\r\nMessage-ID: <1@x>\r\n{entity}")
+}
+
+/// Somewhere to hold mail, which nothing here does.
+pub(super) fn quarantine() -> Settings {
+    Settings {
+        key: KeyAt::File("unread".into()),
+        previous: Vec::new(),
+        keep: Duration::from_secs(86_400),
+        size: 1 << 20,
+        entries: 10,
+        notify: Notify::Nobody,
+        postmaster: "postmaster@gw.example.jp".to_owned(),
+    }
+}
+
+/// A pipeline with Alice's key, and her certificate.
+async fn with_alice(dir: &Path, edit: impl FnOnce(&mut Config)) -> (Pipeline, Certificate) {
+    let (held, certificate) = key_of("alice@example.jp");
+    let journal = Journal {
+        addresses: LogAddresses::Full,
+    };
+    let keyring = Keyring::in_process(vec![held], journal).unwrap();
+    let pipeline = pipeline(dir, judge, |config| {
+        config.quarantine = Some(quarantine());
+        edit(config);
+    })
+    .await;
+    (pipeline.with_keys(keyring), certificate)
+}
+
+fn groups(treatment: Treatment) -> Vec<Group> {
+    let Treatment::Divide(groups) = treatment else {
+        panic!("{treatment:?}")
+    };
+    groups
+}
+
+/// A confided share as it goes on: whether it was opened, and its text.
+fn sent(mail: &Mail, share: &Share) -> (bool, String) {
+    let Share::Confide(Confided {
+        content,
+        edits,
+        return_path,
+        ..
+    }) = share
+    else {
+        panic!("{share:?}")
+    };
+    assert_eq!(return_path.as_deref(), Some(""));
+    let raw = content.as_ref().unwrap_or(&mail.raw).clone();
+    let outgoing = Outgoing::new(raw, b"", edits).unwrap();
+    let text = outgoing.pieces().flatten().copied().collect();
+    (content.is_some(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alice_gets_it_opened_with_a_stamp_and_the_others_what_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |_| ()).await;
+    let raw = encrypted(&[&alice], GCM, "carol@example.net");
+    let to = ["mallory@example.jp", "alice@example.jp"];
+    let mail = mail_to(&to, &raw, Division::Copies);
+    let groups = groups(pipeline.treat(mail.clone()).await);
+    assert_eq!(groups.len(), 2);
+    assert_eq!(groups[0].recipients, [1]);
+    let (opened, text) = sent(&mail, &groups[0].share);
+    assert!(opened && text.ends_with("The canary sings.\r\n"), "{text}");
+    for line in [
+        "Authentication-Results: smime.gw.example.jp; smime=none (not-signed)\r\n",
+        "\r\nX-Kenin-Verdict: ",
+        "\r\nX-Kenin-Decryption: opened; integrity=aead; sender=not-proven\r\n",
+        "\r\nFrom: carol@example.net\r\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(groups[1].recipients, [0]);
+    let Share::Relay(edits) = &groups[1].share else {
+        panic!("{:?}", groups[1].share)
+    };
+    let outgoing = Outgoing::new(mail.raw.clone(), b"", edits).unwrap();
+    let text: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+    assert_eq!(text, raw.as_bytes(), "not a word more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_open_goes_the_same_way_without_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |_| ()).await;
+    let good = encrypted(&[&alice], GCM, "carol@example.net");
+    // In the tag.
+    let mut tag = good.as_bytes()[..good.len() - 12].iter();
+    let at = tag.rposition(u8::is_ascii_alphanumeric).unwrap();
+    let mut bad = good.clone().into_bytes();
+    bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
+    let bad = String::from_utf8(bad).unwrap();
+    let mail = mail("alice@example.jp", &bad);
+    let groups = groups(pipeline.treat(mail.clone()).await);
+    assert_eq!(groups.len(), 1);
+    let (opened, text) = sent(&mail, &groups[0].share);
+    assert_eq!((opened, text), (false, bad));
+}
+
+/// DEC-11, over the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn dec_11_what_somebody_sends_again_stays_encrypted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |_| ()).await;
+    let raw = encrypted(&[&alice], GCM, "carol@example.net");
+    for (raw, wanted) in [
+        (raw.clone(), true),
+        (raw.clone(), true),
+        (
+            raw.replace("carol@example.net", "mallory@example.com"),
+            false,
+        ),
+        (raw, true),
+    ] {
+        let mail = mail("alice@example.jp", &raw);
+        let groups = groups(pipeline.treat(mail.clone()).await);
+        assert_eq!(sent(&mail, &groups[0].share).0, wanted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_refuses_has_it_held_and_one_that_puts_off_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |config| {
+        let rules = "[[rule]]\nwhen = { sender_domain = \"strict.example\" }\n\
+                     then = { enforce = \"strict\", require_signature = true }\n\
+                     [[rule]]\nwhen = { sender_domain = \"closed.example\" }\n\
+                     then = { decrypt = false }\n";
+        std::fs::write(config.mail_file(), rules).unwrap();
+    })
+    .await;
+    let treated = async |from: &str, cipher| {
+        let mut mail = mail("alice@example.jp", &encrypted(&[&alice], cipher, from));
+        Arc::make_mut(&mut mail.envelope).mail_from = from.to_owned();
+        (pipeline.treat(mail.clone()).await, mail)
+    };
+    let (treatment, mail) = treated("a@strict.example", GCM).await;
+    let Share::Hold { edits, reason } = &groups(treatment)[0].share else {
+        panic!("not held")
+    };
+    assert_eq!(reason, "S/MIME: not-signed (id 01J0000000000000000000000A)");
+    let held = Outgoing::new(mail.raw.clone(), b"", edits).unwrap();
+    let text: Vec<u8> = held.pieces().flatten().copied().collect();
+    assert_eq!(text, mail.raw.to_vec(), "it is held as it came");
+    // DEC-01: and what nobody vouches for is not opened there at all.
+    let (treatment, mail) = treated("a@strict.example", CBC).await;
+    assert!(!sent(&mail, &groups(treatment)[0].share).0);
+    // Where nothing is to be opened, it is mail like any other.
+    let (treatment, _) = treated("a@closed.example", GCM).await;
+    assert!(matches!(treatment, Treatment::Relay(_)), "{treatment:?}");
+}
+
+/// failures.md: a key process that has gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_key_process_mail_waits_or_goes_on_encrypted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |_| ()).await;
+    let address = Address::parse("alice@example.jp").unwrap();
+    let known = pipeline.opener.keyring.of("default", &address);
+    let known = known.iter().map(|facts| KeyFacts::clone(facts)).collect();
+    let pipeline = pipeline.with_keys(Keyring::lost(known).await.unwrap());
+    let raw = encrypted(&[&alice], GCM, "carol@example.net");
+    let reply = refused(&pipeline.treat(mail("alice@example.jp", &raw)).await);
+    assert_eq!(reply, "451 4.7.5 Cryptographic service unavailable");
+    let other = encrypted(&[&key_of("bob@example.jp").1], GCM, "carol@example.net");
+    let treatment = pipeline.treat(mail("alice@example.jp", &other)).await;
+    assert!(
+        matches!(treatment, Treatment::Relay(_)),
+        "it needs no key: {treatment:?}"
+    );
+}
+
+/// DEC-14: the store knows what came encrypted, by the name outside and by the one inside, whether it opened or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn dec_14_what_came_encrypted_is_known_by_its_message_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |_| ()).await;
+    let store = pipeline.store.clone().unwrap();
+    let now = unix_time(now()).0;
+    let known = async |id: &str, domain: &str| {
+        let raw = format!("Message-ID: {id}\r\n\r\n");
+        let ids = kenin_policy::protect::message_ids(raw.as_bytes());
+        let domains = [domain];
+        let found = store.is_encrypted_mail("default", &ids, &domains, now);
+        found.await.unwrap()
+    };
+    assert!(!known("<1@x>", "example.jp").await);
+    let raw = encrypted(&[&alice], GCM, "carol@example.net");
+    pipeline.treat(mail("alice@example.jp", &raw)).await;
+    assert!(known("<1@x>", "example.jp").await);
+    assert!(!known("<1@x>", "example.net").await);
+    // What does not open is answered no less.
+    let bad = raw.replace("<1@x>", "<2@x>").replace("carol@", "mallory@");
+    pipeline.treat(mail("alice@example.jp", &bad)).await;
+    assert!(known("<2@x>", "example.jp").await);
+    let inner = "Message-ID: <inner@x>\r\nFrom: carol@example.net\r\n\
+        Content-Type: text/plain; hp=\"cipher\"\r\n\r\nThe canary sings.\r\n";
+    let to = [Addressee::of(&alice)];
+    let protect = Protect {
+        recipients: &to,
+        cipher: GCM,
+    };
+    let entity = String::from_utf8(protect.protect(inner.as_bytes()).unwrap()).unwrap();
+    let raw = format!("From: carol@example.net\r\nMessage-ID: <outer@x>\r\n{entity}");
+    pipeline.treat(mail("alice@example.jp", &raw)).await;
+    assert!(known("<outer@x>", "example.jp").await);
+    assert!(known("<inner@x>", "example.jp").await);
+}
+
+/// There is one body: it is opened for all or for nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_milter_opens_for_all_or_for_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |_| ()).await;
+    let raw = encrypted(&[&alice], GCM, "carol@example.net");
+    let mail = mail_to(&["alice@example.jp"], &raw, Division::Never);
+    let Treatment::Relay(edits) = pipeline.treat(mail.clone()).await else {
+        panic!("not relayed")
+    };
+    let paths = edits.iter().filter_map(|edit| match edit {
+        Edit::ReturnPath(path) => Some(path.as_str()),
+        _ => None,
+    });
+    assert_eq!(paths.collect::<Vec<_>>(), [""]);
+    let outgoing = Outgoing::new(mail.raw.clone(), b"", &edits).unwrap();
+    let text: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.ends_with("\r\n\r\nThe canary sings.\r\n"), "{text}");
+    assert!(text.contains("X-Kenin-Decryption: opened;"), "{text}");
+    assert!(!text.contains("pkcs7-mime"), "{text}");
+    let to = ["alice@example.jp", "mallory@example.jp"];
+    let mail = mail_to(&to, &raw, Division::Never);
+    let Treatment::Relay(edits) = pipeline.treat(mail.clone()).await else {
+        panic!("not relayed")
+    };
+    let outgoing = Outgoing::new(mail.raw.clone(), b"", &edits).unwrap();
+    let text: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+    assert_eq!(text, raw.as_bytes());
+}
+
+/// DEC-12: what comes back of it is told to nobody.
+#[tokio::test]
+async fn dec_12_mail_to_the_return_path_goes_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, _) = with_alice(dir.path(), |config| {
+        config.decrypt.return_path = Some("kenin-bounces@gw.example.jp".to_owned());
+    })
+    .await;
+    let to = ["Kenin-Bounces@gw.example.jp", "bob@example.jp"];
+    for division in [Division::Copies, Division::Answers] {
+        let groups = groups(pipeline.treat(mail_to(&to, PLAIN, division)).await);
+        let had = groups
+            .iter()
+            .filter(|group| matches!(group.share, Share::Had));
+        let had: Vec<&[usize]> = had.map(|group| group.recipients.as_slice()).collect();
+        assert_eq!(had, [&[0][..]]);
+        let alone = pipeline.treat(mail_to(&to[..1], PLAIN, division)).await;
+        let Treatment::Divide(alone) = alone else {
+            panic!("{alone:?}")
+        };
+        assert!(matches!(alone[0].share, Share::Had));
+    }
+}

@@ -1,0 +1,181 @@
+//! Who the author of a mail is known to be: somebody who proved who they are to the MTA, to whom the mailbox in From
+//! belongs (RFC 6409 §6, §8). Mail is signed for nobody else.
+//!
+//! What a mail says of itself proves nothing. Which MTAs are believed is decided by the front end.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use kenin_certstore::{address_key, read_limited};
+use kenin_pki::address::Address;
+use kenin_policy::{header, mailbox};
+use kenin_smtp_filter::Mail;
+
+use crate::config::{ConfigError, Senders};
+
+/// Which logins may use which mailboxes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Logins {
+    domain: Option<String>,
+    /// Mailboxes of which it is written, in one spelling each.
+    owners: HashMap<String, HashSet<String>>,
+}
+
+impl Logins {
+    /// As the settings say.
+    pub(crate) fn read(senders: &Senders) -> Result<Self, ConfigError> {
+        let owners = match &senders.logins {
+            Some(path) => {
+                let bytes = read_limited(path, MAX_FILE)
+                    .map_err(|error| ConfigError::new(path, error.to_string()))?;
+                let text =
+                    String::from_utf8(bytes).map_err(|_| ConfigError::new(path, "not UTF-8"))?;
+                owners(&text, path)?
+            }
+            None => HashMap::new(),
+        };
+        Ok(Self {
+            domain: senders.login_domain.clone(),
+            owners,
+        })
+    }
+
+    /// Whether this mailbox belongs to whoever proved to be this.
+    fn own(&self, login: &str, address: &Address) -> bool {
+        let key = address_key(address);
+        // Where somebody has written who it belongs to, it belongs to nobody else.
+        if let Some(owners) = self.owners.get(&key) {
+            return owners.contains(login);
+        }
+        let whole = match (&self.domain, login.contains('@')) {
+            (Some(domain), false) => format!("{login}@{domain}"),
+            _ => login.to_owned(),
+        };
+        Address::parse(&whole).is_ok_and(|own| address_key(&own) == key)
+    }
+}
+
+/// The author, where it is known that the client is they: From has one mailbox, and it is the client's.
+pub(crate) fn proven(mail: &Mail, logins: &Logins) -> Option<Address> {
+    let login = mail.envelope.authenticated.as_deref()?;
+    let header = header::scan(&mail.raw);
+    let from = mailbox::from_field(&mail.raw, &header).mailbox.ok()?;
+    logins.own(login, &from.address).then_some(from.address)
+}
+
+/// A line is a mailbox and its logins, as Postfix has them in `smtpd_sender_login_maps`.
+fn owners(text: &str, path: &Path) -> Result<HashMap<String, HashSet<String>>, ConfigError> {
+    let mut all: HashMap<String, HashSet<String>> = HashMap::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |what: &str| {
+            let text = format!("line {}: {what}", number + 1);
+            ConfigError::new(path, text).hint("write for example \"info@example.jp alice, bob\"")
+        };
+        let (mailbox, logins) = line
+            .split_once([' ', '\t'])
+            .ok_or_else(|| wrong("a mailbox without a login"))?;
+        let address =
+            Address::parse(mailbox).map_err(|_| wrong(&format!("`{mailbox}` is no mailbox")))?;
+        let logins = logins
+            .split([' ', '\t', ','])
+            .filter(|login| !login.is_empty());
+        let known = all.entry(address_key(&address)).or_default();
+        known.extend(logins.map(str::to_owned));
+    }
+    Ok(all)
+}
+
+/// Nobody has more mailboxes to list.
+const MAX_FILE: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::pipeline::tests::mail;
+
+    fn logins(domain: Option<&str>, lines: &str) -> Logins {
+        Logins {
+            domain: domain.map(str::to_owned),
+            owners: owners(lines, Path::new("logins")).unwrap(),
+        }
+    }
+
+    fn own(logins: &Logins, login: &str, address: &str) -> bool {
+        logins.own(login, &Address::parse(address).unwrap())
+    }
+
+    #[test]
+    fn a_mailbox_belongs_to_its_login_and_to_those_who_are_written() {
+        let plain = logins(None, "");
+        assert!(own(&plain, "alice@own.example", "Alice@OWN.example"));
+        assert!(!own(&plain, "alice@own.example", "bob@own.example"));
+        assert!(!own(&plain, "alice", "alice@own.example"));
+        let domain = logins(Some("own.example"), "");
+        assert!(own(&domain, "alice", "alice@own.example"));
+        assert!(own(&domain, "alice@other.example", "alice@other.example"));
+        assert!(!own(&domain, "alice", "alice@other.example"));
+        let written = logins(
+            Some("own.example"),
+            "# mailbox logins\n\ninfo@own.example alice, bob\nBoss@own.example\tsecretary\n",
+        );
+        assert!(own(&written, "alice", "info@own.example"));
+        assert!(own(&written, "bob", "INFO@own.example"));
+        assert!(!own(&written, "carol", "info@own.example"));
+        assert!(own(&written, "secretary", "boss@own.example"));
+        // It is written whose it is, and it is not that login's.
+        assert!(!own(&written, "boss", "boss@own.example"));
+        assert!(own(&written, "alice", "alice@own.example"));
+    }
+
+    #[test]
+    fn mistakes_in_the_file_have_their_line() {
+        for (lines, line, what) in [
+            ("alice@own.example\n", 1, "without a login"),
+            ("\nalice alice\n", 2, "no mailbox"),
+        ] {
+            let error = owners(lines, Path::new("logins")).unwrap_err().to_string();
+            assert!(error.contains(&format!("line {line}: ")), "{error}");
+            assert!(error.contains(what), "{error}");
+        }
+        let senders = Senders {
+            logins: Some("/nowhere/logins".into()),
+            ..Senders::default()
+        };
+        assert!(Logins::read(&senders).is_err());
+    }
+
+    /// Whoever writes From may not choose in whose name is signed.
+    #[test]
+    fn only_the_proven_author_is_one() {
+        let logins = logins(Some("own.example"), "");
+        let found = |login: Option<&str>, from: &str| {
+            let raw = format!("{from}Subject: x\r\n\r\nbody\r\n");
+            let mut mail = mail("bob@example.net", &raw);
+            Arc::make_mut(&mut mail.envelope).authenticated = login.map(str::to_owned);
+            proven(&mail, &logins).map(|author| author.to_string())
+        };
+        let alice = "From: Alice <alice@own.example>\r\n";
+        assert_eq!(
+            found(Some("alice"), alice).as_deref(),
+            Some("alice@own.example")
+        );
+        assert_eq!(found(None, alice), None);
+        assert_eq!(found(Some("bob"), alice), None);
+        assert_eq!(found(Some(""), alice), None);
+        for from in [
+            "",
+            "From: alice@own.example, bob@own.example\r\n",
+            "From: alice@own.example\r\nFrom: bob@own.example\r\n",
+            "From: bob@own.example <alice@own.example>\r\n",
+            "From: Alice\r\nSender: alice@own.example\r\n",
+        ] {
+            assert_eq!(found(Some("alice"), from), None, "{from}");
+        }
+    }
+}

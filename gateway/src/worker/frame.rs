@@ -1,0 +1,188 @@
+//! Frames between edge and worker: four octets of length, one that says what it is, and what it is. Both ends are the same
+//! program image, so there is no version. Nothing is allocated for a length that is only claimed.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// To a worker: what it judges by.
+    Outfit = 1,
+    /// To a worker: a mail, and what is to be done with it.
+    Job = 2,
+    /// To a worker: what it asked.
+    Told = 3,
+    /// From a worker: it is ready.
+    Ready = 16,
+    /// From a worker: a question.
+    Ask = 17,
+    /// From a worker: what was decided.
+    Decided = 18,
+    /// From a worker: what was looked for in a mail.
+    Found = 19,
+    /// From a worker: where it panicked. It ends then.
+    Panicked = 20,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Outfit,
+        Self::Job,
+        Self::Told,
+        Self::Ready,
+        Self::Ask,
+        Self::Decided,
+        Self::Found,
+        Self::Panicked,
+    ];
+}
+
+/// A frame ready to be sent.
+pub(super) fn frame(kind: Kind, content: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(content.len().saturating_add(1));
+    let length = length.map_err(|_| invalid("a frame is too long"))?;
+    let mut frame = Vec::with_capacity(content.len().saturating_add(5));
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.push(kind as u8);
+    frame.extend_from_slice(content);
+    Ok(frame)
+}
+
+/// Sends a frame.
+pub(super) fn send(to: &mut impl Write, kind: Kind, content: &[u8]) -> io::Result<()> {
+    to.write_all(&frame(kind, content)?)
+}
+
+/// The next frame, whose content has no more octets than `most`; nothing where the other end has gone between two.
+pub(super) fn receive(from: &mut impl Read, most: usize) -> io::Result<Option<(Kind, Vec<u8>)>> {
+    let mut head = [0; 5];
+    let count = loop {
+        match from.read(&mut head) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    if count == 0 {
+        return Ok(None);
+    }
+    from.read_exact(head.get_mut(count..).unwrap_or_default())?;
+    let [a, b, c, d, kind] = head;
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    let mut kinds = Kind::ALL.into_iter();
+    let kind = kinds.find(|one| *one as u8 == kind);
+    let kind = kind.ok_or_else(|| invalid("an unknown kind of frame"))?;
+    let length = match length.checked_sub(1) {
+        Some(length) if length <= most => length,
+        _ => return Err(invalid("a frame is too long")),
+    };
+    let mut content = Vec::with_capacity(length.min(AT_ONCE));
+    let bound = u64::try_from(length).unwrap_or(u64::MAX);
+    from.by_ref().take(bound).read_to_end(&mut content)?;
+    match content.len() == length {
+        true => Ok(Some((kind, content))),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// A socket that is used until a time and not longer, however little comes with each read.
+pub(super) struct Until<'a> {
+    pub(super) stream: &'a UnixStream,
+    pub(super) end: Instant,
+}
+
+impl Until<'_> {
+    /// How long it may still take, told to the socket.
+    fn set(&self) -> io::Result<()> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.set_write_timeout(Some(left))
+    }
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.set()?;
+        self.stream.read(into).map_err(late)
+    }
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.set()?;
+        self.stream.write(octets).map_err(late)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A time-out has two names.
+fn late(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
+}
+
+pub(super) fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// More than this is not made room for before it has come.
+const AT_ONCE: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn frames_are_told_from_each_other_and_from_the_end() {
+        let mut octets = frame(Kind::Job, b"mail").unwrap();
+        send(&mut octets, Kind::Ready, b"").unwrap();
+        let mut stream = octets.as_slice();
+        let mut next = || receive(&mut stream, 4).unwrap();
+        assert_eq!(next(), Some((Kind::Job, b"mail".to_vec())));
+        assert_eq!(next(), Some((Kind::Ready, Vec::new())));
+        assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn what_is_cut_too_long_or_unknown_is_an_error() {
+        for octets in [
+            &b"\0"[..],
+            b"\0\0\0\x01",
+            b"\0\0\0\x05\x02mai",
+            b"\0\0\0\x06\x02mails",
+            b"\xff\xff\xff\xff\x02",
+            b"\0\0\0\0\x02",
+            b"\0\0\0\x01\x63",
+        ] {
+            assert!(receive(&mut &*octets, 4).is_err(), "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn who_says_a_little_now_and_then_is_not_waited_for_longer() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"\0\0").unwrap();
+        let mut until = Until {
+            stream: &ours,
+            end: Instant::now() + Duration::from_millis(20),
+        };
+        let error = receive(&mut until, 4).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            until.read(&mut [0]).unwrap_err().kind(),
+            io::ErrorKind::TimedOut
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! Workers that have been taken over: programs that say what they like on the one socket that they have.
+
+use std::path::Path;
+
+use kenin_policy::Question;
+use tokio::sync::Semaphore;
+
+use super::answers::{MAX_QUESTIONS, MAX_SIGNATURES};
+use super::*;
+use crate::clock::{Trust, unix_time};
+use crate::config::Config;
+use crate::init::{InitOptions, Mode, postfix};
+use crate::pipeline::Core;
+use crate::pipeline::tests::mail;
+use crate::worker::codec::question::Errand;
+
+/// A pool whose workers are this script; its standard input is the socket.
+async fn pool(dir: &Path, script: &str) -> Pool {
+    let options = InitOptions {
+        dir: dir.join("etc"),
+        state_dir: dir.join("state"),
+        ..InitOptions::new(Mode::BeforeQueue, "gw.example.jp")
+    };
+    postfix(&options).unwrap();
+    let config = Config::load(&[dir.join("etc/kenin.toml")]).unwrap();
+    let snapshot = Snapshot::build(Arc::new(config), None).await.unwrap();
+    Pool {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        ..Pool::new(
+            Arc::new(ArcSwap::from_pointee(snapshot)),
+            Keyring::default(),
+        )
+    }
+}
+
+/// What comes of a mail within so many milliseconds.
+async fn decided(pool: Pool, milliseconds: u64) -> (Result<Decided, Lost>, usize) {
+    let core = Core::take(
+        &Arc::new(Semaphore::new(1)),
+        tokio::time::Instant::now() + Duration::from_secs(600),
+    )
+    .await
+    .unwrap();
+    let done = tokio::task::spawn_blocking(move || {
+        let snapshot = pool.snapshots.load_full();
+        let mail = mail("bob@example.net", "From: a@b.example\r\n\r\nhello\r\n");
+        let (now, author) = (moment(), Author::default());
+        let work = Work {
+            mail: &mail,
+            snapshot: &snapshot,
+            author: &author,
+            now,
+            had: &[],
+            office: None,
+            until: Instant::now() + Duration::from_millis(milliseconds),
+        };
+        let mut clerk = Clerk::new(&snapshot, unix_time(now.time), Some(&core));
+        let mut protecting = protect::Clerk::new(&snapshot, &author, now, Some(&core));
+        let done = pool.decide(work, &mut clerk, &mut protecting);
+        (done, pool.lock().len())
+    });
+    done.await.unwrap()
+}
+
+fn moment() -> Moment {
+    Moment {
+        time: std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        trust: Trust::Yes,
+    }
+}
+
+/// Says that it is ready, and takes what it judges by and a mail.
+const READY: &str = "printf '\\000\\000\\000\\001\\020' >&0";
+
+#[tokio::test]
+async fn what_ends_or_talks_nonsense_is_no_worker() {
+    for (script, lost) in [
+        ("exit 0", Lost::NoWorker),
+        ("printf 'HTTP/1.1 200 OK\\r\\n' >&0", Lost::NoWorker),
+        // Another kind of frame before it is ready.
+        ("printf '\\000\\000\\000\\001\\022' >&0", Lost::NoWorker),
+        ("exec /bin/sleep 1000", Lost::Late),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (done, free) = decided(pool(dir.path(), script).await, 300).await;
+        assert_eq!((done.err(), free), (Some(lost), 0), "{script}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_or_lies_costs_its_mail_and_is_not_kept() {
+    for (script, lost) in [
+        // It ends.
+        ("exit 1", Lost::Died),
+        // A frame of no known kind; one that is not read to its end; one that is no decision.
+        ("printf '\\000\\000\\000\\001\\143' >&0", Lost::Died),
+        ("printf '\\000\\000\\000\\005\\022xx' >&0", Lost::Died),
+        (
+            "printf '\\000\\000\\000\\003\\022xx' >&0; exec /bin/sleep 1000",
+            Lost::Died,
+        ),
+        // Longer than any mail.
+        (
+            "printf '\\377\\377\\377\\377\\022' >&0; exec /bin/sleep 1000",
+            Lost::Died,
+        ),
+        // A question that is none.
+        (
+            "printf '\\000\\000\\000\\002\\021\\143' >&0; exec /bin/sleep 1000",
+            Lost::Died,
+        ),
+        // It has panicked.
+        (
+            "printf '\\000\\000\\000\\004\\024x:1' >&0; exec /bin/sleep 1000",
+            Lost::Died,
+        ),
+        // It says nothing, and a little now and then.
+        ("exec /bin/sleep 1000", Lost::Late),
+        (
+            "while :; do printf '\\000' >&0; /bin/sleep 0.1; done",
+            Lost::Died,
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let script = format!("{READY}\n/usr/bin/head -c 200 <&0 >/dev/null\n{script}");
+        let (done, free) = decided(pool(dir.path(), &script).await, 2000).await;
+        assert_eq!((done.err(), free), (Some(lost), 0), "{script}");
+    }
+}
+
+/// KEY-03: what the edge signs for a worker is about the mail that it has.
+#[tokio::test]
+async fn a_worker_gets_no_signature_for_another_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = pool(dir.path(), "").await;
+    let snapshot = pool.snapshots.load_full();
+    let mail = mail("bob@example.net", "From: a@b.example\r\n\r\nhello\r\n");
+    let author = Author::default();
+    let work = |now: Moment| Work {
+        mail: &mail,
+        snapshot: &snapshot,
+        author: &author,
+        now,
+        had: &[],
+        office: None,
+        until: Instant::now(),
+    };
+    let ask =
+        |ask: Ask, now: Moment| tell(&ask, &work(now), &mut HashMap::new(), &mut Desks::default());
+    assert!(snapshot.key.is_some());
+    for text in [&b""[..], b"a.b", b"From: a@b.example\r\n\r\n"] {
+        assert!(ask(Ask::Statement(text.to_vec()), moment()).is_err());
+    }
+    let untrusted = Moment {
+        trust: Trust::Jumped,
+        ..moment()
+    };
+    let error = ask(Ask::Statement(b"a.b".to_vec()), untrusted).unwrap_err();
+    assert!(error.to_string().contains("without a time"), "{error}");
+    let algorithm = kenin_pki::crypto::SignatureAlgorithm::Ed25519;
+    assert!(ask(Ask::Wrapping(algorithm, vec![0x31, 0]), moment()).is_err());
+    assert!(ask(Ask::Author(algorithm, vec![0x31, 0]), moment()).is_err());
+    // Nothing is to be asked for mail that is not examined.
+    let question = Question::Registration {
+        certificate: [0; 32],
+        address: kenin_pki::Address::parse("a@b.example").unwrap(),
+    };
+    assert!(ask(Ask::Question(question), moment()).is_err());
+    // Nor opened.
+    assert!(ask(Ask::Office(Errand::Grant), moment()).is_err());
+    let entry = Ask::Entry {
+        list: [0; 32],
+        issuer: 0,
+        serial: vec![1],
+    };
+    assert!(ask(entry, moment()).is_err());
+}
+
+/// Whoever has taken over a worker learns nothing of people who have nothing to do with its mail.
+#[tokio::test]
+async fn a_worker_asks_for_certificates_of_its_mail_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = pool(dir.path(), "").await;
+    let snapshot = pool.snapshots.load_full();
+    let mail = mail("bob@example.net", "From: a@b.example\r\n\r\nhello\r\n");
+    let (author, now) = (Author::default(), moment());
+    let work = Work {
+        mail: &mail,
+        snapshot: &snapshot,
+        author: &author,
+        now,
+        had: &[],
+        office: None,
+        until: Instant::now(),
+    };
+    let told = |address: &str, asked: bool| {
+        let address = kenin_pki::Address::parse(address).unwrap();
+        let question = kenin_policy::protect::Question::RecipientCertificates(address);
+        let mut protecting = protect::Clerk::new(&snapshot, &author, now, None);
+        let mut desks = Desks {
+            clerk: None,
+            protecting: asked.then_some(&mut protecting),
+        };
+        let ask = Ask::Protection(vec![question]);
+        tell(&ask, &work, &mut HashMap::new(), &mut desks).is_ok()
+    };
+    assert!(told("bob@example.net", true));
+    assert!(told("domain-confidentiality-authority@EXAMPLE.net", true));
+    assert!(!told("bob@elsewhere.example", true));
+    assert!(!told("bob@example.net", false));
+}
+
+#[test]
+fn a_mail_asks_only_so_much() {
+    let mut asked = Asked::default();
+    let statement = Ask::Statement(Vec::new());
+    for _ in 0..MAX_SIGNATURES {
+        assert!(asked.one_more(&statement).is_ok());
+    }
+    assert!(asked.one_more(&statement).is_err());
+    let entry = Ask::Entry {
+        list: [0; 32],
+        issuer: 0,
+        serial: Vec::new(),
+    };
+    for _ in 0..MAX_QUESTIONS {
+        assert!(asked.one_more(&entry).is_ok());
+    }
+    assert!(asked.one_more(&entry).is_err());
+}

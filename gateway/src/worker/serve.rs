@@ -1,0 +1,435 @@
+//! `kenin worker`: what `kenin run` starts to parse mail. It gives up every right before it hears anything, is told what it
+//! judges by, and then takes one mail after the other from its one socket, asking over the same socket, until that
+//! ends. It has no files, no network, no keys and no log; a panic ends it. Where the mail's people have keys, it may ask
+//! the key process for what their grant allows, over a connection that it has from its start.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kenin_keys::octets::{Malformed, Reader};
+use kenin_keys::protocol::Refusal;
+use kenin_keys::{Granted, Hand, KeyFacts, KeyId, NoKey, WorkerClient};
+use kenin_pki::address::Address;
+use kenin_pki::crl::{Crl, RevokedEntries, RevokedEntry};
+use kenin_pki::crypto::{KeyError, PublicKey, Secret, SignatureAlgorithm, SigningKey, Wrapped};
+use kenin_policy::{Answer, Question, Reason};
+use kenin_smtp_filter::Mail;
+use kenin_sys::{Mapped, Otherwise, Role};
+
+use super::codec::question::{Errand, List};
+use super::codec::{self, Ask, Coded, Told, written};
+use super::frame::{Kind, invalid, receive, send};
+use super::outfit::{Outfit, Whose};
+use super::{HERE, IN_A_FILE, Job, What};
+use crate::act::{Decided, Matter, act, follow};
+use crate::clock::unix_time;
+use crate::exit::Exit;
+use crate::opening::{Answers, Closed, NoRoom, Office, Room};
+use crate::pipeline::verdict_of;
+use crate::protect::{self, Author, AuthorKey};
+use crate::snapshot::Snapshot;
+use crate::{harvest, substitute};
+
+/// Works until the edge goes; `memory` is how many octets it may have.
+pub(crate) fn run(memory: u64) -> ExitCode {
+    match work(memory) {
+        Ok(()) => Exit::Ok.into(),
+        // Nobody hears why: what is wrong here is wrong with what the edge said.
+        Err(_) => Exit::Unavailable.into(),
+    }
+}
+
+fn work(memory: u64) -> io::Result<()> {
+    kenin_sys::ignore_termination()?;
+    kenin_sys::forbid_core_dumps()?;
+    kenin_sys::forbid_tracing()?;
+    kenin_sys::limit_memory(memory)?;
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Whoever calls this from a shell has put none there.
+    stream.peer_addr()?;
+    let keys = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let keys = keys.peer_addr().is_ok().then(|| WorkerClient::new(keys));
+    let keys = keys.map(|client| Arc::new(Mutex::new(client)));
+    let last_words = stream.try_clone()?;
+    std::panic::set_hook(Box::new(move |panic| {
+        // The place only: what a panic says may hold part of a message.
+        let place = panic.location().map(ToString::to_string);
+        let place = place.unwrap_or_default();
+        let _ = send(&mut &last_words, Kind::Panicked, place.as_bytes());
+        std::process::abort();
+    }));
+    kenin_sys::confine(Role::Worker, Otherwise::Refuse)?;
+    let edge = Arc::new(Edge(Mutex::new(stream)));
+    let Some(outfit) = edge.next(Kind::Outfit)? else {
+        return Ok(());
+    };
+    let outfit: Outfit = codec::read(&outfit).map_err(malformed)?;
+    let snapshot = outfit.snapshot(|whose, public| {
+        Box::new(AfarKey {
+            edge: Arc::clone(&edge),
+            whose,
+            public,
+        })
+    });
+    let snapshot = snapshot.map_err(io::Error::other)?;
+    edge.say(Kind::Ready, &[])?;
+    let mut lists = Lists {
+        edge: Arc::clone(&edge),
+        known: HashMap::new(),
+    };
+    while let Some(job) = edge.next(Kind::Job)? {
+        let (job, mail) = edge.mail(&job)?;
+        match job.what {
+            What::Decide => {
+                let office = AfarOffice {
+                    edge: &edge,
+                    keys: &job.keys,
+                    client: keys.as_ref(),
+                };
+                let decided = decide(&job, &mail, &snapshot, &mut lists, &office);
+                // Wiped: it may hold what was opened.
+                let decided = Secret::new(written(&decided));
+                edge.say(Kind::Decided, decided.expose())?;
+            }
+            What::Stamp(reason) => {
+                let decided = stamp(&job, &mail, &snapshot, reason, &edge);
+                edge.say(Kind::Decided, &written(&decided))?;
+            }
+            What::Find(sha256) => {
+                let found = harvest::look(&mail, &snapshot, &sha256);
+                edge.say(Kind::Found, &written(&found))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As a thread of the edge does it, but for who answers.
+fn decide(
+    job: &Job,
+    mail: &Mail,
+    snapshot: &Snapshot,
+    lists: &mut Lists,
+    office: &AfarOffice<'_>,
+) -> Decided {
+    let time = unix_time(job.now.time);
+    let lists = RefCell::new(lists);
+    let judge = |raw: &[u8]| {
+        let answer = |question: &Question| lists.borrow_mut().answer(question);
+        let verdict = verdict_of(raw, snapshot, time, answer);
+        substitute::unless_clock_is_trusted(verdict, job.now.trust)
+    };
+    let author = author(job, office.edge);
+    let matter = Matter {
+        mail,
+        snapshot,
+        author: &author,
+        now: job.now,
+        had: &job.had,
+    };
+    let asking = &mut |questions| answers(office.edge, questions);
+    follow(matter, judge(&mail.raw), &judge, office, asking)
+}
+
+/// What becomes of a mail that is not examined.
+fn stamp(job: &Job, mail: &Mail, snapshot: &Snapshot, reason: Reason, edge: &Arc<Edge>) -> Decided {
+    let (author, limit) = (author(job, edge), Some(reason));
+    let asking = &mut |questions| answers(edge, questions);
+    let plan = protect::plan(mail, snapshot, &author, job.now, &job.had, limit, asking);
+    let verdict = substitute::unexamined(reason, &mail.raw);
+    act(mail, snapshot, verdict, job.now, &job.had, &plan)
+}
+
+fn author(job: &Job, edge: &Arc<Edge>) -> Author {
+    let key = job.signatory.as_ref().map(|signatory| AuthorKey {
+        signatory: signatory.clone(),
+        granted: Arc::new(AfarAuthor(Arc::clone(edge))),
+    });
+    Author::known(job.author.clone(), key)
+}
+
+/// What the plan of a protection lacks. Whoever gets no answer plans as if there were none.
+fn answers(
+    edge: &Edge,
+    questions: Vec<kenin_policy::protect::Question>,
+) -> Vec<kenin_policy::protect::Answered> {
+    match edge.ask(&Ask::Protection(questions)) {
+        Told::Protection(answered) => answered,
+        _ => Vec::new(),
+    }
+}
+
+/// Has the edge do what opening a mail takes.
+struct AfarOffice<'a> {
+    edge: &'a Arc<Edge>,
+    /// Recipients who have keys, with these.
+    keys: &'a [(Address, Vec<Arc<KeyFacts>>)],
+    /// The connection to the key process, where there is one.
+    client: Option<&'a Arc<Mutex<WorkerClient>>>,
+}
+
+impl AfarOffice<'_> {
+    fn run(&self, errand: Errand) -> Told {
+        self.edge.ask(&Ask::Office(errand))
+    }
+
+    fn known(&self, errand: Errand) -> Result<Option<Vec<u8>>, Closed> {
+        match self.run(errand) {
+            Told::Answers(answers) => Ok(answers),
+            Told::Closed(why) => Err(why),
+            _ => Err(Closed::Record),
+        }
+    }
+}
+
+impl Office for AfarOffice<'_> {
+    fn keys(&self, recipient: &Address) -> Vec<Arc<KeyFacts>> {
+        let own = self.keys.iter().find(|(address, _)| address == recipient);
+        own.map(|(_, keys)| keys.clone()).unwrap_or_default()
+    }
+
+    fn granted(&self) -> Result<Box<dyn Granted + '_>, NoKey> {
+        let client = self.client.ok_or(NoKey::Gone)?;
+        match self.run(Errand::Grant) {
+            Told::Granted(Some(transaction)) => {
+                Ok(Box::new(Hand::new(Arc::clone(client), transaction)))
+            }
+            _ => Err(NoKey::Gone),
+        }
+    }
+
+    fn first(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, Closed> {
+        self.known(Errand::First(*sha256))
+    }
+
+    fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed> {
+        let short = |text: &str| text.chars().take(MAX_VALUE).collect();
+        let answers = Answers {
+            digest: answers.digest,
+            sender: short(&answers.sender),
+            message_id: short(&answers.message_id),
+        };
+        let first = self.known(Errand::Remember(*sha256, answers))?;
+        first.ok_or(Closed::Record)
+    }
+
+    fn came_encrypted(&self, message_ids: &[[u8; 32]]) -> Result<(), Closed> {
+        match self.run(Errand::CameEncrypted(message_ids.to_vec())) {
+            Told::Done => Ok(()),
+            Told::Closed(why) => Err(why),
+            _ => Err(Closed::Record),
+        }
+    }
+
+    fn room(&self, octets: usize, wait: bool) -> Result<Room, NoRoom> {
+        match self.run(Errand::Room(octets, wait)) {
+            Told::Done => Ok(Room::elsewhere()),
+            Told::NoRoom(why) => Err(why),
+            _ => Err(NoRoom::Now),
+        }
+    }
+
+    fn opened(&self, used: &[(Address, KeyId)]) {
+        self.run(Errand::Opened(used.to_vec()));
+    }
+}
+
+/// The line to the edge.
+struct Edge(Mutex<UnixStream>);
+
+impl Edge {
+    /// The next frame, which has to be of this kind; nothing where the edge has gone.
+    fn next(&self, kind: Kind) -> io::Result<Option<Vec<u8>>> {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match receive(&mut *stream, usize::MAX)? {
+            None => Ok(None),
+            Some((came, content)) if came == kind => Ok(Some(content)),
+            Some(_) => Err(invalid("another kind of frame")),
+        }
+    }
+
+    fn say(&self, kind: Kind, content: &[u8]) -> io::Result<()> {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        send(&mut *stream, kind, content)
+    }
+
+    /// Asks, and waits for the answer. Who cannot ask can do nothing at all: an answer that is missing must never be
+    /// taken for one that says that there is nothing.
+    fn ask(&self, ask: &Ask) -> Told {
+        let asked = self.say(Kind::Ask, &written(ask));
+        let told = asked.and_then(|()| self.next(Kind::Told));
+        let told = told.ok().flatten().and_then(|told| codec::read(&told).ok());
+        told.unwrap_or_else(|| std::process::abort())
+    }
+
+    /// A mail with what is to be done with it.
+    fn mail(&self, job: &[u8]) -> io::Result<(Job, Mail)> {
+        let mut from = Reader::new(job);
+        let job = Job::read(&mut from).map_err(malformed)?;
+        let raw = match from.u8().map_err(malformed)? {
+            HERE => Vec::<u8>::read(&mut from).map_err(malformed)?.into(),
+            IN_A_FILE => {
+                let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let descriptor = kenin_sys::receive_descriptor(stream.as_fd())?;
+                let descriptor = descriptor.ok_or(io::ErrorKind::UnexpectedEof)?;
+                Mapped::handed(descriptor)?.into()
+            }
+            _ => return Err(invalid("neither here nor a file")),
+        };
+        from.finish().map_err(malformed)?;
+        let envelope = Arc::clone(&job.envelope);
+        Ok((job, Mail { envelope, raw }))
+    }
+}
+
+/// Revocation lists that the edge has told of.
+struct Lists {
+    edge: Arc<Edge>,
+    known: HashMap<[u8; 32], Crl>,
+}
+
+impl Lists {
+    fn answer(&mut self, question: &Question) -> Answer {
+        match self.edge.ask(&Ask::Question(question.clone())) {
+            Told::Issuers(found) => Answer::Issuers(found),
+            Told::Registered(registered) => Answer::Registered(registered),
+            Told::Unavailable(why) => Answer::Unavailable(why),
+            Told::Status {
+                lists,
+                ocsp,
+                unasked,
+            } => {
+                let lists = lists.into_iter().map(|list| self.list(list));
+                match lists.collect::<Option<Vec<_>>>() {
+                    Some(crls) => Answer::Status {
+                        crls,
+                        ocsp,
+                        unasked,
+                    },
+                    None => Answer::Unavailable("a revocation list cannot be read".to_owned()),
+                }
+            }
+            _ => Answer::Unavailable("another question was answered".to_owned()),
+        }
+    }
+
+    fn list(&mut self, list: List) -> Option<Crl> {
+        let crl = match list {
+            List::Known(sha256) => return self.known.get(&sha256).cloned(),
+            List::Whole(der) => Crl::from_der(&der),
+            List::Absent(parts) => Crl::absent(&parts),
+            List::Afar(parts) => {
+                let entries = AfarEntries {
+                    edge: Arc::clone(&self.edge),
+                    list: parts.sha256,
+                    count: usize::try_from(parts.entries).unwrap_or(usize::MAX),
+                    found: Mutex::default(),
+                };
+                Crl::indexed(&parts, Arc::new(entries))
+            }
+        };
+        let crl = crl.ok()?;
+        self.known.insert(*crl.sha256(), crl.clone());
+        Some(crl)
+    }
+}
+
+/// Entries of a long list, which the edge keeps.
+struct AfarEntries {
+    edge: Arc<Edge>,
+    list: [u8; 32],
+    count: usize,
+    /// What was found before; it does not change.
+    found: Mutex<Found>,
+}
+
+/// By indirect issuer and serial number.
+type Found = HashMap<(u32, Vec<u8>), Option<RevokedEntry>>;
+
+impl RevokedEntries for AfarEntries {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn find(&self, issuer: u32, serial: &[u8]) -> Option<RevokedEntry> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (issuer, serial.to_vec());
+        if let Some(entry) = found.get(&key) {
+            return *entry;
+        }
+        let asked = self.edge.ask(&Ask::Entry {
+            list: self.list,
+            issuer,
+            serial: serial.to_vec(),
+        });
+        let Told::Entry(entry) = asked else {
+            // That it is on no list must be said, and is never assumed.
+            std::process::abort();
+        };
+        if found.len() >= MAX_FOUND {
+            found.clear();
+        }
+        found.insert(key, entry);
+        entry
+    }
+}
+
+/// A key of the gateway's, which the edge has and signs with for the mail in hand.
+struct AfarKey {
+    edge: Arc<Edge>,
+    whose: Whose,
+    public: PublicKey,
+}
+
+impl SigningKey for AfarKey {
+    fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let ask = match self.whose {
+            Whose::Statement => Ask::Statement(message.to_vec()),
+            Whose::Wrapping => Ask::Wrapping(algorithm, message.to_vec()),
+        };
+        match self.edge.ask(&ask) {
+            Told::Signature(Some(signature)) => Ok(signature),
+            _ => Err(KeyError::Failed),
+        }
+    }
+}
+
+/// The key of the mail's author, which signs as the edge has it granted.
+struct AfarAuthor(Arc<Edge>);
+
+impl Granted for AfarAuthor {
+    fn unwrap(&self, _: &Address, _: KeyId, _: usize, _: &Wrapped) -> Result<Secret, NoKey> {
+        Err(Refusal::NotGranted.into())
+    }
+
+    /// There is one such key, whatever its name.
+    fn sign(
+        &self,
+        _: KeyId,
+        algorithm: SignatureAlgorithm,
+        attributes: &[u8],
+    ) -> Result<Vec<u8>, NoKey> {
+        match self.0.ask(&Ask::Author(algorithm, attributes.to_vec())) {
+            Told::Signature(Some(signature)) => Ok(signature),
+            _ => Err(NoKey::Gone),
+        }
+    }
+}
+
+fn malformed(error: Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// Characters of a header field that the store is told.
+const MAX_VALUE: usize = 512;
+/// As many as one mail asks for, and more.
+const MAX_FOUND: usize = 4096;

@@ -1,0 +1,467 @@
+//! The key process as a state machine: what is granted, what is asked, what is counted. It knows no socket, no file and
+//! no clock; the time is a parameter, and private keys work outside of it, in a [`Job`].
+//!
+//! Whoever has taken over a worker reaches, through this, the keys of the recipients of the mail that the worker has in
+//! hand, a few times, and no others. There is no call that gives a key away, and none that tries several.
+
+mod attributes;
+mod job;
+mod limits;
+mod log;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kenin_pki::Address;
+use kenin_pki::crypto::{
+    DecryptionKey, DigestAlgorithm, KeyError, RejectionSecret, SignatureAlgorithm, SigningKey,
+    SoftKey,
+};
+
+use crate::key::{KeyFacts, KeyId, mailbox};
+use crate::protocol::{Answer, EdgeRequest, Grant, Refusal, Sign, Transaction, Unwrap};
+
+use job::Task;
+use limits::{Charge, Charged, Limits};
+
+pub use attributes::are_of_mail;
+pub use job::Job;
+pub use limits::Network;
+pub use log::{Alert, Event, Log, Outcome, Why};
+
+/// A time: how long the machine has been up then (CLOCK_BOOTTIME). Only differences count.
+pub type Moment = Duration;
+
+/// A private key that opens and signs: in memory, or in a token.
+pub trait PrivateKey: DecryptionKey + SigningKey {}
+
+impl<T: DecryptionKey + SigningKey> PrivateKey for T {}
+
+/// A key that is held, and the secret of its implicit rejection.
+pub struct HeldKey {
+    facts: KeyFacts,
+    key: Box<dyn PrivateKey>,
+    rejection: RejectionSecret,
+}
+
+impl HeldKey {
+    /// A key in memory.
+    ///
+    /// # Errors
+    /// [`KeyError::Failed`] where the library fails.
+    pub fn soft(facts: KeyFacts, key: SoftKey) -> Result<Self, KeyError> {
+        let rejection = key.rejection_secret()?;
+        Ok(Self::new(facts, Box::new(key), rejection))
+    }
+
+    /// Any key.
+    #[must_use]
+    pub fn new(facts: KeyFacts, key: Box<dyn PrivateKey>, rejection: RejectionSecret) -> Self {
+        Self {
+            facts,
+            key,
+            rejection,
+        }
+    }
+
+    /// What everybody may know of it.
+    #[must_use]
+    pub const fn facts(&self) -> &KeyFacts {
+        &self.facts
+    }
+}
+
+/// How often a key was let work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Content-encryption keys that it was used for.
+    pub unwraps: u64,
+    /// Signatures.
+    pub signatures: u64,
+}
+
+/// What is to be done with a request.
+#[must_use]
+pub enum Decision {
+    /// It is answered.
+    Answer(Answer),
+    /// A key has to work, after so long.
+    Work(Job, Duration),
+}
+
+/// The keys, the grants, and what was done.
+pub struct Keeper<L> {
+    keys: BTreeMap<KeyId, (Arc<HeldKey>, Counts)>,
+    /// By tenant and mailbox.
+    owners: HashMap<(String, String), Vec<KeyId>>,
+    grants: HashMap<Transaction, Granted>,
+    limits: Limits,
+    refusals: u64,
+    swept: Moment,
+    log: L,
+}
+
+/// What is known of a mail.
+struct Granted {
+    tenant: String,
+    recipients: HashSet<String>,
+    sender: Option<String>,
+    network: Network,
+    until: Moment,
+    uses: Vec<Use>,
+    signatures: usize,
+}
+
+/// A use of a key for a recipient of a mail, which counts as a failure until it is said to be none.
+struct Use {
+    recipient: String,
+    key: KeyId,
+    charge: Charge,
+    opened: bool,
+}
+
+impl<L: Log> Keeper<L> {
+    /// With these keys. What was not there at the start does not come later.
+    #[must_use]
+    pub fn new(keys: Vec<HeldKey>, log: L) -> Self {
+        let mut owners: HashMap<_, Vec<KeyId>> = HashMap::new();
+        for key in &keys {
+            for address in &key.facts.addresses {
+                let owner = (key.facts.tenant.clone(), mailbox(address));
+                owners.entry(owner).or_default().push(key.facts.id);
+            }
+        }
+        let held = |key: HeldKey| (key.facts.id, (Arc::new(key), Counts::default()));
+        Self {
+            keys: keys.into_iter().map(held).collect(),
+            owners,
+            grants: HashMap::new(),
+            limits: Limits::default(),
+            refusals: 0,
+            swept: Moment::ZERO,
+            log,
+        }
+    }
+
+    /// How often a key was let work; nothing for one that is not held.
+    #[must_use]
+    pub fn counts(&self, key: KeyId) -> Option<Counts> {
+        self.keys.get(&key).map(|(_, counts)| *counts)
+    }
+
+    /// How many requests were refused.
+    #[must_use]
+    pub const fn refusals(&self) -> u64 {
+        self.refusals
+    }
+
+    /// What the log keeps.
+    #[must_use]
+    pub const fn log(&self) -> &L {
+        &self.log
+    }
+
+    /// Hears the edge.
+    pub fn edge(&mut self, now: Moment, request: EdgeRequest) -> Answer {
+        let done = match request {
+            EdgeRequest::Grant(grant) => self.grant(now, grant),
+            EdgeRequest::Release(transaction) => {
+                self.grants.remove(&transaction);
+                self.log.record(now, &Event::Released { transaction });
+                Ok(())
+            }
+            EdgeRequest::Opened {
+                transaction,
+                recipient,
+                key,
+            } => self.opened(now, transaction, &recipient, key),
+            EdgeRequest::Next(after) => return self.next(after),
+        };
+        match done {
+            Ok(()) => Answer::Done,
+            Err(refusal) => Answer::Refused(refusal),
+        }
+    }
+
+    /// Hears a worker that wants a content-encryption key.
+    pub fn unwrap(&mut self, now: Moment, request: Unwrap) -> Decision {
+        let (transaction, key) = (request.transaction, request.key);
+        let (outcome, decision) = match self.admit_unwrap(now, &request) {
+            Ok((held, charged)) => {
+                let length = usize::try_from(request.length).unwrap_or(0);
+                let job = Job {
+                    key: held,
+                    transaction,
+                    task: Task::Unwrap {
+                        recipient: mailbox(&request.recipient),
+                        wrapped: request.wrapped,
+                        length,
+                    },
+                };
+                let (outcome, delay) = match charged.over {
+                    true => (Outcome::Delayed, DELAY),
+                    false => (Outcome::Admitted, Duration::ZERO),
+                };
+                (outcome, Decision::Work(job, delay))
+            }
+            Err(why) => (Outcome::Refused(why), refused(why)),
+        };
+        let event = Event::Unwrap {
+            transaction,
+            recipient: request.recipient,
+            key,
+            outcome,
+        };
+        self.note(now, &event, outcome);
+        decision
+    }
+
+    /// Hears a worker that wants a signature.
+    pub fn sign(&mut self, now: Moment, request: Sign) -> Decision {
+        let (transaction, key) = (request.transaction, request.key);
+        let (outcome, decision) = match self.admit_sign(now, &request) {
+            Ok(held) => {
+                let job = Job {
+                    key: held,
+                    transaction,
+                    task: Task::Sign(request.algorithm, request.attributes),
+                };
+                (Outcome::Admitted, Decision::Work(job, Duration::ZERO))
+            }
+            Err(why) => (Outcome::Refused(why), refused(why)),
+        };
+        let event = Event::Sign {
+            transaction,
+            key,
+            outcome,
+        };
+        self.note(now, &event, outcome);
+        decision
+    }
+
+    /// Hears that a key was not at hand: that was no failure of whoever sent the mail, and is not counted as one.
+    pub fn away(&mut self, now: Moment, job: &Job) {
+        let (transaction, key) = (job.transaction, job.key());
+        if let Task::Unwrap { recipient, .. } = &job.task {
+            self.take_back(transaction, recipient, key);
+        }
+        self.log.record(now, &Event::Away { transaction, key });
+    }
+
+    fn grant(&mut self, now: Moment, grant: Grant) -> Result<(), Refusal> {
+        self.sweep(now);
+        let transaction = grant.transaction;
+        if self.grants.len() >= MAX_GRANTS {
+            self.grants.retain(|_, granted| now < granted.until);
+        }
+        let refused = if self.grants.len() >= MAX_GRANTS {
+            Some((Why::Full, Refusal::Busy))
+        } else if self.grants.contains_key(&transaction) {
+            // One that is made anew could be made wider.
+            Some((Why::GrantedBefore, Refusal::NotGranted))
+        } else {
+            None
+        };
+        let network = Network::of(grant.client);
+        let outcome = match refused {
+            Some((why, _)) => Outcome::Refused(why),
+            None => Outcome::Admitted,
+        };
+        let event = Event::Grant {
+            transaction,
+            tenant: grant.tenant.clone(),
+            recipients: grant.recipients.len(),
+            network,
+            outcome,
+        };
+        self.note(now, &event, outcome);
+        if let Some((_, refusal)) = refused {
+            return Err(refusal);
+        }
+        let lifetime = Duration::from_secs(grant.seconds.into()).min(MAX_LIFETIME);
+        let granted = Granted {
+            tenant: grant.tenant,
+            recipients: grant.recipients.iter().map(mailbox).collect(),
+            sender: grant.sender.as_ref().map(mailbox),
+            network,
+            until: now.saturating_add(lifetime),
+            uses: Vec::new(),
+            signatures: 0,
+        };
+        self.grants.insert(transaction, granted);
+        Ok(())
+    }
+
+    /// Takes a failure back that was none. More are not taken back than were counted.
+    fn opened(
+        &mut self,
+        now: Moment,
+        transaction: Transaction,
+        recipient: &Address,
+        key: KeyId,
+    ) -> Result<(), Refusal> {
+        let outcome = match self.take_back(transaction, &mailbox(recipient), key) {
+            true => Outcome::Admitted,
+            false => Outcome::Refused(Why::NotUsed),
+        };
+        let event = Event::Opened {
+            transaction,
+            recipient: recipient.clone(),
+            key,
+            outcome,
+        };
+        self.note(now, &event, outcome);
+        match outcome {
+            Outcome::Refused(_) => Err(Refusal::NotGranted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts one use of a key as no failure, if there is one that was counted.
+    fn take_back(&mut self, transaction: Transaction, mailbox: &str, key: KeyId) -> bool {
+        let Some(granted) = self.grants.get_mut(&transaction) else {
+            return false;
+        };
+        let pending = |one: &&mut Use| !one.opened && one.key == key && one.recipient == mailbox;
+        let Some(one) = granted.uses.iter_mut().find(pending) else {
+            return false;
+        };
+        one.opened = true;
+        self.limits.take_back(key, granted.network, one.charge);
+        true
+    }
+
+    fn next(&self, after: Option<KeyId>) -> Answer {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let next = self.keys.range((from, Unbounded)).next();
+        next.map_or(Answer::NoMore, |(_, (key, _))| {
+            Answer::Facts(Box::new(key.facts.clone()))
+        })
+    }
+
+    /// What an unwrap needs before a private key is touched: a grant that holds, for that recipient, whose key it is,
+    /// and that has not failed too often.
+    fn admit_unwrap(
+        &mut self,
+        now: Moment,
+        request: &Unwrap,
+    ) -> Result<(Arc<HeldKey>, Charged), Why> {
+        let granted = self.grants.get_mut(&request.transaction);
+        let granted = granted.ok_or(Why::NoGrant)?;
+        if now >= granted.until {
+            return Err(Why::Expired);
+        }
+        let recipient = mailbox(&request.recipient);
+        if !granted.recipients.contains(&recipient) {
+            return Err(Why::NotRecipient);
+        }
+        let owner = (granted.tenant.clone(), recipient);
+        let theirs = self.owners.get(&owner).map_or(&[][..], Vec::as_slice);
+        let (held, counts) = match self.keys.get_mut(&request.key) {
+            Some(found) if theirs.contains(&request.key) => found,
+            _ => return Err(Why::NotTheirs),
+        };
+        if !held.facts.uses.decrypt {
+            return Err(Why::NotForThat);
+        }
+        let of_key = granted.uses.iter().filter(|one| one.key == request.key);
+        if of_key.count() >= MAX_USES_OF_KEY || granted.uses.len() >= MAX_USES {
+            return Err(Why::Spent);
+        }
+        let charged = self.limits.charge(now, request.key, granted.network)?;
+        granted.uses.push(Use {
+            recipient: owner.1,
+            key: request.key,
+            charge: charged.charge,
+            opened: false,
+        });
+        counts.unwraps += 1;
+        Ok((Arc::clone(held), charged))
+    }
+
+    /// What a signature needs before a private key is touched: a grant that holds, of a mail whose sender was proven, who
+    /// has this key in use, over what belongs to a mail.
+    fn admit_sign(&mut self, now: Moment, request: &Sign) -> Result<Arc<HeldKey>, Why> {
+        let granted = self.grants.get_mut(&request.transaction);
+        let granted = granted.ok_or(Why::NoGrant)?;
+        if now >= granted.until {
+            return Err(Why::Expired);
+        }
+        let sender = granted.sender.clone().ok_or(Why::NotSender)?;
+        let owner = (granted.tenant.clone(), sender);
+        let theirs = self.owners.get(&owner).map_or(&[][..], Vec::as_slice);
+        let (held, counts) = match self.keys.get_mut(&request.key) {
+            Some(found) if theirs.contains(&request.key) => found,
+            _ => return Err(Why::NotTheirs),
+        };
+        if !held.facts.may_sign() || is_weak(request.algorithm) {
+            return Err(Why::NotForThat);
+        }
+        if !are_of_mail(&request.attributes) {
+            return Err(Why::NotOfMail);
+        }
+        if granted.signatures >= MAX_SIGNATURES {
+            return Err(Why::Spent);
+        }
+        granted.signatures += 1;
+        counts.signatures += 1;
+        Ok(Arc::clone(held))
+    }
+
+    /// Writes down what was asked and what came of it, and raises what should not wait until somebody reads it.
+    fn note(&mut self, now: Moment, event: &Event, outcome: Outcome) {
+        self.log.record(now, event);
+        if matches!(outcome, Outcome::Refused(_)) {
+            self.refusals += 1;
+        }
+        if matches!(outcome, Outcome::Refused(why) if why.is_hostile()) {
+            self.limits.hostile(now);
+        }
+        for alert in self.limits.alerts() {
+            self.log.record(now, &Event::Alert(alert));
+        }
+    }
+
+    /// Forgets what has ended, now and then.
+    fn sweep(&mut self, now: Moment) {
+        if now.saturating_sub(self.swept) >= SWEEP {
+            self.swept = now;
+            self.grants.retain(|_, granted| now < granted.until);
+            self.limits.sweep(now);
+        }
+    }
+}
+
+/// Digests by which nothing new is signed.
+const fn is_weak(algorithm: SignatureAlgorithm) -> bool {
+    matches!(
+        algorithm.digest(),
+        DigestAlgorithm::Md5 | DigestAlgorithm::Sha1 | DigestAlgorithm::Sha224
+    )
+}
+
+const fn refused(why: Why) -> Decision {
+    Decision::Answer(Answer::Refused(match why {
+        Why::TooManyFailures => Refusal::TooManyFailures,
+        _ => Refusal::NotGranted,
+    }))
+}
+
+/// Grants at one time.
+pub const MAX_GRANTS: usize = 4096;
+/// How long a grant holds at most: longer than any client waits for the answer to its data.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// How often one key works for one mail: so many layers deep is no mail.
+pub const MAX_USES_OF_KEY: usize = 8;
+/// How often all keys work for one mail.
+pub const MAX_USES: usize = 1024;
+/// Signatures of one mail: one for each group of recipients who get it differently.
+pub const MAX_SIGNATURES: usize = 16;
+/// How long an answer waits where a key fails too often.
+pub const DELAY: Duration = Duration::from_secs(2);
+const SWEEP: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,327 @@
+//! How often the use of a key may fail: 20 times an hour for one network, and 200 times until its answers wait.
+//!
+//! Every use counts as a failure from when it begins, until the edge says that what was encrypted has opened. So an
+//! attacker who makes ciphertexts up, and learns from what happens to each, learns it 20 times an hour.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Alert, Moment, Why};
+use crate::key::KeyId;
+
+/// Where mail comes from, as far as one who sends it cannot easily be somewhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// 24 bits of an IPv4 address.
+    V4([u8; 3]),
+    /// 48 bits of an IPv6 address.
+    V6([u8; 6]),
+    /// The client has no address.
+    Local,
+    /// All those for whom there is no more room: they are one.
+    Crowd,
+}
+
+impl Network {
+    /// The network of a client.
+    #[must_use]
+    pub fn of(client: Option<IpAddr>) -> Self {
+        match client.map(|client| client.to_canonical()) {
+            None => Self::Local,
+            Some(IpAddr::V4(client)) => {
+                let [a, b, c, _] = client.octets();
+                Self::V4([a, b, c])
+            }
+            Some(IpAddr::V6(client)) => {
+                let [a, b, c, d, e, f, ..] = client.octets();
+                Self::V6([a, b, c, d, e, f])
+            }
+        }
+    }
+}
+
+/// One failure, or what counts as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Charge {
+    at: Moment,
+    /// Ascending.
+    serial: u64,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Charged {
+    pub(super) charge: Charge,
+    /// Whether the key fails so often that it answers later.
+    pub(super) over: bool,
+}
+
+/// The failures of an hour.
+#[derive(Default)]
+pub(super) struct Limits {
+    networks: HashMap<(KeyId, Network), Hour>,
+    keys: HashMap<KeyId, Hour>,
+    hostile: Hour,
+    serial: u64,
+    raised: Vec<Alert>,
+}
+
+impl Limits {
+    /// Counts a use of a key. Where it fails nothing is counted.
+    pub(super) fn charge(
+        &mut self,
+        now: Moment,
+        key: KeyId,
+        network: Network,
+    ) -> Result<Charged, Why> {
+        let network = self.network(key, network);
+        let of_network = self.networks.entry((key, network)).or_default();
+        of_network.forget(now);
+        if of_network.failures.len() >= PER_NETWORK {
+            if of_network.may_raise(now) {
+                self.raised.push(Alert::Network { key, network });
+            }
+            return Err(Why::TooManyFailures);
+        }
+        let of_key = self.keys.entry(key).or_default();
+        of_key.forget(now);
+        if of_key.failures.len() >= MAX_PER_KEY {
+            return Err(Why::TooManyFailures);
+        }
+        self.serial += 1;
+        let charge = Charge {
+            at: now,
+            serial: self.serial,
+        };
+        of_network.failures.push_back(charge);
+        of_key.failures.push_back(charge);
+        let over = of_key.failures.len() > PER_KEY;
+        if over && of_key.may_raise(now) {
+            self.raised.push(Alert::Key { key });
+        }
+        Ok(Charged { charge, over })
+    }
+
+    /// A use was no failure.
+    pub(super) fn take_back(&mut self, key: KeyId, network: Network, charge: Charge) {
+        // It may have been counted to the crowd.
+        for network in [network, Network::Crowd] {
+            if let Some(hour) = self.networks.get_mut(&(key, network)) {
+                hour.take_back(charge);
+            }
+        }
+        if let Some(hour) = self.keys.get_mut(&key) {
+            hour.take_back(charge);
+        }
+    }
+
+    /// Something was asked for that nobody should ask for.
+    pub(super) fn hostile(&mut self, now: Moment) {
+        self.hostile.forget(now);
+        self.serial += 1;
+        if self.hostile.failures.len() >= MANY_HOSTILE {
+            if self.hostile.may_raise(now) {
+                self.raised.push(Alert::Hostile);
+            }
+            return;
+        }
+        self.hostile.failures.push_back(Charge {
+            at: now,
+            serial: self.serial,
+        });
+    }
+
+    /// What is to be raised, once.
+    pub(super) fn alerts(&mut self) -> Vec<Alert> {
+        std::mem::take(&mut self.raised)
+    }
+
+    /// Forgets what is longer ago than an hour.
+    pub(super) fn sweep(&mut self, now: Moment) {
+        let keep = |hour: &mut Hour| {
+            hour.forget(now);
+            !hour.failures.is_empty() || hour.raised_lately(now)
+        };
+        self.networks.retain(|_, hour| keep(hour));
+        self.keys.retain(|_, hour| keep(hour));
+    }
+
+    /// The network itself, while there is room for it.
+    fn network(&self, key: KeyId, network: Network) -> Network {
+        let known = self.networks.contains_key(&(key, network));
+        match known || self.networks.len() < MAX_NETWORKS {
+            true => network,
+            false => Network::Crowd,
+        }
+    }
+}
+
+/// The failures of the last hour, the oldest first.
+#[derive(Default)]
+struct Hour {
+    failures: VecDeque<Charge>,
+    raised: Option<Moment>,
+}
+
+impl Hour {
+    fn forget(&mut self, now: Moment) {
+        while let Some(first) = self.failures.front() {
+            if now.saturating_sub(first.at) < HOUR {
+                break;
+            }
+            self.failures.pop_front();
+        }
+    }
+
+    fn take_back(&mut self, charge: Charge) {
+        let serial = |one: &Charge| one.serial;
+        if let Ok(at) = self.failures.binary_search_by_key(&charge.serial, serial) {
+            self.failures.remove(at);
+        }
+    }
+
+    /// Whether it is time to raise an alert; then it is remembered.
+    fn may_raise(&mut self, now: Moment) -> bool {
+        let may = !self.raised_lately(now);
+        if may {
+            self.raised = Some(now);
+        }
+        may
+    }
+
+    fn raised_lately(&self, now: Moment) -> bool {
+        self.raised
+            .is_some_and(|raised| now.saturating_sub(raised) < HOUR)
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Failures of one key from one network in an hour.
+const PER_NETWORK: usize = 20;
+/// Failures of one key in an hour from which on its answers wait.
+const PER_KEY: usize = 200;
+/// More failures of one key than this in an hour are not counted, but refused.
+const MAX_PER_KEY: usize = 20_000;
+/// Networks that are told apart.
+const MAX_NETWORKS: usize = 65_536;
+/// So many requests of nobody's in an hour are a mistake; one more is an attack.
+const MANY_HOSTILE: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(octet: u8) -> KeyId {
+        KeyId::from_octets([octet; 16])
+    }
+
+    fn network(number: u32) -> Network {
+        let [_, a, b, c] = number.to_be_bytes();
+        Network::V4([a, b, c])
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn networks_are_as_wide_as_one_sender() {
+        let of = |text: &str| Network::of(Some(text.parse().unwrap()));
+        assert_eq!(of("192.0.2.1"), of("192.0.2.254"));
+        assert_ne!(of("192.0.2.1"), of("192.0.3.1"));
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.9"));
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:ffff::"));
+        assert_ne!(of("2001:db8:1::"), of("2001:db8:2::"));
+        assert_eq!(Network::of(None), Network::Local);
+    }
+
+    #[test]
+    fn twenty_an_hour_of_one_network_fail_and_the_hour_slides() {
+        let mut limits = Limits::default();
+        for second in 0..20 {
+            assert!(limits.charge(at(second * 60), key(1), network(1)).is_ok());
+        }
+        let refused = limits.charge(at(3599), key(1), network(1));
+        assert_eq!(refused, Err(Why::TooManyFailures));
+        // Another key and another network have their own.
+        assert!(limits.charge(at(3599), key(2), network(1)).is_ok());
+        assert!(limits.charge(at(3599), key(1), network(2)).is_ok());
+        // The first is an hour old; the second is not.
+        assert!(limits.charge(at(3600), key(1), network(1)).is_ok());
+        assert!(limits.charge(at(3601), key(1), network(1)).is_err());
+        assert!(limits.charge(at(3660), key(1), network(1)).is_ok());
+    }
+
+    #[test]
+    fn what_opened_does_not_count() {
+        let mut limits = Limits::default();
+        for _ in 0..1000 {
+            let charged = limits.charge(at(1), key(1), network(1)).unwrap();
+            assert!(!charged.over);
+            limits.take_back(key(1), network(1), charged.charge);
+            // Twice is once.
+            limits.take_back(key(1), network(1), charged.charge);
+        }
+        for _ in 0..20 {
+            assert!(limits.charge(at(1), key(1), network(1)).is_ok());
+        }
+        assert!(limits.charge(at(1), key(1), network(1)).is_err());
+        assert_eq!(limits.keys[&key(1)].failures.len(), 20);
+    }
+
+    #[test]
+    fn a_key_that_fails_everywhere_is_slowed_and_told_once() {
+        let mut limits = Limits::default();
+        for number in 0..200 {
+            let charged = limits.charge(at(5), key(1), network(number)).unwrap();
+            assert!(!charged.over, "{number}");
+        }
+        assert!(limits.alerts().is_empty());
+        for number in 200..300 {
+            let charged = limits.charge(at(6), key(1), network(number)).unwrap();
+            assert!(charged.over);
+        }
+        assert_eq!(limits.alerts(), [Alert::Key { key: key(1) }]);
+        // An hour later it is as before.
+        let charged = limits.charge(at(3606), key(1), network(1)).unwrap();
+        assert!(!charged.over);
+    }
+
+    #[test]
+    fn one_network_that_tries_on_is_told_once() {
+        let mut limits = Limits::default();
+        for _ in 0..10_000 {
+            let _ = limits.charge(at(5), key(1), network(1));
+        }
+        let alert = Alert::Network {
+            key: key(1),
+            network: network(1),
+        };
+        assert_eq!(limits.alerts(), [alert]);
+        assert_eq!(limits.keys[&key(1)].failures.len(), 20);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_rest_is_a_crowd() {
+        let mut limits = Limits::default();
+        let many = u32::try_from(MAX_NETWORKS).unwrap();
+        for number in 0..many {
+            let of = u8::try_from(number % 8).unwrap();
+            let charged = limits.charge(at(5), key(of), network(number)).unwrap();
+            limits.take_back(key(of), network(number), charged.charge);
+        }
+        let crowd: Vec<_> = (many..many + 100)
+            .filter_map(|number| limits.charge(at(5), key(1), network(number)).ok())
+            .collect();
+        assert_eq!(crowd.len(), PER_NETWORK);
+        for charged in crowd {
+            limits.take_back(key(1), network(many), charged.charge);
+        }
+        assert!(limits.charge(at(5), key(1), network(many + 1)).is_ok());
+        limits.sweep(at(5));
+        assert_eq!(limits.networks.len(), 1, "the crowd");
+        limits.sweep(at(3700));
+        assert_eq!(limits.networks.len(), 0);
+    }
+}

@@ -1,0 +1,228 @@
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::thread::JoinHandle;
+
+use kenin_pki::crypto::{Aes, PublicKey, Secret};
+use kenin_pki::crypto::{DigestAlgorithm, Kdf, KeyWrap, SignatureAlgorithm, Wrapped, Wrapping};
+
+use super::*;
+use crate::client::{ClientError, EdgeClient, WorkerClient};
+use crate::granted::{Granted, Hand, NoKey};
+use crate::keeper::{Event, HeldKey};
+use crate::key::KeyFacts;
+use crate::protocol::{Grant, MAX_FRAME, Sign, Transaction, Unwrap};
+use crate::testing::{address, facts, generated};
+
+struct Nowhere;
+
+impl Log for Nowhere {
+    fn record(&mut self, _: Moment, _: &Event) {}
+}
+
+/// A server with the key of alice@example.com, for whom time stands still.
+fn server() -> (Arc<Server<Nowhere>>, KeyFacts) {
+    let (key, _) = generated();
+    let facts = facts(&key);
+    let held = HeldKey::soft(facts.clone(), key).unwrap();
+    let time = Time {
+        now: || Duration::from_secs(1000),
+        wait: |_| {},
+    };
+    (Server::new(Keeper::new(vec![held], Nowhere), time), facts)
+}
+
+type Served = JoinHandle<io::Result<()>>;
+
+fn edge(server: &Arc<Server<Nowhere>>) -> (EdgeClient, Served) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let server = Arc::clone(server);
+    let served = thread::spawn(move || server.edge(theirs));
+    (EdgeClient::new(ours), served)
+}
+
+fn raw_worker(server: &Arc<Server<Nowhere>>) -> (UnixStream, Served) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let server = Arc::clone(server);
+    (ours, thread::spawn(move || server.worker(theirs)))
+}
+
+fn worker(server: &Arc<Server<Nowhere>>) -> (WorkerClient, Served) {
+    let (ours, served) = raw_worker(server);
+    (WorkerClient::new(ours), served)
+}
+
+fn grant(client: &str) -> Grant {
+    Grant {
+        transaction: Transaction::random().unwrap(),
+        tenant: "default".to_owned(),
+        recipients: vec![address("alice@example.com")],
+        sender: Some(address("alice@example.com")),
+        client: Some(client.parse().unwrap()),
+        seconds: 60,
+    }
+}
+
+fn wrapped(public: &PublicKey) -> Wrapped {
+    let wrapping = Wrapping::Agreement {
+        kdf: Kdf::Hkdf(DigestAlgorithm::Sha256),
+        wrap: KeyWrap::Aes(Aes::Bits128),
+        shared_info: Vec::new(),
+    };
+    Wrapped::wrap(wrapping, public, &Secret::new(vec![9; 16])).unwrap()
+}
+
+fn unwrap(transaction: Transaction, facts: &KeyFacts) -> Unwrap {
+    Unwrap {
+        transaction,
+        recipient: address("alice@example.com"),
+        key: facts.id,
+        length: 16,
+        wrapped: wrapped(&facts.public),
+    }
+}
+
+#[test]
+fn a_mail_goes_through_over_real_sockets() {
+    let (server, facts) = server();
+    let (mut edge, edge_served) = edge(&server);
+    let (mut worker, worker_served) = worker(&server);
+    assert_eq!(edge.keys().unwrap(), std::slice::from_ref(&facts));
+    let grant = grant("192.0.2.1");
+    let transaction = grant.transaction;
+    edge.grant(grant).unwrap();
+    let key = worker.unwrap(unwrap(transaction, &facts)).unwrap();
+    assert_eq!(key.expose(), [9; 16]);
+    edge.opened(transaction, address("alice@example.com"), facts.id)
+        .unwrap();
+    let sign = Sign {
+        transaction,
+        key: facts.id,
+        algorithm: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
+        attributes: b"no attributes".to_vec(),
+    };
+    let refused = worker.sign(sign).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(Refusal::NotGranted)));
+    edge.release(transaction).unwrap();
+    let refused = worker.unwrap(unwrap(transaction, &facts)).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(Refusal::NotGranted)));
+    drop((edge, worker));
+    assert!(edge_served.join().unwrap().is_ok());
+    assert!(worker_served.join().unwrap().is_ok());
+}
+
+/// KEY-03: a worker that says what does not read, or what is the edge's to say, is heard no more; others are.
+#[test]
+fn a_malformed_frame_ends_its_own_connection_only() {
+    let (server, facts) = server();
+    let (mut edge, _) = edge(&server);
+    let (mut good, _) = worker(&server);
+    let grant = grant("192.0.2.1");
+    let transaction = grant.transaction;
+    let granting = EdgeRequest::Grant(grant.clone()).to_frame(1).unwrap();
+    let too_long = u32::try_from(MAX_FRAME + 1).unwrap().to_be_bytes();
+    for bad in [&b"\0\0\0\x01x"[..], b"\0\0\0\0", &too_long, &granting] {
+        let (mut stream, served) = raw_worker(&server);
+        stream.write_all(bad).unwrap();
+        let error = served.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty());
+    }
+    // The last of them was no grant.
+    let refused = good.unwrap(unwrap(transaction, &facts)).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(Refusal::NotGranted)));
+    edge.grant(grant).unwrap();
+    assert!(good.unwrap(unwrap(transaction, &facts)).is_ok());
+}
+
+/// Answers that wait are answered all the same, and those that would be too many are not.
+#[test]
+fn a_key_under_attack_still_answers() {
+    let (server, facts) = server();
+    let (mut edge, _) = edge(&server);
+    let (mut worker, _) = worker(&server);
+    for number in 0..=220_u32 {
+        let [.., a, b] = number.to_be_bytes();
+        let grant = grant(&format!("10.{a}.{b}.1"));
+        let transaction = grant.transaction;
+        edge.grant(grant).unwrap();
+        assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
+    }
+}
+
+#[test]
+fn who_comes_in_by_the_door_is_served_until_the_edge_goes() {
+    let (server, facts) = server();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (door, inside) = UnixStream::pair().unwrap();
+    let served = thread::spawn(move || server.run(theirs, inside));
+    let mut edge = EdgeClient::new(ours);
+    let grant = grant("192.0.2.1");
+    let transaction = grant.transaction;
+    edge.grant(grant).unwrap();
+    for _ in 0..3 {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        kenin_sys::send_descriptor(door.as_fd(), theirs.as_fd()).unwrap();
+        drop(theirs);
+        let mut worker = WorkerClient::new(ours);
+        assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
+    }
+    drop(edge);
+    assert!(served.join().unwrap().is_ok());
+}
+
+/// Without a door nobody could use what is granted.
+#[test]
+fn whose_door_is_shut_serves_no_longer() {
+    let (server, _) = server();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (door, inside) = UnixStream::pair().unwrap();
+    let served = thread::spawn(move || server.run(theirs, inside));
+    drop(door);
+    assert!(served.join().unwrap().is_ok());
+    assert!(EdgeClient::new(ours).keys().is_err());
+}
+
+/// What whoever works on a mail has in hand is a connection and the mail, and nothing of it shows.
+#[test]
+fn a_hand_reaches_what_was_granted() {
+    let (server, facts) = server();
+    let (mut edge, _) = edge(&server);
+    let (worker, _) = worker(&server);
+    let worker = Arc::new(Mutex::new(worker));
+    let grant = grant("192.0.2.1");
+    let hand = Hand::new(Arc::clone(&worker), grant.transaction);
+    let alice = address("alice@example.com");
+    let wrapped = wrapped(&facts.public);
+    let refused = hand.unwrap(&alice, facts.id, 16, &wrapped).unwrap_err();
+    assert_eq!(refused, NoKey::Refused(Refusal::NotGranted));
+    edge.grant(grant).unwrap();
+    let key = hand.unwrap(&alice, facts.id, 16, &wrapped).unwrap();
+    assert_eq!(key.expose(), [9; 16]);
+    let bob = address("bob@example.com");
+    let refused = hand.unwrap(&bob, facts.id, 16, &wrapped).unwrap_err();
+    assert_eq!(refused, NoKey::Refused(Refusal::NotGranted));
+}
+
+/// What a panic is about may be a secret; that there was one is not.
+#[test]
+fn a_panic_ends_the_process_and_tells_where_and_not_what() {
+    const NAME: &str = "serve::tests::a_panic_ends_the_process_and_tells_where_and_not_what";
+    const CHILD: &str = "KENIN_KEYS_ALONE";
+    if std::env::var_os(CHILD).is_some() {
+        abort_on_panic();
+        panic!("open sesame");
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.signal().is_some(), "{:?}", child.status);
+    assert!(said.contains("panic in keys/src/serve/tests.rs"), "{said}");
+    assert!(!said.contains("sesame"), "{said}");
+}

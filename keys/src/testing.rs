@@ -1,0 +1,46 @@
+//! What the tests of this crate share.
+
+use kenin_pki::Address;
+use kenin_pki::crypto::{KeyType, Secret, SigningKey, SoftKey};
+
+use crate::kek::WorkFactor;
+use crate::key::{KeyFacts, KeyId, State, Uses};
+
+/// As little work as Argon2 can do.
+pub(crate) const CHEAP: WorkFactor = WorkFactor {
+    memory_kib: 8,
+    passes: 1,
+    lanes: 1,
+};
+
+pub(crate) fn secret(octets: &[u8]) -> Secret {
+    Secret::new(octets.to_vec())
+}
+
+pub(crate) fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+/// A new key, and its PKCS#8.
+pub(crate) fn generated() -> (SoftKey, Secret) {
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let pkcs8 = Secret::new(key.to_pkcs8().unwrap());
+    (key, pkcs8)
+}
+
+/// Facts of a key of alice@example.com's.
+pub(crate) fn facts(key: &SoftKey) -> KeyFacts {
+    KeyFacts {
+        id: KeyId::random().unwrap(),
+        tenant: "default".to_owned(),
+        version: 1,
+        state: State::Active,
+        uses: Uses {
+            decrypt: true,
+            sign: true,
+        },
+        addresses: vec![address("alice@example.com")],
+        public: key.public_key().clone(),
+        certificates: Vec::new(),
+    }
+}

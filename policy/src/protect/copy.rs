@@ -1,0 +1,107 @@
+//! Makes a copy of a message as it was planned: signed, encrypted, or both (RFC 8551 §3.7: the signature inside).
+//!
+//! What is signed or encrypted by somebody else keeps its octets. Copies no field outside that the plan hides there.
+
+use std::borrow::Cow;
+
+use kenin_smime::encrypt::{Addressee, Protect, ProtectError};
+use kenin_smime::header_protection::{Halves, protect_header, split};
+use kenin_smime::sign::{Form, SignError, Signer};
+use kenin_smime::{Limits, fits_relays, relayable};
+
+use super::plan::Protection;
+use crate::header;
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// It was to be signed, and there is nobody who signs.
+    #[error("there is no key to sign with")]
+    NoSigner,
+    /// The signature was not made.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// It was not encrypted.
+    #[error(transparent)]
+    Protect(#[from] ProtectError),
+}
+
+/// The whole message in its new form. Without anything to do it is the message itself.
+///
+/// # Errors
+/// All or nothing: nothing of the message is given out in a form that was not planned.
+pub fn copy(
+    message: &[u8],
+    protection: &Protection,
+    signer: Option<&Signer<'_>>,
+    limits: &Limits,
+) -> Result<Vec<u8>, CopyError> {
+    if protection.sign.is_none() && protection.encryption.is_none() {
+        return Ok(message.to_vec());
+    }
+    let protected = protection
+        .header
+        .and_then(|how| protect_header(message, how));
+    let hidden = protected.is_some() && protection.encryption.is_some();
+    // What is protected already keeps its header outside.
+    let Halves { mut outer, entity } = protected.unwrap_or_else(|| split(message));
+    if hidden {
+        outer = without(outer, TOPIC);
+    }
+    let entity = match protection.sign {
+        Some(form) => sign(entity, form, signer.ok_or(CopyError::NoSigner)?, limits)?,
+        None => entity,
+    };
+    let whole = match &protection.encryption {
+        Some(encryption) => {
+            let readers = encryption.readers.iter().map(|reader| Addressee {
+                oaep: reader.oaep,
+                ..Addressee::of(&reader.certificate)
+            });
+            let protect = Protect {
+                recipients: &readers.collect::<Vec<_>>(),
+                cipher: encryption.cipher,
+            };
+            protect.protect(&entity)?
+        }
+        None => entity,
+    };
+    outer.extend_from_slice(&whole);
+    Ok(outer)
+}
+
+/// Header fields without those of this name.
+fn without(fields: Vec<u8>, name: &str) -> Vec<u8> {
+    let header = header::scan(&fields);
+    let is_it = |field: &&header::Field| field.may_be(&fields, |own| own == name);
+    if !header.fields.iter().any(|field| is_it(&field)) {
+        return fields;
+    }
+    let kept = header.fields.iter().filter(|field| !is_it(field));
+    let kept = kept.map(|field| fields.get(field.whole.clone()).unwrap_or_default());
+    kept.collect::<Vec<_>>().concat()
+}
+
+/// Signed in a form that relays do not change: what does not fit them travels as an object.
+fn sign(
+    entity: Vec<u8>,
+    form: Form,
+    signer: &Signer<'_>,
+    limits: &Limits,
+) -> Result<Vec<u8>, SignError> {
+    let fitting = match relayable(&entity, limits) {
+        Some(Cow::Owned(fitting)) => Some(fitting),
+        Some(Cow::Borrowed(_)) | None => None,
+    };
+    let entity = fitting.unwrap_or(entity);
+    match fits_relays(&entity) {
+        true => signer.sign(&entity, form),
+        false => signer.sign_whole(&entity),
+    }
+}
+
+/// Where some programs say the Subject once more.
+const TOPIC: &str = "thread-topic";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+use kenin_pki::certificate::Certificate;
+use kenin_pki::crypto::{Aes, ContentKind, KeyType, SoftKey};
+use kenin_pki::extension::KeyUsage;
+use kenin_smime::Shape;
+use kenin_smime::header_protection::HeaderProtection;
+use kenin_smime::open::{EncryptedLayer, Integrity, reassemble};
+
+use super::*;
+use crate::protect::plan::{Encryption, Reader};
+use crate::testing::{NOW, Party, World};
+
+const CANARY: &str = "canary-d7c1";
+const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
+const CBC: ContentKind = ContentKind::AesCbc(Aes::Bits256);
+const MAIL: &str = "Received: by mx.own.example\r\nFrom: alice@own.example\r\n\
+    To: bob@partner.example\r\nSubject: canary-d7c1 in the subject\r\nMessage-ID: <1@own.example>\r\n\
+    MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Transfer-Encoding: 8bit\r\n\r\ncanary-d7c1, \u{4e16}\u{754c}\r\n";
+
+fn bob() -> Party {
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    World::new().issue(key, |c| {
+        c.mail(&["bob@partner.example"])
+            .key_usage(KeyUsage::KEY_AGREEMENT)
+    })
+}
+
+fn encrypted_for(certificates: &[&Certificate], cipher: ContentKind) -> Protection {
+    let readers = certificates.iter().map(|certificate| Reader {
+        certificate: (*certificate).clone(),
+        oaep: false,
+    });
+    Protection {
+        encryption: Some(Encryption {
+            cipher,
+            readers: readers.collect(),
+        }),
+        sign: None,
+        header: Some(HeaderProtection::Cipher),
+        required: true,
+    }
+}
+
+fn made(mail: &[u8], protection: &Protection, signer: Option<&Signer<'_>>) -> Vec<u8> {
+    copy(mail, protection, signer, &Limits::default()).unwrap()
+}
+
+fn holds(text: &[u8], part: &str) -> bool {
+    text.windows(part.len()).any(|at| at == part.as_bytes())
+}
+
+/// The message as its reader has it.
+fn opened(mail: &[u8], reader: &Party) -> (Vec<u8>, Integrity) {
+    let limits = Limits::default();
+    let layer = EncryptedLayer::of(mail, &limits).unwrap();
+    let certificates = [reader.certificate.clone()];
+    let found = layer.match_certificates(&certificates);
+    let wrapped = layer.recipients()[found[0].recipient].wrapped.as_ref();
+    let rejection = reader.key.rejection_secret().unwrap();
+    let key = wrapped
+        .unwrap()
+        .unwrap(&reader.key, &rejection, layer.key_len())
+        .unwrap();
+    let opened = layer.open_with(&key).unwrap();
+    let message = reassemble(mail, &opened.entity, &limits, &|_| true);
+    (message, opened.integrity)
+}
+
+#[test]
+fn what_is_encrypted_shows_nothing_and_opens_to_the_same() {
+    let bob = bob();
+    for (cipher, integrity) in [(GCM, Integrity::Aead), (CBC, Integrity::None)] {
+        let protection = encrypted_for(&[&bob.certificate], cipher);
+        let mail = made(MAIL.as_bytes(), &protection, None);
+        assert!(!holds(&mail, CANARY));
+        assert!(holds(&mail, "\r\nSubject: [...]\r\n"));
+        assert!(mail.starts_with(b"Received: by mx.own.example\r\nFrom: alice"));
+        assert!(mail.is_ascii() && fits_relays(&mail));
+        assert_eq!(Shape::of(&mail, &Limits::default()), Shape::Encrypted);
+        let (message, found) = opened(&mail, &bob);
+        assert_eq!(found, integrity);
+        assert!(holds(&message, "Subject: canary-d7c1 in the subject\r\n"));
+        assert!(message.ends_with("\r\n\r\ncanary-d7c1, \u{4e16}\u{754c}\r\n".as_bytes()));
+    }
+    // Some programs say the subject twice.
+    let twice = MAIL.replacen("From:", "Thread-Topic: canary-d7c1\r\n again\r\nFrom:", 1);
+    let hidden = encrypted_for(&[&bob.certificate], GCM);
+    let mail = made(twice.as_bytes(), &hidden, None);
+    assert!(!holds(&mail, CANARY) && !holds(&mail, " again"));
+    assert!(mail.starts_with(b"Received: by mx.own.example\r\nFrom: alice"));
+    // Without header protection the header stays as it was.
+    let plain = Protection {
+        header: None,
+        ..encrypted_for(&[&bob.certificate], GCM)
+    };
+    let mail = made(MAIL.as_bytes(), &plain, None);
+    assert!(holds(&mail, "Subject: canary-d7c1 in the subject\r\n"));
+    assert!(!holds(&mail, "canary-d7c1, "));
+}
+
+#[test]
+fn a_signature_goes_inside_the_encryption_and_is_good() {
+    let world = World::new();
+    let (alice, bob) = (world.person("alice@own.example"), bob());
+    for form in [Form::Clear, Form::Opaque] {
+        let protection = Protection {
+            sign: Some(form),
+            ..encrypted_for(&[&bob.certificate], CBC)
+        };
+        let signer = Signer {
+            signing_time: Some(NOW),
+            ..Signer::new(&alice.key, &alice.certificate)
+        };
+        let mail = made(MAIL.as_bytes(), &protection, Some(&signer));
+        assert!(!holds(&mail, CANARY));
+        let (message, _) = opened(&mail, &bob);
+        let verdict = world.verdict(&message);
+        assert!(verdict.is_pass(), "{verdict:?}");
+        assert!(holds(&message, "Subject: canary-d7c1 in the subject\r\n"));
+        assert!(matches!(
+            copy(MAIL.as_bytes(), &protection, None, &Limits::default()),
+            Err(CopyError::NoSigner)
+        ));
+    }
+}
+
+#[test]
+fn a_signature_alone_leaves_the_header_readable() {
+    let world = World::new();
+    let alice = world.person("alice@own.example");
+    for form in [Form::Clear, Form::Opaque] {
+        let protection = Protection {
+            encryption: None,
+            sign: Some(form),
+            header: Some(HeaderProtection::Clear),
+            required: false,
+        };
+        let signer = Signer::new(&alice.key, &alice.certificate);
+        let mail = made(MAIL.as_bytes(), &protection, Some(&signer));
+        assert!(mail.is_ascii() && fits_relays(&mail));
+        let verdict = world.verdict(&mail);
+        assert!(verdict.is_pass(), "{verdict:?}");
+        assert!(holds(&mail, "Subject: canary-d7c1 in the subject\r\n"));
+        assert_eq!(holds(&mail, "hp=\"clear\""), form == Form::Clear);
+        assert_eq!(Shape::of(&mail, &Limits::default()), Shape::Kept);
+    }
+}
+
+/// SIG-21: what somebody signed is encrypted around, and not touched.
+#[test]
+fn what_is_signed_keeps_its_octets_inside() {
+    let world = World::new();
+    let (alice, bob) = (world.person("alice@own.example"), bob());
+    for form in [Form::Clear, Form::Opaque, Form::OpaqueStreamed] {
+        let signed = alice.sign("alice@own.example", form);
+        let protection = encrypted_for(&[&bob.certificate], GCM);
+        let mail = made(&signed, &protection, None);
+        let (message, _) = opened(&mail, &bob);
+        assert!(world.verdict(&message).is_pass());
+        let at = memchr::memmem::find(&signed, b"\r\n\r\n").unwrap();
+        assert!(message.ends_with(&signed[at..]));
+    }
+}
+
+#[test]
+fn a_copy_for_nobody_is_no_copy() {
+    let nobody = encrypted_for(&[], GCM);
+    let none = copy(MAIL.as_bytes(), &nobody, None, &Limits::default());
+    assert!(matches!(none, Err(CopyError::Protect(_))));
+    // One key of several that cannot be encrypted for is enough.
+    let world = World::new();
+    let key = SoftKey::generate(KeyType::Ed25519).unwrap();
+    let odd = world.issue(key, |c| c.mail(&["carol@partner.example"]));
+    let both = encrypted_for(&[&bob().certificate, &odd.certificate], GCM);
+    let none = copy(MAIL.as_bytes(), &both, None, &Limits::default());
+    assert!(matches!(none, Err(CopyError::Protect(_))));
+}

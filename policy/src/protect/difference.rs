@@ -1,0 +1,106 @@
+//! From a message and its copy to the changes that make one of the other: relays and MTAs are told changes, and keep
+//! what they know of the rest.
+
+use crate::header;
+use crate::stamp::HeaderEdits;
+use crate::wrap::Delivered;
+
+/// How a copy differs from the message that came: which fields go, which come, and the new body. Fields that are the same
+/// stay where they are, and new ones stand in front. Nothing where the message has no body that could be another: no empty
+/// line ends its header.
+#[must_use]
+pub fn difference(raw: &[u8], copy: &[u8]) -> Option<Delivered> {
+    let (own, new) = (header::scan(raw), header::scan(copy));
+    let ended = raw
+        .get(..own.body)
+        .is_some_and(|head| head == b"\r\n" || head.ends_with(b"\r\n\r\n"));
+    if !ended {
+        return None;
+    }
+    let mut edits = HeaderEdits {
+        rewrites: true,
+        ..HeaderEdits::default()
+    };
+    let text = |field: &header::Field| raw.get(field.whole.clone()).unwrap_or_default();
+    let mut at = 0;
+    for field in &new.fields {
+        let wanted = copy.get(field.whole.clone()).unwrap_or_default();
+        let rest = own.fields.get(at..).unwrap_or_default();
+        match rest.iter().position(|field| text(field) == wanted) {
+            Some(skipped) => {
+                let gone = rest.iter().take(skipped);
+                edits.remove.extend(gone.map(|field| field.whole.clone()));
+                at += skipped + 1;
+            }
+            None => {
+                edits.prepend.extend_from_slice(wanted);
+                if !wanted.ends_with(b"\n") {
+                    edits.prepend.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+    }
+    let gone = own.fields.iter().skip(at);
+    edits.remove.extend(gone.map(|field| field.whole.clone()));
+    let body = copy.get(new.body..).unwrap_or_default().to_vec();
+    Some(Delivered {
+        header: edits,
+        body: Some((own.body, body)),
+        wrapped: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(raw: &str, copy: &str) -> Option<(String, usize)> {
+        let delivered = difference(raw.as_bytes(), copy.as_bytes())?;
+        let text = String::from_utf8(delivered.applied(raw.as_bytes())).unwrap();
+        Some((text, delivered.header.remove.len()))
+    }
+
+    #[test]
+    fn what_is_the_same_stays_and_what_is_new_stands_in_front() {
+        let raw = "Received: a\r\nReceived: b\r\nFrom: x\r\nSubject: secret\r\nMIME-Version: 1.0\r\n\
+            Content-Type: text/plain\r\nTo: y,\r\n z\r\n\r\nbody\r\n";
+        let copy = "Received: a\r\nReceived: b\r\nFrom: x\r\nSubject: [...]\r\nTo: y,\r\n z\r\n\
+            MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime\r\n\r\nMIIB\r\n";
+        let (text, removed) = applied(raw, copy).unwrap();
+        assert_eq!(
+            text,
+            "Subject: [...]\r\nMIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime\r\n\
+             Received: a\r\nReceived: b\r\nFrom: x\r\nTo: y,\r\n z\r\n\r\nMIIB\r\n"
+        );
+        assert_eq!(removed, 3);
+        let (text, removed) = applied(raw, raw).unwrap();
+        assert_eq!((text.as_str(), removed), (raw, 0));
+    }
+
+    #[test]
+    fn no_field_of_the_message_is_left_that_the_copy_lacks() {
+        for (raw, copy) in [
+            ("A: 1\r\nB: 2\r\n\r\nx\r\n", "B: 2\r\nA: 1\r\n\r\ny\r\n"),
+            ("A: 1\r\nA: 1\r\n\r\nx\r\n", "A: 1\r\n\r\ny\r\n"),
+            ("A: 1\r\n\r\nx\r\n", "\r\ny\r\n"),
+            ("\r\nx\r\n", "A: 1\r\n\r\ny\r\n"),
+            ("A: 1\r\nB: 2\r\n\r\n", "B: 2\r\nB: 2\r\n\r\ny\r\n"),
+        ] {
+            let (text, _) = applied(raw, copy).unwrap();
+            let sorted = |text: &str| {
+                let (head, body) = text.split_once("\r\n\r\n").unwrap_or(("", &text[2..]));
+                let mut fields: Vec<String> = head.split("\r\n").map(str::to_owned).collect();
+                fields.sort();
+                (fields, body.to_owned())
+            };
+            assert_eq!(sorted(&text), sorted(copy), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_the_end_of_its_header_has_no_copy() {
+        for raw in ["A: 1\r\n", "A: 1", "", "A: 1\n\nx\n"] {
+            assert_eq!(applied(raw, "A: 1\r\n\r\ny\r\n"), None, "{raw:?}");
+        }
+    }
+}

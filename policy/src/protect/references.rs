@@ -1,0 +1,142 @@
+//! Which messages a message answers, as digests of their ids, and who stands in its header for all to see.
+
+use std::collections::HashSet;
+
+use kenin_pki::crypto::DigestAlgorithm;
+
+use crate::header::{self, Header, unfold};
+use crate::mail::mailbox;
+use crate::mailbox::addresses_shown;
+
+/// Digests (SHA-256) of the ids that the message gives itself.
+#[must_use]
+pub fn message_ids(raw: &[u8]) -> Vec<[u8; 32]> {
+    let header = header::scan(raw);
+    digests(raw, &header, &["message-id"])
+}
+
+/// Digests (SHA-256) of the ids of the messages that this one answers: those it names last, since they are the nearest.
+#[must_use]
+pub fn answered(raw: &[u8]) -> Vec<[u8; 32]> {
+    let header = header::scan(raw);
+    digests(raw, &header, &["references", "in-reply-to"])
+}
+
+/// The mailboxes that stand in To and Cc, and in their Resent- forms, in one spelling each. Whoever else gets the message
+/// is not to be seen by these.
+#[must_use]
+pub fn visible(raw: &[u8]) -> HashSet<String> {
+    let header = header::scan(raw);
+    let shown = |name: &str| SHOWN.contains(&name);
+    let mut found = HashSet::new();
+    for field in header.fields.iter().filter(|field| field.plain) {
+        if field.may_be(raw, shown) {
+            let text = String::from_utf8_lossy(&unfold(field.value(raw))).into_owned();
+            found.extend(addresses_shown(&text).iter().map(|one| mailbox(one)));
+        }
+    }
+    found
+}
+
+fn digests(raw: &[u8], header: &Header, names: &[&str]) -> Vec<[u8; 32]> {
+    let mut ids: Vec<Vec<u8>> = Vec::new();
+    for field in &header.fields {
+        if field.may_be(raw, |name| names.contains(&name)) {
+            collect(field.value(raw), &mut ids);
+        }
+    }
+    // The first began the thread, the last are what is answered.
+    let skipped = ids.len().saturating_sub(MAX_IDS);
+    ids.drain(..skipped);
+    let mut out: Vec<[u8; 32]> = Vec::new();
+    for id in ids {
+        let digest = DigestAlgorithm::Sha256.digest(&id);
+        if let Ok(digest) = <[u8; 32]>::try_from(digest.as_ref())
+            && !out.contains(&digest)
+        {
+            out.push(digest);
+        }
+    }
+    out
+}
+
+/// What stands between angle brackets, without white space (RFC 5322 §3.6.4).
+fn collect(value: &[u8], ids: &mut Vec<Vec<u8>>) {
+    let mut rest = value;
+    while let Some(start) = memchr::memchr(b'<', rest) {
+        rest = rest.get(start + 1..).unwrap_or_default();
+        let Some(end) = memchr::memchr(b'>', rest) else {
+            return;
+        };
+        let id: Vec<u8> = rest
+            .get(..end)
+            .unwrap_or_default()
+            .iter()
+            .copied()
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .collect();
+        rest = rest.get(end + 1..).unwrap_or_default();
+        if !id.is_empty() {
+            ids.push(id);
+        }
+    }
+}
+
+/// Fields in which everybody sees who gets the message.
+const SHOWN: [&str; 4] = ["to", "cc", "resent-to", "resent-cc"];
+/// No thread names more that matter.
+const MAX_IDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> [u8; 32] {
+        let digest = DigestAlgorithm::Sha256.digest(text.as_bytes());
+        digest.as_ref().try_into().unwrap()
+    }
+
+    #[test]
+    fn an_answer_names_what_it_answers() {
+        let raw = b"Message-ID: <me@own.example>\r\nReferences: <first@x.example>\r\n\
+            \t<second@x.example> <sec\r\n ond@y.example>\r\nIn-Reply-To: <second@x.example> (by phone)\r\n\
+            Subject: <no@id.example>\r\n\r\nIn-Reply-To: <body@x.example>\r\n";
+        assert_eq!(message_ids(raw), [id("me@own.example")]);
+        let expected = [
+            id("first@x.example"),
+            id("second@x.example"),
+            id("second@y.example"),
+        ];
+        assert_eq!(answered(raw), expected);
+        assert!(answered(b"Subject: x\r\n\r\n").is_empty());
+        for odd in ["<", "<>", "< >", "no brackets", "a> <b", ""] {
+            let raw = format!("References: {odd}\r\n\r\n");
+            assert!(answered(raw.as_bytes()).is_empty(), "{odd}");
+        }
+    }
+
+    /// DEC-14: a spelling of the field that only some programs read is no way around.
+    #[test]
+    fn the_nearest_messages_are_kept_and_odd_spellings_are_read() {
+        let many: String = (0..500).map(|n| format!(" <{n}@x.example>\r\n")).collect();
+        let raw = format!("in-reply-to : <last@x.example>\r\nREFERENCES:{many}\r\n");
+        let found = answered(raw.as_bytes());
+        assert_eq!(found.len(), MAX_IDS);
+        assert_eq!(found.last(), Some(&id("499@x.example")));
+        let odd = answered(b"In-Reply-To : <last@x.example>\r\n\r\n");
+        assert_eq!(odd, [id("last@x.example")]);
+    }
+
+    #[test]
+    fn who_stands_in_the_header_is_seen_and_nobody_else() {
+        let raw = b"From: alice@own.example\r\nTo: Bob <Bob@Partner.example>, carol@partner.example\r\n\
+            Cc: =?utf-8?Q?dave?= <dave@partner.example>\r\nBcc: eve@partner.example\r\n\
+            Reply-To: frank@own.example\r\nResent-To: gina@partner.example\r\n\r\nTo: hans@partner.example\r\n";
+        let mut found: Vec<String> = visible(raw).into_iter().collect();
+        found.sort();
+        let expected =
+            ["bob", "carol", "dave", "gina"].map(|name| format!("{name}@partner.example"));
+        assert_eq!(found, expected);
+        assert!(visible(b"\r\n").is_empty());
+    }
+}

@@ -1,0 +1,144 @@
+use kenin_pki::crypto::{KeyType, SoftKey};
+use kenin_pki::extension::KeyUsage;
+use kenin_pki::issue::CertificateBuilder;
+
+use super::*;
+use crate::profile::Profile;
+use crate::testing::{NOW, Party, World, days, off};
+use crate::trust::Disclosure;
+
+const BOB: &str = "bob@example.jp";
+
+fn bob() -> Address {
+    Address::parse(BOB).unwrap()
+}
+
+/// Somebody whose key is agreed with.
+fn reader(world: &World, shape: impl FnOnce(CertificateBuilder) -> CertificateBuilder) -> Party {
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    world.issue(key, |c| {
+        shape(c.mail(&[BOB]).key_usage(KeyUsage::KEY_AGREEMENT))
+    })
+}
+
+fn judged(world: &World, certificates: &[&Certificate]) -> Judged {
+    judged_by(world, certificates, |question| world.answer(question))
+}
+
+fn judged_by(
+    world: &World,
+    certificates: &[&Certificate],
+    answer: impl FnMut(&Question) -> Answer,
+) -> Judged {
+    let certificates: Vec<_> = certificates.iter().map(|one| (*one).clone()).collect();
+    let (address, trust) = (bob(), world.trust());
+    run(
+        &RecipientCase::new(&address, &certificates, &trust, &[], NOW),
+        answer,
+    )
+}
+
+#[track_caller]
+fn refused(judged: &Judged, reason: Reason) {
+    assert!(judged.good.is_empty(), "{judged:?}");
+    let reasons: Vec<Reason> = judged.refused.iter().map(|one| one.reason).collect();
+    assert_eq!(reasons, [reason], "{judged:?}");
+}
+
+#[test]
+fn the_certificate_that_was_issued_last_comes_first() {
+    let world = World::new();
+    let old = reader(&world, |c| c.validity(days(-90), days(10)));
+    let new = reader(&world, |c| c.validity(days(-9), days(10)));
+    let found = judged(&world, &[&old.certificate, &new.certificate]);
+    assert_eq!(found.good, [1, 0]);
+    assert!(found.refused.is_empty() && !found.is_to_be_tried_again());
+    assert_eq!(judged(&world, &[]), Judged::default());
+}
+
+/// SIG keys are no keys to encrypt for, and neither is one whose status nobody tells.
+#[test]
+fn what_a_certificate_is_not_good_for_is_told() {
+    let mut world = World::new();
+    let signer = world.person(BOB);
+    refused(&judged(&world, &[&signer.certificate]), Reason::KeyUsage);
+    let ended = reader(&world, |c| c.validity(days(-9), days(-1)));
+    let ended = judged(&world, &[&ended.certificate]);
+    refused(&ended, Reason::CertificateExpired);
+    let key = SoftKey::generate(KeyType::Ed25519).unwrap();
+    let other = world.issue(key, |c| c.mail(&[BOB]));
+    refused(&judged(&world, &[&other.certificate]), Reason::KeyUsage);
+    let good = reader(&world, |c| c);
+    world.publish(&[&good.certificate]);
+    refused(&judged(&world, &[&good.certificate]), Reason::Revoked);
+    world.crls.clear();
+    let unknown = judged(&world, &[&good.certificate]);
+    refused(&unknown, Reason::RevocationUnavailable);
+    assert!(unknown.is_to_be_tried_again());
+    world.settings = off();
+    assert_eq!(judged(&world, &[&good.certificate]).good, [0]);
+    let stranger = World::called("Other");
+    refused(
+        &judged(&stranger, &[&good.certificate]),
+        Reason::IssuerNotTrusted,
+    );
+}
+
+#[test]
+fn somebody_elses_certificate_needs_a_registration() {
+    let world = World::new();
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let other = world.issue(key, |c| {
+        c.mail(&["eve@example.jp"])
+            .key_usage(KeyUsage::KEY_AGREEMENT)
+    });
+    let mut asked = 0;
+    let none = judged_by(&world, &[&other.certificate], |question| {
+        asked += usize::from(!matches!(question, Question::Registration { .. }));
+        world.answer(question)
+    });
+    refused(&none, Reason::NotRegistered);
+    assert_eq!(asked, 0);
+    let registered = judged_by(&world, &[&other.certificate], |question| match question {
+        Question::Registration { address, .. } => Answer::Registered(*address == bob()),
+        other => world.answer(other),
+    });
+    assert_eq!(registered.good, [0]);
+    let silent = judged_by(&world, &[&other.certificate], |question| match question {
+        Question::Registration { .. } => Answer::Unavailable("down".to_owned()),
+        other => world.answer(other),
+    });
+    refused(&silent, Reason::RegistrationUnavailable);
+    assert!(silent.is_to_be_tried_again());
+}
+
+/// Keys of cards are never encrypted for (mission R3).
+#[test]
+fn below_an_anchor_of_cards_nothing_is_encrypted_for() {
+    let mut world = World::new();
+    world.settings.profile = Some(Profile {
+        key_usage: Some(KeyUsage(KeyUsage::KEY_AGREEMENT)),
+        ..Profile::default()
+    });
+    let good = reader(&world, |c| c);
+    refused(&judged(&world, &[&good.certificate]), Reason::Profile);
+    world.settings = AnchorSettings {
+        disclosure: Disclosure::VerdictOnly,
+        ..AnchorSettings::default()
+    };
+    refused(&judged(&world, &[&good.certificate]), Reason::Profile);
+}
+
+#[test]
+fn a_crowd_of_certificates_is_bounded() {
+    let world = World::new();
+    let good = reader(&world, |c| c);
+    let crowd = vec![&good.certificate; 1000];
+    let mut asked = 0;
+    let found = judged_by(&world, &crowd, |question| {
+        asked += 1;
+        world.answer(question)
+    });
+    assert_eq!(found.good.len(), MAX_CANDIDATES);
+    assert!(asked < 10, "{asked}");
+}

@@ -1,0 +1,204 @@
+//! Header protection (RFC 9788): which fields of a message go along inside its protection, and what is left of them
+//! outside.
+//!
+//! Only what is known to be safe is moved: fields that people read and that programs answer by. What the way of a mail
+//! adds (traces, results, signatures of hosts) is never taken in, and never taken out again.
+
+use crate::canonical;
+use crate::facts::FieldSpan;
+use crate::mime::{ContentType, Header, slice};
+use crate::release::describes;
+
+/// A message in two halves: the one that stays outside, and the one that is signed or encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halves {
+    /// Header fields of the message, without the empty line: what the protected entity makes goes behind them.
+    pub outer: Vec<u8>,
+    /// The MIME entity that is to be protected.
+    pub entity: Vec<u8>,
+}
+
+/// What protects the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HeaderProtection {
+    /// A signature alone: `hp="clear"`, and the outer fields stay.
+    Clear,
+    /// Encryption too: `hp="cipher"`, and hcp_baseline (RFC 9788 §3.2.1) hides the outer Subject, Comments and
+    /// Keywords.
+    Cipher,
+}
+
+/// The halves as they are: no field of the message goes inside, only those that describe the content.
+#[must_use]
+pub fn split(message: &[u8]) -> Halves {
+    let (header, all) = read(message);
+    let mut halves = Halves {
+        outer: Vec::new(),
+        entity: Vec::new(),
+    };
+    for field in &all {
+        if describes_content(message, field) {
+            push(&mut halves.entity, slice(message, field.whole.clone()));
+        } else if !field.is(message, "mime-version") {
+            push(&mut halves.outer, slice(message, field.whole.clone()));
+        }
+    }
+    halves.close(message, &header);
+    halves
+}
+
+/// The halves with the header protected (RFC 9788 §5.2): copies of its fields inside, and beside them how they look
+/// outside.
+///
+/// Nothing where the message is protected already, so that the fields would not stand inside of all its protection, or
+/// where readers differ about its header.
+#[must_use]
+pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Halves> {
+    let (header, all) = read(message);
+    let content_type = header
+        .content_type
+        .clone()
+        .map(|value| ContentType::parse(slice(message, value)))
+        .unwrap_or_default();
+    if header.odd
+        || header.content_type_odd
+        || !header.doubtful.is_empty()
+        || content_type.odd
+        || content_type.names("hp")
+        || content_type.names("protected-headers")
+        || is_protected(&content_type.essence)
+    {
+        return None;
+    }
+    let mut halves = Halves {
+        outer: Vec::new(),
+        entity: Vec::new(),
+    };
+    let mut seen: Vec<&str> = Vec::new();
+    let mut outside = Vec::new();
+    for field in &all {
+        let whole = slice(message, field.whole.clone());
+        if describes_content(message, field) || field.is(message, "mime-version") {
+            continue;
+        }
+        let Some(name) = protected_name(message, field) else {
+            push(&mut halves.outer, whole);
+            continue;
+        };
+        if seen.contains(&name) {
+            return None;
+        }
+        seen.push(name);
+        push(&mut halves.entity, whole);
+        let left: &[u8] = match (protection, name) {
+            (HeaderProtection::Cipher, "comments" | "keywords") => continue,
+            (HeaderProtection::Cipher, "subject") => b"Subject: [...]\r\n",
+            _ => whole,
+        };
+        push(&mut halves.outer, left);
+        if protection == HeaderProtection::Cipher {
+            outside.extend_from_slice(b"HP-Outer: ");
+            push(&mut outside, left);
+        }
+    }
+    if outside
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.len() > MAX_LINE)
+    {
+        return None;
+    }
+    halves.entity.extend_from_slice(&outside);
+    for field in all.iter().filter(|field| describes_content(message, field)) {
+        let whole = slice(message, field.whole.clone());
+        if field.is(message, "content-type") {
+            push(&mut halves.entity, &with_hp(whole, protection));
+        } else {
+            push(&mut halves.entity, whole);
+        }
+    }
+    if header.content_type.is_none() {
+        let plain = b"Content-Type: text/plain; charset=us-ascii";
+        push(&mut halves.entity, &with_hp(plain, protection));
+    }
+    halves.close(message, &header);
+    Some(halves)
+}
+
+impl Halves {
+    fn close(&mut self, message: &[u8], header: &Header) {
+        self.entity.extend_from_slice(b"\r\n");
+        self.entity
+            .extend_from_slice(slice(message, header.body..message.len()));
+    }
+}
+
+/// Which of the fields that may stand inside a field is.
+pub(crate) fn protected_name(raw: &[u8], field: &FieldSpan) -> Option<&'static str> {
+    PROTECTED.into_iter().find(|name| field.is(raw, name))
+}
+
+/// Whether a field is about the content of an entity (RFC 2045 §3).
+pub(crate) fn describes_content(raw: &[u8], field: &FieldSpan) -> bool {
+    describes(slice(raw, field.name.clone()))
+}
+
+/// A header and its fields.
+pub(crate) fn read(raw: &[u8]) -> (Header, Vec<FieldSpan>) {
+    let mut all = Vec::new();
+    let header = Header::read(raw, 0..raw.len(), &mut |_| false, |field| all.push(field));
+    (header, all)
+}
+
+/// Adds a field, in lines that end.
+pub(crate) fn push(out: &mut Vec<u8>, field: &[u8]) {
+    canonical::feed(field, |piece| out.extend_from_slice(piece));
+    if !field.ends_with(b"\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A Content-Type field with the parameter that says what its entity protects.
+fn with_hp(field: &[u8], protection: HeaderProtection) -> Vec<u8> {
+    let mut field = field.trim_ascii_end();
+    while let Some(before) = field.strip_suffix(b";") {
+        field = before.trim_ascii_end();
+    }
+    let word: &[u8] = match protection {
+        HeaderProtection::Clear => b"clear",
+        HeaderProtection::Cipher => b"cipher",
+    };
+    [field, b";\r\n\thp=\"", word, b"\"\r\n"].concat()
+}
+
+/// Whether a content of this type is signed or encrypted by itself.
+pub(crate) fn is_protected(essence: &str) -> bool {
+    matches!(
+        essence,
+        "multipart/signed"
+            | "multipart/encrypted"
+            | "application/pkcs7-mime"
+            | "application/x-pkcs7-mime"
+    )
+}
+
+/// The fields that go inside.
+pub(crate) const PROTECTED: [&str; 12] = [
+    "from",
+    "sender",
+    "reply-to",
+    "to",
+    "cc",
+    "date",
+    "subject",
+    "message-id",
+    "in-reply-to",
+    "references",
+    "comments",
+    "keywords",
+];
+
+/// Octets of a line with its CR (RFC 5322 §2.1.1): a field that is quoted gets longer.
+const MAX_LINE: usize = 999;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+use super::*;
+
+const MESSAGE: &str = "Received: from a by b\r\nFrom: alice@example.jp\r\n\
+    To: bob@example.jp,\r\n carol@example.jp\r\nBcc: dave@example.jp\r\nSubject: Secret\r\n\
+    Comments: quiet\r\nMIME-Version: 1.0\r\nContent-Type: text/plain;\r\n\tcharset=utf-8;\r\n\
+    Content-Language: ja\r\n\r\nbody\r\n";
+
+fn text(octets: &[u8]) -> &str {
+    std::str::from_utf8(octets).unwrap()
+}
+
+#[test]
+fn the_plain_halves_make_the_message_again() {
+    let halves = split(MESSAGE.as_bytes());
+    assert_eq!(
+        text(&halves.entity),
+        "Content-Type: text/plain;\r\n\tcharset=utf-8;\r\nContent-Language: ja\r\n\r\nbody\r\n"
+    );
+    assert!(text(&halves.outer).ends_with("Subject: Secret\r\nComments: quiet\r\n"));
+    assert!(!text(&halves.outer).contains("MIME-Version"));
+}
+
+#[test]
+fn what_is_encrypted_hides_the_subject_and_says_how_it_looked_outside() {
+    let halves = protect_header(MESSAGE.as_bytes(), HeaderProtection::Cipher).unwrap();
+    assert_eq!(
+        text(&halves.outer),
+        "Received: from a by b\r\nFrom: alice@example.jp\r\n\
+         To: bob@example.jp,\r\n carol@example.jp\r\nBcc: dave@example.jp\r\nSubject: [...]\r\n"
+    );
+    assert_eq!(
+        text(&halves.entity),
+        "From: alice@example.jp\r\nTo: bob@example.jp,\r\n carol@example.jp\r\nSubject: Secret\r\n\
+         Comments: quiet\r\nHP-Outer: From: alice@example.jp\r\n\
+         HP-Outer: To: bob@example.jp,\r\n carol@example.jp\r\nHP-Outer: Subject: [...]\r\n\
+         Content-Type: text/plain;\r\n\tcharset=utf-8;\r\n\thp=\"cipher\"\r\n\
+         Content-Language: ja\r\n\r\nbody\r\n"
+    );
+}
+
+#[test]
+fn what_is_signed_only_leaves_the_outside_as_it_is() {
+    let halves = protect_header(MESSAGE.as_bytes(), HeaderProtection::Clear).unwrap();
+    assert_eq!(halves.outer, split(MESSAGE.as_bytes()).outer);
+    assert!(text(&halves.entity).contains("Subject: Secret\r\nComments: quiet\r\nContent-Type"));
+    assert!(text(&halves.entity).contains("\thp=\"clear\"\r\n"));
+    assert!(!text(&halves.entity).contains("HP-Outer"));
+}
+
+#[test]
+fn a_content_that_says_nothing_of_itself_is_text() {
+    let halves = protect_header(b"Subject: x\n\nbody\n", HeaderProtection::Cipher).unwrap();
+    assert_eq!(
+        text(&halves.entity),
+        "Subject: x\r\nHP-Outer: Subject: [...]\r\n\
+         Content-Type: text/plain; charset=us-ascii;\r\n\thp=\"cipher\"\r\n\r\nbody\n"
+    );
+}
+
+#[test]
+fn a_header_that_cannot_be_protected_is_left_alone() {
+    let long = format!("Subject: {}\r\n\r\nx", "y".repeat(985));
+    for message in [
+        "Subject: a\r\nSubject: b\r\n\r\nx",
+        "Subject: a\r\nContent-Type: multipart/signed; boundary=b\r\n\r\nx",
+        "Subject: a\r\nContent-Type: application/pkcs7-mime\r\n\r\nx",
+        "Subject: a\r\nContent-Type: text/plain; hp=\"clear\"\r\n\r\nx",
+        "Subject: a\r\nContent-Type: text/plain; protected-headers=\"v1\"\r\n\r\nx",
+        "Subject: a\r\nContent-Type: text/plain (a comment)\r\n\r\nx",
+        "Subject: a\r\nContent-Type: text/plain\r\nContent-Type: text/html\r\n\r\nx",
+        "Subject : a\r\n\r\nx",
+        "Subject: a\r\nno field\r\n\r\nx",
+        "Subject: a\rFrom: b\r\n\r\nx",
+    ] {
+        let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher);
+        assert_eq!(halves, None, "{message}");
+    }
+    // Quoted it is too long only where it is quoted.
+    let from = long.replace("Subject", "From");
+    assert_eq!(
+        protect_header(from.as_bytes(), HeaderProtection::Cipher),
+        None
+    );
+    assert!(protect_header(from.as_bytes(), HeaderProtection::Clear).is_some());
+    assert!(protect_header(long.as_bytes(), HeaderProtection::Cipher).is_some());
+}

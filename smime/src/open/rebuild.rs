@@ -1,0 +1,142 @@
+//! Makes a message of an opened content (RFC 8551 §3.3, RFC 9788 §4).
+//!
+//! The content stays as it is, octet for octet. Its own header fields become those of the message only where it says that
+//! they stand for them, and only those that people read: a content never brings in a trace, a result of a check, or
+//! anything that hosts believe.
+
+use std::borrow::Cow;
+
+use crate::facts::FieldSpan;
+use crate::header_protection::{describes_content, protected_name, push, read};
+use crate::layer;
+use crate::limits::Limits;
+use crate::mime::{Header, Part, PartKind, Tree, slice};
+use crate::release::{encapsulated, end_of_fields};
+
+/// The message with an opened content in place of its encrypted one: the fields of its header except those that described
+/// the encrypted content, then the entity. Its line ends stay too: who needs them as CRLF converts them afterwards, which
+/// text and the signatures over it survive.
+///
+/// Where the entity, or what is signed in it, protects the header (`hp="cipher"`, and `protected-headers="v1"` as it was
+/// before RFC 9788), its fields replace those outside. `keep_field` is asked for each by its name in lower case, and one
+/// that it does not want stays as it is outside. Say no to `from` unless the inner address is the outer one or that of a
+/// good signature: nobody on the way has seen the inner one.
+#[must_use]
+pub fn reassemble(
+    raw: &[u8],
+    entity: &[u8],
+    limits: &Limits,
+    keep_field: &dyn Fn(&str) -> bool,
+) -> Vec<u8> {
+    let mut inner = protected_fields(entity, limits);
+    inner.retain(|(name, _)| keep_field(name));
+    let (_, outer) = read(raw);
+    let mut out = Vec::with_capacity(raw.len().min(MAX_HEADER) + entity.len());
+    for field in &outer {
+        if describes_content(raw, field) || field.is(raw, "mime-version") {
+            continue;
+        }
+        let replaced = inner.iter().any(|(name, _)| field.is(raw, name));
+        if !replaced {
+            push(&mut out, slice(raw, field.whole.clone()));
+        }
+    }
+    for (_, field) in &inner {
+        push(&mut out, field);
+    }
+    let (header, fields) = read(entity);
+    out.extend_from_slice(b"MIME-Version: 1.0\r\n");
+    if is_nothing_else(entity, &header, &fields) {
+        for field in fields
+            .iter()
+            .filter(|field| describes_content(entity, field))
+        {
+            push(&mut out, slice(entity, field.whole.clone()));
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(slice(entity, header.body..entity.len()));
+    } else {
+        // No entity to whoever reads it: all of it is text.
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(entity);
+    }
+    out
+}
+
+/// Whether a header is made of fields, in which all readers see the same.
+pub(super) fn is_nothing_else(entity: &[u8], header: &Header, fields: &[FieldSpan]) -> bool {
+    let length: usize = fields.iter().map(|field| field.whole.len()).sum();
+    !header.odd && length == end_of_fields(entity, header)
+}
+
+/// The fields that stand for the message's header, in their order; each once, or it is none.
+fn protected_fields(entity: &[u8], limits: &Limits) -> Vec<(&'static str, Vec<u8>)> {
+    let mut bytes = Cow::Borrowed(entity);
+    // Each is a signed content in the one before.
+    for _ in 0..limits.layers {
+        let Ok(tree) = Tree::read(&bytes, 0..bytes.len(), limits, |_| ()) else {
+            break;
+        };
+        let Some(payload) = payload(&tree) else {
+            break;
+        };
+        if is_unsure(payload) {
+            break;
+        }
+        if payload.kind == PartKind::Leaf && layer::is_object(&bytes, payload) {
+            let Ok(content) = encapsulated(&bytes, payload, limits) else {
+                break;
+            };
+            bytes = Cow::Owned(content);
+            continue;
+        }
+        return fields_of(&bytes, payload);
+    }
+    Vec::new()
+}
+
+/// What the signatures around the whole are over.
+fn payload(tree: &Tree) -> Option<&Part> {
+    let mut part = tree.parts.first()?;
+    // A part comes after the one that it is in.
+    while part.kind == PartKind::Signed {
+        if part.ambiguous {
+            return None;
+        }
+        part = tree.parts.get(*part.children.first()?)?;
+    }
+    Some(part)
+}
+
+/// Whether readers differ about the header of a part.
+fn is_unsure(part: &Part) -> bool {
+    part.header.odd
+        || part.header.content_type_odd
+        || part.content_type.odd
+        || !part.header.doubtful.is_empty()
+}
+
+fn fields_of(bytes: &[u8], payload: &Part) -> Vec<(&'static str, Vec<u8>)> {
+    let says = |name: &str, value: &[u8]| {
+        let said = payload.content_type.only(name);
+        said.is_some_and(|said| said.value.eq_ignore_ascii_case(value))
+    };
+    if !(says("hp", b"cipher") || says("protected-headers", b"v1")) {
+        return Vec::new();
+    }
+    let header = slice(bytes, payload.header.range.clone());
+    let (_, fields) = read(header);
+    let named: Vec<_> = fields
+        .iter()
+        .filter_map(|field| Some((protected_name(header, field)?, field)))
+        .collect();
+    let once = |name: &str| named.iter().filter(|(other, _)| *other == name).count() == 1;
+    named
+        .iter()
+        .filter(|found| once(found.0))
+        .map(|(name, field)| (*name, slice(header, field.whole.clone()).to_vec()))
+        .collect()
+}
+
+/// No need for more room than this for a header; a larger one makes its own.
+const MAX_HEADER: usize = 64 * 1024;

@@ -1,0 +1,199 @@
+//! Messages made of what was opened.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::header_protection::{HeaderProtection, protect_header};
+use crate::open::reassemble;
+
+const RAW: &str = "Received: from a by b\r\nFrom: Alice <alice@example.jp>\r\n\
+    To: bob@example.jp\r\nSubject: [...]\r\nX-Kenin-Verdict: ours\r\n\
+    MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime\r\n\
+    Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment\r\n\r\nMIIB\r\n";
+
+fn rebuilt(entity: &str) -> String {
+    let out = reassemble(
+        RAW.as_bytes(),
+        entity.as_bytes(),
+        &Limits::default(),
+        &|_| true,
+    );
+    String::from_utf8(out).unwrap()
+}
+
+const OUTER: &str = "Received: from a by b\r\nFrom: Alice <alice@example.jp>\r\n\
+    To: bob@example.jp\r\nSubject: [...]\r\nX-Kenin-Verdict: ours\r\n";
+
+#[test]
+fn the_entity_takes_the_place_of_the_encrypted_one() {
+    let entity = "Content-Type: text/plain; charset=utf-8\r\nContent-Language: ja\r\n\r\n検印\r\n";
+    assert_eq!(
+        rebuilt(entity),
+        format!("{OUTER}MIME-Version: 1.0\r\n{entity}")
+    );
+    let with_version = format!("MIME-Version: 1.0\r\n{entity}");
+    assert_eq!(rebuilt(&with_version), rebuilt(entity));
+    // The body is not looked at.
+    let body = "\r\nSubject: in the body\r\n\nX: y\r";
+    assert_eq!(rebuilt(body), format!("{OUTER}MIME-Version: 1.0\r\n{body}"));
+}
+
+#[test]
+fn fields_that_protect_nothing_do_not_get_out() {
+    let entity = "Subject: inner\r\nFrom: mallory@example.com\r\nX-Kenin-Verdict: forged\r\n\
+        Authentication-Results: b; smime=pass\r\nContent-Type: text/plain\r\n\r\nx\r\n";
+    let expected = format!("{OUTER}MIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nx\r\n");
+    assert_eq!(rebuilt(entity), expected);
+    let clear = entity.replace("text/plain", "text/plain; hp=\"clear\"");
+    let clear_expected = expected.replace("text/plain", "text/plain; hp=\"clear\"");
+    assert_eq!(rebuilt(&clear), clear_expected);
+}
+
+#[test]
+fn protected_fields_replace_those_outside() {
+    for parameter in ["hp=\"cipher\"", "hp=cipher", "protected-headers=\"v1\""] {
+        let entity = format!(
+            "Subject: Pay\r\n\tBob\r\nFrom: alice@example.jp\r\nReceived: forged\r\n\
+             X-Kenin-Verdict: forged\r\nDKIM-Signature: forged\r\nHP-Outer: Subject: [...]\r\n\
+             Content-Type: text/plain; {parameter}\r\n\r\nx\r\n"
+        );
+        assert_eq!(
+            rebuilt(&entity),
+            format!(
+                "Received: from a by b\r\nTo: bob@example.jp\r\nX-Kenin-Verdict: ours\r\n\
+                 Subject: Pay\r\n\tBob\r\nFrom: alice@example.jp\r\n\
+                 MIME-Version: 1.0\r\nContent-Type: text/plain; {parameter}\r\n\r\nx\r\n"
+            )
+        );
+        let kept = reassemble(
+            RAW.as_bytes(),
+            entity.as_bytes(),
+            &Limits::default(),
+            &|name| name != "from",
+        );
+        let kept = String::from_utf8(kept).unwrap();
+        assert!(
+            kept.contains("From: Alice <alice@example.jp>\r\n"),
+            "{kept}"
+        );
+        assert!(!kept.contains("From: alice@example.jp"), "{kept}");
+        assert!(kept.contains("Subject: Pay\r\n\tBob\r\n"), "{kept}");
+    }
+}
+
+#[test]
+fn what_readers_could_see_differently_replaces_nothing() {
+    let fields = "Subject: inner\r\n";
+    for header in [
+        format!("{fields}Subject: other\r\nContent-Type: text/plain; hp=\"cipher\"\r\n"),
+        format!("{fields}Content-Type: text/plain; hp=\"cipher\"; hp=\"clear\"\r\n"),
+        format!("{fields}Content-Type: text/plain; hp*=us-ascii''cipher\r\n"),
+        format!("{fields}Content-Type: text/plain; hp=\"cipher\"\r\nContent-Type: text/plain\r\n"),
+        format!("{fields}Content-Type: text/plain; hp=\"cipher\" (a comment)\r\n"),
+        format!("{fields}Content-Type: text/plain; hp=\"cipher\"\r\nX: a\rSubject: b\r\n"),
+    ] {
+        let out = rebuilt(&format!("{header}\r\nx\r\n"));
+        assert!(out.starts_with(OUTER), "{out}");
+    }
+}
+
+#[test]
+fn what_is_no_entity_becomes_text() {
+    for entity in [
+        "Hello Bob,\r\nhere it is.\r\n",
+        "Subject: x\r\nno field\r\n\r\ny\r\n",
+        "",
+    ] {
+        let expected = format!("{OUTER}MIME-Version: 1.0\r\n\r\n{entity}");
+        let out = rebuilt(entity);
+        // An empty entity has an empty header.
+        assert!(
+            out == expected || entity.is_empty() && out.starts_with(OUTER),
+            "{out}"
+        );
+    }
+}
+
+/// A mail that is signed, then encrypted, by what this crate writes, comes back as it was.
+#[test]
+fn a_mail_with_a_protected_header_comes_back() {
+    let message = "From: Alice <alice@example.jp>\r\nTo: bob@example.jp\r\n\
+        Date: Thu, 26 Nov 2026 06:00:00 +0000\r\nSubject: Secret =?UTF-8?B?5qSc5Y2w?=\r\n\
+        Keywords: money\r\nX-Mailer: x\r\nMIME-Version: 1.0\r\n\
+        Content-Type: text/plain; charset=utf-8\r\n\r\nPay Bob 10 yen.\r\n";
+    let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
+    let signer = Signer::new(&bob().key, &bob().certificate);
+    let to = [bob().addressee()];
+    let protect = Protect {
+        recipients: &to,
+        cipher: GCM,
+    };
+    for form in [
+        None,
+        Some(Form::Clear),
+        Some(Form::Opaque),
+        Some(Form::OpaqueStreamed),
+    ] {
+        let entity = match form {
+            None => halves.entity.clone(),
+            Some(form) => signer.sign(&halves.entity, form).unwrap(),
+        };
+        let raw = [halves.outer.clone(), protect.protect(&entity).unwrap()].concat();
+        assert!(!String::from_utf8_lossy(&raw).contains("Secret"));
+        assert!(!String::from_utf8_lossy(&raw).contains("money"));
+        let opened = bob().open(&layer_of(&raw).unwrap()).unwrap();
+        assert_eq!(opened.entity, entity);
+        let out = reassemble(&raw, &opened.entity, &Limits::default(), &|_| true);
+        let header_end = memchr::memmem::find(&out, b"\r\n\r\n").unwrap();
+        let header = std::str::from_utf8(&out[..header_end]).unwrap();
+        for line in [
+            "From: Alice <alice@example.jp>",
+            "To: bob@example.jp",
+            "Date: Thu, 26 Nov 2026 06:00:00 +0000",
+            "Subject: Secret =?UTF-8?B?5qSc5Y2w?=",
+            "Keywords: money",
+            "X-Mailer: x",
+            "MIME-Version: 1.0",
+        ] {
+            let count = header.lines().filter(|own| *own == line).count();
+            assert_eq!(count, 1, "{line} in {header}");
+        }
+        assert!(
+            !header.contains("[...]") && !header.contains("HP-Outer"),
+            "{header}"
+        );
+        if form.is_some() {
+            let facts = crate::examine(&out, &Limits::default(), &[]);
+            let root = facts.root_signature().unwrap();
+            assert_eq!(root.defect, None);
+            assert_eq!(root.signers[0].defect, None);
+            assert_eq!(root.protected.len(), 1);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn whatever_is_inside_brings_in_no_field_of_its_own(lines in proptest::collection::vec(
+        prop_oneof![
+            "(Subject|From|X-Kenin-Verdict|Received|A|Content-Type|MIME-Version)[ ]?:.{0,20}",
+            Just("Content-Type: text/plain; hp=\"cipher\"".to_owned()),
+            Just("From me".to_owned()),
+            Just(String::new()),
+            "[ -~\r]{0,20}",
+        ], 0..8), crlf in any::<bool>())
+    {
+        let entity = lines.join(if crlf { "\r\n" } else { "\n" });
+        let limits = Limits::default();
+        let out = reassemble(RAW.as_bytes(), entity.as_bytes(), &limits, &|name| name == "subject");
+        let mut names: Vec<_> = crate::mime::fields(&out)
+            .map(|field| String::from_utf8(out[field.name].to_vec()).unwrap().to_lowercase())
+            .filter(|name| !name.starts_with("content-"))
+            .collect();
+        names.sort_unstable();
+        let outside = ["from", "mime-version", "received", "subject", "to", "x-kenin-verdict"];
+        prop_assert_eq!(names, outside, "{:?}", String::from_utf8_lossy(&out));
+    }
+}

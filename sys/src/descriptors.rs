@@ -1,0 +1,119 @@
+//! Descriptors on their way to another process, over a socket that both have (unix(7), SCM_RIGHTS). Each goes with one
+//! octet of the stream, which says nothing. Never opens anything.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+/// Gives another process what this descriptor is of.
+///
+/// # Errors
+///
+/// When the socket has ended, or the system refuses.
+pub fn send_descriptor(over: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    loop {
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let octet = [IoSlice::new(&[0])];
+        match sendmsg(over, &octet, &mut control, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            Ok(1) => return Ok(()),
+            Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Takes what another process gives; nothing where the socket has ended. It is closed where another program is started.
+///
+/// # Errors
+///
+/// When something else came, or the system refuses.
+pub fn receive_descriptor(over: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    loop {
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut octet = [0];
+        let mut into = [IoSliceMut::new(&mut octet)];
+        match recvmsg(over, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(received) if received.bytes == 0 => return Ok(None),
+            Ok(_) => {
+                let came = control.drain().find_map(|message| match message {
+                    RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+                    _ => None,
+                });
+                let none = || io::Error::new(io::ErrorKind::InvalidData, "no descriptor came");
+                return came.ok_or_else(none).map(Some);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Seek, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_file_arrives_in_its_place_in_the_stream() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut file = tempfile();
+        file.write_all(b"content").unwrap();
+        file.rewind().unwrap();
+        ours.write_all(b"before").unwrap();
+        send_descriptor(ours.as_fd(), file.as_fd()).unwrap();
+        ours.write_all(b"after").unwrap();
+        drop((ours, file));
+        let mut before = [0; 6];
+        theirs.read_exact(&mut before).unwrap();
+        assert_eq!(&before, b"before");
+        let came = receive_descriptor(theirs.as_fd()).unwrap().unwrap();
+        let mut content = String::new();
+        File::from(came).read_to_string(&mut content).unwrap();
+        assert_eq!(content, "content");
+        let mut after = [0; 5];
+        theirs.read_exact(&mut after).unwrap();
+        assert_eq!(&after, b"after");
+        assert!(receive_descriptor(theirs.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_octet_without_a_descriptor_is_an_error() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.write_all(b"x").unwrap();
+        let error = receive_descriptor(theirs.as_fd()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        drop(theirs);
+        let file = tempfile();
+        assert!(send_descriptor(ours.as_fd(), file.as_fd()).is_err());
+    }
+
+    /// A file without a name.
+    fn tempfile() -> File {
+        use rustix::fs::{CWD, Mode, OFlags, openat};
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let made = openat(
+            CWD,
+            std::env::temp_dir().as_path(),
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        );
+        made.unwrap().into()
+    }
+}

@@ -1,0 +1,417 @@
+//! KEY-03: the real key process between an edge and a worker who have been taken over. Whatever they say, a worker has the
+//! keys of the recipients of its mail, a few times, and the rest is refused in one word and written down.
+
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use kenin_keys::protocol::{
+    EdgeRequest, Grant, MAX_FRAME, Refusal, Sign, Transaction, Unwrap, WorkerRequest,
+};
+use kenin_keys::{
+    ClientError, EdgeClient, Kek, KeyFacts, KeyFolder, KeyId, MAX_USES_OF_KEY, SealedKey, State,
+    Uses, WorkerClient,
+};
+use kenin_pki::Address;
+use kenin_pki::crypto::{
+    Aes, DigestAlgorithm, Kdf, KeyType, KeyWrap, Secret, SignatureAlgorithm, SigningKey, SoftKey,
+    Wrapped, Wrapping,
+};
+use kenin_tests::parts;
+use kenin_tests::world::{Folder, wait_for, write_secret};
+use rustix::process::{Pid, Signal, kill_process};
+
+const ALICE: &str = "alice@example.com";
+const BOB: &str = "bob@example.com";
+/// Who has no key.
+const CAROL: &str = "carol@example.com";
+
+/// A key process, started as `kenin run` starts it.
+struct KeyProcess {
+    child: Child,
+    edge: EdgeClient,
+    /// What the edge speaks over.
+    line: UnixStream,
+    door: UnixStream,
+    alice: KeyFacts,
+    bob: KeyFacts,
+    folder: Folder,
+}
+
+impl KeyProcess {
+    /// With a key of Alice's and one of Bob's.
+    fn start() -> Self {
+        let folder = Folder::new();
+        write_secret(&folder.join("kek"), &[7; 32]);
+        let kek = Kek::from_key(&Secret::new(vec![7; 32])).unwrap();
+        fs::create_dir(folder.join("state")).unwrap();
+        let keys = KeyFolder::create(&folder.join("state/keys")).unwrap();
+        let (alice, bob) = (add(&keys, &kek, ALICE), add(&keys, &kek, BOB));
+        let state = folder.join("state");
+        let settings = format!(
+            "hostname = \"gw.example.jp\"\nstate_dir = \"{}\"\n[next_hop]\naddress = \"127.0.0.1:2\"\n\
+             [[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"before-queue\"\n[keys]\nkey_file = \"kek\"\n",
+            state.display()
+        );
+        fs::write(folder.join("kenin.toml"), settings).unwrap();
+        let (line, theirs) = UnixStream::pair().unwrap();
+        let (door, inside) = UnixStream::pair().unwrap();
+        let mut command = Command::new(parts::kenin());
+        command
+            .arg("--config")
+            .arg(folder.join("kenin.toml"))
+            .args(["key-process", "--log-format", "json"])
+            .stdin(OwnedFd::from(theirs))
+            .stdout(OwnedFd::from(inside))
+            .stderr(File::create(folder.join("log")).unwrap());
+        let child = command.spawn().unwrap();
+        drop(command);
+        let mut edge = EdgeClient::new(line.try_clone().unwrap());
+        let mut known = edge.keys().expect("it says which keys there are");
+        known.sort_by_key(|key| key.addresses[0].to_string());
+        assert_eq!(known, [alice.clone(), bob.clone()]);
+        Self {
+            child,
+            edge,
+            line,
+            door,
+            alice,
+            bob,
+            folder,
+        }
+    }
+
+    /// A worker's connection, as it is.
+    fn connection(&self) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        kenin_sys::send_descriptor(self.door.as_fd(), theirs.as_fd()).unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        ours
+    }
+
+    fn worker(&self) -> WorkerClient {
+        WorkerClient::new(self.connection())
+    }
+
+    /// A mail to Alice from here.
+    fn mail(&mut self, sender: Option<&str>, seconds: u32) -> Transaction {
+        let transaction = Transaction::random().unwrap();
+        let grant = Grant {
+            transaction,
+            tenant: "default".to_owned(),
+            recipients: vec![address(ALICE)],
+            sender: sender.map(address),
+            client: Some("192.0.2.1".parse().unwrap()),
+            seconds,
+        };
+        self.edge.grant(grant).unwrap();
+        transaction
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// How often the log says this.
+    fn said(&self, what: &str) -> usize {
+        self.log()
+            .lines()
+            .filter(|line| line.contains(what))
+            .count()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let mut ended = None;
+        wait_for("the key process ends", || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap()
+    }
+}
+
+impl Drop for KeyProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn add(folder: &KeyFolder, kek: &Kek, person: &str) -> KeyFacts {
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let facts = KeyFacts {
+        id: KeyId::random().unwrap(),
+        tenant: "default".to_owned(),
+        version: 1,
+        state: State::Active,
+        uses: Uses {
+            decrypt: true,
+            sign: true,
+        },
+        addresses: vec![address(person)],
+        public: key.public_key().clone(),
+        certificates: Vec::new(),
+    };
+    let pkcs8 = Secret::new(key.to_pkcs8().unwrap());
+    let sealed = SealedKey::seal(facts.clone(), &pkcs8, kek).unwrap();
+    folder.change().unwrap().add(&sealed).unwrap();
+    facts
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn unwrap(transaction: Transaction, recipient: &str, facts: &KeyFacts) -> Unwrap {
+    let wrapping = Wrapping::Agreement {
+        kdf: Kdf::Hkdf(DigestAlgorithm::Sha256),
+        wrap: KeyWrap::Aes(Aes::Bits128),
+        shared_info: Vec::new(),
+    };
+    let content_key = Secret::new(vec![9; 16]);
+    Unwrap {
+        transaction,
+        recipient: address(recipient),
+        key: facts.id,
+        length: 16,
+        wrapped: Wrapped::wrap(wrapping, &facts.public, &content_key).unwrap(),
+    }
+}
+
+/// SignedAttributes of a mail: content-type data, and a digest.
+fn attributes() -> Vec<u8> {
+    const TYPE: &[u8] = b"\x30\x18\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03\x31\x0b\
+        \x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
+    const DIGEST: &[u8] = b"\x30\x2f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04\x31\x22\x04\x20";
+    let mut set = vec![0x31, 0x4b];
+    set.extend_from_slice(TYPE);
+    set.extend_from_slice(DIGEST);
+    set.extend_from_slice(&[5; 32]);
+    set
+}
+
+fn sign(transaction: Transaction, facts: &KeyFacts, attributes: Vec<u8>) -> Sign {
+    Sign {
+        transaction,
+        key: facts.id,
+        algorithm: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
+        attributes,
+    }
+}
+
+fn is_not_granted<T>(answer: Result<T, ClientError>) -> bool {
+    matches!(answer, Err(ClientError::Refused(Refusal::NotGranted)))
+}
+
+#[test]
+fn a_worker_has_the_keys_of_its_mail_and_no_others() {
+    let mut process = KeyProcess::start();
+    let (alice, bob) = (process.alice.clone(), process.bob.clone());
+    let (mail, ended) = (process.mail(None, 60), process.mail(None, 60));
+    process.edge.release(ended).unwrap();
+    let expired = process.mail(None, 0);
+    let invented = Transaction::random().unwrap();
+    let mut worker = process.worker();
+    let key = worker.unwrap(unwrap(mail, ALICE, &alice)).unwrap();
+    assert_eq!(key.expose(), [9; 16]);
+    let mut unknown = alice.clone();
+    unknown.id = KeyId::random().unwrap();
+    for (what, request) in [
+        ("another recipient", unwrap(mail, BOB, &bob)),
+        ("another's key", unwrap(mail, ALICE, &bob)),
+        ("somebody without one", unwrap(mail, CAROL, &alice)),
+        ("a key that is not there", unwrap(mail, ALICE, &unknown)),
+        ("no mail", unwrap(invented, ALICE, &alice)),
+        ("a mail that has ended", unwrap(ended, ALICE, &alice)),
+        ("a mail of long ago", unwrap(expired, ALICE, &alice)),
+    ] {
+        assert!(is_not_granted(worker.unwrap(request)), "{what}");
+    }
+    // Nobody is proven to have sent this one, not even Alice.
+    assert!(is_not_granted(worker.sign(sign(
+        mail,
+        &alice,
+        attributes()
+    ))));
+    let hers = process.mail(Some(ALICE), 60);
+    let signature = worker.sign(sign(hers, &alice, attributes())).unwrap();
+    let algorithm = SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256);
+    let checked = alice.public.verify(algorithm, &attributes(), &signature);
+    assert!(checked.is_ok());
+    let bobs = process.mail(Some(BOB), 60);
+    for (what, request) in [
+        ("another sender", sign(bobs, &alice, attributes())),
+        ("what is no mail", sign(hers, &alice, b"a digest".to_vec())),
+    ] {
+        assert!(is_not_granted(worker.sign(request)), "{what}");
+    }
+    // It is all written down where a worker cannot reach, with the reason that it was not told.
+    wait_for("the log has every refusal", || {
+        process.said("a key was refused") == 10
+    });
+    for why in [
+        "not a recipient",
+        "not their key",
+        "no such mail",
+        "expired",
+    ] {
+        assert!(process.said(why) > 0, "{why} in {}", process.log());
+    }
+    assert!(process.said("one may be taken over") > 0);
+}
+
+#[test]
+fn ten_thousand_questions_bring_eight_answers() {
+    let mut process = KeyProcess::start();
+    let alice = process.alice.clone();
+    let mail = process.mail(None, 600);
+    let mut worker = process.worker();
+    let request = unwrap(mail, ALICE, &alice);
+    let answered = (0..10_000).filter(|_| worker.unwrap(request.clone()).is_ok());
+    assert_eq!(answered.count(), MAX_USES_OF_KEY);
+    // The next mail is none the worse for it.
+    let next = process.mail(None, 60);
+    assert!(worker.unwrap(unwrap(next, ALICE, &alice)).is_ok());
+}
+
+#[test]
+fn what_does_not_read_ends_its_own_connection() {
+    let mut process = KeyProcess::start();
+    let alice = process.alice.clone();
+    let mail = process.mail(None, 60);
+    let mut good = process.worker();
+    let too_long = u32::try_from(MAX_FRAME + 1).unwrap().to_be_bytes();
+    let grant = EdgeRequest::Grant(Grant {
+        transaction: Transaction::random().unwrap(),
+        tenant: "default".to_owned(),
+        recipients: vec![address(BOB)],
+        sender: None,
+        client: None,
+        seconds: 60,
+    });
+    let next = EdgeRequest::Next(None).to_frame(1).unwrap();
+    let mut another_version = WorkerRequest::Unwrap(unwrap(mail, ALICE, &alice))
+        .to_frame(1)
+        .unwrap();
+    another_version[4] ^= 1;
+    for bad in [
+        &b"\0\0\0\0"[..],
+        b"\0\0\0\x05hello",
+        b"GET / HTTP/1.1\r\n\r\n",
+        &too_long,
+        &grant.to_frame(1).unwrap(),
+        &next,
+        &another_version,
+    ] {
+        let mut connection = process.connection();
+        connection.write_all(bad).unwrap();
+        let mut rest = Vec::new();
+        let end = connection.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "{bad:?}");
+        // It is closed, whether or not all of it was read.
+        assert!(end.is_ok() || end.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
+    }
+    // Half a frame and a long silence keep nobody from anything.
+    let mut silent = process.connection();
+    silent.write_all(b"\0\0").unwrap();
+    assert!(good.unwrap(unwrap(mail, ALICE, &alice)).is_ok());
+    assert!(process.edge.keys().is_ok());
+}
+
+#[test]
+fn it_ends_with_its_edge_and_with_nothing_else() {
+    let mut process = KeyProcess::start();
+    let alice = process.alice.clone();
+    let mail = process.mail(None, 60);
+    let mut worker = process.worker();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        kill_process(process.pid(), signal).unwrap();
+    }
+    assert!(worker.unwrap(unwrap(mail, ALICE, &alice)).is_ok());
+    assert!(process.edge.keys().is_ok());
+    process.line.shutdown(Shutdown::Both).unwrap();
+    assert!(process.ended().success());
+    assert!(worker.unwrap(unwrap(mail, ALICE, &alice)).is_err());
+}
+
+#[test]
+fn an_edge_that_does_not_speak_the_language_ends_it() {
+    let mut process = KeyProcess::start();
+    let alice = process.alice.clone();
+    let mail = process.mail(None, 60);
+    let workers = WorkerRequest::Unwrap(unwrap(mail, ALICE, &alice));
+    process
+        .line
+        .write_all(&workers.to_frame(1).unwrap())
+        .unwrap();
+    assert_eq!(process.ended().code(), Some(69));
+}
+
+#[test]
+fn it_has_no_rights_that_it_does_not_need() {
+    let process = KeyProcess::start();
+    let status = format!("/proc/{}/status", process.pid().as_raw_nonzero());
+    let status = fs::read_to_string(status).unwrap();
+    let line = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(line("Seccomp:"), "2");
+    assert_eq!(line("NoNewPrivs:"), "1");
+}
+
+#[test]
+fn keys_that_cannot_be_opened_are_told_and_the_others_work() {
+    let folder = Folder::new();
+    write_secret(&folder.join("kek"), &[7; 32]);
+    let start = |tables: &str| {
+        let settings = format!(
+            "hostname = \"gw.example.jp\"\nstate_dir = \"{}\"\n[next_hop]\naddress = \"127.0.0.1:2\"\n\
+             [[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"before-queue\"\n{tables}",
+            folder.join("state").display()
+        );
+        fs::write(folder.join("kenin.toml"), settings).unwrap();
+        let (_line, theirs) = UnixStream::pair().unwrap();
+        let (_door, inside) = UnixStream::pair().unwrap();
+        let mut command = Command::new(parts::kenin());
+        command
+            .arg("--config")
+            .arg(folder.join("kenin.toml"))
+            .arg("key-process")
+            .stdin(OwnedFd::from(theirs))
+            .stdout(OwnedFd::from(inside));
+        let output = command.stderr(Stdio::piped()).spawn().unwrap();
+        drop(command);
+        output
+    };
+    for (tables, code, said) in [
+        ("", 78, "there is no [keys]"),
+        ("[keys]\nkey_file = \"absent\"\n", 78, "absent"),
+        ("[keys]\nnonsense = 1\n", 78, "nonsense"),
+    ] {
+        let output = start(tables).wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{tables}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(said), "{text}");
+    }
+    fs::set_permissions(folder.join("kek"), Permissions::from_mode(0o644)).unwrap();
+    let output = start("[keys]\nkey_file = \"kek\"\n")
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    // From a shell it is nothing.
+    let mut command = Command::new(parts::kenin());
+    let output = command.arg("key-process").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("kenin run"));
+}

@@ -1,0 +1,490 @@
+//! `kenin key`: private keys go into the folder sealed, work for the addresses that were said, and never come out; and what
+//! a tired person gets wrong is told before anything is written. KEY-01.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use kenin_tests::encryption::{
+    AGREEMENT, PASSWORD, Program, Reader, TRANSPORT, Way, Workshop, said,
+};
+use kenin_tests::forge::certificates::pem;
+use kenin_tests::forge::keys::Key;
+use kenin_tests::forge::mime;
+use kenin_tests::kenin::{Gateway, Setup, kenin};
+use kenin_tests::parts;
+use kenin_tests::world::{files, write_secret};
+
+/// A configuration with a folder of keys, and readers who have some.
+struct Desk {
+    gateway: Gateway,
+    shop: Workshop,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let mut setup = Setup::new("127.0.0.1:9".parse().unwrap());
+        setup.tables = "[keys]\npassphrase_file = \"keys.passphrase\"\n".to_owned();
+        let gateway = Gateway::prepare(&setup);
+        write_secret(&gateway.folder.join("keys.passphrase"), b"correct horse\n");
+        let shop = Workshop::new();
+        write_secret(&shop.file("password"), PASSWORD.as_bytes());
+        Self { gateway, shop }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let config = self.gateway.config().display().to_string();
+        kenin(&[arguments, &["--config", &config]].concat())
+    }
+
+    /// Runs `kenin key` with words before the file.
+    fn key(&self, arguments: &[&str]) -> Output {
+        self.run(&[&["key"][..], arguments].concat())
+    }
+
+    /// Takes somebody's PKCS #12 file in; the id.
+    #[track_caller]
+    fn import(&self, reader: &Reader, more: &[&str]) -> String {
+        let password = self.shop.file("password").display().to_string();
+        let file = reader.pkcs12.display().to_string();
+        let words = ["import", &file, "--password-file", &password];
+        let output = self.key(&[&words[..], more].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        let id = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        assert_eq!(id.len(), 32, "{id}");
+        id
+    }
+
+    fn list(&self, more: &[&str]) -> Vec<serde_json::Value> {
+        let output = self.key(&[&["list", "--format", "json"][..], more].concat());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)))
+    }
+
+    /// Opens a mail that OpenSSL encrypted for a reader, with the keys of an address.
+    fn decrypt(&self, reader: &Reader, recipient: &str) -> Output {
+        let way = Way {
+            cipher: "aes-256-gcm",
+            oaep: false,
+        };
+        let object = self.shop.encrypt(Program::OpenSsl, reader, way).unwrap();
+        let mail = self.shop.file("mail.eml");
+        let raw = mime::opaque(&mime::headers("alice@example.jp"), "", &object);
+        std::fs::write(&mail, raw).unwrap();
+        self.run(&["decrypt", "--recipient", recipient, mail.to_str().unwrap()])
+    }
+
+    fn folder(&self) -> std::path::PathBuf {
+        self.gateway.folder.join("state/keys")
+    }
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32, words: &str) {
+    assert_eq!(output.status.code(), Some(code), "{}", said(output));
+    assert!(said(output).contains(words), "{}", said(output));
+}
+
+#[test]
+fn an_imported_key_opens_mail_to_its_addresses_and_to_no_other() {
+    let desk = Desk::new();
+    let id = desk.import(&desk.shop.rsa, &[]);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&desk.folder()), 0o700);
+    let kept = files(&desk.folder());
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(mode(&kept[0]), 0o600);
+    let listed = desk.list(&[]);
+    assert_eq!(listed[0]["id"], id.as_str());
+    assert_eq!(listed[0]["key"], "rsa-2048");
+    assert_eq!(listed[0]["uses"], serde_json::json!(["decrypt", "sign"]));
+    assert_eq!(listed[0]["addresses"][0], "rita@example.jp");
+    let opened = desk.decrypt(&desk.shop.rsa, "Rita@example.jp");
+    assert!(opened.status.success(), "{}", said(&opened));
+    let nobody = desk.decrypt(&desk.shop.rsa, "sales@example.jp");
+    fails(
+        &nobody,
+        65,
+        "no key in the folder decrypts for sales@example.jp",
+    );
+
+    let added = desk.key(&["addresses", "add", &id[..6], "sales@example.jp"]);
+    assert!(added.status.success(), "{}", said(&added));
+    assert!(
+        desk.decrypt(&desk.shop.rsa, "sales@example.jp")
+            .status
+            .success()
+    );
+    assert_eq!(desk.list(&["--address", "sales@example.jp"]).len(), 1);
+    let removed = desk.key(&["addresses", "remove", &id[..6], "sales@example.jp"]);
+    assert!(removed.status.success(), "{}", said(&removed));
+    assert_eq!(
+        desk.decrypt(&desk.shop.rsa, "sales@example.jp")
+            .status
+            .code(),
+        Some(65)
+    );
+
+    // Another key is not tried: DEC-08.
+    desk.import(&desk.shop.p256, &[]);
+    let foreign = desk.decrypt(&desk.shop.rsa, "paul@example.jp");
+    fails(&foreign, 1, "not encrypted for any of the keys");
+}
+
+#[test]
+fn no_piece_of_a_private_key_is_written_or_said() {
+    let desk = Desk::new();
+    let id = desk.import(&desk.shop.rsa, &[]);
+    let private = {
+        let text = String::from_utf8(desk.shop.rsa.person.key.pem()).unwrap();
+        let digits: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+        openssl_der(&digits)
+    };
+    let public = desk.shop.rsa.person.key.spki();
+    let mut seen: Vec<(String, Vec<u8>)> = files(&desk.gateway.folder.join("state"))
+        .into_iter()
+        .map(|path| (path.display().to_string(), std::fs::read(&path).unwrap()))
+        .collect();
+    assert!(!seen.is_empty());
+    for verb in [
+        &["list", "--format", "json"][..],
+        &["show", &id],
+        &["show", &id, "--format", "json"],
+    ] {
+        let output = desk.key(verb);
+        assert!(output.status.success(), "{}", said(&output));
+        seen.push((format!("{verb:?}"), said(&output).into_bytes()));
+    }
+    for piece in private.windows(24) {
+        if public.windows(24).any(|window| window == piece) {
+            continue;
+        }
+        let hex: String = piece.iter().map(|octet| format!("{octet:02x}")).collect();
+        for (what, bytes) in &seen {
+            let found = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+            assert!(!found(piece) && !found(hex.as_bytes()), "{what}");
+        }
+    }
+}
+
+/// PEM without its lines.
+fn openssl_der(digits: &str) -> Vec<u8> {
+    let mut child = Command::new("openssl")
+        .args(["base64", "-d", "-A"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(digits.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap().stdout
+}
+
+#[test]
+fn what_a_tired_person_gets_wrong_is_told_and_nothing_is_written() {
+    let desk = Desk::new();
+    let shop = &desk.shop;
+    let path = |path: &Path| path.display().to_string();
+    let secret = |name: &str, text: &[u8]| {
+        write_secret(&shop.file(name), text);
+        path(&shop.file(name))
+    };
+    let p12 = path(&shop.rsa.pkcs12);
+    let wrong = secret("wrong", b"open barley\n");
+    let right = path(&shop.file("password"));
+    fails(
+        &desk.key(&["import", &p12, "--password-file", &wrong]),
+        77,
+        "wrong password",
+    );
+    // Standard input is no terminal here: nobody is asked.
+    fails(&desk.key(&["import", &p12]), 2, "--password-file");
+    let open = shop.file("open.password");
+    std::fs::write(&open, PASSWORD).unwrap();
+    std::fs::set_permissions(&open, PermissionsExt::from_mode(0o644)).unwrap();
+    fails(
+        &desk.key(&["import", &p12, "--password-file", &path(&open)]),
+        77,
+        "chmod 600",
+    );
+    let (certificate, key) = (path(&shop.p256.certificate), path(&shop.p256.key));
+    let public = shop.file("public.key");
+    std::fs::write(&public, shop.p256.person.key.pem()).unwrap();
+    std::fs::set_permissions(&public, PermissionsExt::from_mode(0o644)).unwrap();
+    fails(
+        &desk.key(&["import", &path(&public), "--certificate", &certificate]),
+        77,
+        "can be read or changed by others",
+    );
+    fails(&desk.key(&["import", &key]), 65, "--certificate FILE");
+    let others = path(&shop.rsa.certificate);
+    fails(
+        &desk.key(&["import", &key, "--certificate", &others]),
+        65,
+        "none of the certificates is of this key",
+    );
+    fails(
+        &desk.key(&["import", &certificate]),
+        65,
+        "no private key in it",
+    );
+    fails(
+        &desk.key(&["import", &path(&shop.file("absent"))]),
+        66,
+        "absent",
+    );
+    fails(
+        &desk.key(&["import", &p12, "--password-file", &right, "--for", "nobody"]),
+        2,
+        "not a mail address",
+    );
+    let weak = Reader::new(
+        shop.file("").as_path(),
+        &shop.root,
+        "weak",
+        Key::rsa(1024),
+        TRANSPORT,
+    );
+    let weak_p12 = path(&weak.pkcs12);
+    fails(
+        &desk.key(&["import", &weak_p12, "--password-file", &right]),
+        65,
+        "1024 bits",
+    );
+    let ed = Reader::new(
+        shop.file("").as_path(),
+        &shop.root,
+        "edna",
+        Key::ed25519(),
+        AGREEMENT,
+    );
+    let pair = [path(&ed.key), path(&ed.certificate)];
+    fails(
+        &desk.key(&[
+            "import",
+            &pair[0],
+            "--certificate",
+            &pair[1],
+            "--use",
+            "decrypt",
+        ]),
+        65,
+        "decrypts nothing",
+    );
+    assert!(!desk.folder().exists(), "nothing was written");
+    let planned = desk.key(&["import", &p12, "--password-file", &right, "--dry-run"]);
+    assert!(planned.status.success(), "{}", said(&planned));
+    assert!(!desk.folder().exists(), "nothing was written");
+
+    let old = desk.key(&["import", &weak_p12, "--password-file", &right, "--retired"]);
+    assert!(old.status.success(), "{}", said(&old));
+    assert_eq!(desk.list(&[])[0]["state"], "retired");
+}
+
+#[test]
+fn without_its_secret_the_folder_stays_as_it_is() {
+    let desk = Desk::new();
+    let id = desk.import(&desk.shop.rsa, &[]);
+    let passphrase = desk.gateway.folder.join("keys.passphrase");
+    let before: Vec<Vec<u8>> = files(&desk.folder())
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    std::fs::write(&passphrase, "wrong horse\n").unwrap();
+    let password = desk.shop.file("password").display().to_string();
+    let other = desk.shop.p256.pkcs12.display().to_string();
+    fails(
+        &desk.key(&["import", &other, "--password-file", &password]),
+        78,
+        "which is there already",
+    );
+    fails(
+        &desk.key(&["show", &id]),
+        1,
+        "no passphrase that is at hand",
+    );
+    fails(&desk.key(&["retire", &id]), 78, "which is there already");
+    fails(
+        &desk.decrypt(&desk.shop.rsa, "rita@example.jp"),
+        78,
+        "passphrase",
+    );
+    std::fs::set_permissions(&passphrase, PermissionsExt::from_mode(0o644)).unwrap();
+    fails(
+        &desk.decrypt(&desk.shop.rsa, "rita@example.jp"),
+        78,
+        "chmod 600",
+    );
+    let after: Vec<Vec<u8>> = files(&desk.folder())
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    assert_eq!(before, after);
+    let none = Gateway::prepare(&Setup::new("127.0.0.1:9".parse().unwrap()));
+    let config = none.config().display().to_string();
+    fails(&kenin(&["key", "list", "--config", &config]), 78, "[keys]");
+}
+
+#[test]
+fn keys_are_sealed_anew_under_another_secret() {
+    let desk = Desk::new();
+    let ids = [
+        desk.import(&desk.shop.rsa, &[]),
+        desk.import(&desk.shop.p256, &[]),
+    ];
+    let file = desk.gateway.config();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let old = "passphrase_file = \"keys.passphrase\"";
+    write_secret(&desk.gateway.folder.join("keys.kek"), &[7; 32]);
+    let both = format!("key_file = \"keys.kek\"\nprevious = {{ {old} }}");
+    std::fs::write(&file, text.replace(old, &both)).unwrap();
+    let planned = desk.key(&["rekey", "--dry-run"]);
+    assert!(
+        said(&planned).contains("would seal 2 key(s)"),
+        "{}",
+        said(&planned)
+    );
+    let done = desk.key(&["rekey"]);
+    assert!(said(&done).contains("sealed 2 key(s)"), "{}", said(&done));
+    let again = desk.key(&["rekey"]);
+    assert!(said(&again).contains("already"), "{}", said(&again));
+    std::fs::write(&file, text.replace(old, "key_file = \"keys.kek\"")).unwrap();
+    for id in &ids {
+        assert!(desk.key(&["show", id]).status.success());
+    }
+    assert!(
+        desk.decrypt(&desk.shop.p256, "paul@example.jp")
+            .status
+            .success()
+    );
+    std::fs::write(&file, text).unwrap();
+    fails(&desk.key(&["show", &ids[0]]), 1, "not at hand");
+}
+
+#[test]
+fn a_key_that_was_replaced_opens_old_mail_and_signs_no_more() {
+    let desk = Desk::new();
+    let old = desk.import(&desk.shop.rsa, &[]);
+    let mail = desk.shop.file("plain.eml");
+    let raw = mime::plain(&mime::headers("rita@example.jp"), "hello");
+    std::fs::write(&mail, raw).unwrap();
+    let mail = mail.display().to_string();
+    let sign = |sender| desk.run(&["sign", "--sender", sender, &mail]);
+    assert!(sign("rita@example.jp").status.success());
+    fails(&sign("pia@example.jp"), 65, "signs for pia@example.jp");
+
+    let new = Reader::new(
+        desk.shop.file("").as_path(),
+        &desk.shop.root,
+        "newrita",
+        Key::rsa(2048),
+        0x20,
+    );
+    let password = desk.shop.file("password").display().to_string();
+    let file = new.pkcs12.display().to_string();
+    let rotated = desk.key(&["rotate", &old[..8], &file, "--password-file", &password]);
+    assert!(rotated.status.success(), "{}", said(&rotated));
+    let listed = desk.list(&["--address", "rita@example.jp"]);
+    let states: Vec<&str> = listed
+        .iter()
+        .map(|one| one["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(listed.len(), 2);
+    assert!(
+        states.contains(&"active") && states.contains(&"retired"),
+        "{listed:?}"
+    );
+    for reader in [&desk.shop.rsa, &new] {
+        let opened = desk.decrypt(reader, "rita@example.jp");
+        assert!(opened.status.success(), "{}", said(&opened));
+    }
+    // The new one is for encryption only.
+    fails(&sign("rita@example.jp"), 65, "signs for rita@example.jp");
+
+    fails(&desk.key(&["remove", &old]), 2, "--force");
+    assert_eq!(desk.list(&[]).len(), 2);
+    let removed = desk.key(&["remove", &old, "--force"]);
+    assert!(removed.status.success(), "{}", said(&removed));
+    fails(
+        &desk.decrypt(&desk.shop.rsa, "rita@example.jp"),
+        1,
+        "not encrypted for",
+    );
+    fails(&desk.key(&["show", "xyz"]), 2, "is no id");
+    fails(
+        &desk.key(&["show", &old]),
+        65,
+        "no key in the folder begins with",
+    );
+}
+
+/// The same key gets a certificate every year.
+#[test]
+fn a_renewed_certificate_is_added_to_its_key() {
+    let desk = Desk::new();
+    let first = desk.import(&desk.shop.p256, &[]);
+    let person = &desk.shop.p256.person;
+    let form = desk
+        .shop
+        .root
+        .person_form("paul", "paul.new@example.jp", &person.key);
+    let renewed = desk.shop.root.issue(&form, person.key.clone());
+    let file = desk.shop.file("renewed.pem");
+    std::fs::write(&file, pem("CERTIFICATE", &renewed.certificate)).unwrap();
+    let (key, file) = (
+        desk.shop.p256.key.display().to_string(),
+        file.display().to_string(),
+    );
+    let again = desk.key(&["import", &key, "--certificate", &file]);
+    assert!(said(&again).contains("added to"), "{}", said(&again));
+    assert_eq!(String::from_utf8_lossy(&again.stdout).trim(), first);
+    let listed = desk.list(&[]);
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["certificates"].as_array().unwrap().len(), 2);
+    assert_eq!(listed[0]["addresses"].as_array().unwrap().len(), 2);
+    let same = desk.key(&["import", &key, "--certificate", &file]);
+    assert!(said(&same).contains("had already"), "{}", said(&same));
+}
+
+/// A terminal of Python's, which shows what is typed unless the program asks it not to.
+#[test]
+fn a_password_is_asked_for_at_the_terminal_and_not_shown() {
+    let desk = Desk::new();
+    let script = "import os, pty, sys\n\
+        pid, terminal = pty.fork()\n\
+        if pid == 0:\n\x20   os.execv(sys.argv[2], sys.argv[2:])\n\
+        shown, asked = b'', False\n\
+        while True:\n\x20   try:\n\x20       piece = os.read(terminal, 4096)\n\x20   except OSError:\n\x20       break\n\
+        \x20   if not piece:\n\x20       break\n\x20   shown += piece\n\
+        \x20   if not asked and b'password of' in shown:\n\
+        \x20       asked = True\n\x20       os.write(terminal, sys.argv[1].encode().decode('unicode_escape').encode())\n\
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n\
+        sys.stdout.buffer.write(shown)\n\
+        sys.exit(code)\n";
+    let config = desk.gateway.config();
+    let import = |typed: &str| {
+        let mut command = Command::new("python3");
+        command.args(["-c", script, typed]).arg(parts::kenin());
+        command.args(["key", "import"]).arg(&desk.shop.rsa.pkcs12);
+        command.arg("--config").arg(&config);
+        command.env_remove("KENIN_CONFIG").output().unwrap()
+    };
+    let ended = import("open\\x03");
+    fails(&ended, 77, "no password");
+    let wrong = import("open barley\\r");
+    fails(&wrong, 77, "wrong password");
+    let right = import("open xyz\\x7f\\x7f\\x7fsesame\\r");
+    assert!(right.status.success(), "{}", said(&right));
+    for output in [&ended, &wrong, &right] {
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            !shown.contains("sesame") && !shown.contains("barley"),
+            "{shown}"
+        );
+    }
+    assert_eq!(desk.list(&[]).len(), 1);
+}

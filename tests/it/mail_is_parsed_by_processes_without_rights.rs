@@ -1,0 +1,226 @@
+//! `[workers] isolate`: mail is parsed by processes that can do nothing else. What they say is what threads would say; one
+//! that is killed, hangs or is replaced loses no mail.
+
+use std::fs;
+use std::time::Duration;
+
+use kenin_tests::client::Envelope;
+use kenin_tests::forge::enveloped::{Way, encrypted, fields, mail, shows, with_last_bit_changed};
+use kenin_tests::forge::{Town, mime};
+use kenin_tests::kenin::{Gateway, Setup, envelope};
+use kenin_tests::opened::{self, BOB, MALLORY, People};
+use kenin_tests::sink::Sink;
+use kenin_tests::world::{children, is_gone, pause, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn setup(sink: &Sink) -> Setup {
+    Setup {
+        tables: "[workers]\nisolate = true\n".to_owned(),
+        ..Setup::new(sink.address)
+    }
+}
+
+/// The workers that the gateway has.
+fn workers(gateway: &mut Gateway) -> Vec<Pid> {
+    let is_one = |pid: &Pid| {
+        let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+        let words = words.unwrap_or_default();
+        words
+            .split(|octet| *octet == 0)
+            .any(|word| word == b"worker")
+    };
+    let parent = gateway.process().pid();
+    children(parent).into_iter().filter(is_one).collect()
+}
+
+fn plain() -> Vec<u8> {
+    mime::plain(&mime::headers("sender@example.jp"), "any mail")
+}
+
+/// Sends one mail, and gives the one worker that had it.
+fn one_worker(gateway: &mut Gateway) -> Pid {
+    assert_eq!(gateway.send(&envelope(), &plain()).code, 250);
+    let all = workers(gateway);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all[0]
+}
+
+#[test]
+fn a_worker_has_no_rights() {
+    let sink = Sink::start();
+    let mut gateway = Gateway::start(&setup(&sink));
+    let worker = one_worker(&mut gateway);
+    let status = fs::read_to_string(format!("/proc/{}/status", worker.as_raw_nonzero())).unwrap();
+    let line = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(line("Seccomp:"), "2");
+    assert_eq!(line("NoNewPrivs:"), "1");
+    assert_eq!(line("Threads:"), "1");
+    // Signed mail is judged, stamped and its statement signed, and the same worker does it.
+    let town = Town::get();
+    let raw = town.clear_signed(&town.alice, "alice@example.jp", "good");
+    assert_eq!(gateway.send(&envelope(), &raw).code, 250);
+    let last = sink.wait(2, Duration::from_secs(30)).pop().unwrap();
+    let stamp = &last.fields("Authentication-Results")[0];
+    assert!(stamp.contains("smime=pass"), "{stamp}");
+    assert_eq!(workers(&mut gateway), [worker]);
+}
+
+#[test]
+fn large_mail_goes_by_its_file() {
+    let sink = Sink::start();
+    let mut gateway = Gateway::start(&setup(&sink));
+    let town = Town::get();
+    let text = "A line of many octets, of which there are very many.\r\n".repeat(60_000);
+    let raw = town.clear_signed(&town.alice, "alice@example.jp", &text);
+    assert!(raw.len() > 3 << 20);
+    for _ in 0..3 {
+        assert_eq!(gateway.send(&envelope(), &raw).code, 250);
+    }
+    for mail in sink.wait(3, Duration::from_secs(60)) {
+        let stamp = &mail.fields("Authentication-Results")[0];
+        assert!(stamp.contains("smime=pass"), "{stamp}");
+        assert!(mail.raw.len() > 3 << 20);
+    }
+    assert_eq!(workers(&mut gateway).len(), 1);
+}
+
+/// What is in one mail is seen by whoever had it, and by nobody who has another.
+#[test]
+fn a_worker_that_has_opened_a_mail_takes_no_other() {
+    const CANARY: &str = "the canary sings in the coal mine";
+    let sink = Sink::start();
+    let mut setup = opened::setup(sink.address);
+    setup.tables.push_str("[workers]\nisolate = true\n");
+    let mut gateway = opened::started(&setup);
+    let both = Envelope {
+        to: vec![MALLORY.to_owned(), BOB.to_owned()],
+        ..Envelope::new("alice@example.jp", BOB)
+    };
+    let good = encrypted(Way::Gcm, &[&People::get().bob], &opened::text(CANARY));
+    let bad = with_last_bit_changed(&good);
+    for (object, opens) in [(good, 1), (bad, 0)] {
+        let worker = one_worker(&mut gateway);
+        sink.clear();
+        let raw = mail(&fields("alice@example.jp", "one@example.jp"), &object);
+        let reply = gateway.send(&both, &raw);
+        assert_eq!(reply.text(), "250 2.0.0 Accepted");
+        wait_for("it ends", || is_gone(worker));
+        let mails = sink.mails();
+        assert_eq!(mails.len(), 2);
+        let open = mails.iter().filter(|got| shows(&got.raw, CANARY));
+        assert_eq!(open.count(), opens);
+    }
+    opened::used(&gateway, 2);
+    assert_eq!(opened::traces(&gateway, CANARY), [""; 0]);
+    let log = gateway.log();
+    assert!(!log.contains("a worker was lost"), "{log}");
+}
+
+#[test]
+fn a_worker_that_is_killed_loses_no_mail() {
+    let sink = Sink::start();
+    let mut gateway = Gateway::start(&setup(&sink));
+    let idle = one_worker(&mut gateway);
+    // While it has nothing to do: nobody notices.
+    kill_process(idle, Signal::KILL).unwrap();
+    wait_for("it has ended", || is_gone(idle));
+    let busy = one_worker(&mut gateway);
+    assert_ne!(idle, busy);
+    // While it has a mail: that one is its sender's, for another try.
+    pause(busy);
+    let address = gateway.address;
+    let sending =
+        std::thread::spawn(move || kenin_tests::client::send(address, &envelope(), &plain()));
+    wait_for("the mail has come to its end", || {
+        gateway.log().contains("a worker was lost") || {
+            // As often as needed: it may not have the mail yet.
+            let _ = kill_process(busy, Signal::KILL);
+            sending.is_finished()
+        }
+    });
+    let reply = sending.join().unwrap();
+    // It was killed before it had the mail, or after.
+    let aborted = (451, true) == (reply.code, reply.text().contains("Processing aborted"));
+    assert!(aborted || reply.code == 250, "{}", reply.text());
+    let sent = sink.count();
+    assert_eq!(sent, 2 + usize::from(reply.code == 250));
+    let third = one_worker(&mut gateway);
+    assert_ne!(busy, third);
+    assert_eq!(sink.count(), sent + 1);
+}
+
+#[test]
+fn a_worker_that_hangs_is_ended_and_its_mail_is_not_examined() {
+    let sink = Sink::start();
+    let mut gateway = Gateway::start(&Setup {
+        limits: "deadline = \"2s\"\n".to_owned(),
+        ..setup(&sink)
+    });
+    let hanging = one_worker(&mut gateway);
+    pause(hanging);
+    let town = Town::get();
+    let raw = town.clear_signed(&town.alice, "alice@example.jp", "too slow");
+    assert_eq!(gateway.send(&envelope(), &raw).code, 250);
+    let last = sink.wait(2, Duration::from_secs(30)).pop().unwrap();
+    let stamp = &last.fields("Authentication-Results")[0];
+    assert!(stamp.contains("smime=permerror (limit-time"), "{stamp}");
+    wait_for("it has been ended", || is_gone(hanging));
+}
+
+#[test]
+fn a_reload_brings_workers_that_judge_by_it() {
+    let town = Town::get();
+    let sink = Sink::start();
+    let mut gateway = Gateway::start(&setup(&sink));
+    let first = one_worker(&mut gateway);
+    let raw = town.clear_signed(&town.alice, "alice@example.jp", "Whom do you trust?");
+    // Nobody is trusted any more.
+    let trust = gateway.folder.join("trust.toml");
+    fs::write(&trust, "").unwrap();
+    gateway.process().signal(Signal::HUP);
+    wait_for("it is taken over", || {
+        gateway.log().matches("configuration taken over").count() > 0
+    });
+    assert_eq!(gateway.send(&envelope(), &raw).code, 250);
+    let last = sink.wait(2, Duration::from_secs(30)).pop().unwrap();
+    let stamp = &last.fields("Authentication-Results")[0];
+    assert!(stamp.contains("issuer-not-trusted"), "{stamp}");
+    wait_for("the old worker ends", || is_gone(first));
+    // What is wrong with a later file changes nothing, also for workers that are new.
+    let second = workers(&mut gateway)[0];
+    fs::write(&trust, "nonsense = true\n").unwrap();
+    gateway.process().signal(Signal::HUP);
+    wait_for("it is refused", || gateway.log().contains("nonsense"));
+    kill_process(second, Signal::KILL).unwrap();
+    wait_for("it has ended", || is_gone(second));
+    assert_eq!(gateway.send(&envelope(), &raw).code, 250);
+    let last = sink.wait(3, Duration::from_secs(30)).pop().unwrap();
+    let stamp = &last.fields("Authentication-Results")[0];
+    assert!(stamp.contains("issuer-not-trusted"), "{stamp}");
+}
+
+#[test]
+fn workers_end_with_the_gateway_however_that_ends() {
+    let sink = Sink::start();
+    for signal in [Signal::KILL, Signal::TERM] {
+        let mut gateway = Gateway::start(&setup(&sink));
+        let worker = one_worker(&mut gateway);
+        // A service manager tells them all.
+        kill_process(worker, Signal::TERM).unwrap();
+        assert_eq!(one_worker(&mut gateway), worker);
+        gateway.process().signal(signal);
+        let ended = gateway.process().wait();
+        assert_eq!(ended.success(), signal == Signal::TERM);
+        wait_for("the worker ends", || is_gone(worker));
+    }
+}
+
+#[test]
+fn from_a_shell_a_worker_is_nothing() {
+    let out = kenin_tests::kenin::kenin(&["worker", "--memory", "1000000000"]);
+    assert!(!out.status.success());
+    assert!(out.stdout.is_empty());
+}

@@ -1,0 +1,118 @@
+//! What the next hop, or a rule, thinks of the content of opened mail stays inside (DEC-13): the client hears that the mail is
+//! accepted, or that it should try again later, as for every other mail that names a key here.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kenin_tests::client::Envelope;
+use kenin_tests::forge::enveloped::{
+    Parts, Way, encrypted, fields, mail, shows, with_last_bit_changed,
+};
+use kenin_tests::held::Desk;
+use kenin_tests::opened::{BOB, People, is_as_it_came, setup, started, text, to_bob, traces};
+use kenin_tests::sink::{Behaviour, Dot, Received, Sink};
+
+const CANARY: &str = "the canary sings in the coal mine";
+const SENDER: &str = "alice@example.jp";
+const ACCEPTED: &str = "250 2.0.0 Accepted";
+
+/// DEC-13: a content scanner behind the gateway reads what was opened, and says so.
+#[test]
+fn dec_13_what_the_next_hop_says_of_the_content_stays_inside() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let lines = Arc::new(Mutex::new(String::new()));
+    let behaviour = {
+        let (refuses, lines) = (Arc::clone(&refuses), Arc::clone(&lines));
+        Behaviour::default().at_dot(move |_, mail| {
+            let notice = mail.fields("Auto-Submitted") == ["auto-generated"];
+            match refuses.load(Ordering::SeqCst) && !notice {
+                true => Dot::Reply(lines.lock().unwrap().clone()),
+                false => Dot::Accept,
+            }
+        })
+    };
+    let sink = Sink::with(behaviour);
+    let gateway = started(&setup(sink.address));
+    let desk = Desk::of(&gateway, &[]);
+    let good = Parts::of(&encrypted(Way::Gcm, &[&People::get().bob], &text(CANARY)));
+    let bad = Parts {
+        mac: Some(vec![0; 16]),
+        ..good.clone()
+    };
+    let send = |parts: &Parts, id: &str| {
+        let raw = mail(&fields(SENDER, id), &parts.object());
+        gateway.send(&Envelope::new(SENDER, BOB), &raw).text()
+    };
+    // As much as could be known of it.
+    *lines.lock().unwrap() = format!("554 5.7.1 Virus in: {CANARY}");
+    let refused = [send(&good, "one@example.jp"), send(&bad, "two@example.jp")];
+    *lines.lock().unwrap() = format!("452 4.3.1 No room for: {CANARY}");
+    let put_off = [
+        send(&good, "three@example.jp"),
+        send(&bad, "four@example.jp"),
+    ];
+    refuses.store(false, Ordering::SeqCst);
+    let taken = [send(&good, "five@example.jp"), send(&bad, "six@example.jp")];
+    assert_eq!(refused, [ACCEPTED; 2]);
+    assert_eq!(taken, [ACCEPTED; 2]);
+    assert_eq!(put_off, ["451 4.3.0 Try again later"; 2]);
+    // What was refused is here, sealed, and Bob is told of it.
+    assert_eq!(traces(&gateway, CANARY), [""; 0]);
+    let held = desk.ids();
+    assert_eq!(held.len(), 2);
+    let opened = held.iter().filter(|id| shows(&desk.raw(id), CANARY));
+    assert_eq!(opened.count(), 1);
+    let mails = sink.wait(4, Duration::from_secs(60));
+    let notices = mails
+        .iter()
+        .filter(|got| got.fields("Auto-Submitted") == ["auto-generated"]);
+    let notices: Vec<&Received> = notices.collect();
+    assert_eq!(notices.len(), 2);
+    for notice in notices {
+        assert!(notice.mail.starts_with("MAIL FROM:<>"));
+        assert!(notice.recipients.iter().all(|to| to.contains(BOB)));
+        assert!(!shows(&notice.raw, CANARY));
+    }
+    // Bob has it released.
+    sink.clear();
+    for id in held {
+        let (code, said) = desk.said(&["release", &id]);
+        assert_eq!(code, 0, "{said}");
+    }
+    let released = sink.wait(2, Duration::from_secs(60));
+    let opened = released.iter().filter(|got| shows(&got.raw, CANARY));
+    assert_eq!(opened.count(), 1);
+    assert!(
+        released
+            .iter()
+            .all(|got| got.mail.starts_with("MAIL FROM:<>"))
+    );
+}
+
+/// What a strict rule would refuse is held in silence: a refusal would tell what is inside.
+#[test]
+fn what_a_rule_refuses_of_opened_mail_is_held() {
+    let sink = Sink::start();
+    let mut setup = setup(sink.address);
+    setup.mail = "[[rule]]\nwhen = { sender_domain = \"strict.example\" }\n\
+                  then = { enforce = \"strict\", require_signature = true }\n"
+        .to_owned();
+    let gateway = started(&setup);
+    let desk = Desk::of(&gateway, &[]);
+    let sender = "boss@strict.example";
+    let raw = to_bob(Way::Gcm, sender, "unsigned@strict.example", &text(CANARY));
+    let reply = gateway.send(&Envelope::new(sender, BOB), &raw);
+    assert_eq!(reply.text(), ACCEPTED);
+    assert_eq!(sink.count(), 0);
+    let held = desk.ids();
+    assert_eq!(held.len(), 1);
+    assert!(desk.raw(&held[0]).ends_with(&raw), "as it came");
+    // Where nothing opens there is nothing to refuse.
+    let tampered =
+        with_last_bit_changed(&encrypted(Way::Gcm, &[&People::get().bob], &text(CANARY)));
+    let raw = mail(&fields(sender, "tampered@strict.example"), &tampered);
+    let reply = gateway.send(&Envelope::new(sender, BOB), &raw);
+    assert_eq!(reply.text(), ACCEPTED);
+    assert!(is_as_it_came(&sink.mails()[0], &raw));
+}

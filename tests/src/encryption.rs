@@ -1,0 +1,268 @@
+//! People who read encrypted mail, with files for every program, and other programs that encrypt and decrypt: OpenSSL,
+//! NSS, gpgsm.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::forge::certificates::{Authority, CertificateForm, Person, key_usage, pem};
+use crate::forge::keys::Key;
+use crate::forge::mime;
+use crate::kenin::kenin;
+use crate::nss::Nss;
+use crate::oracles::gpgsm::Gpgsm;
+use crate::world::{Folder, run, write_secret};
+
+/// The password of everybody's PKCS #12 file.
+pub const PASSWORD: &str = "open sesame";
+/// What is written in the mails.
+pub const TEXT: &str = "Pay Bob 10 yen.";
+
+/// digitalSignature and keyEncipherment.
+pub const TRANSPORT: u8 = 0xa0;
+/// digitalSignature and keyAgreement.
+pub const AGREEMENT: u8 = 0x88;
+
+/// Somebody who reads encrypted mail.
+#[allow(missing_docs)]
+pub struct Reader {
+    pub address: String,
+    pub person: Person,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub pkcs12: PathBuf,
+}
+
+impl Reader {
+    /// Whose certificate allows this, with files in this folder.
+    pub fn new(folder: &Path, root: &Authority, name: &str, key: Key, usage: u8) -> Self {
+        Self::with(folder, root, name, key, |form| {
+            form.extensions[1] = key_usage(usage)
+        })
+    }
+
+    /// Whose certificate is changed before it is issued.
+    pub fn with(
+        folder: &Path,
+        root: &Authority,
+        name: &str,
+        key: Key,
+        change: impl FnOnce(&mut CertificateForm),
+    ) -> Self {
+        let address = format!("{name}@example.jp");
+        let mut form = root.person_form(name, &address, &key);
+        change(&mut form);
+        let person = root.issue(&form, key);
+        let path = |end: &str| folder.join(format!("{name}.{end}"));
+        let (certificate, key) = (path("pem"), path("key"));
+        std::fs::write(&certificate, pem("CERTIFICATE", &person.certificate)).unwrap();
+        write_secret(&key, &person.key.pem());
+        let pkcs12 = path("p12");
+        let mut export = Command::new("openssl");
+        export.args(["pkcs12", "-export", "-legacy", "-passout"]);
+        export.arg(format!("pass:{PASSWORD}")).arg("-inkey");
+        export.arg(&key).arg("-in").arg(&certificate);
+        run(export.arg("-name").arg(name).arg("-out").arg(&pkcs12));
+        Self {
+            address,
+            person,
+            certificate,
+            key,
+            pkcs12,
+        }
+    }
+
+    /// As `kenin` wants it: `CERT:KEY`.
+    pub fn pair(&self) -> String {
+        format!("{}:{}", self.certificate.display(), self.key.display())
+    }
+}
+
+/// A program that encrypts and decrypts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Program {
+    Kenin,
+    OpenSsl,
+    Nss,
+    Gpgsm,
+}
+
+impl Program {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Kenin, Self::OpenSsl, Self::Nss, Self::Gpgsm];
+}
+
+/// How a content is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Way {
+    /// As `openssl` and `kenin` call it: `aes-256-cbc`.
+    pub cipher: &'static str,
+    pub oaep: bool,
+}
+
+/// Readers, and the programs with their keys.
+pub struct Workshop {
+    folder: Folder,
+    /// Who vouches for everybody.
+    pub root: Authority,
+    /// RSA-2048.
+    pub rsa: Reader,
+    /// P-256.
+    pub p256: Reader,
+    /// P-384.
+    pub p384: Reader,
+    nss: Nss,
+    gpgsm: Gpgsm,
+}
+
+impl Workshop {
+    /// Gives every key to every program that takes it: gpgsm 2.2 crashes on those of curves.
+    pub fn new() -> Self {
+        let folder = Folder::new();
+        let root = Authority::root("Encryption Root");
+        let path = folder.path();
+        let rsa = Reader::new(path, &root, "rita", Key::rsa(2048), TRANSPORT);
+        let p256 = Reader::new(path, &root, "paul", Key::p256(), AGREEMENT);
+        let p384 = Reader::new(path, &root, "pia", Key::p384(), AGREEMENT);
+        let nss = Nss::trusting(&[&root.certificate]);
+        for reader in [&rsa, &p256, &p384] {
+            nss.import(&reader.pkcs12, PASSWORD);
+        }
+        let gpgsm = Gpgsm::with_keys(&root.certificate);
+        gpgsm.import(&rsa.pkcs12, PASSWORD);
+        Self {
+            folder,
+            root,
+            rsa,
+            p256,
+            p384,
+            nss,
+            gpgsm,
+        }
+    }
+
+    /// A file in its folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The object that a program makes of [`part`]; nothing where it cannot.
+    pub fn encrypt(&self, program: Program, to: &Reader, way: Way) -> Option<Vec<u8>> {
+        match program {
+            // Which padding is not for the command line to say: certificates do.
+            Program::Kenin if way.oaep => None,
+            Program::Kenin => {
+                let mail = self.file("plain.eml");
+                std::fs::write(&mail, [mime::headers("alice@example.jp"), part()].concat())
+                    .unwrap();
+                let output = kenin(&[
+                    "encrypt",
+                    "--unchecked",
+                    "--certificate",
+                    &to.certificate.display().to_string(),
+                    "--cipher",
+                    way.cipher,
+                    &mail.display().to_string(),
+                ]);
+                assert!(output.status.success(), "{}", said(&output));
+                Some(object(&output.stdout))
+            }
+            Program::OpenSsl => self.openssl_encrypt(to, way),
+            Program::Nss => {
+                let object = self.nss.encrypt(&to.address, &part())?;
+                // It chooses the cipher itself.
+                (way.cipher == "aes-128-cbc" && !way.oaep).then_some(object)
+            }
+            Program::Gpgsm => {
+                let cipher = match way.cipher {
+                    "aes-128-cbc" => "AES",
+                    "aes-256-cbc" => "AES256",
+                    _ => return None,
+                };
+                let object = self.gpgsm.encrypt(&to.address, cipher, &part())?;
+                (!way.oaep).then_some(object)
+            }
+        }
+    }
+
+    /// What a program opens an object to; nothing where it cannot.
+    pub fn decrypt(&self, program: Program, reader: &Reader, object: &[u8]) -> Option<Vec<u8>> {
+        match program {
+            Program::Kenin => {
+                let output = self.kenin_decrypt(reader, object);
+                output.status.success().then_some(output.stdout)
+            }
+            Program::OpenSsl => {
+                let input = self.file("object.der");
+                std::fs::write(&input, object).unwrap();
+                let mut command = Command::new("openssl");
+                command.args(["cms", "-decrypt", "-binary", "-inform", "DER", "-in"]);
+                command.arg(&input).arg("-recip").arg(&reader.certificate);
+                let output = command.arg("-inkey").arg(&reader.key).output().unwrap();
+                output.status.success().then_some(output.stdout)
+            }
+            Program::Nss => self.nss.decrypt(object),
+            Program::Gpgsm => self.gpgsm.decrypt(object, PASSWORD),
+        }
+    }
+
+    /// `kenin decrypt` of a mail that is this object.
+    pub fn kenin_decrypt(&self, reader: &Reader, object: &[u8]) -> Output {
+        let mail = self.file("encrypted.eml");
+        let raw = mime::opaque(&mime::headers("alice@example.jp"), "", object);
+        std::fs::write(&mail, raw).unwrap();
+        kenin(&[
+            "decrypt",
+            "--key",
+            &reader.pair(),
+            &mail.display().to_string(),
+        ])
+    }
+
+    fn openssl_encrypt(&self, to: &Reader, way: Way) -> Option<Vec<u8>> {
+        let (input, output) = (self.file("part"), self.file("made.der"));
+        let _ = std::fs::remove_file(&output);
+        std::fs::write(&input, part()).unwrap();
+        let mut command = Command::new("openssl");
+        command.args(["cms", "-encrypt", "-binary", "-outform", "DER"]);
+        command.arg(format!("-{}", way.cipher)).arg("-in");
+        command.arg(&input).arg("-out").arg(&output);
+        command.arg("-recip").arg(&to.certificate);
+        if way.oaep {
+            command.args(["-keyopt", "rsa_padding_mode:oaep"]);
+        }
+        let ended = command.output().unwrap();
+        std::fs::read(&output)
+            .ok()
+            .filter(|_| ended.status.success())
+    }
+}
+
+impl Default for Workshop {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The entity that is encrypted.
+pub fn part() -> Vec<u8> {
+    mime::text(TEXT)
+}
+
+/// The CMS object that a mail is, in base64.
+///
+/// # Panics
+/// Where it is none.
+pub fn object(mail: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(mail);
+    let (_, body) = text.split_once("\r\n\r\n").expect("a header and a body");
+    let digits: String = body.split_whitespace().collect();
+    openssl::base64::decode_block(&digits).expect("base64")
+}
+
+/// All that a command said.
+pub fn said(output: &Output) -> String {
+    let all = [&output.stdout[..], &output.stderr[..]].concat();
+    format!("{}: {}", output.status, String::from_utf8_lossy(&all))
+}

@@ -1,0 +1,213 @@
+//! Encrypted objects: made by OpenSSL, taken apart, changed and put together again.
+
+use openssl::cms::{CMSOptions, CmsContentInfo};
+use openssl::stack::Stack;
+use openssl::symm::Cipher;
+use openssl::x509::X509;
+
+use super::certificates::{Person, key_usage};
+use super::cms::content_info;
+use super::der::{cat, content, elements, octets, oid, seq, set_of, tlv};
+use super::keys::Key;
+use super::{Town, mime};
+
+/// Content type EnvelopedData.
+pub const ENVELOPED: &str = "1.2.840.113549.1.7.3";
+/// Content type AuthEnvelopedData.
+pub const AUTH_ENVELOPED: &str = "1.2.840.113549.1.9.16.1.23";
+/// AES-256-CBC.
+pub const AES_256_CBC: &str = "2.16.840.1.101.3.4.1.42";
+/// AES-256-OFB.
+pub const AES_256_OFB: &str = "2.16.840.1.101.3.4.1.43";
+/// AES-256-GCM.
+pub const AES_256_GCM: &str = "2.16.840.1.101.3.4.1.46";
+
+/// How a content is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// AES-256-GCM: what is changed is noticed.
+    Gcm,
+    /// AES-256-CBC: it is not.
+    Cbc,
+}
+
+/// Somebody whose certificate mail may be encrypted for, an RSA key, issued in the town.
+pub fn reader(name: &str, address: &str) -> Person {
+    of_key(name, address, Key::rsa(2048), 0xe0)
+}
+
+/// The same with a key of P-256.
+pub fn reader_by_agreement(name: &str, address: &str) -> Person {
+    of_key(name, address, Key::p256(), 0xc8)
+}
+
+fn of_key(name: &str, address: &str, key: Key, usage: u8) -> Person {
+    let issuer = &Town::get().issuer;
+    let mut form = issuer.person_form(name, address, &key);
+    form.extensions[1] = key_usage(usage);
+    issuer.issue(&form, key)
+}
+
+/// A content encrypted for these people, by OpenSSL.
+pub fn encrypted(way: Way, readers: &[&Person], entity: &[u8]) -> Vec<u8> {
+    let mut certificates = Stack::new().unwrap();
+    for reader in readers {
+        let certificate = X509::from_der(&reader.certificate).unwrap();
+        certificates.push(certificate).unwrap();
+    }
+    let cipher = match way {
+        Way::Gcm => Cipher::aes_256_gcm(),
+        Way::Cbc => Cipher::aes_256_cbc(),
+    };
+    let made = CmsContentInfo::encrypt(&certificates, entity, cipher, CMSOptions::BINARY);
+    made.unwrap().to_der().unwrap()
+}
+
+/// The header of a mail from somebody with a Message-ID.
+pub fn fields(from: &str, id: &str) -> Vec<u8> {
+    format!(
+        "From: {from}\r\nTo: reader@opened.example\r\nSubject: Outside\r\n\
+         Date: Fri, 01 May 2026 12:00:00 +0000\r\nMessage-ID: <{id}>\r\nMIME-Version: 1.0\r\n"
+    )
+    .into_bytes()
+}
+
+/// A mail that is an encrypted object.
+pub fn mail(header: &[u8], object: &[u8]) -> Vec<u8> {
+    let smime_type = match Parts::of(object).kind == oid(ENVELOPED) {
+        true => "enveloped-data",
+        false => "authEnveloped-data",
+    };
+    mime::opaque(header, smime_type, object)
+}
+
+/// What an encrypted object is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Its content type, an OBJECT IDENTIFIER.
+    pub kind: Vec<u8>,
+    /// The version, an INTEGER.
+    pub version: Vec<u8>,
+    /// Each RecipientInfo.
+    pub recipients: Vec<Vec<u8>>,
+    /// The cipher, an OBJECT IDENTIFIER.
+    pub cipher: Vec<u8>,
+    /// The cipher's parameters, an element.
+    pub parameters: Vec<u8>,
+    /// encryptedContent, its octets.
+    pub content: Vec<u8>,
+    /// mac, its octets.
+    pub mac: Option<Vec<u8>>,
+}
+
+impl Parts {
+    /// Of an object that OpenSSL made.
+    pub fn of(object: &[u8]) -> Self {
+        let info = elements(object);
+        let data = elements(elements(info[1])[0]);
+        let encrypted = elements(data[2]);
+        let algorithm = elements(encrypted[1]);
+        let owned = <[u8]>::to_vec;
+        Self {
+            kind: owned(info[0]),
+            version: owned(data[0]),
+            recipients: elements(data[1]).into_iter().map(owned).collect(),
+            cipher: owned(algorithm[0]),
+            parameters: owned(algorithm[1]),
+            content: owned(content(encrypted[2])),
+            mac: data.get(3).map(|mac| owned(content(mac))),
+        }
+    }
+
+    /// Put together.
+    pub fn object(&self) -> Vec<u8> {
+        let algorithm = seq([&self.cipher, &self.parameters]);
+        let data = oid("1.2.840.113549.1.7.1");
+        let encrypted = seq([data, algorithm, tlv(0x80, &self.content)]);
+        let mut parts = vec![self.version.clone(), set_of(&self.recipients), encrypted];
+        parts.extend(self.mac.as_deref().map(octets));
+        // The content type is there as an element.
+        let known = [ENVELOPED, AUTH_ENVELOPED];
+        let kind = known.iter().find(|kind| oid(kind) == self.kind);
+        content_info(kind.expect("a known content type"), &parts, false)
+    }
+
+    /// GCMParameters with a length of the tag.
+    pub fn with_tag_of(mut self, length: u8) -> Self {
+        let nonce = elements(&self.parameters)[0].to_vec();
+        self.parameters = seq([nonce, vec![2, 1, length]]);
+        let mac = self.mac.as_mut().expect("a tag");
+        mac.resize(usize::from(length), 0x5a);
+        self
+    }
+
+    /// The encrypted key of one of the recipients (KeyTransRecipientInfo), its octets, changed.
+    pub fn key(mut self, place: usize, change: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let info = &self.recipients[place];
+        let parts = elements(info);
+        let mut key = content(parts[3]).to_vec();
+        change(&mut key);
+        self.recipients[place] = seq([parts[0], parts[1], parts[2], &octets(&key)]);
+        self
+    }
+}
+
+/// An object with every octet as it is, but for one bit in the last one.
+pub fn with_last_bit_changed(object: &[u8]) -> Vec<u8> {
+    let mut changed = object.to_vec();
+    *changed.last_mut().expect("an octet") ^= 1;
+    changed
+}
+
+/// Whether a text stands in what somebody got or kept, in clear or as base64.
+pub fn shows(octets: &[u8], text: &str) -> bool {
+    let mut forms = vec![text.as_bytes().to_vec()];
+    for before in 0..3 {
+        let padded = cat([&b"  "[..before], text.as_bytes()]);
+        let base64 = openssl::base64::encode_block(&padded);
+        // Without what depends on its neighbours.
+        let inner = &base64.as_bytes()[4..base64.len() - 4];
+        forms.push(inner.to_vec());
+    }
+    let found = |form: &Vec<u8>| octets.windows(form.len()).any(|window| window == form);
+    forms.iter().any(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_apart_goes_together_again() {
+        let (bob, carol) = (
+            reader("Bob", "bob@opened.example"),
+            reader_by_agreement("Carol", "carol@opened.example"),
+        );
+        for way in [Way::Gcm, Way::Cbc] {
+            let object = encrypted(
+                way,
+                &[&bob, &carol],
+                b"Content-Type: text/plain\r\n\r\nhi\r\n",
+            );
+            let parts = Parts::of(&object);
+            assert_eq!(parts.object(), object, "{way:?}");
+            assert_eq!(parts.recipients.len(), 2);
+            assert_eq!(parts.mac.is_some(), way == Way::Gcm);
+            let other = parts.clone().key(0, |key| key[0] ^= 1);
+            assert_ne!(other.recipients[0], parts.recipients[0]);
+            assert_eq!(other.recipients[1], parts.recipients[1]);
+        }
+    }
+
+    #[test]
+    fn a_text_is_found_in_clear_and_in_base64_wherever_it_begins() {
+        let canary = "The canary sings in the coal mine";
+        for before in ["", "a", "ab", "abc"] {
+            let text = format!("{before}{canary} and goes on");
+            assert!(shows(text.as_bytes(), canary));
+            let base64 = openssl::base64::encode_block(text.as_bytes());
+            assert!(shows(base64.as_bytes(), canary), "{before:?}");
+        }
+        assert!(!shows(b"The canary sleeps in the coal mine", canary));
+    }
+}
