@@ -119,8 +119,8 @@ fn who_submits_mail_has_it_signed() {
 }
 
 #[test]
-fn and_where_mail_is_parsed_by_others() {
-    by_submission("[workers]\nisolate = true\n");
+fn and_where_mail_is_parsed_by_threads() {
+    by_submission("[workers]\nisolate = false\n");
 }
 
 /// Postfix tells a milter who has logged in; here a trusted client tells Postfix.

@@ -55,8 +55,8 @@ fn stamps_agree_with_verdicts_and_authres_reads_them() {
 
 /// Parsed in threads or by processes, it is the same mail.
 #[test]
-fn processes_without_rights_say_the_same() {
-    agree("[workers]\nisolate = true\n");
+fn threads_say_the_same() {
+    agree("[workers]\nisolate = false\n");
 }
 
 fn agree(tables: &str) {

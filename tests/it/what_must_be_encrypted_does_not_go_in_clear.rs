@@ -238,8 +238,8 @@ fn each_rule_holds_for_each_certificate_with_and_without_the_directory() {
 }
 
 #[test]
-fn and_where_mail_is_parsed_by_others() {
-    every_cell("[workers]\nisolate = true\n");
+fn and_where_mail_is_parsed_by_threads() {
+    every_cell("[workers]\nisolate = false\n");
 }
 
 #[test]

@@ -112,10 +112,10 @@ impl Gateway {
             .map_or_else(String::new, |p| format!("trusted_peers = {p}\n"));
         let state = folder.join("state");
         std::fs::create_dir(&state).unwrap();
-        // Every test can be run with workers: KENIN_ISOLATE=1 tests/run.
-        let isolate = std::env::var("KENIN_ISOLATE").is_ok_and(|v| v == "1");
-        let workers = match isolate && !setup.tables.contains("[workers]") {
-            true => "[workers]\nisolate = true\n",
+        // Every test can be run without workers: KENIN_ISOLATE=0 tests/run.
+        let threads = std::env::var("KENIN_ISOLATE").is_ok_and(|v| v == "0");
+        let workers = match threads && !setup.tables.contains("[workers]") {
+            true => "[workers]\nisolate = false\n",
             false => "",
         };
         let text = format!(

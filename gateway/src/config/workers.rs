@@ -3,9 +3,9 @@
 use serde::Deserialize;
 
 /// Who parses mail.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workers {
-    /// `isolate`: processes without rights, not threads of the gateway. Default `false`.
+    /// `isolate`: processes without rights, not threads of the gateway. Default `true`.
     pub isolate: bool,
 }
 
@@ -18,7 +18,7 @@ pub(super) struct RawWorkers {
 impl RawWorkers {
     pub(super) fn finish(self) -> Workers {
         Workers {
-            isolate: self.isolate.unwrap_or_default(),
+            isolate: self.isolate.unwrap_or(true),
         }
     }
 }
@@ -30,7 +30,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn workers_are_threads_unless_they_shall_be_isolated() {
+    fn mail_is_parsed_without_rights_unless_it_is_said_otherwise() {
         let isolated = |table: &str| {
             let text = format!(
                 "hostname = \"gw.example.jp\"\n[[listener]]\naddress = \"127.0.0.1:10025\"\n\
@@ -39,7 +39,7 @@ mod tests {
             let config = Config::parse(&text, Path::new("/etc/kenin/kenin.toml"));
             config.unwrap().workers.isolate
         };
-        assert!(!isolated(""));
+        assert!(isolated(""));
         assert!(!isolated("[workers]\nisolate = false\n"));
         assert!(isolated("[workers]\nisolate = true\n"));
     }
