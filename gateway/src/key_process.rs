@@ -66,8 +66,8 @@ fn serve(options: &RunOptions) -> Result<(), Failure> {
         let text = format!("this process cannot be confined: {error}");
         Failure::new(Exit::Unavailable, text)
     })?;
-    // The log has a thread of its own, which must be confined too.
-    log::install(&config.log, options.log_format);
+    // After the rights are gone: what it starts shall have none either.
+    log::install_record(&config.log, options.log_format, module_path!());
     if let Err(error) = locked {
         error!(%error, "private keys may be written to the swap space");
     }

@@ -14,7 +14,7 @@ use kenin_pki::time::UnixTime;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -30,16 +30,45 @@ mod writer;
 /// Sends the log of this process to stderr, without waiting for whoever reads it. A second call changes
 /// nothing.
 pub(crate) fn install(log: &Log, format: Option<LogFormat>) {
+    let (format, stamp) = outward(log, format);
+    start(targets(log), format, stamp, move || {
+        Pen(queue(format, stamp))
+    });
+}
+
+/// The same for a process whose lines are a record that must be whole: what `module` says is written at any level that
+/// is set, and the process waits for whoever reads it.
+pub(crate) fn install_record(log: &Log, format: Option<LogFormat>, module: &'static str) {
+    let (format, stamp) = outward(log, format);
+    start(recorded(targets(log), module), format, stamp, || Pen(None));
+}
+
+fn recorded(targets: Targets, module: &'static str) -> Targets {
+    match targets.would_enable(module, &Level::INFO) {
+        true => targets,
+        false => targets.with_target(module, LevelFilter::INFO),
+    }
+}
+
+/// The configuration was checked; what it cannot say here is the usual level.
+fn targets(log: &Log) -> Targets {
+    let targets = log.level.parse::<Targets>();
+    targets.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
+}
+
+/// The format, and whether lines are stamped: the journal does it itself.
+fn outward(log: &Log, format: Option<LogFormat>) -> (LogFormat, bool) {
     let format = format.unwrap_or(log.format);
-    // The configuration was checked; what it cannot say here is the usual level.
-    let targets = log
-        .level
-        .parse::<Targets>()
-        .unwrap_or_else(|_| Targets::new().with_default(tracing::level_filters::LevelFilter::INFO));
-    // The journal stamps lines itself.
-    let stamp = std::env::var_os("JOURNAL_STREAM").is_none() || format == LogFormat::Json;
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    (format, !journal || format == LogFormat::Json)
+}
+
+fn start<P>(targets: Targets, format: LogFormat, stamp: bool, pen: P)
+where
+    P: Fn() -> Pen + Send + Sync + 'static,
+{
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(move || Pen(queue(format, stamp)))
+        .with_writer(pen)
         .with_ansi(false)
         .event_format(Lines { format, stamp });
     let _ = tracing_subscriber::registry()
@@ -76,7 +105,7 @@ fn queue(format: LogFormat, stamp: bool) -> Option<Arc<Queue>> {
     made.clone()
 }
 
-/// Puts lines into the queue.
+/// Puts lines into the queue; where there is none, writes them.
 struct Pen(Option<Arc<Queue>>);
 
 impl io::Write for Pen {
@@ -88,7 +117,11 @@ impl io::Write for Pen {
                 }
                 Ok(lines.len())
             }
-            None => io::stderr().write(lines),
+            // To say that this failed there is no other place.
+            None => {
+                let _ = io::Write::write_all(&mut io::stderr(), lines);
+                Ok(lines.len())
+            }
         }
     }
 
@@ -265,6 +298,32 @@ const MAX_VALUE: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `level = "warn"` had the uses of keys written nowhere.
+    #[test]
+    fn no_level_silences_a_record() {
+        for (level, others) in [
+            ("warn", false),
+            ("off", false),
+            ("kenin=error", false),
+            ("debug", true),
+        ] {
+            let targets = recorded(level.parse().unwrap(), "kenin::key_process");
+            assert!(
+                targets.would_enable("kenin::key_process", &Level::INFO),
+                "{level}"
+            );
+            assert_eq!(
+                targets.would_enable("kenin::other", &Level::INFO),
+                others,
+                "{level}"
+            );
+        }
+        let off = "kenin::key_process=off".parse().unwrap();
+        assert!(
+            recorded(off, "kenin::key_process").would_enable("kenin::key_process", &Level::INFO)
+        );
+    }
 
     fn fields(value: &str) -> Fields {
         let values = vec![

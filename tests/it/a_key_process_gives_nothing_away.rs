@@ -55,7 +55,8 @@ impl KeyProcess {
         let state = folder.join("state");
         let settings = format!(
             "hostname = \"gw.example.jp\"\nstate_dir = \"{}\"\n[next_hop]\naddress = \"127.0.0.1:2\"\n\
-             [[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"before-queue\"\n[keys]\nkey_file = \"kek\"\n",
+             [[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"before-queue\"\n[keys]\nkey_file = \"kek\"\n\
+             [log]\nlevel = \"warn\"\n",
             state.display()
         );
         fs::write(folder.join("kenin.toml"), settings).unwrap();
