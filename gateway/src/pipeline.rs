@@ -214,6 +214,7 @@ impl Pipeline {
                 return Ok(decided);
             }
             Ok(Ok(Err(Lost::NoWorker))) => return Err(reply::busy()),
+            Ok(Ok(Err(Lost::NoRoom))) => return Err(reply::broken()),
             // The thread goes on with its permits until it is through; the mail does not wait. What waited for
             // others most of the time was not slow itself.
             Err(_) | Ok(Ok(Ok(None) | Err(Lost::Late))) if effort.spent() < budget / 2 => {
@@ -294,6 +295,7 @@ impl Pipeline {
         match stamping.await {
             Ok(Ok(decided)) => Ok(decided),
             Ok(Err(Lost::NoWorker)) => Err(reply::busy()),
+            Ok(Err(Lost::NoRoom)) => Err(reply::broken()),
             Ok(Err(Lost::Late | Lost::Died)) | Err(_) => Err(Reply::aborted()),
         }
     }

@@ -106,7 +106,7 @@ fn full() -> Reply {
     Reply::new(452, "4.3.1", "Insufficient system storage")
 }
 
-fn broken() -> Reply {
+pub(crate) fn broken() -> Reply {
     Reply::new(451, "4.3.0", "Local storage error, try again later")
 }
 

@@ -39,8 +39,16 @@ struct Desk {
 impl Desk {
     /// On a disk of this size, with more words in front of the command line.
     fn new(disk: &str, prefix: impl FnOnce(&Gateway) -> Vec<String>) -> Self {
+        Self::with(disk, "", prefix)
+    }
+
+    /// And with more settings.
+    fn with(disk: &str, tables: &str, prefix: impl FnOnce(&Gateway) -> Vec<String>) -> Self {
         let sink = Sink::start();
-        let mut gateway = Gateway::prepare(&Setup::new(sink.address));
+        let mut gateway = Gateway::prepare(&Setup {
+            tables: tables.to_owned(),
+            ..Setup::new(sink.address)
+        });
         let folder = gateway.folder.join("state/tmp");
         std::fs::create_dir(&folder).unwrap();
         let mut words = small_disk(&folder, disk);
@@ -105,10 +113,10 @@ impl Desk {
     }
 }
 
-/// One call fails; what is answered, and whether it must have happened.
-fn case(call: &'static str, error: &'static str, nth: usize, answer: Option<&str>) -> bool {
+/// Kenin in whose threads the n-th call fails, on files of mail.
+fn failing(tables: &str, call: &'static str, error: &'static str, nth: usize) -> (Desk, Strace) {
     let mut strace = None;
-    let desk = Desk::new("64m", |gateway| {
+    let desk = Desk::with("64m", tables, |gateway| {
         let folder = gateway.folder.join("state/tmp");
         let mut paths = unnamed_files(&folder);
         paths.push(folder);
@@ -122,7 +130,13 @@ fn case(call: &'static str, error: &'static str, nth: usize, answer: Option<&str
         strace = Some(made);
         words
     });
-    let strace = strace.unwrap();
+    (desk, strace.unwrap())
+}
+
+/// One call fails; what is answered, and whether it must have happened.
+fn case(call: &'static str, error: &'static str, nth: usize, answer: Option<&str>) -> bool {
+    // A worker is a thread of its own too, and each has its n-th call.
+    let (desk, strace) = failing("[workers]\nisolate = false\n", call, error, nth);
     let told = desk.until_taken("<large@disk.example>", 1_500_000);
     let happened = strace.happened();
     println!("{call} {error} {nth}: happened {happened}, told {told:?}");
@@ -161,6 +175,20 @@ fn a_call_that_fails_is_a_temporary_failure() {
         // A later one: only where the same thread comes to it.
         case("write", error, 2, answer);
     }
+}
+
+/// It was taken for a mail that ends workers: counted, and at the third time not examined.
+#[test]
+fn a_worker_that_cannot_map_a_mail_says_nothing_of_the_mail() {
+    let (desk, strace) = failing("", "mmap", "ENOMEM", 1);
+    let id = "<mapped@disk.example>";
+    let raw = desk.letter(id, 1_500_000);
+    for _ in 0..10 {
+        let told = desk.attempt(id, &raw, "");
+        assert_eq!(told.answer.unwrap().text(), BROKEN);
+    }
+    assert!(strace.happened());
+    assert_eq!(desk.close().kept_by_sender, 1);
 }
 
 /// A disk that is full in the middle of a write: first a short one, then ENOSPC.

@@ -25,10 +25,12 @@ pub(super) enum Kind {
     Found = 19,
     /// From a worker: where it panicked. It ends then.
     Panicked = 20,
+    /// From a worker: it cannot map the mail's file, and for this the mail is not to blame. It ends then.
+    Unmapped = 21,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Outfit,
         Self::Job,
         Self::Told,
@@ -37,6 +39,7 @@ impl Kind {
         Self::Decided,
         Self::Found,
         Self::Panicked,
+        Self::Unmapped,
     ];
 }
 

@@ -56,6 +56,8 @@ pub(crate) enum Lost {
     NoWorker,
     /// It took too long.
     Late,
+    /// It had no room for the mail. That says nothing of the mail.
+    NoRoom,
     /// The worker has ended, or said what no worker says.
     Died,
 }
@@ -210,6 +212,10 @@ impl Pool {
                 Ok(done)
             }
             Err(failed) if failed.kind() == io::ErrorKind::TimedOut => Err(Lost::Late),
+            Err(failed) if failed.kind() == io::ErrorKind::OutOfMemory => {
+                error!(id, "a worker cannot map a mail");
+                Err(Lost::NoRoom)
+            }
             Err(failed) => {
                 warn!(id, error = %failed, "a worker was lost");
                 Err(Lost::Died)
@@ -366,6 +372,7 @@ impl Worker {
                     send(&mut line, Kind::Told, &written(&told))?;
                 }
                 Kind::Panicked => return Err(panicked(&content)),
+                Kind::Unmapped => return Err(io::ErrorKind::OutOfMemory.into()),
                 other => return Ok((other, content)),
             }
         }

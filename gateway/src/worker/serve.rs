@@ -274,10 +274,18 @@ impl Edge {
         let raw = match from.u8().map_err(malformed)? {
             HERE => Vec::<u8>::read(&mut from).map_err(malformed)?.into(),
             IN_A_FILE => {
-                let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                let descriptor = kenin_sys::receive_descriptor(stream.as_fd())?;
+                let descriptor = {
+                    let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                    kenin_sys::receive_descriptor(stream.as_fd())?
+                };
                 let descriptor = descriptor.ok_or(io::ErrorKind::UnexpectedEof)?;
-                Mapped::handed(descriptor)?.into()
+                match Mapped::handed(descriptor) {
+                    Ok(mapped) => mapped.into(),
+                    Err(failed) => {
+                        self.say(Kind::Unmapped, &[])?;
+                        return Err(failed);
+                    }
+                }
             }
             _ => return Err(invalid("neither here nor a file")),
         };
