@@ -181,6 +181,12 @@ impl Reloader {
         let mut config = Arc::clone(&current.config);
         if settings_too {
             let new = config.reload()?;
+            // It is opened at a start. Mail would be opened for which there is no place where the next hop refuses it, and
+            // its client would hear so.
+            if config.quarantine.is_none() && new.quarantine.is_some() {
+                let text = "[quarantine] is new, and begins at a start only";
+                return Err(new.mistake("quarantine", text).hint("restart the service"));
+            }
             for what in unchangeable(&config, &new) {
                 warn!(
                     setting = what,
@@ -235,6 +241,8 @@ fn unchangeable(old: &Config, new: &Config) -> Vec<&'static str> {
         ("store", old.store != new.store),
         ("keys", old.keys.is_some() != new.keys.is_some()),
         ("workers", old.workers != new.workers),
+        ("quarantine", old.quarantine != new.quarantine),
+        ("decrypt.memory", old.decrypt.memory != new.decrypt.memory),
         (
             "limits.messages",
             old.limits.messages != new.limits.messages,

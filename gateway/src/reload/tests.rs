@@ -231,6 +231,27 @@ fn settings_that_need_a_restart_are_named() {
     assert!(unchangeable(&old, &parse("10025\"\n")).is_empty());
     let new = parse("10027\"\n[log]\nformat = \"json\"\n");
     assert_eq!(unchangeable(&old, &new), ["listener.address", "log"]);
+    let held = |more: &str| parse(&format!("10025\"\n[quarantine]\nkey_file = \"k\"\n{more}"));
+    let new = held("keep = 7\n[decrypt]\nmemory = \"64M\"\n");
+    assert_eq!(
+        unchangeable(&held(""), &new),
+        ["quarantine", "decrypt.memory"]
+    );
+}
+
+/// Mail would be opened, and what the next hop refuses of it could not be held: its client would hear so.
+#[tokio::test]
+async fn a_quarantine_that_is_new_needs_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (current, reloader, _store) = world(dir.path()).await;
+    let path = dir.path().join("etc/kenin.toml");
+    let good = fs::read_to_string(&path).unwrap();
+    append(&path, "\n[quarantine]\nkey_file = \"quarantine.key\"\n");
+    let error = reloader.all().await.unwrap_err().to_string();
+    assert!(error.contains("[quarantine] is new"), "{error}");
+    assert!(current.load().config.quarantine.is_none());
+    fs::write(&path, good).unwrap();
+    reloader.all().await.unwrap();
 }
 
 /// A file changes at the moment of SIGHUP: both rebuilds run, and the later one must not bring back
