@@ -131,6 +131,26 @@ fn an_imported_key_opens_mail_to_its_addresses_and_to_no_other() {
     fails(&foreign, 1, "not encrypted for any of the keys");
 }
 
+/// There is nothing to list, and nothing wrong with the disk.
+#[test]
+fn before_the_first_import_it_is_said_that_there_was_none() {
+    let desk = Desk::new();
+    fails(&desk.key(&["list"]), 66, "no key was imported yet");
+}
+
+/// Encrypted mail would arrive as it came, and nobody would be told why.
+#[test]
+fn keys_that_open_nothing_for_want_of_a_quarantine_are_told() {
+    let desk = Desk::new();
+    let checked = || said(&desk.run(&["check", "--offline"]));
+    let before = checked();
+    assert!(!before.contains("no [quarantine]"), "{before}");
+    desk.import(&desk.shop.rsa, &[]);
+    let after = checked();
+    assert!(after.contains("no [quarantine]"), "{after}");
+    assert!(after.contains("private keys that open: 1"), "{after}");
+}
+
 #[test]
 fn no_piece_of_a_private_key_is_written_or_said() {
     let desk = Desk::new();

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use kenin_keys::{FolderCause, KeyFolder, Unlocker};
 
 use super::{Finding, warning};
-use crate::config::{Config, Keys, PinAt, SecretAt};
+use crate::config::{Config, Keys, ListenerMode, PinAt, SecretAt};
 
 /// The secrets, the folder, and each key in it.
 pub(super) fn look(config: &Config, findings: &mut Vec<Finding>, notes: &mut Vec<String>) {
@@ -28,12 +28,15 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>, notes: &mut Vec
         }
     };
     match opened(&folder, &mut unlocker) {
-        Ok((count, troubles)) => {
-            for text in troubles {
+        Ok(opened) => {
+            for text in opened.troubles {
                 // The service goes on with the others.
                 findings.push(warning(config.mistake("keys.folder", text)));
             }
-            notes.push(format!("private keys that open: {count}"));
+            if opened.decrypts {
+                place_for_refused(config, findings);
+            }
+            notes.push(format!("private keys that open: {}", opened.count));
         }
         Err(text) => findings.push(config.mistake("keys.folder", text).into()),
     }
@@ -61,24 +64,55 @@ fn tokens(config: &Config, keys: &Keys, findings: &mut Vec<Finding>) {
     }
 }
 
-/// How many open, and why the others do not. Whether those in tokens work, `kenin key doctor` finds out.
-fn opened(folder: &KeyFolder, unlocker: &mut Unlocker) -> Result<(usize, Vec<String>), String> {
+/// Mail is opened only where there is a place for what the next hop refuses of it.
+fn place_for_refused(config: &Config, findings: &mut Vec<Finding>) {
+    let mut listeners = config.listeners.iter();
+    let relays = listeners.position(|one| one.mode != ListenerMode::Milter);
+    let (Some(index), None) = (relays, &config.quarantine) else {
+        return;
+    };
+    let key = format!("listener.{index}.mode");
+    let text =
+        "there are keys that open mail, and no [quarantine]: what comes here stays encrypted";
+    let hint = "make a [quarantine]: it holds what the next hop refuses of opened mail";
+    findings.push(warning(config.mistake(&key, text).hint(hint)));
+}
+
+/// What was found in the folder.
+#[derive(Default)]
+struct Opened {
+    /// How many open.
+    count: usize,
+    /// Whether one of them is for opening mail.
+    decrypts: bool,
+    /// Why the others do not open.
+    troubles: Vec<String>,
+}
+
+/// Opens each. Whether those in tokens work, `kenin key doctor` finds out.
+fn opened(folder: &KeyFolder, unlocker: &mut Unlocker) -> Result<Opened, String> {
     let ids = folder.ids().map_err(|error| error.to_string())?;
-    let (mut count, mut failed) = (0, Vec::new());
+    let mut opened = Opened::default();
     for id in ids {
         let sealed = match folder.read(id) {
             Ok(sealed) => sealed,
             Err(error) => {
-                failed.push(error.to_string());
+                opened.troubles.push(error.to_string());
                 continue;
             }
         };
         match sealed.check(unlocker) {
-            Ok(()) => count += 1,
-            Err(error) => failed.push(format!("key {id}: {error}; {}", error.advice())),
+            Ok(()) => {
+                opened.count += 1;
+                opened.decrypts |= sealed.facts().uses.decrypt;
+            }
+            Err(error) => {
+                let text = format!("key {id}: {error}; {}", error.advice());
+                opened.troubles.push(text);
+            }
         }
     }
-    Ok((count, failed))
+    Ok(opened)
 }
 
 fn unlocker(config: &Config, keys: &Keys, findings: &mut Vec<Finding>) -> Option<Unlocker> {

@@ -107,13 +107,16 @@ State.
 .TP
 \fI/var/lib/kenin/keys\fR
 Sealed private keys, one file a key.
+.TP
+\fI/var/lib/kenin/quarantine\fR
+Held mail, sealed, one file a mail.
 .SH ENVIRONMENT
 .TP
 \fBKENIN_CONFIG\fR
 Configuration file, as \-\-config; verify, explain, and other commands that are given all they need do not read it.
 .TP
 \fBCREDENTIALS_DIRECTORY\fR
-Where the service manager puts credentials, for \fIcredential\fR in [keys].
+Where the service manager puts credentials, for \fIcredential\fR in [keys] and [quarantine], and \fIpin_credential\fR.
 .TP
 \fBNO_COLOR\fR
 No colour.

@@ -87,7 +87,14 @@ impl<'a> Folder<'a> {
     /// The folder of `[keys]`, which must be there.
     pub(super) fn open(config: &'a Config) -> Result<Self, Failure> {
         let keys = configured(config)?;
-        let folder = keys.open_folder().map_err(|error| failed(&error))?;
+        let folder = keys.open_folder().map_err(|error| match &error.cause {
+            FolderCause::Io(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                let folder = keys.folder.display();
+                let what = format!("{folder}: is not there: no key was imported yet");
+                Failure::new(Exit::NoInput, what)
+            }
+            _ => failed(&error),
+        })?;
         Ok(Self {
             config,
             keys,
@@ -340,7 +347,7 @@ fn done(did: &str, would: &str, dry_run: bool, what: &str) -> Result<Exit, Failu
     match dry_run {
         true => say(&format!("would {would} {what}"))?,
         false => say(&format!(
-            "{did} {what}; the service goes by it after a restart"
+            "{did} {what}; the service goes by it after a reload"
         ))?,
     }
     Ok(Exit::Ok)

@@ -71,7 +71,7 @@ pub(super) fn command(
         folder.rewrite(id, |facts| facts.state = State::Retired)?;
         say(&format!("retired {id}"))?;
     }
-    say("the service goes by it after a restart")?;
+    say("the service goes by it after a reload")?;
     if options.file.as_os_str() != "-" {
         let file = options.file.display();
         say(&format!(

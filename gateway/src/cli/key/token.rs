@@ -67,7 +67,7 @@ pub(super) fn import(
         folder.rewrite(id, |facts| facts.state = State::Retired)?;
         say(&format!("retired {id}"))?;
     }
-    say("\"kenin key doctor\" tries it; the service goes by it after a restart")?;
+    say("\"kenin key doctor\" tries it; the service goes by it after a reload")?;
     Ok(Exit::Ok)
 }
 
