@@ -305,6 +305,18 @@ fn changed(octets: &[u8], at: usize) -> Vec<u8> {
     changed
 }
 
+/// The service opened it, as if somebody had asked for the ciphers of old programs.
+#[test]
+fn what_old_programs_encrypted_stays_closed() {
+    let sink = Sink::start();
+    let gateway = started(&setup(sink.address));
+    let raw = of(&object(Way::TripleDes), "old@example.jp");
+    let (reply, got) = sent(&gateway, &sink, &raw);
+    assert_eq!(reply, ACCEPTED);
+    assert!(is_as_it_came(&got, &raw), "{}", gateway.log());
+    assert_eq!(states(&gateway, "undecryptable"), 1);
+}
+
 /// DEC-06: copies without end, and a key that is asked twenty times.
 #[test]
 fn dec_06_modified_copies_are_taken_without_a_word_and_cost_twenty_operations() {

@@ -12,7 +12,7 @@ use kenin_keys::protocol::Refusal;
 use kenin_keys::{Granted, KeyFacts, KeyId, NoKey, State as KeyState};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{PublicKey, Secret};
+use kenin_pki::crypto::{PublicKey, Secret, Wrapping};
 use kenin_policy::protect::message_ids;
 use kenin_policy::verdict::EncryptionVerdict;
 use kenin_smime::Limits;
@@ -257,7 +257,8 @@ impl<'j> Walk<'j> {
             let Some(person) = self.job.people.get(place) else {
                 continue;
             };
-            let Some((key, recipient)) = chosen(layer, person) else {
+            let chosen = chosen(layer, person);
+            let Some((key, recipient)) = chosen.filter(|(_, at)| !is_legacy(layer, *at)) else {
                 self.set(&[place], State::Undecryptable);
                 continue;
             };
@@ -386,6 +387,17 @@ fn chosen(layer: &EncryptedLayer, person: &Person) -> Option<(KeyId, usize)> {
     });
     let (_, key, recipient) = matched.min()?;
     Some((key, recipient))
+}
+
+/// Whether it is encrypted for this recipient as old programs did. Who wants that opened has to say so, to `kenin decrypt`.
+fn is_legacy(layer: &EncryptedLayer, recipient: usize) -> bool {
+    let recipient = layer.recipients().get(recipient);
+    let wrapped = recipient.and_then(|recipient| recipient.wrapped.as_ref());
+    let wrap = wrapped.is_some_and(|wrapped| match &wrapped.wrapping {
+        Wrapping::Agreement { wrap, .. } | Wrapping::Kem { wrap, .. } => wrap.is_legacy(),
+        Wrapping::RsaPkcs1 | Wrapping::RsaOaep(_) => false,
+    });
+    wrap || layer.cipher().is_legacy()
 }
 
 /// The certificates of a key, without those of the authorities above.

@@ -29,6 +29,8 @@ pub enum Way {
     Gcm,
     /// AES-256-CBC: it is not.
     Cbc,
+    /// Triple DES, as old programs did.
+    TripleDes,
 }
 
 /// Somebody whose certificate mail may be encrypted for, an RSA key, issued in the town.
@@ -58,6 +60,7 @@ pub fn encrypted(way: Way, readers: &[&Person], entity: &[u8]) -> Vec<u8> {
     let cipher = match way {
         Way::Gcm => Cipher::aes_256_gcm(),
         Way::Cbc => Cipher::aes_256_cbc(),
+        Way::TripleDes => Cipher::des_ede3_cbc(),
     };
     let made = CmsContentInfo::encrypt(&certificates, entity, cipher, CMSOptions::BINARY);
     made.unwrap().to_der().unwrap()
