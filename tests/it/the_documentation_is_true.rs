@@ -57,7 +57,8 @@ Every verdict has one reason. Its id is the same in the header, the SMTP reply, 
 `kenin verify`. The strict reply is what a sender gets where `mail.toml` says
 `enforce = \"strict\"`; the two reasons of `none` are refused only where a signature is required.
 `kenin explain FILE` shows how a verdict came about. `directory-unavailable` and `limit-compression` are
-reserved, and so far never given: no mail asks a directory, and compressed layers are not opened.
+reserved, and so far never given: no mail that is judged asks a directory, and compressed layers are expanded inside of
+encrypted ones only.
 ";
 
 const NOTES: &str = "
