@@ -32,7 +32,8 @@ pub use trust::{AnchorUse, Disclosure, Trust, TrustAdd, TrustCommand};
     version,
     about = "A secure-mail gateway that verifies S/MIME and stamps what it found",
     long_about = "Kenin stands on the mail route, verifies S/MIME signatures over the bytes as \
-                  received, and stamps what was found. It changes no signed byte and loses no mail.",
+                  received, and stamps what was found. For people whose keys it holds it opens and signs mail, and \
+                  encrypts it for those who have certificates. It changes no signed byte and loses no mail.",
     after_help = Exit::help(),
     propagate_version = true,
     subcommand_required = true,
