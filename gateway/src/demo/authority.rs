@@ -109,6 +109,19 @@ impl Authority {
         key: &SoftKey,
         term: Term,
     ) -> Result<Certificate, AuthorityError> {
+        let signs = KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION;
+        self.certify_for(common_name, address, key, term, signs)
+    }
+
+    /// A certificate of an existing key for a mail address, with the bits of KeyUsage that say what the key is for.
+    pub fn certify_for(
+        &mut self,
+        common_name: &str,
+        address: &str,
+        key: &SoftKey,
+        term: Term,
+        usage: u16,
+    ) -> Result<Certificate, AuthorityError> {
         self.serial = self.serial.saturating_add(1);
         let (begin, end) = match term {
             Term::Valid => (ago(self.now, 30), ago(self.now, -335)),
@@ -120,7 +133,7 @@ impl Authority {
                 .serial(&self.serial.to_be_bytes())
                 .validity(begin, end)
                 .basic_constraints(BasicConstraints::default())
-                .key_usage(KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION)
+                .key_usage(usage)
                 .ext_key_usage(&[oid::EMAIL_PROTECTION])
                 .mail(&[address])
                 .issued_by(&self.intermediate.certificate, &self.intermediate.key)?,
