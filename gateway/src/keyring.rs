@@ -1,6 +1,5 @@
 //! The keys of people, as the edge knows them: whose they are, and what is done with them for one mail. The keys are in
-//! another process, which this starts and watches; in tests and the demo they are in threads of this one, behind the
-//! same sockets.
+//! another process, which this starts and watches; in tests they can be in threads of this one, behind the same sockets.
 //!
 //! Never holds a private key, and never decides who may use one: the key process does, by the grant that it was told.
 
@@ -8,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -79,6 +79,23 @@ impl Keyring {
             return Ok(Self::default());
         }
         let starter = Starter::new(&options.config, options.log_format);
+        Self::by(starter, config).await
+    }
+
+    /// The same, with the log of that process in a file, for whoever wants to read there what it did.
+    pub(crate) async fn beside_with_log(
+        config: &Config,
+        options: &RunOptions,
+        log: &Path,
+    ) -> Result<Self, StartError> {
+        if config.keys.is_none() {
+            return Ok(Self::default());
+        }
+        let starter = Starter::new(&options.config, options.log_format);
+        Self::by(starter.logging_to(log.to_owned()), config).await
+    }
+
+    async fn by(starter: Starter, config: &Config) -> Result<Self, StartError> {
         // What exactly is wrong it has said itself.
         let started = starter.start().await.map_err(|failed| {
             let text = failed.to_string();

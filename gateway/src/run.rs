@@ -3,7 +3,7 @@
 //! Decides nothing about mail: [`crate::pipeline`] does.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +132,18 @@ impl Gateway {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let keyring = Keyring::here(&config)?;
         Self::start_with(config, keyring, false).await
+    }
+
+    /// The same with private keys in a process of their own, as `kenin run` has it: the log of that process goes to this
+    /// file. Where mail is parsed is as `[workers]` says.
+    pub(crate) async fn start_apart(
+        config: Config,
+        options: &RunOptions,
+        key_log: &Path,
+    ) -> Result<Self, StartError> {
+        let keyring = Keyring::beside_with_log(&config, options, key_log).await?;
+        let isolate = config.workers.isolate;
+        Self::start_with(config, keyring, isolate).await
     }
 
     /// The same with keys that may be elsewhere, and mail that may be parsed elsewhere.

@@ -91,15 +91,37 @@ pub fn stamp_of(mail: &[u8], authserv_id: &str) -> String {
         )
 }
 
-fn stamped(
-    row: &mut Row,
-    expected: Expected,
-    case: &Case,
-    bytes: &[u8],
-    authserv_id: &str,
-    key: &StampKey,
-) {
+/// Reads the stamp of a mail that came encrypted and was opened into the row, and says what is wrong with it: a signature
+/// inside must have passed, and the statement hold.
+pub(super) fn opened(row: &mut Row, bytes: &[u8], authserv_id: &str, key: &StampKey) {
     let fields = fields(bytes);
+    let counts = read(row, &fields, authserv_id);
+    if counts != (1, 1) {
+        let (own, smime) = counts;
+        row.problems.push(format!(
+            "{own} Authentication-Results fields under our name, {smime} of S/MIME"
+        ));
+    }
+    if (row.verdict.as_str(), row.reason.as_str()) != ("pass", "ok") {
+        row.problems.push("another verdict".to_owned());
+    }
+    if let Err(why) = statement(bytes, row, authserv_id, key) {
+        row.problems.push(format!("X-Kenin-Verdict: {why}"));
+    }
+}
+
+/// The value of the first field of this name, in one line.
+pub(super) fn value_of(mail: &[u8], name: &[u8]) -> Option<String> {
+    let fields = fields(mail);
+    let field = fields
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case(name))?;
+    Some(field.value.trim().to_owned())
+}
+
+/// Takes verdict and reason from the results under our name into the row; says how many of these fields there are, and in
+/// how many of them a result of S/MIME.
+fn read(row: &mut Row, fields: &[Field<'_>], authserv_id: &str) -> (usize, usize) {
     let own: Vec<&Field<'_>> = fields
         .iter()
         .filter(|f| is_own_result(f, authserv_id))
@@ -114,19 +136,31 @@ fn stamped(
         let silent = if row.verdict == "pass" { "ok" } else { "" };
         row.reason = between(text, '(', &[')']).unwrap_or_else(|| silent.to_owned());
     }
+    (own.len(), smime.len())
+}
+
+fn stamped(
+    row: &mut Row,
+    expected: Expected,
+    case: &Case,
+    bytes: &[u8],
+    authserv_id: &str,
+    key: &StampKey,
+) {
+    let fields = fields(bytes);
+    let (own, smime) = read(row, &fields, authserv_id);
     let right = match expected {
         Expected::Stamped(result, reason) | Expected::Wrapped(result, reason) => {
             row.verdict == result && row.reason == reason
         }
-        Expected::Unstamped | Expected::Refused(..) => smime.is_empty(),
+        Expected::Unstamped | Expected::Refused(..) => smime == 0,
     };
     if !right {
         row.problems.push("another verdict".to_owned());
     }
-    if own.len() > 1 || smime.len() > 1 {
+    if own > 1 || smime > 1 {
         row.problems.push(format!(
-            "{} Authentication-Results fields under our name",
-            own.len()
+            "{own} Authentication-Results fields under our name"
         ));
     }
     let statements = fields
@@ -235,7 +269,8 @@ fn header_length(mail: &[u8]) -> usize {
         .map_or(mail.len(), |at| at.saturating_add(2))
 }
 
-fn body(mail: &[u8]) -> &[u8] {
+/// What follows on the header, with the empty line.
+pub(super) fn body(mail: &[u8]) -> &[u8] {
     mail.get(header_length(mail)..).unwrap_or_default()
 }
 

@@ -1,5 +1,6 @@
 //! `kenin demo`: an authority, signers, the real gateway and a receiving mailbox in one process, on
-//! loopback only; mail good and bad goes through, and what arrives is compared with the truth.
+//! loopback only; mail good and bad goes through, and what arrives is compared with the truth. Then two sites with private
+//! keys, whose gateways have processes as `kenin run` starts them: mail is encrypted and opened for people, and stolen.
 //!
 //! Uses the same gateway as `kenin run`. Never touches files outside its own folder.
 
@@ -23,8 +24,10 @@ pub mod cast;
 pub mod client;
 pub mod delivered;
 mod forge;
+mod house;
 pub mod mailbox;
 pub mod mails;
+mod people;
 mod show;
 mod wrapped;
 
@@ -50,11 +53,9 @@ async fn demo(options: &Demo, folder: &Path, paint: Paint) -> Result<Exit, Failu
         )?;
     }
     let mut world = World::start(folder).await?;
-    let mails = mails::all(&world.cast, &world.authserv_id).map_err(broken)?;
-    let mut rows = Vec::with_capacity(mails.len());
-    for case in &mails {
-        rows.push(world.send(case).await?);
-    }
+    let mut rows = world.verdicts().await?;
+    let story = people::tell(folder, &mut world.cast.authority).await?;
+    rows.extend(story.rows);
     let wrong = rows.iter().filter(|row| !row.problems.is_empty()).count();
     write_rows(&rows, options.format)?;
     if options.format == Format::Text {
@@ -68,6 +69,8 @@ async fn demo(options: &Demo, folder: &Path, paint: Paint) -> Result<Exit, Failu
             let title = paint.bold("What people read in front of a wrapped mail");
             writeln!(io::stdout(), "\n{title}\n{}", show::indented(statement))?;
         }
+        let title = paint.bold(people::TITLE);
+        write!(io::stdout(), "{title}\n{}", story.text)?;
         let word = if wrong == 0 { "pass" } else { "fail" };
         writeln!(io::stdout(), "{}", paint.result(word, &line))?;
     }
@@ -175,16 +178,20 @@ impl World {
         })
     }
 
+    /// Sends all mail, good and bad, and compares what arrives.
+    async fn verdicts(&mut self) -> Result<Vec<Row>, Failure> {
+        let mails = mails::all(&self.cast, &self.authserv_id).map_err(broken)?;
+        let mut rows = Vec::with_capacity(mails.len());
+        for case in &mails {
+            rows.push(self.send(case).await);
+        }
+        Ok(rows)
+    }
+
     /// Sends one mail and compares what arrives.
-    async fn send(&mut self, case: &mails::Case) -> Result<Row, Failure> {
+    async fn send(&mut self, case: &mails::Case) -> Row {
         let to = format!("<{}>", case.to);
-        let recipients = [to.as_str()];
-        let sent = client::send(self.smtp, "<sender@demo.example>", &recipients, &case.mail);
-        let reply = match tokio::time::timeout(PATIENCE, sent).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(error)) => format!("connection lost: {error}"),
-            Err(_) => "no answer".to_owned(),
-        };
+        let reply = heard(self.smtp, "<sender@demo.example>", &to, &case.mail).await;
         let arrived: Option<Arrived> = if reply.starts_with('2') {
             tokio::time::timeout(PATIENCE, self.mailbox.next())
                 .await
@@ -193,14 +200,14 @@ impl World {
         } else {
             self.mailbox.try_next()
         };
-        Ok(delivered::inspect(
+        delivered::inspect(
             case,
             &reply,
             arrived.as_ref(),
             &self.authserv_id,
             &self.key,
             &self.wrapping,
-        ))
+        )
     }
 
     /// Says how to use it, then shows what arrives until Ctrl-C.
@@ -242,6 +249,17 @@ impl World {
             .replace("{http}", &http)
             .replace("{folder}", &shell_word(&self.folder))
             .replace("{kenin}", &shell_word(&program))
+    }
+}
+
+/// What a client hears that sends a mail, or that it hears nothing.
+async fn heard(to: SocketAddr, from: &str, recipient: &str, mail: &[u8]) -> String {
+    let recipients = [recipient];
+    let sent = client::send(to, from, &recipients, mail);
+    match tokio::time::timeout(PATIENCE, sent).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => format!("connection lost: {error}"),
+        Err(_) => "no answer".to_owned(),
     }
 }
 
@@ -371,14 +389,15 @@ mod tests {
         assert!(Folder::new(Some(folder.path())).is_err());
     }
 
-    #[test]
-    fn every_mail_arrives_with_a_true_verdict() {
-        let options = Demo {
-            once: true,
-            dir: None,
-            format: Format::Jsonl,
-        };
-        let exit = command(&options, Paint::PLAIN).unwrap();
-        assert_eq!(exit, Exit::Ok);
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_mail_arrives_with_a_true_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut world = World::start(folder.path()).await.unwrap();
+        let rows = world.verdicts().await.unwrap();
+        assert!(!rows.is_empty());
+        for row in rows {
+            assert_eq!(row.problems, [""; 0], "{}", row.title);
+        }
+        world.gateway.stop().await;
     }
 }

@@ -40,8 +40,8 @@ pub(super) fn statement(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(&text).replace("\r\n", "\n"))
 }
 
-/// What an opaque form holds.
-fn inside(bytes: &[u8]) -> Vec<u8> {
+/// What an opaque or an encrypted form holds.
+pub(super) fn inside(bytes: &[u8]) -> Vec<u8> {
     first_base64(bytes, b"smime.p7m").unwrap_or_default()
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -26,6 +27,8 @@ pub(super) struct Starter {
     program: PathBuf,
     arguments: Vec<OsString>,
     patience: Duration,
+    /// A file that its log goes to, instead of where ours goes.
+    log: Option<PathBuf>,
 }
 
 /// Why there is no key process.
@@ -68,6 +71,15 @@ impl Starter {
             program: "/proc/self/exe".into(),
             arguments,
             patience: START,
+            log: None,
+        }
+    }
+
+    /// With its log at the end of this file.
+    pub(super) fn logging_to(self, log: PathBuf) -> Self {
+        Self {
+            log: Some(log),
+            ..self
         }
     }
 
@@ -83,6 +95,10 @@ impl Starter {
             .stdout(OwnedFd::from(inside));
         for name in OF_THE_SERVICE {
             command.env_remove(name);
+        }
+        if let Some(log) = &self.log {
+            let file = OpenOptions::new().create(true).append(true).open(log)?;
+            command.stderr(file);
         }
         let mut child = command.spawn()?;
         // Its ends are its own: where it has gone, ours tell.
@@ -182,7 +198,24 @@ mod tests {
             program: program.into(),
             arguments: arguments.iter().map(OsString::from).collect(),
             patience,
+            log: None,
         }
+    }
+
+    #[tokio::test]
+    async fn what_it_says_goes_to_its_file_and_one_that_cannot_be_written_starts_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        for _ in 0..2 {
+            let starter = starter("/bin/sh", &["-c", "echo why >&2; exit 78"], START);
+            let failed = starter.logging_to(log.clone()).start().await.unwrap_err();
+            assert!(failed.is_mistake(), "{failed}");
+        }
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "why\nwhy\n");
+        let starter = starter("/bin/sh", &["-c", "exit 78"], START);
+        let nowhere = starter.logging_to(folder.path().join("absent/log"));
+        let failed = nowhere.start().await.unwrap_err();
+        assert!(matches!(failed, NotStarted::System(_)), "{failed}");
     }
 
     #[tokio::test]

@@ -166,3 +166,29 @@ fn every_wrong_delivery_is_seen() {
         "a result"
     );
 }
+
+#[test]
+fn a_mail_that_was_opened_has_a_stamp_that_passes() {
+    let (key, _) = StampKey::generate().unwrap();
+    let (other, _) = StampKey::generate().unwrap();
+    let found = |bytes: &[u8], key: &StampKey| {
+        let mut row = inspect(
+            &case(Expected::Unstamped),
+            "250 ok",
+            None,
+            ID,
+            key,
+            &authority(),
+        );
+        row.problems.clear();
+        opened(&mut row, bytes, ID, key);
+        row.problems
+    };
+    let good = delivered(&key);
+    // Nobody signed it.
+    assert_eq!(found(&good, &key), ["another verdict"]);
+    assert_eq!(found(&good, &other).len(), 2, "another key");
+    let own = format!("Authentication-Results: {ID}; smime=pass\r\n").into_bytes();
+    assert!(found(&[own, good].concat(), &key).len() > 1, "two results");
+    assert!(found(MAIL, &key).len() > 1, "not stamped at all");
+}
