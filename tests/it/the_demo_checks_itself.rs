@@ -1,4 +1,5 @@
-//! `kenin demo --once`: everything in one process on loopback, its own results checked, exit 0.
+//! `kenin demo --once`: everything on loopback, its own results checked, exit 0; and what it says of private keys, of mail
+//! that was opened and of a thief is in its files.
 //! Without `--once` it stays up, and the lines it prints work as printed.
 
 use std::process::Command;
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use kenin_tests::client::{Envelope, send};
 use kenin_tests::kenin::kenin;
 use kenin_tests::parts;
-use kenin_tests::world::{Folder, Process, run, wait_for};
+use kenin_tests::sink::split;
+use kenin_tests::world::{Folder, Process, files, run, wait_for};
 
 #[test]
 fn once_ends_with_0_and_shows_a_table() {
@@ -29,6 +31,10 @@ fn once_ends_with_0_and_shows_a_table() {
         "issuer-not-trusted",
         "not-signed",
         "signature-not-at-root",
+        "must be encrypted: on the wire",
+        "its reader's key is here: opened",
+        "taken by a thief: stays closed",
+        "X-Kenin-Decryption: opened; integrity=signature; sender=proven",
     ] {
         assert!(text.contains(part), "no {part} in\n{text}");
     }
@@ -46,6 +52,66 @@ fn once_keeps_its_folder_when_it_is_named() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(std::fs::read_dir(&dir).unwrap().count() > 0);
+}
+
+/// What it tells of Bob, Alice and Mallory, by its files.
+#[test]
+fn mail_for_people_is_protected_and_opened_and_a_thief_gets_nothing() {
+    let folder = Folder::new();
+    let dir = folder.join("demo");
+    let name = dir.display().to_string();
+    let output = kenin(&["demo", "--once", "--format", "jsonl", "--dir", &name]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let rows: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(rows.iter().all(|row| row["ok"] == true), "{text}");
+    let (_, last) = rows.split_at(rows.len() - 3);
+    let verdicts: Vec<_> = last.iter().map(|row| row["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["encrypted", "pass", "-"], "{text}");
+
+    let shows = |octets: &[u8], text: &str| {
+        let mut windows = octets.windows(text.len());
+        windows.any(|window| window == text.as_bytes())
+    };
+    let mail = |site: &str, number: u8| {
+        let file = dir.join(format!("{site}/mailbox/000{number}.eml"));
+        std::fs::read(file).unwrap()
+    };
+    // On the wire, and what Mallory gets of it: the same ciphertext.
+    let (wire, stolen) = (mail("office", 1), mail("home", 2));
+    assert!(shows(&wire, "smime-type=enveloped-data"));
+    assert_eq!(split(&wire).1, split(&stolen).1);
+    assert!(shows(&stolen, "From: Mallory"));
+    // Alice's copies, and nothing else in all of the folder, hold what Bob wrote.
+    let secret = "we offer 1,000 yen";
+    let told: Vec<_> = files(&dir)
+        .into_iter()
+        .filter(|file| shows(&std::fs::read(file).unwrap_or_default(), secret))
+        .collect();
+    let hers = [1, 4].map(|number| dir.join(format!("home/mailbox/000{number}.eml")));
+    assert_eq!(told.len(), hers.len(), "{told:?}");
+    assert!(hers.iter().all(|file| told.contains(file)), "{told:?}");
+    let config = dir.join("home/kenin.toml").display().to_string();
+    let opened = hers[0].display().to_string();
+    let verified = kenin(&["verify", "--config", &config, &opened]);
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    // By the logs of the two processes that have the keys.
+    for (site, what, times) in [("office", "sign", 1), ("home", "unwrap", 2)] {
+        let log = std::fs::read_to_string(dir.join(site).join("key-process.log")).unwrap();
+        let used = log.lines().filter(|line| line.contains("a key was used"));
+        let used: Vec<&str> = used.collect();
+        assert_eq!(used.len(), times, "{log}");
+        let word = format!("\"what\":\"{what}\"");
+        assert!(used.iter().all(|line| line.contains(&word)), "{log}");
+    }
 }
 
 #[test]
