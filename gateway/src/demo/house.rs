@@ -127,8 +127,8 @@ impl House {
         Sent { reply, arrived }
     }
 
-    /// What private keys were used for here, use by use, as the key process wrote it down: as soon as there are so many
-    /// uses, or when nobody has patience any more. Its log is written beside the mail, in the order of what happened.
+    /// What private keys were used for here, use by use and in their order, as the key process wrote it down: as soon as
+    /// there are so many uses, or when nobody has patience any more.
     pub(super) async fn uses(&self, expected: usize) -> Vec<String> {
         let read = || {
             let log = std::fs::read_to_string(&self.key_log).unwrap_or_default();
@@ -219,9 +219,6 @@ key_file = "keys.kek"
 
 [quarantine]
 key_file = "quarantine.key"
-
-[workers]
-isolate = true
 "#;
 
 #[cfg(test)]
