@@ -10,7 +10,7 @@ use kenin_tests::forge::{Town, mime};
 use kenin_tests::kenin::{Gateway, Setup, envelope};
 use kenin_tests::opened::{self, BOB, MALLORY, People};
 use kenin_tests::sink::Sink;
-use kenin_tests::world::{children, is_gone, pause, wait_for};
+use kenin_tests::world::{is_gone, pause, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn setup(sink: &Sink) -> Setup {
@@ -20,19 +20,6 @@ fn setup(sink: &Sink) -> Setup {
     }
 }
 
-/// The workers that the gateway has.
-fn workers(gateway: &mut Gateway) -> Vec<Pid> {
-    let is_one = |pid: &Pid| {
-        let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
-        let words = words.unwrap_or_default();
-        words
-            .split(|octet| *octet == 0)
-            .any(|word| word == b"worker")
-    };
-    let parent = gateway.process().pid();
-    children(parent).into_iter().filter(is_one).collect()
-}
-
 fn plain() -> Vec<u8> {
     mime::plain(&mime::headers("sender@example.jp"), "any mail")
 }
@@ -40,7 +27,7 @@ fn plain() -> Vec<u8> {
 /// Sends one mail, and gives the one worker that had it.
 fn one_worker(gateway: &mut Gateway) -> Pid {
     assert_eq!(gateway.send(&envelope(), &plain()).code, 250);
-    let all = workers(gateway);
+    let all = gateway.workers();
     assert_eq!(all.len(), 1, "{all:?}");
     all[0]
 }
@@ -65,7 +52,7 @@ fn a_worker_has_no_rights() {
     let last = sink.wait(2, Duration::from_secs(30)).pop().unwrap();
     let stamp = &last.fields("Authentication-Results")[0];
     assert!(stamp.contains("smime=pass"), "{stamp}");
-    assert_eq!(workers(&mut gateway), [worker]);
+    assert_eq!(gateway.workers(), [worker]);
 }
 
 #[test]
@@ -84,7 +71,7 @@ fn large_mail_goes_by_its_file() {
         assert!(stamp.contains("smime=pass"), "{stamp}");
         assert!(mail.raw.len() > 3 << 20);
     }
-    assert_eq!(workers(&mut gateway).len(), 1);
+    assert_eq!(gateway.workers().len(), 1);
 }
 
 /// What is in one mail is seen by whoever had it, and by nobody who has another.
@@ -190,7 +177,7 @@ fn a_reload_brings_workers_that_judge_by_it() {
     assert!(stamp.contains("issuer-not-trusted"), "{stamp}");
     wait_for("the old worker ends", || is_gone(first));
     // What is wrong with a later file changes nothing, also for workers that are new.
-    let second = workers(&mut gateway)[0];
+    let second = gateway.workers()[0];
     fs::write(&trust, "nonsense = true\n").unwrap();
     gateway.process().signal(Signal::HUP);
     wait_for("it is refused", || gateway.log().contains("nonsense"));
