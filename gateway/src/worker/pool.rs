@@ -365,6 +365,10 @@ impl Worker {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             };
             match kind {
+                // Read, it would take many times the memory.
+                Kind::Ask if content.len() > MAX_BESIDE_MAIL => {
+                    return Err(invalid("a question is too long"));
+                }
                 Kind::Ask => {
                     let ask: Ask = codec::read(&content).map_err(io::Error::other)?;
                     asked.one_more(&ask)?;

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use kenin_keys::are_of_mail;
+use kenin_keys::{MAX_USES, are_of_mail};
 use kenin_pki::address::Address;
 use kenin_pki::crl::Crl;
 use kenin_policy::protect::Question;
@@ -36,19 +36,26 @@ pub(super) struct Asked {
     wrappings: usize,
     signatures: usize,
     errands: usize,
+    uses: usize,
 }
 
 impl Asked {
     pub(super) fn one_more(&mut self, ask: &Ask) -> io::Result<()> {
+        let mut more = 1;
         let (count, most) = match ask {
             Ask::Question(_) | Ask::Entry { .. } => (&mut self.questions, MAX_QUESTIONS),
             Ask::Protection(_) => (&mut self.plans, MAX_ROUNDS),
             Ask::Statement(_) => (&mut self.statements, MAX_SIGNATURES),
             Ask::Wrapping(..) => (&mut self.wrappings, MAX_SIGNATURES),
             Ask::Author(..) => (&mut self.signatures, MAX_SIGNATURES),
+            // Each of them is told to the key process, in the line in which other mails are announced.
+            Ask::Office(Errand::Opened(used)) => {
+                more = used.len().max(1);
+                (&mut self.uses, MAX_USES)
+            }
             Ask::Office(_) => (&mut self.errands, MAX_ERRANDS),
         };
-        *count += 1;
+        *count = count.saturating_add(more);
         match *count > most {
             true => Err(invalid("a worker asks too much")),
             false => Ok(()),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kenin_keys::{KeyId, MAX_USES};
 use kenin_policy::Question;
 use tokio::sync::Semaphore;
 
@@ -228,4 +229,22 @@ fn a_mail_asks_only_so_much() {
         assert!(asked.one_more(&entry).is_ok());
     }
     assert!(asked.one_more(&entry).is_err());
+}
+
+/// One worker could fill the line on which all mails are announced to the key process, and the memory of the edge.
+#[test]
+fn no_more_keys_are_said_to_have_opened_something_than_can_have_worked_for_a_mail() {
+    let alice = kenin_pki::Address::parse("alice@example.com").unwrap();
+    let used = |times: usize| {
+        let one = (alice.clone(), KeyId::from_octets([1; 16]));
+        Ask::Office(Errand::Opened(vec![one; times]))
+    };
+    assert!(Asked::default().one_more(&used(MAX_USES + 1)).is_err());
+    let mut asked = Asked::default();
+    assert!(asked.one_more(&used(MAX_USES - 1)).is_ok());
+    assert!(asked.one_more(&used(1)).is_ok());
+    assert!(asked.one_more(&used(1)).is_err());
+    // Nor is that there was nothing said without end.
+    let mut asked = Asked::default();
+    assert!((0..=MAX_USES).any(|_| asked.one_more(&used(0)).is_err()));
 }
