@@ -61,6 +61,8 @@ pub fn run(options: &RunOptions) -> ExitCode {
     for limit in [
         kenin_sys::forbid_core_dumps(),
         kenin_sys::raise_descriptor_limit().map(drop),
+        // Before the first process is started.
+        kenin_sys::close_in_other_programs(),
     ] {
         if let Err(error) = limit {
             warn!(%error, "a limit of the process could not be set");

@@ -51,6 +51,28 @@ pub fn inherited() -> Vec<Inherited> {
         .collect()
 }
 
+/// Has what is open, but standard input, output and error, closed in every program that is started from now on. What this
+/// program opens is so from the first; what it was handed by whoever has started it is not, and a port among that would be
+/// open in processes that are to have no network.
+///
+/// # Errors
+///
+/// When the system does not tell what is open.
+pub fn close_in_other_programs() -> std::io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let number: Option<RawFd> = name.to_str().and_then(|name| name.parse().ok());
+        let Some(number) = number.filter(|number| *number >= FIRST) else {
+            continue;
+        };
+        // SAFETY: it was open a moment ago. Where it no longer is, the call fails and changes nothing; where its number is
+        // another's by now, that one is to be closed too.
+        let open = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = rustix::io::fcntl_setfd(open, rustix::io::FdFlags::CLOEXEC);
+    }
+    Ok(())
+}
+
 fn is_listening_tcp(fd: &impl AsFd) -> bool {
     use rustix::net::{AddressFamily, SocketType, sockopt};
     let fd = fd.as_fd();
@@ -74,6 +96,28 @@ const MOST: RawFd = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::in_a_child;
+
+    /// The key process is started before ports are taken over, and had them open.
+    #[test]
+    fn what_was_handed_over_is_closed_in_other_programs() {
+        in_a_child(
+            "inherited::tests::what_was_handed_over_is_closed_in_other_programs",
+            || {
+                let (handed, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+                rustix::io::fcntl_setfd(&handed, rustix::io::FdFlags::empty()).unwrap();
+                let number = std::os::fd::AsRawFd::as_raw_fd(&handed).to_string();
+                let is_open_there = || {
+                    let mut shell = std::process::Command::new("/bin/sh");
+                    shell.args(["-c", "[ -e \"/proc/self/fd/$0\" ]", &number]);
+                    shell.status().unwrap().success()
+                };
+                assert!(is_open_there());
+                close_in_other_programs().unwrap();
+                assert!(!is_open_there());
+            },
+        );
+    }
 
     #[test]
     fn nothing_is_taken_when_it_is_meant_for_another_process() {

@@ -18,7 +18,7 @@ mod uptime;
 
 pub use confine::{Files, Otherwise, Role, confine};
 pub use descriptors::{receive_descriptor, send_descriptor};
-pub use inherited::{Inherited, inherited};
+pub use inherited::{Inherited, close_in_other_programs, inherited};
 pub use memory::{forbid_tracing, keep_out_of_dumps, lock_memory};
 pub use process::{forbid_core_dumps, ignore_termination, limit_memory, raise_descriptor_limit};
 pub use temp_body::{Mapped, TempBody, TempBodyError, free_space};
