@@ -202,6 +202,9 @@ impl Log for Journal {
                 let (transaction, key) = (transaction.to_string(), key.to_string());
                 warn!(transaction, key, "the key is not at hand");
             }
+            Event::Untold { refusals } => {
+                warn!(refusals, "more was refused than is told one by one");
+            }
             Event::Alert(alert) => raise(*alert),
         }
     }

@@ -23,7 +23,7 @@ use crate::key::{KeyFacts, KeyId, mailbox};
 use crate::protocol::{Answer, EdgeRequest, Grant, Refusal, Sign, Transaction, Unwrap};
 
 use job::Task;
-use limits::{Charge, Charged, Limits};
+use limits::{Charge, Charged, Limits, Told};
 
 pub use attributes::are_of_mail;
 pub use job::Job;
@@ -97,6 +97,7 @@ pub struct Keeper<L> {
     owners: HashMap<(String, String), Vec<KeyId>>,
     grants: HashMap<Transaction, Granted>,
     limits: Limits,
+    told: Told,
     refusals: u64,
     swept: Moment,
     log: L,
@@ -138,6 +139,7 @@ impl<L: Log> Keeper<L> {
             owners,
             grants: HashMap::new(),
             limits: Limits::default(),
+            told: Told::default(),
             refusals: 0,
             swept: Moment::ZERO,
             log,
@@ -164,6 +166,10 @@ impl<L: Log> Keeper<L> {
 
     /// Hears the edge.
     pub fn edge(&mut self, now: Moment, request: EdgeRequest) -> Answer {
+        let refusals = self.told.untold();
+        if refusals > 0 {
+            self.log.record(now, &Event::Untold { refusals });
+        }
         let done = match request {
             EdgeRequest::Grant(grant) => self.grant(now, grant),
             EdgeRequest::Release(transaction) => {
@@ -213,7 +219,7 @@ impl<L: Log> Keeper<L> {
             key,
             outcome,
         };
-        self.note(now, &event, outcome);
+        self.note_of_worker(now, &event, outcome);
         decision
     }
 
@@ -236,7 +242,7 @@ impl<L: Log> Keeper<L> {
             key,
             outcome,
         };
-        self.note(now, &event, outcome);
+        self.note_of_worker(now, &event, outcome);
         decision
     }
 
@@ -410,9 +416,23 @@ impl<L: Log> Keeper<L> {
         Ok(Arc::clone(held))
     }
 
-    /// Writes down what was asked and what came of it, and raises what should not wait until somebody reads it.
+    /// Writes down what a worker has asked for. Of what is refused only so much; every use of a key.
+    fn note_of_worker(&mut self, now: Moment, event: &Event, outcome: Outcome) {
+        if !matches!(outcome, Outcome::Refused(_)) || self.told.one_more(now) {
+            self.note(now, event, outcome);
+        } else {
+            self.count(now, outcome);
+        }
+    }
+
+    /// Writes down what was asked and what came of it.
     fn note(&mut self, now: Moment, event: &Event, outcome: Outcome) {
         self.log.record(now, event);
+        self.count(now, outcome);
+    }
+
+    /// Counts what was refused, and raises what should not wait until somebody reads it.
+    fn count(&mut self, now: Moment, outcome: Outcome) {
         if matches!(outcome, Outcome::Refused(_)) {
             self.refusals += 1;
         }

@@ -157,6 +157,36 @@ impl Limits {
     }
 }
 
+/// Refusals that are written down one by one. Whoever asks without end would push all else out of the log, of which only so
+/// much waits until somebody reads it.
+#[derive(Default)]
+pub(super) struct Told {
+    since: Moment,
+    count: usize,
+    untold: u64,
+}
+
+impl Told {
+    /// Whether one more is written down; where not, it is counted.
+    pub(super) fn one_more(&mut self, now: Moment) -> bool {
+        if now.saturating_sub(self.since) >= MINUTE {
+            self.since = now;
+            self.count = 0;
+        }
+        if self.count >= MAX_TOLD {
+            self.untold = self.untold.saturating_add(1);
+            return false;
+        }
+        self.count += 1;
+        true
+    }
+
+    /// How many were not written down since this was asked last.
+    pub(super) fn untold(&mut self) -> u64 {
+        std::mem::take(&mut self.untold)
+    }
+}
+
 /// The failures of the last hour, the oldest first.
 #[derive(Default)]
 struct Hour {
@@ -196,6 +226,7 @@ impl Hour {
     }
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 /// Failures of one key from one network in an hour.
 const PER_NETWORK: usize = 20;
@@ -207,6 +238,8 @@ const MAX_PER_KEY: usize = 20_000;
 const MAX_NETWORKS: usize = 65_536;
 /// So many requests of nobody's in an hour are a mistake; one more is an attack.
 const MANY_HOSTILE: usize = 3;
+/// Refusals of workers that are written down in a minute: lines of some 300 KB.
+pub(super) const MAX_TOLD: usize = 1000;
 
 #[cfg(test)]
 mod tests {

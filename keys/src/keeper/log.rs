@@ -71,6 +71,11 @@ pub enum Event {
         /// Which key.
         key: KeyId,
     },
+    /// More was refused to workers than is written down one by one.
+    Untold {
+        /// How often, since this was last said.
+        refusals: u64,
+    },
     /// Somebody should look at it.
     Alert(Alert),
 }

@@ -202,7 +202,10 @@ impl World {
                 | Event::Unwrap { outcome, .. }
                 | Event::Sign { outcome, .. }
                 | Event::Opened { outcome, .. } => Some(*outcome),
-                Event::Released { .. } | Event::Away { .. } | Event::Alert(_) => None,
+                Event::Released { .. }
+                | Event::Away { .. }
+                | Event::Untold { .. }
+                | Event::Alert(_) => None,
             });
         match outcomes.next() {
             Some(Outcome::Refused(why)) => Some(why),
@@ -572,6 +575,44 @@ fn grants_are_bounded_and_those_that_have_expired_make_room() {
     world.now += Duration::from_secs(600);
     world.grant(&[ALICE]);
     assert_eq!(world.keeper.grants.len(), 1);
+}
+
+/// A worker that asked without end pushed out of the log what it was given, and what others were.
+#[test]
+fn refusals_without_end_push_nothing_out_of_the_log() {
+    let mut world = World::of(&[ALICE]);
+    let told = u64::try_from(limits::MAX_TOLD).unwrap();
+    let (wrapped, _) = wrapped_for(&world.keys[0].0.public);
+    let request = Unwrap {
+        transaction: Transaction::random().unwrap(),
+        recipient: address(ALICE),
+        key: world.id(0),
+        length: 32,
+        wrapped,
+    };
+    for _ in 0..told + 500 {
+        assert_eq!(world.ask_unwrap(request.clone()), NOT_GRANTED);
+    }
+    let is_unwrap = |event: &&Event| matches!(event, Event::Unwrap { .. });
+    let written = world.keeper.log.0.iter().filter(is_unwrap).count();
+    assert_eq!(written, limits::MAX_TOLD);
+    assert_eq!(world.keeper.refusals(), told + 500);
+    assert_eq!(world.alerts(), [Alert::Hostile]);
+    // How many there were is said, once, and every use of a key.
+    let transaction = world.grant(&[ALICE]);
+    let answer = world.unwrap(transaction, ALICE, 0);
+    assert!(matches!(answer, Answer::Key(_)), "{answer:?}");
+    let last = world.keeper.log.0.last();
+    let used = Outcome::Admitted;
+    assert!(matches!(last, Some(Event::Unwrap { outcome, .. }) if *outcome == used));
+    world.edge(EdgeRequest::Release(transaction));
+    let untold = Event::Untold { refusals: 500 };
+    let said = world.keeper.log.0.iter().filter(|event| **event == untold);
+    assert_eq!(said.count(), 1);
+    // A minute later they are told again.
+    world.now += Duration::from_secs(60);
+    assert_eq!(world.ask_unwrap(request), NOT_GRANTED);
+    assert_eq!(world.why(), Some(Why::NoGrant));
 }
 
 #[test]
