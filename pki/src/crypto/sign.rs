@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::algorithm::AlgorithmIdentifier;
-use crate::der::{Reader, context_constructed, write};
+use crate::der::{Reader, SEQUENCE, context_constructed, write};
 use crate::oid;
 use crate::pem;
 
@@ -98,7 +98,7 @@ impl SoftKey {
         }
         if let Some((algorithm, inner)) = restricted_key(bytes) {
             // The library does mathematics with plain RSA keys only; what the key may do is in its public half.
-            let mut key = Self::from_pkcs8(&wrap_rsa(inner))?;
+            let mut key = Self::from_pkcs8(wrap_rsa(inner).expose())?;
             let bits = write::bit_string(key.public.bits());
             key.public = PublicKey::from_spki(&write::seq(&[algorithm.to_der(), bits]))
                 .ok()
@@ -116,14 +116,15 @@ impl SoftKey {
         if blocks.is_empty() {
             return Self::from_pkcs8(bytes);
         }
-        for block in &blocks {
+        for block in blocks {
+            let bytes = Secret::new(block.bytes);
             let wrapped = match block.label.as_str() {
-                "PRIVATE KEY" => return Self::from_pkcs8(&block.bytes),
-                "RSA PRIVATE KEY" => wrap_rsa(&block.bytes),
-                "EC PRIVATE KEY" => wrap_ec(&block.bytes).ok_or(KeyError::Malformed)?,
+                "PRIVATE KEY" => bytes,
+                "RSA PRIVATE KEY" => wrap_rsa(bytes.expose()),
+                "EC PRIVATE KEY" => wrap_ec(bytes.expose()).ok_or(KeyError::Malformed)?,
                 _ => continue,
             };
-            return Self::from_pkcs8(&wrapped);
+            return Self::from_pkcs8(wrapped.expose());
         }
         Err(KeyError::Malformed)
     }
@@ -218,21 +219,31 @@ fn restricted_key(bytes: &[u8]) -> Option<(AlgorithmIdentifier, &[u8])> {
 }
 
 /// PKCS#8 around an RSAPrivateKey of RFC 8017.
-fn wrap_rsa(bytes: &[u8]) -> Vec<u8> {
+fn wrap_rsa(bytes: &[u8]) -> Secret {
     let algorithm = write::seq(&[write::oid(oid::RSA_ENCRYPTION), write::null()]);
-    write::seq(&[write::integer(0), algorithm, write::octet_string(bytes)])
+    wrap(&algorithm, bytes)
 }
 
 /// PKCS#8 around an ECPrivateKey of RFC 5915, which names its curve itself.
-fn wrap_ec(bytes: &[u8]) -> Option<Vec<u8>> {
+fn wrap_ec(bytes: &[u8]) -> Option<Secret> {
     let mut reader = Reader::new(bytes).sequence().ok()?;
     reader.small().ok()?;
     reader.octet_string().ok()?;
     let curve = reader.optional(context_constructed(0)).ok()??;
     let algorithm = write::seq(&[write::oid(oid::EC_PUBLIC_KEY), curve.content.to_vec()]);
-    Some(write::seq(&[
-        write::integer(0),
-        algorithm,
-        write::octet_string(bytes),
-    ]))
+    Some(wrap(&algorithm, bytes))
+}
+
+/// PKCS#8 around a private key; no copy of it stays behind.
+fn wrap(algorithm: &[u8], private: &[u8]) -> Secret {
+    let private = Secret::new(write::octet_string(private));
+    let version = write::integer(0);
+    // With all its room from the beginning, so that it never moves.
+    let room = version.len() + algorithm.len() + private.len();
+    let mut content = Vec::with_capacity(room);
+    for part in [version.as_slice(), algorithm, private.expose()] {
+        content.extend_from_slice(part);
+    }
+    let content = Secret::new(content);
+    Secret::new(write::element(SEQUENCE, content.expose()))
 }
