@@ -43,6 +43,7 @@ impl Vault {
             }
         }
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        door.set_write_timeout(Some(AT_THE_DOOR))?;
         Ok(Self {
             line: Line::open(line)?,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -134,5 +135,22 @@ pub(super) fn introduce(
 
 /// A key that is attacked answers two seconds late, and a token may take five.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever takes connections in does nothing else.
+const AT_THE_DOOR: Duration = Duration::from_secs(1);
 /// As many as mails are worked on at once, as a rule.
 const MAX_FREE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key process that was stopped held up every mail for which a worker was started, once the door was full.
+    #[tokio::test]
+    async fn nobody_waits_for_ever_at_a_door_that_nobody_opens() {
+        let (line, _theirs) = UnixStream::pair().unwrap();
+        let (door, _inside) = UnixStream::pair().unwrap();
+        let vault = Vault::new(line, door, Vec::new()).unwrap();
+        let refused = (0..10_000).find_map(|_| vault.connection().err());
+        assert!(refused.is_some());
+    }
+}
