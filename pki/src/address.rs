@@ -181,6 +181,10 @@ pub fn domain_to_ascii(domain: &str) -> Result<String, AddressError> {
             return Err(AddressError("bad domain label"));
         }
     }
+    // A-labels are longer than what they stand for, and what is written must read again.
+    if out.len() > MAX_PART {
+        return Err(AddressError("domain out of bounds"));
+    }
     Ok(out)
 }
 
@@ -308,6 +312,18 @@ mod tests {
             "xn--ihqwcrb4cv8a8dqg056pqjye.cn"
         );
         assert_eq!(parse("a@XN--BCHER-KVA.example"), parse("a@bücher.example"));
+    }
+
+    /// Such an address was read, and what it was written as was not: a frame with one in it was none.
+    #[test]
+    fn a_domain_that_is_too_long_as_a_labels_is_none() {
+        let domain = |labels: usize| format!("a@{}jp", "é.".repeat(labels));
+        let fits = parse(&domain(31));
+        assert_eq!(fits.domain().len(), 250);
+        assert_eq!(parse(&fits.to_string()), fits);
+        for labels in [32, 84] {
+            assert!(Address::parse(&domain(labels)).is_err(), "{labels}");
+        }
     }
 
     #[test]

@@ -220,8 +220,12 @@ impl Office for OwnOffice<'_> {
     }
 
     fn opened(&self, used: &[(Address, KeyId)]) {
-        if let Some(lease) = &*lock(&self.lease) {
-            for (address, key) in used {
+        let Some(lease) = lock(&self.lease).clone() else {
+            return;
+        };
+        for (address, key) in used {
+            // Whoever has taken over a worker may say anything.
+            if self.keys(address).iter().any(|own| own.id == *key) {
                 lease.opened(address, *key);
             }
         }
