@@ -14,7 +14,7 @@ use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::{Gateway, Setup, kenin};
 use kenin_tests::parts;
-use kenin_tests::world::{files, write_secret};
+use kenin_tests::world::{files, wait_for, write_secret};
 
 /// A configuration with a folder of keys, and readers who have some.
 struct Desk {
@@ -507,4 +507,32 @@ fn a_password_is_asked_for_at_the_terminal_and_not_shown() {
         );
     }
     assert_eq!(desk.list(&[]).len(), 1);
+}
+
+/// A command that was ended by the system, or by Ctrl-\, left what it had in memory in a core.
+#[test]
+fn a_command_leaves_no_core() {
+    let desk = Desk::new();
+    // As generous as it may be, and then the command, which reads a key from standard input.
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "ulimit -S -c \"$(ulimit -H -c)\"; exec \"$0\" \"$@\""])
+        .arg(parts::kenin())
+        .args(["key", "import", "-", "--config"])
+        .arg(desk.gateway.config())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let limits = format!("/proc/{}/limits", child.id());
+    wait_for("there is no room for a core", || {
+        let limits = std::fs::read_to_string(&limits).unwrap_or_default();
+        let core = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max core file size"));
+        let soft = core.and_then(|core| core.split_whitespace().next());
+        soft.is_some_and(|soft| matches!(soft, "0" | "1"))
+    });
+    drop(child.stdin.take());
+    child.wait().unwrap();
 }
