@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use kenin_keys::protocol::{Answer, EdgeRequest, Grant, Transaction};
@@ -226,8 +226,15 @@ impl Keyring {
                     "the key process has ended: mail that needs a key waits"
                 );
                 let Some(pause) = pause else {
-                    error!("it is not started again; restart the service when the cause is known");
-                    return;
+                    error!("it is not started again; reload the service when the cause is known");
+                    // A reload may bring another one, which is watched as this one was.
+                    while !ring.vault.load().line.is_there() {
+                        tokio::select! {
+                            () = tokio::time::sleep(LOOK) => {}
+                            () = until(&mut stopping) => return,
+                        }
+                    }
+                    break;
                 };
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
@@ -323,6 +330,9 @@ impl Granted for Lease {
         vault.by_hand(*transaction, |hand| hand.sign(key, algorithm, attributes))
     }
 }
+
+/// How long it takes until a key process is seen that somebody has started by a reload.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -171,6 +171,9 @@ const OF_THE_SERVICE: [&str; 6] = [
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
+    use super::super::Keyring;
     use super::*;
 
     #[test]
@@ -238,5 +241,23 @@ mod tests {
         let starter = starter("/bin/cat", &["-"], Duration::from_millis(50));
         let failed = starter.start().await.unwrap_err();
         assert!(matches!(failed, NotStarted::Ended(status) if status.success()));
+    }
+
+    /// Where it was given up, a reload may bring another; nobody saw when that one had ended.
+    #[tokio::test(start_paused = true)]
+    async fn who_has_given_up_watches_all_the_same() {
+        let (line, end) = UnixStream::pair().unwrap();
+        let (door, _inside) = UnixStream::pair().unwrap();
+        drop(end);
+        let vault = Vault::new(line, door, Vec::new()).unwrap();
+        let keyring = Keyring::new(vault, Some(starter("/nonexistent/kenin", &[], START)));
+        let (stop, stopping) = watch::channel(false);
+        let watching = tokio::spawn(keyring.clone().watch(stopping));
+        // Longer than all its pauses.
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert!(!keyring.is_there());
+        assert!(!watching.is_finished());
+        stop.send(true).unwrap();
+        watching.await.unwrap();
     }
 }
