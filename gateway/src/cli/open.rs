@@ -5,7 +5,7 @@
 //! what is told of a failure is what the message says of itself, and never what the key said of it.
 
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{ContentCipher, KeyWrap, Wrapped, Wrapping};
+use kenin_pki::crypto::{ContentCipher, Wrapped, Wrapping};
 use kenin_policy::{header, mailbox};
 use kenin_smime::Limits;
 use kenin_smime::open::{EncryptedLayer, Integrity, Opened, reassemble, signed_content};
@@ -144,7 +144,7 @@ impl Opener<'_> {
             let (Some((holder, certificate)), Some(wrapped)) = (holder, wrapped) else {
                 continue;
             };
-            if !self.legacy && (layer.cipher().is_legacy() || is_legacy(wrapped)) {
+            if !self.legacy && (layer.cipher().is_legacy() || wrapped.wrapping.is_legacy()) {
                 closed = Closed::Legacy;
                 continue;
             }
@@ -194,15 +194,6 @@ fn is_text(content: &[u8]) -> bool {
     let plain =
         |character: char| !character.is_control() || "\r\n\t\u{c}\u{1b}".contains(character);
     std::str::from_utf8(content).is_ok_and(|text| text.chars().all(plain))
-}
-
-const fn is_legacy(wrapped: &Wrapped) -> bool {
-    match &wrapped.wrapping {
-        Wrapping::Agreement { wrap, .. } | Wrapping::Kem { wrap, .. } => {
-            matches!(wrap, KeyWrap::TripleDes)
-        }
-        Wrapping::RsaPkcs1 | Wrapping::RsaOaep(_) => false,
-    }
 }
 
 #[cfg(test)]

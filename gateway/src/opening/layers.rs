@@ -182,6 +182,11 @@ impl<'j> Walk<'j> {
         around: &[EncryptionVerdict],
         named: Vec<usize>,
     ) -> Result<Vec<Task>, Closed> {
+        if layer.cipher().is_legacy() {
+            // Everybody sees that, so that nobody learns anything.
+            self.set(&named, State::Undecryptable);
+            return Ok(Vec::new());
+        }
         let sha256 = digest_of(layer);
         let own = self.job.answers.digest;
         // Before any key works: what was taken from another mail costs nobody a failure.
@@ -373,7 +378,7 @@ fn names(layer: &EncryptedLayer, person: &Person) -> bool {
 }
 
 /// The one key of the person's that is asked, and which recipient of the layer it is: one in use before one that was
-/// replaced.
+/// replaced. Nothing where all that is for theirs is wrapped as old programs did.
 fn chosen(layer: &EncryptedLayer, person: &Person) -> Option<(KeyId, usize)> {
     let mut owned: Vec<(&Arc<KeyFacts>, Certificate)> = Vec::new();
     for key in &person.keys {
@@ -383,6 +388,10 @@ fn chosen(layer: &EncryptedLayer, person: &Person) -> Option<(KeyId, usize)> {
     let matches = layer.match_certificates(&certificates);
     let matched = matches.iter().filter_map(|found| {
         let (key, _) = owned.get(found.certificate)?;
+        let wrapped = layer.recipients().get(found.recipient)?.wrapped.as_ref()?;
+        if wrapped.wrapping.is_legacy() {
+            return None;
+        }
         Some((key.state != KeyState::Active, key.id, found.recipient))
     });
     let (_, key, recipient) = matched.min()?;

@@ -512,6 +512,44 @@ fn base64(bytes: &[u8]) -> String {
     lines.join("\r\n") + "\r\n"
 }
 
+/// An entity with another object in it.
+fn with_object(entity: &[u8], change: impl Fn(&mut [u8])) -> Vec<u8> {
+    let start = memchr::memmem::find(entity, b"\r\n\r\n").unwrap() + 4;
+    let object = kenin_smime::mime::decode(
+        &entity[start..],
+        kenin_smime::mime::TransferEncoding::Base64,
+    );
+    let mut object = object.unwrap().into_owned();
+    change(&mut object);
+    [&entity[..start], base64(&object).as_bytes()].concat()
+}
+
+/// A person opens them with `kenin decrypt --legacy`, and nobody else does.
+#[test]
+fn ciphers_of_old_programs_ask_no_key() {
+    let mut world = World::default();
+    let alice = world.person("alice@example.jp", KeyType::P256);
+    let people = [person(0, "alice@example.jp", &[&alice])];
+    let good = encrypted(ENTITY.as_bytes(), &[&alice], CBC);
+    let old = with_object(&good, |object| {
+        let aes = b"\x30\x1d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x01\x2a";
+        // RC2 with keys of 128 bits, in as many octets.
+        let rc2 = b"\x30\x84\x00\x00\x00\x19\x06\x08\x2a\x86\x48\x86\xf7\x0d\x03\x02\
+            \x30\x0d\x02\x01\x3a\x04\x08";
+        let at = memchr::memmem::find(object, aes).unwrap();
+        object[at..at + rc2.len()].copy_from_slice(rc2);
+    });
+    let opening = world.open(&mail(&old), &people).unwrap();
+    assert_eq!(states(&opening), [State::Undecryptable]);
+    assert_eq!((opening.named, world.unwraps()), (vec![0], 0));
+    // Nor where one is inside.
+    let outer = mail(&encrypted(&old, &[&alice], GCM));
+    let opening = world.open(&outer, &people).unwrap();
+    assert_eq!(states(&opening), [State::Undecryptable]);
+    assert!(opening.copies.is_empty());
+    assert_eq!(world.unwraps(), 1);
+}
+
 /// BOMB-10: nobody gets two tries with a key.
 #[test]
 fn bomb_10_a_key_that_is_named_twice_does_not_work() {

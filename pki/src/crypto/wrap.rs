@@ -78,6 +78,15 @@ impl Wrapping {
             Self::Agreement { .. } | Self::Kem { .. } => return None,
         })
     }
+
+    /// Whether it is read only where somebody asked for it.
+    #[must_use]
+    pub const fn is_legacy(&self) -> bool {
+        match self {
+            Self::Agreement { wrap, .. } | Self::Kem { wrap, .. } => wrap.is_legacy(),
+            Self::RsaPkcs1 | Self::RsaOaep(_) => false,
+        }
+    }
 }
 
 impl Wrapped {
