@@ -7,7 +7,7 @@ use crate::{Store, StoreError};
 /// An encrypted content, and the mail that it came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Ciphertext<'a> {
-    /// SHA-256 of the encryptedContent.
+    /// SHA-256 of the encryptedContent, or of its key as it is wrapped for somebody.
     pub sha256: &'a [u8; 32],
     /// SHA-256 of whom an answer to the mail goes to.
     pub answers: &'a [u8; 32],

@@ -12,7 +12,7 @@ use kenin_keys::protocol::Refusal;
 use kenin_keys::{Granted, KeyFacts, KeyId, NoKey, State as KeyState};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{PublicKey, Secret, Wrapping};
+use kenin_pki::crypto::{Digest, DigestAlgorithm, Digester, PublicKey, Secret};
 use kenin_policy::protect::message_ids;
 use kenin_policy::verdict::EncryptionVerdict;
 use kenin_smime::Limits;
@@ -190,12 +190,12 @@ impl<'j> Walk<'j> {
         let sha256 = digest_of(layer);
         let own = self.job.answers.digest;
         // Before any key works: what was taken from another mail costs nobody a failure.
-        let first = self.job.office.first(&sha256)?;
-        if first.is_some_and(|first| first != own) {
+        if self.is_anothers(&sha256)? {
             self.set(&named, State::Replayed);
             return Ok(Vec::new());
         }
-        let (contents, guess) = self.content_keys(layer, named);
+        let (asked, wrapped) = self.asked(layer, named)?;
+        let (contents, guess) = self.content_keys(layer, asked);
         let people: Vec<usize> = contents
             .iter()
             .flat_map(|(_, users)| users)
@@ -205,10 +205,12 @@ impl<'j> Walk<'j> {
             return Ok(Vec::new());
         }
         // Also of what will not open: both take the same way. Somebody else may have been faster since.
-        let first = self.job.office.remember(&sha256, self.job.answers)?;
-        if first != own {
-            self.set(&people, State::Replayed);
-            return Ok(Vec::new());
+        for sha256 in std::iter::once(&sha256).chain(&wrapped) {
+            let first = self.job.office.remember(sha256, self.job.answers)?;
+            if first != own {
+                self.set(&people, State::Replayed);
+                return Ok(Vec::new());
+            }
         }
         if guess && let Ok(key) = Secret::random(layer.key_len()) {
             // As much work as with a key.
@@ -247,24 +249,63 @@ impl<'j> Walk<'j> {
         Ok(inside)
     }
 
+    /// Whether this came before in another mail.
+    fn is_anothers(&self, sha256: &[u8; 32]) -> Result<bool, Closed> {
+        let first = self.job.office.first(sha256)?;
+        Ok(first.is_some_and(|first| first != self.job.answers.digest))
+    }
+
+    /// Whose keys are asked, and the digests of what is wrapped for them. Without integrity anybody can change a content,
+    /// and with it its digest; what is wrapped for somebody stays the same, or does not unwrap. Where that came before in
+    /// another mail, no key is asked.
+    fn asked(
+        &mut self,
+        layer: &EncryptedLayer,
+        named: Vec<usize>,
+    ) -> Result<(Vec<Asked>, Vec<[u8; 32]>), Closed> {
+        let (mut asked, mut wrapped) = (Vec::new(), Vec::new());
+        for person in named {
+            let own = self.job.people.get(person);
+            let Some((key, recipient)) = own.and_then(|own| chosen(layer, own)) else {
+                self.set(&[person], State::Undecryptable);
+                continue;
+            };
+            let sha256 = digest_of_key(layer, recipient);
+            // People may have a key in common.
+            if !wrapped.contains(&sha256) {
+                if self.is_anothers(&sha256)? {
+                    self.set(&[person], State::Replayed);
+                    continue;
+                }
+                wrapped.push(sha256);
+            }
+            asked.push(Asked {
+                person,
+                key,
+                recipient,
+            });
+        }
+        Ok((asked, wrapped))
+    }
+
     /// The content-encryption keys that the people's keys unwrap, each with those who have it. The flag says whether a key
     /// could not do what it was asked for, as a guess of somebody's would have it.
     fn content_keys(
         &mut self,
         layer: &EncryptedLayer,
-        named: Vec<usize>,
+        asked: Vec<Asked>,
     ) -> (Vec<(Secret, Vec<User>)>, bool) {
         let mut contents: Vec<(Secret, Vec<User>)> = Vec::new();
         let mut guess = false;
         // People may have a key in common.
         let mut known: HashMap<KeyId, Result<usize, State>> = HashMap::new();
-        for place in named {
+        for Asked {
+            person: place,
+            key,
+            recipient,
+        } in asked
+        {
             let Some(person) = self.job.people.get(place) else {
-                continue;
-            };
-            let chosen = chosen(layer, person);
-            let Some((key, recipient)) = chosen.filter(|(_, at)| !is_legacy(layer, *at)) else {
-                self.set(&[place], State::Undecryptable);
                 continue;
             };
             let mut user = User {
@@ -338,6 +379,14 @@ impl<'j> Walk<'j> {
     }
 }
 
+/// Somebody of whom a key is asked.
+struct Asked {
+    person: usize,
+    key: KeyId,
+    /// Which recipient of the layer it is.
+    recipient: usize,
+}
+
 /// Somebody who has a content-encryption key.
 struct User {
     person: usize,
@@ -398,17 +447,6 @@ fn chosen(layer: &EncryptedLayer, person: &Person) -> Option<(KeyId, usize)> {
     Some((key, recipient))
 }
 
-/// Whether it is encrypted for this recipient as old programs did. Who wants that opened has to say so, to `kenin decrypt`.
-fn is_legacy(layer: &EncryptedLayer, recipient: usize) -> bool {
-    let recipient = layer.recipients().get(recipient);
-    let wrapped = recipient.and_then(|recipient| recipient.wrapped.as_ref());
-    let wrap = wrapped.is_some_and(|wrapped| match &wrapped.wrapping {
-        Wrapping::Agreement { wrap, .. } | Wrapping::Kem { wrap, .. } => wrap.is_legacy(),
-        Wrapping::RsaPkcs1 | Wrapping::RsaOaep(_) => false,
-    });
-    wrap || layer.cipher().is_legacy()
-}
-
 /// The certificates of a key, without those of the authorities above.
 fn own_certificates(key: &KeyFacts) -> Vec<Certificate> {
     let certificates = key.certificates.iter();
@@ -432,9 +470,24 @@ fn expanded(mut opened: Opened, limits: &Limits) -> Secret {
 }
 
 fn digest_of(layer: &EncryptedLayer) -> [u8; 32] {
+    octets_of(&layer.encrypted_digest())
+}
+
+/// SHA-256 of the key as it is wrapped for a recipient. The sender's key beside it, which can be written in several ways,
+/// does not count.
+fn digest_of_key(layer: &EncryptedLayer, recipient: usize) -> [u8; 32] {
+    let recipient = layer.recipients().get(recipient);
+    let wrapped = recipient.and_then(|recipient| recipient.wrapped.as_ref());
+    let mut digester = Digester::new(DigestAlgorithm::Sha256);
+    digester.update(b"kenin: wrapped key");
+    digester.update(wrapped.map_or(&[][..], |wrapped| wrapped.encrypted_key.as_slice()));
+    octets_of(&digester.finish())
+}
+
+fn octets_of(digest: &Digest) -> [u8; 32] {
     let mut out = [0; 32];
     out.iter_mut()
-        .zip(layer.encrypted_digest().as_ref())
+        .zip(digest.as_ref())
         .for_each(|(to, from)| *to = *from);
     out
 }

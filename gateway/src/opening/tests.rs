@@ -496,7 +496,8 @@ fn dec_05_every_failure_is_the_same() {
                 }
                 assert_eq!(opening.named, [0]);
                 assert_eq!(world.unwraps(), before + 1);
-                assert_eq!(world.remembered.get(), kept + 1);
+                // The content, and what is wrapped for her.
+                assert_eq!(world.remembered.get(), kept + 2);
             }
         }
     }
@@ -641,6 +642,42 @@ fn dec_11_what_comes_again_under_another_sender_stays_encrypted() {
     assert_eq!(state(&sent(mallory, &signed)), State::Replayed);
     let resigned = encrypted(&signed, &[&alice], GCM);
     assert_eq!(state(&sent(mallory, &resigned)), State::Replayed);
+}
+
+/// Of what has no integrity anybody can change a part that nobody misses, and of the sender's key how it is written.
+#[test]
+fn dec_11_a_captured_mail_whose_octets_were_changed_stays_encrypted() {
+    for kind in [KeyType::Rsa(2048), KeyType::P256, KeyType::X25519] {
+        let mut world = World::default();
+        let alice = world.person("alice@example.jp", kind);
+        let people = [
+            person(0, "alice@example.jp", &[&alice]),
+            person(1, "info@example.jp", &[&alice]),
+        ];
+        let text = "The canary sings. ".repeat(20);
+        let entity = format!("Content-Type: text/plain\r\n\r\n{text}\r\n");
+        let captured = encrypted(entity.as_bytes(), &[&alice], CBC);
+        let open = |header: &str, entity: &[u8]| {
+            let raw = [header.as_bytes(), entity].concat();
+            states(&world.open(&raw, &people).unwrap())
+        };
+        assert_eq!(open(FROM, &captured), [State::Opened; 2]);
+        let layer = kenin_smime::open::EncryptedLayer::of(&captured, &Limits::default()).unwrap();
+        let peer = layer.recipients()[0].wrapped.as_ref().unwrap().peer.clone();
+        let changed = with_object(&captured, |object| {
+            let at = object.len() - 100;
+            object[at] ^= 1;
+            if kind == KeyType::X25519 {
+                // A bit that does not count (RFC 7748 §5).
+                let at = memchr::memmem::find(object, &peer).unwrap();
+                object[at + 31] ^= 0x80;
+            }
+        });
+        let unwraps = world.unwraps();
+        let mallory = "From: mallory@example.com\r\nTo: alice@example.jp\r\n";
+        assert_eq!(open(mallory, &changed), [State::Replayed; 2], "{kind:?}");
+        assert_eq!(world.unwraps(), unwraps, "no key worked for it");
+    }
 }
 
 /// Where two bring one content at the same moment, it is the first one's.

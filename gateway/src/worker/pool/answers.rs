@@ -223,8 +223,9 @@ pub(super) const MAX_QUESTIONS: usize = 4096;
 /// Times that the plan of one mail may ask, and how much at once: an envelope has no more recipients.
 pub(super) const MAX_ROUNDS: usize = 16;
 pub(super) const MAX_MAILBOXES: usize = 4096;
-/// What one mail may have done to be opened: a few times for each layer.
-pub(super) const MAX_ERRANDS: usize = 256;
+/// What one mail may have done to be opened: a few times for each layer, and twice for each key that is asked. All keys
+/// together work 1,024 times for a mail.
+pub(super) const MAX_ERRANDS: usize = 8192;
 /// Octets of a header field that the store is told.
 const MAX_VALUE: usize = 4096;
 /// Message-IDs that one message may have.
