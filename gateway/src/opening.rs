@@ -5,6 +5,7 @@
 //! as it came, byte for byte, and nobody outside can tell why, or that it did not.
 
 mod answers;
+mod digests;
 mod layers;
 mod memory;
 mod message;

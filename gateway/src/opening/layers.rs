@@ -12,13 +12,14 @@ use kenin_keys::protocol::Refusal;
 use kenin_keys::{Granted, KeyFacts, KeyId, NoKey, State as KeyState};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{Digest, DigestAlgorithm, Digester, PublicKey, Secret};
+use kenin_pki::crypto::{PublicKey, Secret};
 use kenin_policy::protect::message_ids;
 use kenin_policy::verdict::EncryptionVerdict;
 use kenin_smime::Limits;
 use kenin_smime::open::{EncryptedLayer, Opened, signed_content};
 use tracing::error;
 
+use super::digests::{digest_of, digest_of_key};
 use super::memory::{NoRoom, Room};
 use super::{Closed, Job, Person, State};
 
@@ -241,12 +242,49 @@ impl<'j> Walk<'j> {
                 layer.recipients().len(),
             ));
             inside.push(Task {
-                content: Some(expanded(opened, self.limits)),
+                content: Some(self.expanded(opened)),
                 layers,
                 people,
             });
         }
         Ok(inside)
+    }
+
+    /// What is in the compressed layers that all of a content is, as far as there is memory for it: it may be a hundred
+    /// times as large. Who has some memory does not wait for more.
+    fn expanded(&mut self, mut opened: Opened) -> Secret {
+        while let Some(Ok(inner)) = opened.expanded(self.limits) {
+            let more = inner.entity.len().saturating_sub(opened.entity.len());
+            if !self.has_more_room(more) {
+                // Wiped.
+                drop(Secret::new(inner.entity));
+                break;
+            }
+            let outer = std::mem::replace(&mut opened, inner);
+            drop(Secret::new(outer.entity));
+        }
+        Secret::new(opened.entity)
+    }
+
+    /// Whether there is memory for so many octets beyond those of the layer. It is held as long as theirs.
+    fn has_more_room(&mut self, octets: usize) -> bool {
+        if octets == 0 {
+            return true;
+        }
+        let own = self.room.as_mut().and_then(Arc::get_mut);
+        match (own, self.job.office.room(octets, false)) {
+            (Some(own), Ok(more)) => {
+                own.join(more);
+                true
+            }
+            _ => {
+                error!(
+                    octets,
+                    "what is compressed in an encrypted mail stays so: it does not fit into [decrypt] memory"
+                );
+                false
+            }
+        }
     }
 
     /// Whether this came before in another mail.
@@ -457,37 +495,4 @@ fn own_certificates(key: &KeyFacts) -> Vec<Certificate> {
 /// A certificate may say of its key that it is for one padding only, and the key file not.
 fn is_same(one: &PublicKey, other: &PublicKey) -> bool {
     one.kind() == other.kind() && one.bits() == other.bits()
-}
-
-/// What is in the compressed layers that all of a content is.
-fn expanded(mut opened: Opened, limits: &Limits) -> Secret {
-    while let Some(Ok(inner)) = opened.expanded(limits) {
-        let outer = std::mem::replace(&mut opened, inner);
-        // Wiped.
-        drop(Secret::new(outer.entity));
-    }
-    Secret::new(opened.entity)
-}
-
-fn digest_of(layer: &EncryptedLayer) -> [u8; 32] {
-    octets_of(&layer.encrypted_digest())
-}
-
-/// SHA-256 of the key as it is wrapped for a recipient. The sender's key beside it, which can be written in several ways,
-/// does not count.
-fn digest_of_key(layer: &EncryptedLayer, recipient: usize) -> [u8; 32] {
-    let recipient = layer.recipients().get(recipient);
-    let wrapped = recipient.and_then(|recipient| recipient.wrapped.as_ref());
-    let mut digester = Digester::new(DigestAlgorithm::Sha256);
-    digester.update(b"kenin: wrapped key");
-    digester.update(wrapped.map_or(&[][..], |wrapped| wrapped.encrypted_key.as_slice()));
-    octets_of(&digester.finish())
-}
-
-fn octets_of(digest: &Digest) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.iter_mut()
-        .zip(digest.as_ref())
-        .for_each(|(to, from)| *to = *from);
-    out
 }

@@ -18,7 +18,7 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 pub(crate) struct Room {
     /// Nothing where another process holds it.
-    _kibibytes: Option<OwnedSemaphorePermit>,
+    kibibytes: Vec<OwnedSemaphorePermit>,
 }
 
 /// Why there is no room.
@@ -33,7 +33,14 @@ pub(crate) enum NoRoom {
 impl Room {
     /// Held in another process, as long as that knows of the mail.
     pub(crate) const fn elsewhere() -> Self {
-        Self { _kibibytes: None }
+        Self {
+            kibibytes: Vec::new(),
+        }
+    }
+
+    /// Takes over what was taken later for the same mail.
+    pub(super) fn join(&mut self, mut more: Self) {
+        self.kibibytes.append(&mut more.kibibytes);
     }
 }
 
@@ -54,7 +61,7 @@ impl Memory {
         let taken = Arc::clone(&self.kibibytes).try_acquire_many_owned(need);
         let taken = taken.map_err(|_| NoRoom::Now)?;
         Ok(Room {
-            _kibibytes: Some(taken),
+            kibibytes: vec![taken],
         })
     }
 
@@ -64,7 +71,7 @@ impl Memory {
         let taken = Arc::clone(&self.kibibytes).acquire_many_owned(need);
         let taken = taken.await.map_err(|_| NoRoom::Ever)?;
         Ok(Room {
-            _kibibytes: Some(taken),
+            kibibytes: vec![taken],
         })
     }
 
