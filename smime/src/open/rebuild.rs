@@ -21,6 +21,9 @@ use crate::release::{encapsulated, end_of_fields};
 /// before RFC 9788), its fields replace those outside. `keep_field` is asked for each by its name in lower case, and one
 /// that it does not want stays as it is outside. Say no to `from` unless the inner address is the outer one or that of a
 /// good signature: nobody on the way has seen the inner one.
+///
+/// `hp="cipher"` says that no field is left out inside. What stands outside alone was added on the way, and goes where it
+/// says whom an answer is for: the answer would carry the content to whoever added it.
 #[must_use]
 pub fn reassemble(
     raw: &[u8],
@@ -28,7 +31,7 @@ pub fn reassemble(
     limits: &Limits,
     keep_field: &dyn Fn(&str) -> bool,
 ) -> Vec<u8> {
-    let mut inner = protected_fields(entity, limits);
+    let (mut inner, is_whole) = protected_fields(entity, limits);
     inner.retain(|(name, _)| keep_field(name));
     let (_, outer) = read(raw);
     let mut out = Vec::with_capacity(raw.len().min(MAX_HEADER) + entity.len());
@@ -37,7 +40,12 @@ pub fn reassemble(
             continue;
         }
         let replaced = inner.iter().any(|(name, _)| field.is(raw, name));
-        if !replaced {
+        let is_answered = || {
+            ANSWERED
+                .iter()
+                .any(|name| field.is(raw, name) && keep_field(name))
+        };
+        if !replaced && !(is_whole && is_answered()) {
             push(&mut out, slice(raw, field.whole.clone()));
         }
     }
@@ -69,8 +77,12 @@ pub(super) fn is_nothing_else(entity: &[u8], header: &Header, fields: &[FieldSpa
     !header.odd && length == end_of_fields(entity, header)
 }
 
-/// The fields that stand for the message's header, in their order; each once, or it is none.
-fn protected_fields(entity: &[u8], limits: &Limits) -> Vec<(&'static str, Vec<u8>)> {
+/// Fields with their names.
+type Named = Vec<(&'static str, Vec<u8>)>;
+
+/// The fields that stand for the message's header, in their order; each once, or it is none. And whether they are all that
+/// its sender gave it.
+fn protected_fields(entity: &[u8], limits: &Limits) -> (Named, bool) {
     let mut bytes = Cow::Borrowed(entity);
     // Each is a signed content in the one before.
     for _ in 0..limits.layers {
@@ -92,7 +104,7 @@ fn protected_fields(entity: &[u8], limits: &Limits) -> Vec<(&'static str, Vec<u8
         }
         return fields_of(&bytes, payload);
     }
-    Vec::new()
+    (Vec::new(), false)
 }
 
 /// What the signatures around the whole are over.
@@ -116,13 +128,14 @@ fn is_unsure(part: &Part) -> bool {
         || !part.header.doubtful.is_empty()
 }
 
-fn fields_of(bytes: &[u8], payload: &Part) -> Vec<(&'static str, Vec<u8>)> {
+fn fields_of(bytes: &[u8], payload: &Part) -> (Named, bool) {
     let says = |name: &str, value: &[u8]| {
         let said = payload.content_type.only(name);
         said.is_some_and(|said| said.value.eq_ignore_ascii_case(value))
     };
-    if !(says("hp", b"cipher") || says("protected-headers", b"v1")) {
-        return Vec::new();
+    let by_standard = says("hp", b"cipher");
+    if !(by_standard || says("protected-headers", b"v1")) {
+        return (Vec::new(), false);
     }
     let header = slice(bytes, payload.header.range.clone());
     let (_, fields) = read(header);
@@ -130,13 +143,18 @@ fn fields_of(bytes: &[u8], payload: &Part) -> Vec<(&'static str, Vec<u8>)> {
         .iter()
         .filter_map(|field| Some((protected_name(header, field)?, field)))
         .collect();
-    let once = |name: &str| named.iter().filter(|(other, _)| *other == name).count() == 1;
-    named
+    let count = |name: &str| named.iter().filter(|(other, _)| *other == name).count();
+    // A sender who keeps to RFC 9788 never leaves From out.
+    let is_whole = by_standard && count("from") == 1;
+    let found = named
         .iter()
-        .filter(|found| once(found.0))
+        .filter(|found| count(found.0) == 1)
         .map(|(name, field)| (*name, slice(header, field.whole.clone()).to_vec()))
-        .collect()
+        .collect();
+    (found, is_whole)
 }
 
+/// Fields by which programs find whom to answer, beside From and To, which every message has.
+const ANSWERED: [&str; 4] = ["reply-to", "mail-reply-to", "mail-followup-to", "cc"];
 /// No need for more room than this for a header; a larger one makes its own.
 const MAX_HEADER: usize = 64 * 1024;

@@ -81,6 +81,38 @@ fn protected_fields_replace_those_outside() {
     }
 }
 
+/// DEC-11: a field that was added on the way does not say whom the answer is for.
+#[test]
+fn whom_to_answer_is_not_said_outside_alone() {
+    let added = "Reply-To : mallory@example.com\r\nCc: mallory@example.com\r\n\
+        Mail-Followup-To: mallory@example.com\r\n";
+    let raw = format!("{added}{RAW}");
+    let built = |entity: &str, keep: &dyn Fn(&str) -> bool| {
+        let out = reassemble(raw.as_bytes(), entity.as_bytes(), &Limits::default(), keep);
+        String::from_utf8(out).unwrap()
+    };
+    let fields = "From: alice@example.jp\r\nSubject: Pay\r\n";
+    let entity = format!("{fields}Content-Type: text/plain; hp=\"cipher\"\r\n\r\nx\r\n");
+    assert_eq!(built(&entity, &|_| true), rebuilt(&entity));
+    let own = built(&entity, &|name| name != "from");
+    assert!(!own.contains("mallory"), "{own}");
+    // What the sender gave it stays the sender's.
+    let asked = format!("Reply-To: carol@example.jp\r\n{entity}");
+    let out = built(&asked, &|_| true);
+    assert!(out.contains("\r\nReply-To: carol@example.jp\r\n"), "{out}");
+    assert!(!out.contains("mallory"), "{out}");
+    // Who says no such thing may have left it outside.
+    for entity in [
+        entity.replace("hp=\"cipher\"", "protected-headers=\"v1\""),
+        entity.replace("hp=\"cipher\"", "hp=\"clear\""),
+        entity.replace("From: alice@example.jp\r\n", ""),
+        "Content-Type: text/plain\r\n\r\nx\r\n".to_owned(),
+    ] {
+        let out = built(&entity, &|_| true);
+        assert!(out.starts_with(added), "{out}");
+    }
+}
+
 #[test]
 fn what_readers_could_see_differently_replaces_nothing() {
     let fields = "Subject: inner\r\n";
