@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kenin_certstore::{DEFAULT_TENANT, KeptCapabilities, Store};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
+use kenin_pki::time::UnixTime;
 use kenin_policy::verdict::{CheckResult, SignatureVerdict, Verdict};
 use kenin_policy::{Disclosure, Harvest, ResultWord};
 use kenin_smime::Capabilities;
@@ -108,7 +109,8 @@ impl Harvester {
                 ciphers: said.ciphers,
                 oaep: said.oaep,
             };
-            let (sha256, time) = (found.certificate.sha256(), unix_time(now()).0);
+            let sha256 = found.certificate.sha256();
+            let time = said_at(found.signing_time, unix_time(now())).0;
             let kept = store.put_capabilities(DEFAULT_TENANT, sha256, &said, time);
             if let Err(error) = kept.await {
                 warn!(%error, "cannot keep what a signer can read");
@@ -164,6 +166,8 @@ pub(crate) struct Found {
     pub(crate) certificate: Certificate,
     /// What its holder can read, where that was said.
     pub(crate) said: Option<Capabilities>,
+    /// When that was, as the signer says.
+    pub(crate) signing_time: Option<UnixTime>,
     /// Whether the rules want it used.
     pub(crate) used: bool,
 }
@@ -171,15 +175,11 @@ pub(crate) struct Found {
 /// The certificate with this fingerprint (hex) with which the message was signed, where the rules want it kept.
 pub(crate) fn look(mail: &Mail, snapshot: &Snapshot, sha256: &str) -> Option<Found> {
     let wish = act::harvest(mail, snapshot);
-    let (certificate, said) = match wish {
+    let used = wish == Harvest::Use;
+    match wish {
         Harvest::Off => None,
-        Harvest::Quarantine | Harvest::Use => certificate(mail, snapshot, sha256),
-    }?;
-    Some(Found {
-        certificate,
-        said,
-        used: wish == Harvest::Use,
-    })
+        Harvest::Quarantine | Harvest::Use => found(mail, snapshot, sha256, used),
+    }
 }
 
 /// Whether this is the certificate with this fingerprint.
@@ -188,11 +188,7 @@ pub(crate) fn is_it(certificate: &Certificate, sha256: &str) -> bool {
 }
 
 /// The certificate with which the message was signed, and what was said beside the signature.
-fn certificate(
-    mail: &Mail,
-    snapshot: &Snapshot,
-    sha256: &str,
-) -> Option<(Certificate, Option<Capabilities>)> {
+fn found(mail: &Mail, snapshot: &Snapshot, sha256: &str, used: bool) -> Option<Found> {
     let limits = snapshot.config.engine_limits();
     let examined = kenin_smime::examine(&mail.raw, &limits, snapshot.known.intermediates());
     let roots = examined
@@ -201,9 +197,20 @@ fn certificate(
         .filter(|signature| signature.root);
     let mut made = roots
         .flat_map(|signature| &signature.signers)
-        .filter_map(|signer| Some((signer.verified()?, &signer.capabilities)));
-    let (one, said) = made.find(|(one, _)| is_it(&one.certificate, sha256))?;
-    Some((one.certificate.clone(), said.clone()))
+        .filter_map(|signer| Some((signer.verified()?, signer)));
+    let (one, signer) = made.find(|(one, _)| is_it(&one.certificate, sha256))?;
+    Some(Found {
+        certificate: one.certificate.clone(),
+        said: signer.capabilities.clone(),
+        signing_time: signer.signing_time,
+        used,
+    })
+}
+
+/// When it was said: not when the mail came, which anybody can send again years later, to have others encrypt as they did
+/// then. Nobody has signed in the future.
+fn said_at(signing_time: Option<UnixTime>, now: UnixTime) -> UnixTime {
+    signing_time.map_or(now, |signed| signed.min(now))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -269,6 +276,14 @@ mod tests {
             detail: None,
             revision: String::new(),
         }
+    }
+
+    #[test]
+    fn an_old_mail_that_comes_again_says_nothing_new() {
+        let (then, now) = (UnixTime(1_700_000_000), UnixTime(1_800_000_000));
+        assert_eq!(said_at(Some(then), now), then);
+        assert_eq!(said_at(Some(now), then), then);
+        assert_eq!(said_at(None, now), now);
     }
 
     /// PKI-07: what comes unsigned, mismatched or in doubt changes nothing.

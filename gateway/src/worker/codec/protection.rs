@@ -18,6 +18,7 @@ coded!(Signatory {
 coded!(harvest::Found {
     certificate,
     said,
+    signing_time,
     used,
 });
 
