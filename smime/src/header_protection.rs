@@ -6,7 +6,9 @@
 
 use crate::canonical;
 use crate::facts::FieldSpan;
+use crate::limits::Limits;
 use crate::mime::{ContentType, Header, slice};
+use crate::open::protected_fields;
 use crate::release::describes;
 
 /// A message in two halves: the one that stays outside, and the one that is signed or encrypted.
@@ -31,6 +33,31 @@ pub enum HeaderProtection {
 /// The halves as they are: no field of the message goes inside, only those that describe the content.
 #[must_use]
 pub fn split(message: &[u8]) -> Halves {
+    split_as(message, &|field| Some(slice(message, field.whole.clone())))
+}
+
+/// The same for a message that is to be encrypted. Where it is signed, and what is signed says that encryption hid its
+/// header, the outer Subject, Comments and Keywords are hidden again: they came out when it was opened, and stay inside.
+#[must_use]
+pub fn split_hiding(message: &[u8], limits: &Limits) -> Halves {
+    let (header, _) = read(message);
+    let content_type = header
+        .content_type
+        .map(|value| ContentType::parse(slice(message, value)))
+        .unwrap_or_default();
+    let inside = match is_protected(&content_type.essence) {
+        true => protected_fields(message, limits).0,
+        false => Vec::new(),
+    };
+    let is_inside = |name: &str| inside.iter().any(|(own, _)| *own == name);
+    split_as(message, &|field| match protected_name(message, field) {
+        Some(name) if is_inside(name) => left_outside(name, slice(message, field.whole.clone())),
+        _ => Some(slice(message, field.whole.clone())),
+    })
+}
+
+/// The halves with this in place of each field outside.
+fn split_as<'m>(message: &'m [u8], outside: &dyn Fn(&FieldSpan) -> Option<&'m [u8]>) -> Halves {
     let (header, all) = read(message);
     let mut halves = Halves {
         outer: Vec::new(),
@@ -39,12 +66,23 @@ pub fn split(message: &[u8]) -> Halves {
     for field in &all {
         if describes_content(message, field) {
             push(&mut halves.entity, slice(message, field.whole.clone()));
-        } else if !field.is(message, "mime-version") {
-            push(&mut halves.outer, slice(message, field.whole.clone()));
+        } else if !field.is(message, "mime-version")
+            && let Some(field) = outside(field)
+        {
+            push(&mut halves.outer, field);
         }
     }
     halves.close(message, &header);
     halves
+}
+
+/// What encryption leaves of a field outside: hcp_baseline (RFC 9788 §3.2.1).
+fn left_outside<'m>(name: &str, whole: &'m [u8]) -> Option<&'m [u8]> {
+    match name {
+        "comments" | "keywords" => None,
+        "subject" => Some(b"Subject: [...]\r\n"),
+        _ => Some(whole),
+    }
 }
 
 /// The halves with the header protected (RFC 9788 §5.2): copies of its fields inside, and beside them how they look
@@ -64,8 +102,6 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
         || header.content_type_odd
         || !header.doubtful.is_empty()
         || content_type.odd
-        || content_type.names("hp")
-        || content_type.names("protected-headers")
         || is_protected(&content_type.essence)
     {
         return None;
@@ -90,10 +126,12 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
         }
         seen.push(name);
         push(&mut halves.entity, whole);
-        let left: &[u8] = match (protection, name) {
-            (HeaderProtection::Cipher, "comments" | "keywords") => continue,
-            (HeaderProtection::Cipher, "subject") => b"Subject: [...]\r\n",
-            _ => whole,
+        let left = match protection {
+            HeaderProtection::Cipher => left_outside(name, whole),
+            HeaderProtection::Clear => Some(whole),
+        };
+        let Some(left) = left else {
+            continue;
         };
         push(&mut halves.outer, left);
         if protection == HeaderProtection::Cipher {
@@ -157,8 +195,10 @@ pub(crate) fn push(out: &mut Vec<u8>, field: &[u8]) {
     }
 }
 
-/// A Content-Type field with the parameter that says what its entity protects.
+/// A Content-Type field with the parameter that says what its entity protects, in place of what it said before: that was
+/// of a protection that was taken off.
 fn with_hp(field: &[u8], protection: HeaderProtection) -> Vec<u8> {
+    let field = without_hp(field.trim_ascii_end());
     let mut field = field.trim_ascii_end();
     while let Some(before) = field.strip_suffix(b";") {
         field = before.trim_ascii_end();
@@ -168,6 +208,32 @@ fn with_hp(field: &[u8], protection: HeaderProtection) -> Vec<u8> {
         HeaderProtection::Cipher => b"cipher",
     };
     [field, b";\r\n\thp=\"", word, b"\"\r\n"].concat()
+}
+
+/// A Content-Type field, which has neither comments nor quoted pairs, without the parameters that say what its entity
+/// protects.
+fn without_hp(field: &[u8]) -> Vec<u8> {
+    let (mut quoted, mut start) = (false, 0);
+    let mut kept: Vec<&[u8]> = Vec::new();
+    for at in 0..=field.len() {
+        let octet = field.get(at);
+        quoted ^= octet == Some(&b'"');
+        if octet.is_none() || (octet == Some(&b';') && !quoted) {
+            let piece = slice(field, start..at);
+            if kept.is_empty() || !is_about_header(piece) {
+                kept.push(piece);
+            }
+            start = at + 1;
+        }
+    }
+    kept.join(&b';')
+}
+
+/// Whether a parameter says of its entity that it protects a header.
+fn is_about_header(parameter: &[u8]) -> bool {
+    let mut name = parameter.split(|octet| matches!(octet, b'=' | b'*'));
+    let name = name.next().unwrap_or_default().trim_ascii();
+    name.eq_ignore_ascii_case(b"hp") || name.eq_ignore_ascii_case(b"protected-headers")
 }
 
 /// Whether a content of this type is signed or encrypted by itself.

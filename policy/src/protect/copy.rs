@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use kenin_smime::encrypt::{Addressee, Protect, ProtectError};
-use kenin_smime::header_protection::{Halves, protect_header, split};
+use kenin_smime::header_protection::{Halves, protect_header, split, split_hiding};
 use kenin_smime::sign::{Form, SignError, Signer};
 use kenin_smime::{Limits, fits_relays, relayable};
 
@@ -43,8 +43,12 @@ pub fn copy(
         .header
         .and_then(|how| protect_header(message, how));
     let hidden = protected.is_some() && protection.encryption.is_some();
-    // What is protected already keeps its header outside.
-    let Halves { mut outer, entity } = protected.unwrap_or_else(|| split(message));
+    // What is protected already keeps its header outside, but for what is hidden inside.
+    let Halves { mut outer, entity } =
+        protected.unwrap_or_else(|| match protection.encryption.is_some() {
+            true => split_hiding(message, limits),
+            false => split(message),
+        });
     if hidden {
         outer = without(outer, TOPIC);
     }

@@ -64,8 +64,6 @@ fn a_header_that_cannot_be_protected_is_left_alone() {
         "Subject: a\r\nSubject: b\r\n\r\nx",
         "Subject: a\r\nContent-Type: multipart/signed; boundary=b\r\n\r\nx",
         "Subject: a\r\nContent-Type: application/pkcs7-mime\r\n\r\nx",
-        "Subject: a\r\nContent-Type: text/plain; hp=\"clear\"\r\n\r\nx",
-        "Subject: a\r\nContent-Type: text/plain; protected-headers=\"v1\"\r\n\r\nx",
         "Subject: a\r\nContent-Type: text/plain (a comment)\r\n\r\nx",
         "Subject: a\r\nContent-Type: text/plain\r\nContent-Type: text/html\r\n\r\nx",
         "Subject : a\r\n\r\nx",
@@ -83,4 +81,56 @@ fn a_header_that_cannot_be_protected_is_left_alone() {
     );
     assert!(protect_header(from.as_bytes(), HeaderProtection::Clear).is_some());
     assert!(protect_header(long.as_bytes(), HeaderProtection::Cipher).is_some());
+}
+
+/// What was opened still says what protected it, and is protected anew.
+#[test]
+fn what_an_opened_content_says_of_itself_is_said_anew() {
+    for said in [
+        "hp=\"cipher\"",
+        "HP = cipher; hp*=us-ascii''clear",
+        "protected-headers=\"v1\"",
+    ] {
+        let message = format!(
+            "Subject: a\r\nContent-Type: text/plain; {said}; name=\"; hp=x\";\r\n\tformat=flowed\r\n\r\nx"
+        );
+        let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
+        assert_eq!(text(&halves.outer), "Subject: [...]\r\n");
+        assert_eq!(
+            text(&halves.entity),
+            "Subject: a\r\nHP-Outer: Subject: [...]\r\nContent-Type: text/plain; name=\"; hp=x\";\r\n\
+             \tformat=flowed;\r\n\thp=\"cipher\"\r\n\r\nx"
+        );
+    }
+}
+
+#[test]
+fn a_subject_is_hidden_again_where_what_is_signed_hid_it() {
+    let signed = |fields: &str, said: &str| {
+        let message = format!(
+            "From: alice@example.jp\r\nSubject: Secret\r\nKeywords: money\r\n\
+             Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n{fields}\
+             Content-Type: text/plain; {said}\r\n\r\nx\r\n--b\r\n\
+             Content-Type: application/pkcs7-signature\r\n\r\nx\r\n--b--\r\n"
+        );
+        let halves = split_hiding(message.as_bytes(), &Limits::default());
+        assert_eq!(halves.entity, split(message.as_bytes()).entity);
+        String::from_utf8(halves.outer).unwrap()
+    };
+    let inside = "From: alice@example.jp\r\nSubject: Secret\r\n";
+    let open = "From: alice@example.jp\r\nSubject: Secret\r\nKeywords: money\r\n";
+    for said in ["hp=\"cipher\"", "protected-headers=\"v1\""] {
+        let hidden = "From: alice@example.jp\r\nSubject: [...]\r\nKeywords: money\r\n";
+        assert_eq!(signed(inside, said), hidden);
+        let both = format!("{inside}Keywords: money\r\n");
+        assert!(!signed(&both, said).contains("Keywords"));
+        // What is not inside would be lost.
+        assert_eq!(signed("From: alice@example.jp\r\n", said), open);
+    }
+    for said in ["hp=\"clear\"", "charset=utf-8"] {
+        assert_eq!(signed(inside, said), open);
+    }
+    let plain = format!("{open}Content-Type: text/plain; hp=\"cipher\"\r\n\r\nx");
+    let halves = split_hiding(plain.as_bytes(), &Limits::default());
+    assert_eq!(halves, split(plain.as_bytes()));
 }

@@ -25,6 +25,7 @@ use crate::mime::{PartKind, Tree, slice};
 use crate::release::{end_of_fields, release};
 
 pub use crate::cms::{Recipient, RecipientId};
+pub(crate) use rebuild::protected_fields;
 pub use rebuild::reassemble;
 
 /// An encrypted layer that is the whole of a message.

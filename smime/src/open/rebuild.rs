@@ -78,11 +78,11 @@ pub(super) fn is_nothing_else(entity: &[u8], header: &Header, fields: &[FieldSpa
 }
 
 /// Fields with their names.
-type Named = Vec<(&'static str, Vec<u8>)>;
+pub(crate) type Named = Vec<(&'static str, Vec<u8>)>;
 
 /// The fields that stand for the message's header, in their order; each once, or it is none. And whether they are all that
 /// its sender gave it.
-fn protected_fields(entity: &[u8], limits: &Limits) -> (Named, bool) {
+pub(crate) fn protected_fields(entity: &[u8], limits: &Limits) -> (Named, bool) {
     let mut bytes = Cow::Borrowed(entity);
     // Each is a signed content in the one before.
     for _ in 0..limits.layers {

@@ -146,6 +146,31 @@ fn a_signature_alone_leaves_the_header_readable() {
     }
 }
 
+/// What is opened and goes on encrypted shows no more outside than it did when it came.
+#[test]
+fn a_subject_that_was_hidden_is_hidden_again() {
+    let world = World::new();
+    let (alice, bob) = (world.person("alice@own.example"), bob());
+    let signer = Signer {
+        signing_time: Some(NOW),
+        ..Signer::new(&alice.key, &alice.certificate)
+    };
+    for form in [None, Some(Form::Clear), Some(Form::Opaque)] {
+        let protection = Protection {
+            sign: form,
+            ..encrypted_for(&[&bob.certificate], GCM)
+        };
+        let mail = made(MAIL.as_bytes(), &protection, Some(&signer));
+        let (message, _) = opened(&mail, &bob);
+        assert!(holds(&message, "Subject: canary-d7c1 in the subject\r\n"));
+        let again = made(&message, &encrypted_for(&[&bob.certificate], GCM), None);
+        assert!(!holds(&again, CANARY), "{form:?}");
+        let (message, _) = opened(&again, &bob);
+        assert!(holds(&message, "Subject: canary-d7c1 in the subject\r\n"));
+        assert_eq!(world.verdict(&message).is_pass(), form.is_some());
+    }
+}
+
 /// SIG-21: what somebody signed is encrypted around, and not touched.
 #[test]
 fn what_is_signed_keeps_its_octets_inside() {
