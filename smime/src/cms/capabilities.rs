@@ -3,7 +3,7 @@
 
 use kenin_pki::ber::{Cursor, Limits, Tag, Tape};
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{Aes, ContentKind};
+use kenin_pki::crypto::{Aes, ContentKind, DigestAlgorithm, OaepParameters};
 use kenin_pki::der::write;
 use kenin_pki::oid::{self, Oid};
 
@@ -29,7 +29,7 @@ pub(super) fn read(value: Cursor<'_, '_>) -> Option<Capabilities> {
     for capability in all {
         let capability = algorithm(capability)?;
         let named = capability.oid();
-        read.oaep |= named == oid::RSAES_OAEP;
+        read.oaep |= named == oid::RSAES_OAEP && is_as_written(capability.parameters());
         let kind = KINDS.iter().find(|(oid, _)| *oid == named);
         if let Some((_, kind)) = kind
             && !read.ciphers.contains(kind)
@@ -38,6 +38,13 @@ pub(super) fn read(value: Cursor<'_, '_>) -> Option<Capabilities> {
         }
     }
     Some(read)
+}
+
+/// Whether who reads OAEP by these parameters reads what is written here: SHA-256 for both, and no label. Who names none
+/// reads it by all; an empty SEQUENCE names SHA-1 (RFC 4055 §4.1).
+fn is_as_written(parameters: Option<&[u8]>) -> bool {
+    let own = OaepParameters::new(DigestAlgorithm::Sha256);
+    parameters.is_none_or(|named| OaepParameters::from_der(named) == Ok(own))
 }
 
 /// Writes the value of the attribute: these ciphers, the best one first. They have no parameters here.
@@ -80,6 +87,25 @@ mod tests {
             builder = builder.extension(named.as_oid(), false, value);
         }
         builder.self_signed(&key).unwrap()
+    }
+
+    /// Who reads OAEP with SHA-1 only could not open what is wrapped with SHA-256.
+    #[test]
+    fn oaep_is_read_by_whom_it_is_written_for() {
+        let oaep = |parameters: Option<Vec<u8>>| {
+            let mut capability = vec![write::oid(oid::RSAES_OAEP)];
+            capability.extend(parameters);
+            let value = write::seq(&[write::seq(&capability)]);
+            let said = Capabilities::of_certificate(&certificate(Some(&value)));
+            said.unwrap().oaep
+        };
+        let named = |digest| Some(OaepParameters::new(digest).to_der());
+        assert!(oaep(None));
+        assert!(oaep(named(DigestAlgorithm::Sha256)));
+        for other in [DigestAlgorithm::Sha1, DigestAlgorithm::Sha512] {
+            assert!(!oaep(named(other)), "{other:?}");
+        }
+        assert!(!oaep(Some(write::null())));
     }
 
     #[test]
