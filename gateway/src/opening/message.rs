@@ -49,11 +49,11 @@ impl Making<'_> {
     /// In lines that relays pass on, however the content's own lines end.
     fn fitting(&self, made: Secret) -> Option<Secret> {
         let seven_bit = made.expose().is_ascii() || !self.seven_bit;
-        if seven_bit && is_lines(made.expose()) {
+        if seven_bit && is_lines(made.expose()) && !has_long_line(made.expose()) {
             return Some(made);
         }
         let fits = relayable(made.expose(), self.limits).map(|fits| fits.into_owned());
-        // Text that is signed stays as it is but for its line ends, which its signature survives.
+        // Text that is signed stays as it is but for its line ends, which its signature survives. So do its long lines.
         let lines = fits.unwrap_or_else(|| canonical::to_crlf(made.expose()));
         let mut lines = Secret::new(lines);
         if !lines.expose().ends_with(b"\r\n") {
@@ -71,6 +71,19 @@ fn is_lines(bytes: &[u8]) -> bool {
         && memchr::memchr_iter(b'\r', bytes).all(ended)
         && memchr::memchr(0, bytes).is_none()
 }
+
+/// Whether a line of the body is longer than what relays take (RFC 5321 §4.5.3.1.6): some break it.
+fn has_long_line(bytes: &[u8]) -> bool {
+    let mut start = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(0, |at| at + 4);
+    memchr::memchr_iter(b'\n', bytes).any(|end| {
+        let long = end.saturating_sub(start) > MAX_LINE;
+        start = start.max(end + 1);
+        long
+    })
+}
+
+/// Octets of a line with its CR.
+const MAX_LINE: usize = 999;
 
 /// Whether both messages name one sender, and the same.
 fn is_from_same(raw: &[u8], whole: &[u8]) -> bool {
@@ -225,6 +238,12 @@ mod tests {
             binary.contains("Content-Transfer-Encoding: base64\r\n"),
             "{binary}"
         );
+        let long = |length: usize| {
+            let body = "x".repeat(length);
+            plainly(&format!("Content-Type: text/plain\r\n\r\n{body}\r\n")).unwrap()
+        };
+        assert!(!long(998).contains("base64"));
+        assert!(long(999).contains("Content-Transfer-Encoding: base64\r\n"));
         let narrow = made(
             "Content-Type: text/plain; charset=utf-8\r\n\r\n検印\r\n",
             Reason::NotSigned,
@@ -243,6 +262,8 @@ mod tests {
         };
         let out = plainly(&signed("検\nx")).unwrap();
         assert!(out.contains("\r\n\r\n検\r\nx\r\n--b\r\n"), "{out}");
+        let out = plainly(&signed(&"x".repeat(999))).unwrap();
+        assert!(out.contains(&"x".repeat(999)));
         // It cannot be sent as it is, and must not be changed.
         assert_eq!(plainly(&signed("a\0b")), None);
         assert_eq!(plainly(&signed("a\rb")), None);
