@@ -81,6 +81,8 @@ pub(crate) struct Job<'j> {
     pub(crate) answers: &'j Answers,
     pub(crate) limits: &'j Limits,
     pub(crate) receipts: Receipts,
+    /// What a message is called that has no name by which an answer to it is known.
+    pub(crate) name: &'j str,
     /// Whether what is inside should rather be of octets below 128.
     pub(crate) seven_bit: bool,
     pub(crate) office: &'j dyn Office,
@@ -157,6 +159,7 @@ pub(crate) fn open(job: &Job<'_>) -> Result<Opening, Closed> {
         raw: job.raw,
         limits: job.limits,
         receipts: job.receipts,
+        name: job.name,
         seven_bit: job.seven_bit,
         judge: job.judge,
     };

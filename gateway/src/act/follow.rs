@@ -116,12 +116,14 @@ fn opened(
         return Ok(Opening::default());
     }
     let (raw, config) = (&matter.mail.raw, &matter.snapshot.config);
+    let name = format!("{}@{}", matter.mail.envelope.id, config.authserv_id);
     let opening = open(&Job {
         raw,
         people,
         answers: &Answers::of(raw),
         limits: &config.engine_limits(),
         receipts: config.decrypt.receipts,
+        name: &name,
         seven_bit: matter.mail.envelope.division == Division::Never,
         office,
         judge,

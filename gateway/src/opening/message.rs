@@ -18,6 +18,8 @@ pub(super) struct Making<'m> {
     pub(super) raw: &'m [u8],
     pub(super) limits: &'m Limits,
     pub(super) receipts: Receipts,
+    /// What the message is called where nothing else calls it so that an answer to it is known (DEC-14).
+    pub(super) name: &'m str,
     /// Whether it should rather be of octets below 128.
     pub(super) seven_bit: bool,
     pub(super) judge: &'m dyn Fn(&[u8]) -> Verdict,
@@ -39,11 +41,31 @@ impl Making<'_> {
 
     fn with_fields(&self, entity: &[u8], keep: &dyn Fn(&str) -> bool) -> Option<Secret> {
         let made = Secret::new(open::reassemble(self.raw, entity, self.limits, keep));
-        let made = self.fitting(made)?;
+        let made = self.named(self.fitting(made)?);
         Some(match self.receipts {
             Receipts::Strip => without_wishes(made),
             Receipts::Keep => made,
         })
+    }
+
+    /// With one Message-ID, which all programs read alike. Whoever has the mail on its way can take it out, or spell it
+    /// oddly, so that nobody knows the answer for one.
+    fn named(&self, made: Secret) -> Secret {
+        let header = header::scan(made.expose());
+        let ids = header.fields.iter();
+        let is_id = |field: &&header::Field| field.may_be(made.expose(), |own| own == "message-id");
+        let ids: Vec<&header::Field> = ids.filter(is_id).collect();
+        if let [only] = ids.as_slice()
+            && is_plain_id(made.expose(), only)
+        {
+            return made;
+        }
+        let edits = HeaderEdits {
+            remove: ids.iter().map(|field| field.whole.clone()).collect(),
+            prepend: format!("Message-ID: <{}>\r\n", self.name).into_bytes(),
+            ..HeaderEdits::default()
+        };
+        Secret::new(edits.apply(made.expose()))
     }
 
     /// In lines that relays pass on, however the content's own lines end.
@@ -61,6 +83,15 @@ impl Making<'_> {
         }
         is_lines(lines.expose()).then_some(lines)
     }
+}
+
+/// Whether it is one id between angle brackets, without white space, comments or quotes.
+fn is_plain_id(message: &[u8], field: &header::Field) -> bool {
+    let value = header::unfold(field.value(message));
+    let id = value.trim_ascii().strip_prefix(b"<");
+    let id = id.and_then(|id| id.strip_suffix(b">")).unwrap_or_default();
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !b"<>()\"\\".contains(byte);
+    field.is_plainly(message, "message-id") && !id.is_empty() && id.iter().all(plain)
 }
 
 /// Whether it is whole lines that end with CRLF, without a NUL.
@@ -134,12 +165,21 @@ mod tests {
     use crate::substitute;
 
     const RAW: &str = "Received: by a\r\nFrom: Alice <alice@example.jp>\r\nTo: bob@example.jp\r\n\
-        Subject: [...]\r\nDisposition-Notification-To: alice@example.jp\r\n\
+        Message-ID: <1@example.jp>\r\nSubject: [...]\r\nDisposition-Notification-To: alice@example.jp\r\n\
         Return-Receipt-To : alice@example.jp\r\nX-Confirm-Reading-To: a@b\r\n\
         Content-Type: application/pkcs7-mime\r\n\r\nMIIB\r\n";
 
     /// The message, and how often it was judged.
     fn made(
+        entity: &str,
+        reason: Reason,
+        change: &dyn Fn(&mut Making<'_>),
+    ) -> Option<(String, usize)> {
+        made_of(RAW, entity, reason, change)
+    }
+
+    fn made_of(
+        raw: &str,
         entity: &str,
         reason: Reason,
         change: &dyn Fn(&mut Making<'_>),
@@ -151,9 +191,10 @@ mod tests {
         };
         let limits = Limits::default();
         let mut making = Making {
-            raw: RAW.as_bytes(),
+            raw: raw.as_bytes(),
             limits: &limits,
             receipts: Receipts::Strip,
+            name: "2@gw.example",
             seven_bit: false,
             judge: &judge,
         };
@@ -171,13 +212,43 @@ mod tests {
     fn wishes_for_receipts_are_taken_out_unless_they_are_to_stay() {
         let entity = "Content-Type: text/plain\r\n\r\nx\r\n";
         let wanted = "Received: by a\r\nFrom: Alice <alice@example.jp>\r\nTo: bob@example.jp\r\n\
-            Subject: [...]\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nx\r\n";
+            Message-ID: <1@example.jp>\r\nSubject: [...]\r\nMIME-Version: 1.0\r\n\
+            Content-Type: text/plain\r\n\r\nx\r\n";
         assert_eq!(plainly(entity).unwrap(), wanted);
         let kept = made(entity, Reason::NotSigned, &|making| {
             making.receipts = Receipts::Keep;
         });
         let (kept, _) = kept.unwrap();
         assert!(kept.contains("\r\nDisposition-Notification-To: ") && kept.contains("X-Confirm"));
+    }
+
+    /// DEC-14: an answer is known by the name of what it answers.
+    #[test]
+    fn what_has_no_name_that_an_answer_repeats_gets_one() {
+        let own = "Message-ID: <1@example.jp>\r\n";
+        for (came, kept) in [
+            (own, true),
+            ("message-id:<1@example.jp>\r\n", true),
+            ("", false),
+            ("Message-ID: 1@example.jp\r\n", false),
+            ("Message-ID: <1@example.jp> (odd)\r\n", false),
+            ("Message-ID: <1 @example.jp>\r\n", false),
+            ("Message-ID : <1@example.jp>\r\n", false),
+            (
+                "Message-ID: <1@example.jp>\r\nMessage-ID: <3@example.jp>\r\n",
+                false,
+            ),
+        ] {
+            let raw = RAW.replace(own, came);
+            let entity = "Content-Type: text/plain\r\n\r\nx\r\n";
+            let (text, _) = made_of(&raw, entity, Reason::NotSigned, &|_| {}).unwrap();
+            let named = text.starts_with("Message-ID: <2@gw.example>\r\n");
+            assert_eq!(
+                (named, text.contains("1@example.jp")),
+                (!kept, kept),
+                "{came}"
+            );
+        }
     }
 
     #[test]

@@ -198,6 +198,7 @@ impl World {
             answers: &Answers::of(raw),
             limits: &Limits::default(),
             receipts: self.receipts,
+            name: "2@gw.example",
             seven_bit: false,
             office: self,
             judge: &judge,
