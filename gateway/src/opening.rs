@@ -24,6 +24,7 @@ use tracing::warn;
 
 pub(crate) use answers::Answers;
 pub(crate) use memory::{Memory, NoRoom, Plain, Room, lodged};
+pub(crate) use message::wishes;
 
 use crate::config::Receipts;
 use layers::{Found, Walk};

@@ -22,8 +22,8 @@ use super::{
     opening_each, rewritten, shielded,
 };
 use crate::clock::Moment;
-use crate::config::Config;
-use crate::opening::{OpenedCopy, Opening, Person, Room, State, lodged};
+use crate::config::{Config, Receipts};
+use crate::opening::{OpenedCopy, Opening, Person, Room, State, lodged, wishes};
 use crate::protect::Plan;
 use crate::snapshot::Snapshot;
 
@@ -86,6 +86,7 @@ pub(crate) fn confide(mail: &Mail, config: &Config, treatment: Treatment) -> Tre
     let places: Vec<usize> = (0..mail.envelope.rcpt_to.len()).collect();
     match (treatment, mail.envelope.division) {
         (Treatment::Relay(mut edits), Division::Never) => {
+            edits.extend(unasked(mail, config));
             edits.push(Edit::ReturnPath(return_path(mail, config)));
             Treatment::Relay(edits)
         }
@@ -444,10 +445,18 @@ fn edits_in(treatment: Treatment) -> Vec<Edit> {
     }
 }
 
-fn confided(mail: &Mail, config: &Config, content: Option<MailBytes>, edits: Vec<Edit>) -> Share {
+fn confided(
+    mail: &Mail,
+    config: &Config,
+    content: Option<MailBytes>,
+    mut edits: Vec<Edit>,
+) -> Share {
     let what = match &content {
         Some(_) => "opened mail",
-        None => "mail that stayed encrypted",
+        None => {
+            edits.extend(unasked(mail, config));
+            "mail that stayed encrypted"
+        }
     };
     Share::Confide(Confided {
         content,
@@ -455,6 +464,15 @@ fn confided(mail: &Mail, config: &Config, content: Option<MailBytes>, edits: Vec
         return_path: Some(return_path(mail, config)),
         reason: format!("{what} (id {})", mail.envelope.id),
     })
+}
+
+/// Takes out of a mail that stayed encrypted what is taken out of opened mail: a receipt for the one, where there is never
+/// one for the other, would tell which it was.
+fn unasked(mail: &Mail, config: &Config) -> Vec<Edit> {
+    match config.decrypt.receipts {
+        Receipts::Strip => wishes(&mail.raw).into_iter().map(Edit::Remove).collect(),
+        Receipts::Keep => Vec::new(),
+    }
 }
 
 /// Who is told of what becomes of it behind us: never its sender, who would get it back opened.

@@ -3,6 +3,8 @@
 //! The content's own header fields count where it says that they do (RFC 9788), From only where it is the one that came or
 //! that of a good signature. Nothing in a signature is changed; what no relay would pass on is no message.
 
+use std::ops::Range;
+
 use kenin_pki::address::{Address, AddressCase};
 use kenin_pki::crypto::Secret;
 use kenin_policy::header;
@@ -131,10 +133,7 @@ fn is_from_same(raw: &[u8], whole: &[u8]) -> bool {
 /// Without the fields by which a sender asks to be told that a mail was delivered or read: the answer would tell that it
 /// could be opened, and may quote it.
 fn without_wishes(made: Secret) -> Secret {
-    let header = header::scan(made.expose());
-    let wishes = header.fields.iter();
-    let wishes = wishes.filter(|field| field.may_be(made.expose(), |name| WISHES.contains(&name)));
-    let remove: Vec<_> = wishes.map(|field| field.whole.clone()).collect();
+    let remove = wishes(made.expose());
     if remove.is_empty() {
         return made;
     }
@@ -143,6 +142,14 @@ fn without_wishes(made: Secret) -> Secret {
         ..HeaderEdits::default()
     };
     Secret::new(edits.apply(made.expose()))
+}
+
+/// Where those fields stand.
+pub(crate) fn wishes(message: &[u8]) -> Vec<Range<usize>> {
+    let header = header::scan(message);
+    let wishes = header.fields.iter();
+    let wishes = wishes.filter(|field| field.may_be(message, |name| WISHES.contains(&name)));
+    wishes.map(|field| field.whole.clone()).collect()
 }
 
 /// Disposition-Notification-To is RFC 8098's; the others are older, and still answered by some.

@@ -9,7 +9,7 @@ use kenin_smime::encrypt::{Addressee, Protect};
 use kenin_smtp_filter::{Confided, Group, Outgoing, Share};
 
 use super::*;
-use crate::config::{KeyAt, LogAddresses, Notify, Quarantine as Settings};
+use crate::config::{KeyAt, LogAddresses, Notify, Quarantine as Settings, Receipts};
 use crate::key_process::Journal;
 
 const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
@@ -148,6 +148,42 @@ async fn what_does_not_open_goes_the_same_way_without_a_word() {
     assert_eq!(groups.len(), 1);
     let (opened, text) = sent(&mail, &groups[0].share);
     assert_eq!((opened, text), (false, bad));
+}
+
+/// DEC-06: a receipt that comes only for what stayed encrypted would tell that it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn dec_06_no_receipt_is_asked_for_what_does_not_open() {
+    let asks = "Disposition-Notification-To: mallory@example.com\r\n";
+    for (receipts, kept) in [(Receipts::Strip, false), (Receipts::Keep, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipeline, alice) =
+            with_alice(dir.path(), |config| config.decrypt.receipts = receipts).await;
+        let good = encrypted(&[&alice], GCM, "carol@example.net");
+        pipeline.treat(mail("alice@example.jp", &good)).await;
+        // It came before, and does not open again.
+        let bad = good.replace("carol@example.net", "mallory@example.com");
+        let asked = format!("{asks}{bad}");
+        let wanted = if kept { &asked } else { &bad };
+        let came = mail("alice@example.jp", &asked);
+        let treated = groups(pipeline.treat(came.clone()).await);
+        assert_eq!(sent(&came, &treated[0].share), (false, wanted.clone()));
+        let came = mail_to(&["alice@example.jp"], &asked, Division::Never);
+        let Treatment::Relay(edits) = pipeline.treat(came.clone()).await else {
+            panic!("not relayed")
+        };
+        let outgoing = Outgoing::new(came.raw.clone(), b"", &edits).unwrap();
+        let text: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+        assert_eq!(text, wanted.as_bytes());
+        // Who has no key here gets what came.
+        let other = encrypted(&[&key_of("bob@example.jp").1], GCM, "carol@example.net");
+        let came = mail("alice@example.jp", &format!("{asks}{other}"));
+        let Treatment::Relay(edits) = pipeline.treat(came.clone()).await else {
+            panic!("not relayed")
+        };
+        let outgoing = Outgoing::new(came.raw.clone(), b"", &edits).unwrap();
+        let text: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+        assert_eq!(text, came.raw.to_vec());
+    }
 }
 
 /// DEC-11, over the store.
