@@ -47,7 +47,8 @@ impl Store {
     }
 
     /// Remembers that this encrypted content has come at this time (seconds since 1970), and gives how it came for the
-    /// first time, which may be now. What nobody has sent for a hundred days is forgotten.
+    /// first time, which may be now. What nobody has sent for a hundred days is forgotten; by a clock that cannot be right
+    /// (no time) nothing is, and what comes meanwhile is kept until it comes again.
     ///
     /// # Errors
     /// When the store fails.
@@ -55,18 +56,21 @@ impl Store {
         &self,
         tenant: &str,
         one: &Ciphertext<'_>,
-        now: i64,
+        now: Option<i64>,
     ) -> Result<FirstSeen, StoreError> {
         let (sender, message_id) = (text(one.sender), text(one.message_id));
-        ask!(self, execute: "DELETE FROM ciphertext WHERE tenant = $1 AND last_at < $2",
-            tenant, now.saturating_sub(REMEMBERED))?;
+        if let Some(now) = now {
+            ask!(self, execute: "DELETE FROM ciphertext WHERE tenant = $1 AND last_at < $2",
+                tenant, now.saturating_sub(REMEMBERED))?;
+        }
+        let at = now.unwrap_or(i64::MAX);
         let row = ask!(self, fetch_one as (Vec<u8>, String, String, i64):
             "INSERT INTO ciphertext (tenant, sha256, answers, sender, message_id, first_at, last_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $6) \
              ON CONFLICT (tenant, sha256) DO UPDATE SET last_at = excluded.last_at \
              RETURNING answers, sender, message_id, first_at",
             tenant, one.sha256.as_slice(), one.answers.as_slice(), sender.as_str(),
-            message_id.as_str(), now)?;
+            message_id.as_str(), at)?;
         Ok(first_seen(row))
     }
 }
@@ -100,6 +104,7 @@ mod tests {
     on_both!(
         the_first_mail_of_an_encrypted_content_is_remembered,
         what_was_sent_within_ninety_days_is_known,
+        a_clock_that_cannot_be_right_forgets_nothing,
         tenants_remember_their_own,
     );
 
@@ -131,7 +136,7 @@ mod tests {
             (mallory, "mallory@example.com", 3000),
         ] {
             let ciphertext = one(&content, &answers, sender);
-            let seen = store.remember_ciphertext(DEFAULT_TENANT, &ciphertext, now);
+            let seen = store.remember_ciphertext(DEFAULT_TENANT, &ciphertext, Some(now));
             assert_eq!(seen.await.unwrap(), first, "{now}");
         }
         let known = store.ciphertext(DEFAULT_TENANT, &content).await.unwrap();
@@ -142,7 +147,7 @@ mod tests {
         assert_eq!(store.revision(DEFAULT_TENANT).await.unwrap(), 0);
         let long = "x".repeat(9000);
         let ciphertext = one(&mallory, &alice, &long);
-        let seen = store.remember_ciphertext(DEFAULT_TENANT, &ciphertext, 1);
+        let seen = store.remember_ciphertext(DEFAULT_TENANT, &ciphertext, Some(1));
         assert_eq!(seen.await.unwrap().sender.len(), MAX_TEXT);
     }
 
@@ -154,7 +159,7 @@ mod tests {
             let store = store.clone();
             async move {
                 let ciphertext = one(&sha256, &answers, "a@example.jp");
-                let seen = store.remember_ciphertext(DEFAULT_TENANT, &ciphertext, now);
+                let seen = store.remember_ciphertext(DEFAULT_TENANT, &ciphertext, Some(now));
                 seen.await.unwrap().at
             }
         };
@@ -172,12 +177,34 @@ mod tests {
         assert_eq!(known, None, "forgotten");
     }
 
+    async fn a_clock_that_cannot_be_right_forgets_nothing(place: &Place) {
+        let store = place.open().await;
+        let (content, other, answers) = ([1; 32], [2; 32], [3; 32]);
+        let put = |sha256: [u8; 32], now: Option<i64>| {
+            let store = store.clone();
+            async move {
+                let ciphertext = one(&sha256, &answers, "a@example.jp");
+                let seen = store.remember_ciphertext(DEFAULT_TENANT, &ciphertext, now);
+                seen.await.unwrap();
+            }
+        };
+        put(content, Some(1000)).await;
+        put(other, None).await;
+        put([4; 32], Some(2000)).await;
+        for known in [content, other] {
+            let known = store.ciphertext(DEFAULT_TENANT, &known).await.unwrap();
+            assert!(known.is_some());
+        }
+    }
+
     async fn tenants_remember_their_own(place: &Place) {
         let store = place.open().await;
         let (content, alice, bob) = ([1; 32], [2; 32], [3; 32]);
         for (tenant, answers) in [("one", alice), ("One", bob)] {
             let ciphertext = one(&content, &answers, tenant);
-            let seen = store.remember_ciphertext(tenant, &ciphertext, 1000).await;
+            let seen = store
+                .remember_ciphertext(tenant, &ciphertext, Some(1000))
+                .await;
             assert_eq!(seen.unwrap().answers, answers);
         }
         let known = store.ciphertext("one", &content).await.unwrap();
@@ -186,7 +213,7 @@ mod tests {
         assert_eq!(known, None);
         // Nor does one make the other forget.
         let ciphertext = one(&bob, &bob, "x");
-        let later = store.remember_ciphertext("One", &ciphertext, i64::MAX);
+        let later = store.remember_ciphertext("One", &ciphertext, Some(i64::MAX));
         later.await.unwrap();
         let known = store.ciphertext("one", &content).await.unwrap();
         assert!(known.is_some());

@@ -17,7 +17,8 @@ pub struct KeptCapabilities {
 
 impl Store {
     /// Keeps that mail with these ids (SHA-256 of what stands in its Message-ID) came encrypted at this time (seconds
-    /// since 1970) for people in these domains. It is forgotten after four hundred days.
+    /// since 1970) for people in these domains. It is forgotten after four hundred days; by a clock that cannot be right (no
+    /// time) nothing is, and what comes meanwhile is kept until it comes again.
     ///
     /// # Errors
     /// When the store fails; then nothing is kept.
@@ -26,27 +27,30 @@ impl Store {
         tenant: &str,
         ids: &[[u8; 32]],
         domains: &[&str],
-        now: i64,
+        now: Option<i64>,
     ) -> Result<(), StoreError> {
         if ids.is_empty() || domains.is_empty() {
             return Ok(());
         }
         // Alone: two nodes that write the same rows in another order would wait for each other.
         let mut change = self.begin_alone(tenant).await?;
-        ask!(self, change.execute: "DELETE FROM encrypted_mail WHERE tenant = $1 AND at < $2",
-            tenant, now.saturating_sub(REMEMBERED))?;
+        if let Some(now) = now {
+            ask!(self, change.execute: "DELETE FROM encrypted_mail WHERE tenant = $1 AND at < $2",
+                tenant, now.saturating_sub(REMEMBERED))?;
+        }
+        let at = now.unwrap_or(i64::MAX);
         for id in ids {
             for domain in domains {
                 ask!(self, change.execute:
                     "INSERT INTO encrypted_mail (tenant, id, domain, at) VALUES ($1, $2, $3, $4) \
                      ON CONFLICT (tenant, id, domain) DO UPDATE SET at = excluded.at",
-                    tenant, id.as_slice(), *domain, now)?;
+                    tenant, id.as_slice(), *domain, at)?;
             }
         }
         self.keep(change).await
     }
 
-    /// Whether mail with one of these ids came encrypted for somebody in one of these domains.
+    /// Whether mail with one of these ids came encrypted for somebody in one of these domains, and is not forgotten by now.
     ///
     /// # Errors
     /// When the store fails.
@@ -168,7 +172,7 @@ mod tests {
             let store = store.clone();
             async move {
                 let domains = ["own.example", "branch.example"];
-                let put = store.put_encrypted_mail(DEFAULT_TENANT, &ids, &domains, now);
+                let put = store.put_encrypted_mail(DEFAULT_TENANT, &ids, &domains, Some(now));
                 put.await.unwrap();
             }
         };

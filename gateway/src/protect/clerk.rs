@@ -85,7 +85,11 @@ impl<'a> Clerk<'a> {
             return gone;
         };
         let domains = [author.domain()];
-        let now = unix_time(self.now.time).0;
+        // By a clock that is ahead all would be forgotten, and answered in clear.
+        let now = match self.now.trust.is_trusted() {
+            true => unix_time(self.now.time).0,
+            false => 0,
+        };
         let asked = store.is_encrypted_mail(DEFAULT_TENANT, ids, &domains, now);
         match waiter.block_on(timeout(STORE_PATIENCE, asked)) {
             Ok(Ok(came)) => Answer::CameEncrypted(came),

@@ -381,7 +381,7 @@ async fn an_answer_to_mail_that_came_encrypted_is_encrypted_or_refused() {
     let ids = kenin_policy::protect::message_ids(b"Message-ID: <secret@x.example>\r\n\r\n");
     let time = unix_time(now()).0;
     store
-        .put_encrypted_mail(DEFAULT_TENANT, &ids, &["own.example"], time)
+        .put_encrypted_mail(DEFAULT_TENANT, &ids, &["own.example"], Some(time))
         .await
         .unwrap();
     let answer = |login: Option<&str>, id: &str| {
