@@ -146,7 +146,7 @@ fn original(orcpt: &str) -> Option<String> {
 }
 
 /// The header with its last line end, whole fields only, as much as is worth sending back.
-fn header_of(raw: &[u8]) -> &[u8] {
+pub(crate) fn header_of(raw: &[u8]) -> &[u8] {
     let end = match memchr::memmem::find(raw, b"\r\n\r\n") {
         _ if raw.starts_with(b"\r\n") => 0,
         Some(end) => end + 2,

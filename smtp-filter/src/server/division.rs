@@ -17,13 +17,14 @@ use super::{
     keeping::{accepted, discreet, hold, hold_back, readdressed, unfit},
 };
 use crate::{
-    Body, Confided, Envelope, Fate, Filter, Group, Held, Mail, MailBytes, Outgoing, Recipient,
-    Reply, XForward, client::Sender, dsn, received::received_field,
+    Body, Confided, Edit, Envelope, Fate, Filter, Group, Held, Mail, MailBytes, Outgoing,
+    Recipient, Reply, Share, XForward, client::Sender, dsn, received::received_field,
 };
 
 /// A mail, its groups, and whom to ask.
 pub(super) struct DividedMail<'a> {
     mail: &'a Mail,
+    shares: &'a [Group],
     groups: Vec<Portion<'a>>,
     config: &'a ServerConfig,
     filter: &'a Arc<dyn Filter>,
@@ -47,6 +48,7 @@ impl<'a> DividedMail<'a> {
         let portion = |group: &'a Group| Portion::of(group, &mail.raw, &received);
         Some(Self {
             mail,
+            shares: groups,
             groups: groups.iter().map(portion).collect::<Option<_>>()?,
             config,
             filter,
@@ -374,7 +376,7 @@ impl<'a> DividedMail<'a> {
         let text = dsn::notification(
             envelope,
             &wanted,
-            &self.mail.raw,
+            &self.shown(),
             hostname,
             self.filter.now(),
         );
@@ -400,6 +402,23 @@ impl<'a> DividedMail<'a> {
             return reply;
         }
         hop.finish(&outgoing).await.0
+    }
+
+    /// The header of the mail, without the fields that some copy does not have: what is hidden in an encrypted one does not
+    /// go out in clear to tell of another.
+    fn shown(&self) -> Vec<u8> {
+        let edits = self.shares.iter().flat_map(|group| match &group.share {
+            Share::Relay(edits) | Share::Hold { edits, .. } => edits.as_slice(),
+            Share::Confide(confided) if confided.content.is_none() => confided.edits.as_slice(),
+            Share::Confide(_) | Share::Refuse(_) | Share::Had => &[],
+        });
+        let removed = edits.filter(|edit| matches!(edit, Edit::Remove(_)));
+        let removed: Vec<Edit> = removed.cloned().collect();
+        let header = MailBytes::from(dsn::header_of(&self.mail.raw).to_vec());
+        let shown = Outgoing::new(header, b"", &removed);
+        shown.map_or_else(Vec::new, |shown| {
+            shown.pieces().flatten().copied().collect()
+        })
     }
 
     async fn remember(&self, accepted: Vec<usize>) {

@@ -160,6 +160,38 @@ async fn what_no_try_can_change_is_told_to_the_sender() {
     }
 }
 
+/// A Subject that is hidden in one recipient's copy does not go out in clear to tell of another.
+#[tokio::test]
+async fn a_notification_shows_no_field_that_a_copy_hides() {
+    let hiding = |mail: &Mail| {
+        let hidden = Share::Relay(vec![
+            Edit::Remove(0.."Subject: x\r\n".len()),
+            Edit::Prepend(b"Subject: [...]\r\n".to_vec()),
+        ]);
+        let refused = Share::Refuse(Reply::new(550, "5.7.1", "no certificate"));
+        assert_eq!(mail.envelope.rcpt_to.len(), 2);
+        let groups = [hidden, refused].into_iter().enumerate();
+        let group = |(place, share)| Group {
+            recipients: vec![place],
+            share,
+        };
+        Treatment::Divide(groups.map(group).collect())
+    };
+    let world = World::with(Misdeed::AsAddressed, |_| {}, hiding).await;
+    let to = [
+        Recipient::new("one@x.example"),
+        Recipient::new("two@x.example"),
+    ];
+    let mail = b"Subject: x\r\nMessage-ID: <1@a.example>\r\n\r\nsecret body\r\n";
+    let sender = Sender::new("sender@a.example");
+    let reply = world.send_to(&sender, &to, mail).await.to_string();
+    assert!(reply.starts_with("250 2.0.0 Delivered to some"), "{reply}");
+    let told = String::from_utf8(world.hop.mails().pop().unwrap()).unwrap();
+    assert!(told.contains("Auto-Submitted: auto-replied"), "{told}");
+    assert!(told.contains("\r\nMessage-ID: <1@a.example>\r\n"), "{told}");
+    assert!(!told.contains("\r\nSubject: x\r\n"), "{told}");
+}
+
 #[tokio::test]
 async fn a_sender_who_cannot_be_told_is_refused_before_anybody_has_it() {
     let strict = sent_from("", &["one", "strict"]).await;
