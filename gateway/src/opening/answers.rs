@@ -58,12 +58,13 @@ fn values(raw: &[u8], header: &Header, name: &str) -> Vec<String> {
     fields.map(text).collect()
 }
 
-/// Fields by which a program finds whom to answer, alone or with all others.
-const FIELDS: [&str; 6] = [
+/// Fields by which a program finds whom to answer, alone, with all others, or by the list that brought it.
+const FIELDS: [&str; 7] = [
     "from",
     "reply-to",
     "mail-reply-to",
     "mail-followup-to",
+    "list-post",
     "to",
     "cc",
 ];
@@ -109,6 +110,10 @@ mod tests {
             (
                 "Subject:",
                 "Mail-Followup-To: mallory@example.com\r\nSubject:",
+            ),
+            (
+                "Subject:",
+                "List-Post: <mailto:mallory@example.com>\r\nSubject:",
             ),
             ("Subject:", "From: mallory@example.com\r\nSubject:"),
             ("carol@", "carol@example.jp, mallory@"),
