@@ -310,7 +310,7 @@ impl Confider<'_> {
             }
             None => {
                 decided.treatment = Treatment::Quarantine {
-                    edits: edits_in(original.treatment),
+                    edits: self.edits_in(original.treatment),
                     reason: self.reason(&decided.verdict),
                 };
                 decided.action = "quarantine";
@@ -360,8 +360,18 @@ impl Confider<'_> {
     fn held(&self, copy: &OpenedCopy) -> impl Fn(&[usize]) -> Share {
         let reason = self.reason(&copy.verdict);
         move |places| Share::Hold {
-            edits: edits_in(self.original(places).treatment),
+            edits: self.edits_in(self.original(places).treatment),
             reason: reason.clone(),
+        }
+    }
+
+    /// The edits of the mail as it came, where it goes on or is held. Where neither would be, it is scrubbed all the same: it
+    /// is held now, and may be released.
+    fn edits_in(&self, treatment: Treatment) -> Vec<Edit> {
+        let share = groups_of(treatment, &[]).into_iter().next();
+        match share.map(|group| group.share) {
+            Some(Share::Relay(edits) | Share::Hold { edits, .. }) => edits,
+            _ => self.stamped(&self.mail.raw, self.outer),
         }
     }
 
@@ -374,7 +384,7 @@ impl Confider<'_> {
         confided(self.mail, &self.snapshot.config, content, edits)
     }
 
-    /// The stamp of a message that was encrypted again: the verdict on what is inside, and nothing else.
+    /// The stamp of a message that was encrypted again, with the verdict on what is inside, or of the mail as it came.
     fn stamped(&self, encrypted: &[u8], verdict: &Verdict) -> Vec<Edit> {
         let names = shielded(self.snapshot);
         let context = context(self.snapshot, &self.mail.envelope.id, self.now, &names);
@@ -433,15 +443,6 @@ fn groups_of(treatment: Treatment, places: &[usize]) -> Vec<Group> {
             });
             groups.collect()
         }
-    }
-}
-
-/// The edits of a mail that goes on, or is held.
-fn edits_in(treatment: Treatment) -> Vec<Edit> {
-    let share = groups_of(treatment, &[]).into_iter().next();
-    match share.map(|group| group.share) {
-        Some(Share::Relay(edits) | Share::Hold { edits, .. }) => edits,
-        _ => Vec::new(),
     }
 }
 
