@@ -1,7 +1,7 @@
 //! Key-encryption keys: what sealed files are sealed under.
 //!
-//! One comes from a file of 32 octets (a credential of the service manager, say) or from a passphrase by Argon2id
-//! (<https://www.rfc-editor.org/rfc/rfc9106>). A sealed file says which one it needs, and for a passphrase how it is
+//! One comes from a file of 32 octets (a credential of the service manager, say, or what a token opens) or from a
+//! passphrase by Argon2id (<https://www.rfc-editor.org/rfc/rfc9106>). A sealed file says which one it needs, and for a passphrase how it is
 //! made from it; what it asks for is bounded before any work is done.
 
 use std::fmt;
@@ -182,7 +182,7 @@ pub(crate) struct Under {
     origin: Origin,
 }
 
-/// Where a key-encryption key comes from. Tokens will be another place.
+/// Where a key-encryption key comes from. One that a token guards is a key as others, once it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Origin {
     Key,

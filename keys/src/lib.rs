@@ -9,6 +9,7 @@ mod client;
 mod folder;
 mod frame;
 mod granted;
+mod guarded;
 mod import;
 mod keeper;
 mod kek;
@@ -25,6 +26,7 @@ mod token;
 pub use client::{ClientError, EdgeClient, WorkerClient};
 pub use folder::{Changes, FolderCause, FolderError, KeyFolder, Opened};
 pub use granted::{Granted, Hand, NoKey, SenderKey};
+pub use guarded::{GuardError, GuardedKey};
 pub use import::{ImportError, Imported, belonging, import};
 pub use keeper::{
     Alert, Counts, DELAY, Decision, Event, HeldKey, Job, Keeper, Log, MAX_GRANTS, MAX_LIFETIME,
@@ -35,7 +37,9 @@ pub use kek::{Kek, KekId, MAX_DERIVATIONS, Passphrase, Unlock, Unlocker, WorkFac
 pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses, mailbox};
 pub use octets::Malformed;
 pub use sealed::{SealError, SealedKey};
-pub use secret_file::{SecretFileError, read_key_file, read_passphrase_file, read_pin_file};
+pub use secret_file::{
+    SecretFileError, read_guarded_file, read_key_file, read_passphrase_file, read_pin_file,
+};
 pub use serve::{Server, Time, abort_on_panic};
 pub use token::{
     KeyFault, KeyTraits, MAX_SESSIONS, Mechanisms, PinFault, PinFlags, Reference, TokenError,

@@ -1,4 +1,5 @@
-//! Files of secrets: a key-encryption key of 32 octets, or a passphrase. The service manager's credentials are such.
+//! Files of secrets: a key-encryption key of 32 octets, as it is or guarded by a token, or a passphrase. The service
+//! manager's credentials are such.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use kenin_pki::crypto::Secret;
 
+use crate::guarded::GuardedKey;
 use crate::kek::{KEY_LEN, Unlock};
 
 /// Reads a key-encryption key: exactly 32 octets.
@@ -35,6 +37,18 @@ pub fn read_passphrase_file(path: &Path) -> Result<Unlock, SecretFileError> {
         return Err(SecretFileError::new(path, "there is no passphrase in it"));
     }
     Ok(Unlock::Passphrase(Secret::new(text.to_vec())))
+}
+
+/// Reads a key-encryption key that a token guards. The file alone is no secret, and lies where secrets do.
+///
+/// # Errors
+/// [`SecretFileError`] where the file cannot be read, others may read it, or it holds no such key.
+pub fn read_guarded_file(path: &Path) -> Result<GuardedKey, SecretFileError> {
+    let octets = read(path)?;
+    GuardedKey::from_octets(octets.expose()).map_err(|error| {
+        let what = format!("{error}; {}", error.advice());
+        SecretFileError::new(path, what)
+    })
 }
 
 /// Reads the PIN of a token: as a passphrase, and it must be text.

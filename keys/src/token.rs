@@ -2,8 +2,8 @@
 //! (<https://docs.oasis-open.org/pkcs11/pkcs11-spec/v3.1/pkcs11-spec-v3.1.html>). Paddings are read here, by the code
 //! that reads them for keys in memory.
 //!
-//! Modules are loaded in the key process and in `kenin key doctor`, and nowhere else. A token may be away when the
-//! process starts and come later, or go and come back.
+//! Modules are loaded in the key process, in `kenin key doctor`, and where a token guards the key-encryption key in what
+//! opens the folder of keys; nowhere else. A token may be away when the process starts and come later, or go and come back.
 
 mod driver;
 mod error;
@@ -130,6 +130,20 @@ impl Tokens {
             Arc::new(reference.object.clone()),
             (pool, token),
         ))
+    }
+
+    /// The public half of a key, as the token shows it.
+    ///
+    /// # Errors
+    /// [`TokenError`], where it is not there or not shown.
+    pub(crate) fn public(&self, reference: &Reference) -> Result<PublicKey, TokenError> {
+        let InPool { pool, token } = self.in_pool(&reference.token)?;
+        let object = Arc::new(reference.object.clone());
+        let half = pool.call(token, &object, |session, key| session.public(key))?;
+        half.key().ok_or_else(|| TokenError::Unsupported {
+            token: reference.token.clone(),
+            what: "the public half that it shows is of no kind that is known".to_owned(),
+        })
     }
 
     /// Whether the token is there, and what it says of itself. No PIN is tried.

@@ -1,7 +1,10 @@
 //! What a module of PKCS#11 is asked for, as far as keys of people need it. One driver speaks PKCS#11; the others stand
 //! in tests.
 
-use kenin_pki::crypto::{DigestAlgorithm, Secret};
+use kenin_pki::algorithm::AlgorithmIdentifier;
+use kenin_pki::crypto::{DigestAlgorithm, KeyKind, PublicKey, Secret};
+use kenin_pki::der::{Reader, write};
+use kenin_pki::oid;
 
 use super::uri::{Described, TokenUri};
 
@@ -34,6 +37,9 @@ pub(crate) trait Session {
     /// What the token says that a key may do.
     fn traits(&self, key: Handle) -> Result<KeyTraits, Fault>;
 
+    /// The public half of a private key.
+    fn public(&self, key: Handle) -> Result<PublicHalf, Fault>;
+
     /// CKM_RSA_X_509: RSADP (RFC 8017 §5.1.2). The token may leave leading zeros out.
     fn rsa_raw(&self, key: Handle, ciphertext: &[u8]) -> Result<Secret, Fault>;
 
@@ -61,6 +67,47 @@ pub(crate) enum Signing {
     },
     /// CKM_ECDSA over a digest: r and s, one behind the other.
     Ecdsa,
+}
+
+/// The public half of a key as a token shows it, which nobody has looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PublicHalf {
+    /// Of RSA: big-endian numbers.
+    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    /// On a curve: CKA_EC_PARAMS, and CKA_EC_POINT, which is an OCTET STRING in DER, or with older modules what should be
+    /// in it.
+    Ec { curve: Vec<u8>, point: Vec<u8> },
+}
+
+impl PublicHalf {
+    /// The public key. Nothing where it is none that is known.
+    pub(crate) fn key(&self) -> Option<PublicKey> {
+        match self {
+            Self::Rsa { modulus, exponent } => {
+                let null = write::null();
+                let algorithm = AlgorithmIdentifier::new(oid::RSA_ENCRYPTION, Some(&null));
+                let numbers = write::seq(&[write::unsigned(modulus), write::unsigned(exponent)]);
+                known(&algorithm, &numbers)
+            }
+            Self::Ec { curve, point } => {
+                let algorithm = AlgorithmIdentifier::new(oid::EC_PUBLIC_KEY, Some(curve));
+                let mut reader = Reader::new(point);
+                let inner = reader.octet_string().ok();
+                // A point begins with the octet of an OCTET STRING.
+                inner
+                    .and_then(|inner| known(&algorithm, inner))
+                    .or_else(|| known(&algorithm, point))
+            }
+        }
+    }
+}
+
+/// The public key of a SubjectPublicKeyInfo with these parts.
+fn known(algorithm: &AlgorithmIdentifier, bits: &[u8]) -> Option<PublicKey> {
+    let spki = write::seq(&[algorithm.to_der(), write::bit_string(bits)]);
+    let key = PublicKey::from_spki(&spki).ok()?;
+    let is_known = matches!(key.kind(), KeyKind::Rsa { .. } | KeyKind::Ec(_));
+    is_known.then_some(key)
 }
 
 /// A token in a slot.
@@ -184,6 +231,64 @@ impl PinFault {
             Self::LastTry => {
                 "log in once by hand (pkcs11-tool --login --module MODULE --list-objects): that resets the count"
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kenin_pki::crypto::{KeyType, SigningKey, SoftKey};
+
+    use super::*;
+
+    /// The parameters of the algorithm, and the bits.
+    fn parts(key: &PublicKey) -> (Vec<u8>, Vec<u8>) {
+        let mut outer = Reader::new(key.spki()).sequence().unwrap();
+        let algorithm = AlgorithmIdentifier::read(&mut outer).unwrap();
+        (
+            algorithm.parameters().unwrap().to_vec(),
+            key.bits().to_vec(),
+        )
+    }
+
+    #[test]
+    fn public_halves_are_read_as_tokens_show_them() {
+        for kind in [KeyType::P256, KeyType::P384, KeyType::P521] {
+            let soft = SoftKey::generate(kind).unwrap();
+            let key = soft.public_key();
+            let (curve, bits) = parts(key);
+            for point in [write::octet_string(&bits), bits.clone()] {
+                let curve = curve.clone();
+                let half = PublicHalf::Ec { curve, point };
+                assert_eq!(half.key().as_ref(), Some(key));
+            }
+        }
+        let soft = SoftKey::generate(KeyType::Rsa(2048)).unwrap();
+        let key = soft.public_key();
+        let mut numbers = Reader::new(key.bits()).sequence().unwrap();
+        let modulus = numbers.unsigned().unwrap().to_vec();
+        let exponent = numbers.unsigned().unwrap().to_vec();
+        let long = [&[0][..], &modulus].concat();
+        for modulus in [modulus, long] {
+            let exponent = exponent.clone();
+            let half = PublicHalf::Rsa { modulus, exponent };
+            assert_eq!(half.key().as_ref(), Some(key));
+        }
+    }
+
+    #[test]
+    fn what_is_no_public_half_is_none() {
+        let soft = SoftKey::generate(KeyType::P256).unwrap();
+        let (curve, bits) = parts(soft.public_key());
+        for (curve, point) in [
+            (curve.clone(), Vec::new()),
+            (curve, bits[..64].to_vec()),
+            (Vec::new(), bits.clone()),
+            (vec![0x30], bits.clone()),
+            (write::null(), bits),
+        ] {
+            let half = PublicHalf::Ec { curve, point };
+            assert_eq!(half.key(), None, "{half:?}");
         }
     }
 }

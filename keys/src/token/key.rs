@@ -1,11 +1,11 @@
 //! A private key in a token: what opens and signs as a key in memory does, and may be away.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kenin_pki::algorithm::AlgorithmIdentifier;
 use kenin_pki::crypto::{
-    Curve, DecryptionKey, DigestAlgorithm, KeyError, KeyKind, PublicKey, Secret,
-    SignatureAlgorithm, SigningKey, opens_what_its_public_half_protects,
+    Curve, DecryptionKey, DigestAlgorithm, KeyError, KeyKind, PublicKey, RejectionSecret, Secret,
+    SignatureAlgorithm, SigningKey, Wrapped, opens_what_its_public_half_protects,
 };
 use kenin_pki::der::{Reader, write};
 
@@ -69,6 +69,24 @@ impl TokenKey {
             }
         }
         Err(KeyFault::NotItsHalf)
+    }
+
+    /// What was wrapped for the public half: `length` octets. Unlike what becomes of mail, it is told why not.
+    ///
+    /// # Errors
+    /// [`KeyFault`]; [`KeyFault::NotItsHalf`] where the token did its part and nothing came out.
+    pub(crate) fn unwrap(&self, wrapped: &Wrapped, length: usize) -> Result<Secret, KeyFault> {
+        let told = Told {
+            key: self,
+            fault: Mutex::new(None),
+        };
+        // No wrapping that is read here needs one.
+        let rejection = RejectionSecret::random().map_err(|_| KeyFault::NotItsHalf)?;
+        wrapped.unwrap(&told, &rejection, length).map_err(|_| {
+            let fault = told.fault.into_inner();
+            let fault = fault.unwrap_or_else(PoisonError::into_inner);
+            fault.unwrap_or(KeyFault::NotItsHalf)
+        })
     }
 
     /// What the token says that the key may do.
@@ -177,6 +195,40 @@ impl DecryptionKey for TokenKey {
     /// Tokens are not asked for that.
     fn decapsulate(&self, _: &[u8]) -> Result<Secret, KeyError> {
         Err(KeyError::Unsupported)
+    }
+}
+
+/// A key that remembers why it did nothing, which who reads a padding does not tell.
+struct Told<'a> {
+    key: &'a TokenKey,
+    fault: Mutex<Option<KeyFault>>,
+}
+
+impl Told<'_> {
+    fn remember(&self, done: Result<Secret, KeyFault>) -> Result<Secret, KeyError> {
+        done.map_err(|fault| {
+            let mut place = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+            *place = Some(fault.clone());
+            fault.into()
+        })
+    }
+}
+
+impl DecryptionKey for Told<'_> {
+    fn public(&self) -> &PublicKey {
+        &self.key.public
+    }
+
+    fn rsa_raw(&self, ciphertext: &[u8]) -> Result<Secret, KeyError> {
+        self.remember(self.key.try_rsa(ciphertext))
+    }
+
+    fn agree(&self, peer: &[u8]) -> Result<Secret, KeyError> {
+        self.remember(self.key.try_to_agree(peer))
+    }
+
+    fn decapsulate(&self, ciphertext: &[u8]) -> Result<Secret, KeyError> {
+        self.key.decapsulate(ciphertext)
     }
 }
 

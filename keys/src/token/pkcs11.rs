@@ -19,7 +19,8 @@ use cryptoki::types::{AuthPin, Ulong};
 use kenin_pki::crypto::{DigestAlgorithm, Secret};
 
 use super::driver::{
-    Driver, Fault, Handle, KeyTraits, Mechanisms, PinFault, PinFlags, Seen, Session, Signing,
+    Driver, Fault, Handle, KeyTraits, Mechanisms, PinFault, PinFlags, PublicHalf, Seen, Session,
+    Signing,
 };
 use super::uri::TokenUri;
 
@@ -137,6 +138,22 @@ impl Talk {
         let lost = || Fault::Lost("the key was found by another session".to_owned());
         self.found.get(key.0).copied().ok_or_else(lost)
     }
+
+    /// One thing that the token says of an object; nothing where it does not, or where that is empty.
+    fn told(&self, object: ObjectHandle, wanted: AttributeType) -> Option<Attribute> {
+        let said = self.session.get_attributes(object, &[wanted]).ok()?;
+        let said = said.into_iter().next()?;
+        let is_empty = match &said {
+            Attribute::Id(octets)
+            | Attribute::Label(octets)
+            | Attribute::Modulus(octets)
+            | Attribute::PublicExponent(octets)
+            | Attribute::EcParams(octets)
+            | Attribute::EcPoint(octets) => octets.is_empty(),
+            _ => false,
+        };
+        (!is_empty).then_some(said)
+    }
 }
 
 impl Session for Talk {
@@ -196,6 +213,44 @@ impl Session for Talk {
             }
         }
         Ok(traits)
+    }
+
+    /// From the private key and from the public one of the same id, since tokens differ in what stands where. That both
+    /// are halves of one key shows when something is opened.
+    fn public(&self, key: Handle) -> Result<PublicHalf, Fault> {
+        let own = self.object(key)?;
+        let mut places = vec![own];
+        let named = [AttributeType::Id, AttributeType::Label];
+        let name = named.into_iter().find_map(|one| self.told(own, one));
+        if let Some(name) = name {
+            let template = [
+                Attribute::Class(ObjectClass::PUBLIC_KEY),
+                Attribute::Token(true),
+                name,
+            ];
+            let found = self.session.find_objects(&template);
+            places.extend(found.map_err(|error| fault(&error))?);
+        }
+        let octets = |wanted| {
+            let told = |place: &ObjectHandle| match self.told(*place, wanted)? {
+                Attribute::Modulus(octets)
+                | Attribute::PublicExponent(octets)
+                | Attribute::EcParams(octets)
+                | Attribute::EcPoint(octets) => Some(octets),
+                _ => None,
+            };
+            places.iter().find_map(told)
+        };
+        let modulus = octets(AttributeType::Modulus);
+        if let (Some(modulus), Some(exponent)) = (modulus, octets(AttributeType::PublicExponent)) {
+            return Ok(PublicHalf::Rsa { modulus, exponent });
+        }
+        let curve = octets(AttributeType::EcParams);
+        if let (Some(curve), Some(point)) = (curve, octets(AttributeType::EcPoint)) {
+            return Ok(PublicHalf::Ec { curve, point });
+        }
+        let text = "the token does not show the public half of the key";
+        Err(Fault::Unsupported(text.to_owned()))
     }
 
     fn rsa_raw(&self, key: Handle, ciphertext: &[u8]) -> Result<Secret, Fault> {

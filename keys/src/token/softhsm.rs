@@ -13,9 +13,11 @@ use kenin_pki::crypto::{
     DecryptionKey, DigestAlgorithm, KeyError, KeyKind, KeyType, OaepParameters, RejectionSecret,
     Secret, SignatureAlgorithm, SigningKey, SoftKey, Wrapped, Wrapping,
 };
-use kenin_pki::der::Reader;
+use kenin_pki::der::{Reader, write};
 
 use super::*;
+use crate::guarded::{GuardError, GuardedKey};
+use crate::kek::Unlock;
 
 /// A token in a folder.
 struct World {
@@ -32,8 +34,14 @@ impl World {
         }
     }
 
-    /// Puts keys into the token, with the ids 1, 2 and so on. Ends the module: what uses it later starts it itself.
+    /// Puts keys into the token, with the ids 1, 2 and so on.
     fn put(&self, keys: &[&SoftKey]) {
+        let templates = keys.iter().zip(1..);
+        self.create(templates.map(|(key, id)| template(key, id)).collect());
+    }
+
+    /// Puts these things into it. Ends the module: what uses it later starts it itself.
+    fn create(&self, templates: Vec<Vec<Attribute>>) {
         let library = Pkcs11::new(&self.module).unwrap();
         let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
         library.initialize(arguments).unwrap();
@@ -46,8 +54,8 @@ impl World {
             let session = library.open_rw_session(slot.unwrap()).unwrap();
             let pin = AuthPin::new(PIN.into());
             session.login(UserType::User, Some(&pin)).unwrap();
-            for (key, id) in keys.iter().zip(1..) {
-                session.create_object(&template(key, id)).unwrap();
+            for template in templates {
+                session.create_object(&template).unwrap();
             }
         }
         // Not unloaded: OpenSSL inside of it does not come back from that everywhere.
@@ -170,6 +178,22 @@ fn template(key: &SoftKey, id: u8) -> Vec<Attribute> {
         ]);
     }
     template
+}
+
+/// The public half of a key on a curve, as tokens show it.
+fn public(key: &SoftKey, id: u8) -> Vec<Attribute> {
+    let mut outer = Reader::new(key.public_key().spki()).sequence().unwrap();
+    let mut algorithm = outer.sequence().unwrap();
+    algorithm.oid().unwrap();
+    vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Id(vec![id]),
+        Attribute::KeyType(Kind::EC),
+        Attribute::EcParams(algorithm.any().unwrap().raw.to_vec()),
+        Attribute::EcPoint(write::octet_string(key.public_key().bits())),
+    ]
 }
 
 fn held(tokens: &Tokens, key: &SoftKey, object: &str) -> TokenKey {
@@ -329,6 +353,108 @@ fn a_token_that_is_not_there_at_the_start_comes_later() {
             assert_eq!(key.sign(algorithm, b"x"), Err(KeyError::Unavailable));
             world.back();
             assert_eq!(key.prove_signing(), Ok(()));
+        },
+    );
+}
+
+fn key_at(object: &str) -> Reference {
+    Reference {
+        token: "hsm".to_owned(),
+        object: TokenUri::parse(object).unwrap(),
+    }
+}
+
+#[test]
+fn a_key_encryption_key_is_guarded_by_a_key_in_softhsm() {
+    with_a_token(
+        "token::softhsm::a_key_encryption_key_is_guarded_by_a_key_in_softhsm",
+        |world| {
+            let kinds = [KeyType::Rsa(2048), KeyType::P256, KeyType::P256];
+            let [rsa, first, second] = kinds.map(|kind| SoftKey::generate(kind).unwrap());
+            world.create(vec![
+                template(&rsa, 1),
+                template(&first, 2),
+                public(&first, 2),
+                template(&second, 3),
+                public(&second, 3),
+                template(&first, 4),
+            ]);
+            let tokens = world.tokens(PIN);
+            let all = ["pkcs11:id=%01", "pkcs11:id=%02", "pkcs11:id=%03"].map(key_at);
+            for place in &all {
+                let guarded = GuardedKey::make(&tokens, place).unwrap();
+                let octets = guarded.to_octets();
+                let read = GuardedKey::from_octets(&octets).unwrap();
+                let opened = read.open(&tokens, place);
+                assert!(matches!(opened, Ok(Unlock::Key(key)) if key.len() == 32));
+                for other in all.iter().filter(|other| *other != place) {
+                    let error = guarded.open(&tokens, other).unwrap_err();
+                    assert_eq!(error, GuardError::OtherKey);
+                }
+                let mut changed = octets;
+                let last = changed.len() - 1;
+                changed[last] ^= 1;
+                let changed = GuardedKey::from_octets(&changed).unwrap();
+                let error = changed.open(&tokens, place).unwrap_err();
+                assert_eq!(error, GuardError::Changed);
+            }
+            // Without its public half nothing can be made for it; what was made opens.
+            let hidden = key_at("pkcs11:id=%04");
+            let error = GuardedKey::make(&tokens, &hidden).unwrap_err();
+            assert!(
+                matches!(error, GuardError::Token(TokenError::Unsupported { .. })),
+                "{error}"
+            );
+            let key = Secret::new(vec![7; 32]);
+            let guarded = GuardedKey::seal(first.public_key(), &key).unwrap();
+            let opened = guarded.open(&tokens, &hidden);
+            assert!(matches!(opened, Ok(Unlock::Key(opened)) if opened == key));
+            let error = guarded.open(&tokens, &key_at("pkcs11:id=%09")).unwrap_err();
+            assert!(
+                matches!(error, GuardError::Token(TokenError::NoKey { .. })),
+                "{error}"
+            );
+            assert!(!error.is_away());
+        },
+    );
+}
+
+#[test]
+fn a_wrong_pin_opens_no_key_encryption_key_and_is_tried_once() {
+    with_a_token(
+        "token::softhsm::a_wrong_pin_opens_no_key_encryption_key_and_is_tried_once",
+        |world| {
+            let soft = SoftKey::generate(KeyType::Rsa(2048)).unwrap();
+            world.put(&[&soft]);
+            let guarded = GuardedKey::seal(soft.public_key(), &Secret::new(vec![7; 32])).unwrap();
+            let tokens = world.tokens("4321");
+            let wrong = GuardError::Token(TokenError::Pin {
+                token: "hsm".to_owned(),
+                fault: PinFault::Wrong,
+            });
+            for _ in 0..20 {
+                let error = guarded.open(&tokens, &key_at("pkcs11:id=%01"));
+                assert_eq!(error.unwrap_err(), wrong);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_token_that_is_away_guards_until_it_is_back() {
+    with_a_token(
+        "token::softhsm::a_token_that_is_away_guards_until_it_is_back",
+        |world| {
+            let soft = SoftKey::generate(KeyType::Rsa(2048)).unwrap();
+            world.put(&[&soft]);
+            world.away();
+            let guarded = GuardedKey::seal(soft.public_key(), &Secret::new(vec![7; 32])).unwrap();
+            let tokens = world.tokens(PIN);
+            let place = key_at("pkcs11:id=%01");
+            let error = guarded.open(&tokens, &place).unwrap_err();
+            assert!(error.is_away(), "{error}");
+            world.back();
+            assert!(guarded.open(&tokens, &place).is_ok());
         },
     );
 }

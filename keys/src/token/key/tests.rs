@@ -1,15 +1,12 @@
 //! A token that holds a key in memory.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kenin_pki::crypto::{
-    KeyType, OaepParameters, RejectionSecret, SoftKey, Wrapped, Wrapping, signs_for_its_public_half,
-};
+use kenin_pki::crypto::{KeyType, OaepParameters, SoftKey, Wrapping, signs_for_its_public_half};
 
 use super::*;
-use crate::token::driver::{Driver, Mechanisms, Seen};
+use crate::token::driver::{Driver, Mechanisms, PublicHalf, Seen};
 use crate::token::pool::Place;
 
 struct Soft {
@@ -55,6 +52,10 @@ impl Session for Slot {
 
     fn traits(&self, _: Handle) -> Result<KeyTraits, Fault> {
         Ok(KeyTraits::default())
+    }
+
+    fn public(&self, _: Handle) -> Result<PublicHalf, Fault> {
+        Err(Fault::Unsupported("public".to_owned()))
     }
 
     /// Leaves leading zeros out, as some do.
@@ -212,4 +213,30 @@ fn r_and_s_become_der_and_nothing_else_does() {
     assert_eq!(to_der(&[1; 63], Curve::P256), None);
     assert_eq!(to_der(&[1; 66], Curve::P256), None);
     assert!(to_der(&[1; 132], Curve::P521).is_some());
+}
+
+#[test]
+fn what_was_wrapped_is_unwrapped_or_it_is_told_why_not() {
+    let content_key = Secret::new(vec![7; 32]);
+    let (key, soft) = in_token(KeyType::Rsa(2048));
+    let oaep = Wrapping::RsaOaep(OaepParameters::new(DigestAlgorithm::Sha256));
+    let wrapped = Wrapped::wrap(oaep, &key.public, &content_key).unwrap();
+    assert_eq!(key.unwrap(&wrapped, 32).unwrap(), content_key);
+    assert_eq!(key.unwrap(&wrapped, 31), Err(KeyFault::NotItsHalf));
+    let mut changed = wrapped.clone();
+    changed.encrypted_key[100] ^= 1;
+    assert_eq!(key.unwrap(&changed, 32), Err(KeyFault::NotItsHalf));
+    // What the token itself says of it is heard.
+    let curve = SoftKey::generate(KeyType::P256).unwrap();
+    let soft_curve = Arc::new(Soft {
+        key: curve,
+        calls: AtomicUsize::new(0),
+        signed: Mutex::new(Vec::new()),
+    });
+    let other = with_public(&soft_curve, soft.key.public_key().clone());
+    let refused = other.unwrap(&wrapped, 32);
+    assert!(
+        matches!(refused, Err(KeyFault::Token(TokenError::Refused { .. }))),
+        "{refused:?}"
+    );
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Barrier, atomic::AtomicBool};
 
 use super::*;
-use crate::token::driver::{KeyTraits, Mechanisms, PinFlags, Signing};
+use crate::token::driver::{KeyTraits, Mechanisms, PinFlags, PublicHalf, Signing};
 
 /// What the tokens of a module are like.
 #[derive(Default)]
@@ -125,6 +125,10 @@ impl Session for Opened {
 
     fn traits(&self, _: Handle) -> Result<KeyTraits, Fault> {
         Ok(KeyTraits::default())
+    }
+
+    fn public(&self, _: Handle) -> Result<PublicHalf, Fault> {
+        Err(Fault::Unsupported("public".to_owned()))
     }
 
     fn rsa_raw(&self, _: Handle, ciphertext: &[u8]) -> Result<Secret, Fault> {
