@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use kenin_keys::protocol::{Answer, EdgeRequest, WorkerRequest};
-use kenin_keys::{Malformed, SealedKey, TokenUri, import};
+use kenin_keys::{GuardedKey, Malformed, SealedKey, TokenUri, import};
 use kenin_pki::crypto::{Secret, SigningKey, SoftKey};
 
 /// What reads can be written, and then reads as the same; and a frame is read on one kind of connection only.
@@ -27,6 +27,13 @@ pub fn key_frame(data: &[u8]) {
 pub fn sealed_key(data: &[u8]) {
     if let Ok(sealed) = SealedKey::from_octets(data) {
         assert_eq!(sealed.to_octets(), data);
+    }
+}
+
+/// There is one way to write a key-encryption key that a token guards.
+pub fn guarded_key(data: &[u8]) {
+    if let Ok(guarded) = GuardedKey::from_octets(data) {
+        assert_eq!(guarded.to_octets(), data);
     }
 }
 

@@ -11,7 +11,7 @@ mod pki;
 mod smtp;
 
 pub use certstore::{ldap_message, place};
-pub use keys::{key_frame, key_import, sealed_key, token_uri};
+pub use keys::{guarded_key, key_frame, key_import, sealed_key, token_uri};
 pub use mail::{
     compressed, entity, enveloped, mailbox, scrub, signed_data, stamp_writer, trust_toml,
 };
@@ -30,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("crl", crl),
     ("entity", entity),
     ("enveloped", enveloped),
+    ("guarded_key", guarded_key),
     ("key_frame", key_frame),
     ("key_import", key_import),
     ("ldap_message", ldap_message),

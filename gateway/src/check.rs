@@ -120,7 +120,7 @@ fn look(
         environment::machine(config, findings);
     }
     services::look(config, !options.offline, findings);
-    keys::look(config, findings, notes);
+    keys::look(config, !options.offline, findings, notes);
 }
 
 /// What lies in the store, and whether it answers. Offline, a file is read and nobody is asked.

@@ -32,7 +32,7 @@ use source::Source;
 pub(crate) use caps::{Cap, Caps};
 pub use decrypt::{Decrypt, Receipts};
 pub use error::{ConfigError, Place};
-pub use keys::{Keys, KeysError, SecretAt, WhenGone};
+pub use keys::{Keys, KeysError, SecretAt, TokenKeyAt, WhenGone};
 pub use quarantine::{KeyAt, Notify, Quarantine};
 pub use senders::Senders;
 pub use services::{Cache, Directory};

@@ -48,6 +48,9 @@ fn serve(options: &RunOptions) -> Result<(), Failure> {
     let keys = config.keys.as_ref();
     let keys = keys.ok_or_else(|| Failure::new(Exit::Configuration, "there is no [keys]"))?;
     let mistaken = |error: KeysError| {
+        if error.is_away() {
+            return Failure::new(Exit::Unavailable, error.to_string());
+        }
         let mistake = config.mistake("keys", error.to_string());
         Failure::new(Exit::Configuration, mistake.report())
     };
@@ -92,12 +95,13 @@ fn serve(options: &RunOptions) -> Result<(), Failure> {
     ended.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))
 }
 
-/// The keys that open, or are in one of these tokens, and why the others are not used.
+/// The keys that open, or are in one of these tokens, and why the others are not used. A token that guards the secret is
+/// asked here, and not again.
 pub(crate) fn open(
     keys: &Keys,
     tokens: &Tokens,
 ) -> Result<(Vec<HeldKey>, Vec<FolderError>), KeysError> {
-    let mut unlocker = keys.unlocker()?;
+    let mut unlocker = keys.unlocker(tokens)?;
     let folder = match keys.open_folder() {
         Ok(folder) => folder,
         // Before the first key is imported.

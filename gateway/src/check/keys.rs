@@ -2,15 +2,24 @@
 
 use std::io::ErrorKind;
 
-use kenin_keys::{FolderCause, KeyFolder, Unlocker};
+use kenin_keys::{FolderCause, KeyFolder, Unlocker, read_guarded_file};
 
 use super::{Finding, warning};
 use crate::config::{Config, Keys, ListenerMode, PinAt, SecretAt};
 
-/// The secrets, the folder, and each key in it.
-pub(super) fn look(config: &Config, findings: &mut Vec<Finding>, notes: &mut Vec<String>) {
+/// The secrets, the folder, and each key in it. Offline no token is asked, and what it guards is not opened.
+pub(super) fn look(
+    config: &Config,
+    online: bool,
+    findings: &mut Vec<Finding>,
+    notes: &mut Vec<String>,
+) {
     let Some(keys) = &config.keys else { return };
     tokens(config, keys, findings);
+    if !online && guarded(config, keys, findings) {
+        notes.push("private keys: not looked at, since a token guards them".to_owned());
+        return;
+    }
     let Some(mut unlocker) = unlocker(config, keys, findings) else {
         return;
     };
@@ -40,6 +49,20 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>, notes: &mut Vec
         }
         Err(text) => findings.push(config.mistake("keys.folder", text).into()),
     }
+}
+
+/// Whether a token guards a secret. The files of such are read.
+fn guarded(config: &Config, keys: &Keys, findings: &mut Vec<Finding>) -> bool {
+    let mut any = false;
+    for at in keys.secrets() {
+        if let SecretAt::Token(guarded) = at {
+            any = true;
+            if let Err(error) = read_guarded_file(&guarded.file) {
+                findings.push(config.mistake("keys.token_key", error.to_string()).into());
+            }
+        }
+    }
+    any
 }
 
 /// The files of the tokens. No module is loaded here: "kenin key doctor" does that.
@@ -120,11 +143,13 @@ fn unlocker(config: &Config, keys: &Keys, findings: &mut Vec<Finding>) -> Option
         ("keys", Some(&keys.seal)),
         ("keys.previous", keys.previous.as_ref()),
     ];
+    // Where a PIN cannot be read, that was found with its token.
+    let guards = keys.guards().ok()?;
     let mut read = Vec::new();
     let mut whole = true;
     for (table, at) in secrets {
         let Some(at) = at else { continue };
-        match at.read() {
+        match at.read(&guards) {
             Ok(secret) => read.push(secret),
             Err(error) => {
                 whole = false;

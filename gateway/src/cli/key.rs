@@ -1,23 +1,25 @@
 //! `kenin key`: the private keys in the folder of `[keys]`. They go in and are worked with; nothing here gives one away,
 //! and there is no verb that could.
 
+use std::cell::OnceCell;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use kenin_keys::{
     Changes, FolderCause, FolderError, Kek, KeyFacts, KeyFolder, KeyId, SealError, SealedKey,
-    State, Unlocker, WorkFactor,
+    State, Tokens, Unlocker, WorkFactor,
 };
 use kenin_pki::address::{Address, AddressCase};
 
 use super::arguments::{AddressesCommand, KeyAddresses, KeyCommand};
 use super::decrypt::address;
 use super::private::Holder;
-use crate::config::{Config, Keys};
+use crate::config::{Config, Keys, KeysError};
 use crate::exit::{Exit, Failure};
 
 mod doctor;
+mod guard;
 mod import;
 mod show;
 mod token;
@@ -71,6 +73,7 @@ pub(super) fn command(config: &[PathBuf], verb: &KeyCommand) -> Result<Exit, Fai
         }
         KeyCommand::Doctor { ids, format } => doctor::command(&config, ids, *format),
         KeyCommand::Rekey { dry_run } => rekey(&config, *dry_run),
+        KeyCommand::SealSecret { dry_run } => guard::command(&config, *dry_run),
         KeyCommand::Addresses { command } => addresses(&config, command),
         KeyCommand::Remove { id, force, dry_run } => remove(&config, id, *force, *dry_run),
     }
@@ -81,6 +84,8 @@ pub(super) struct Folder<'a> {
     config: &'a Config,
     keys: &'a Keys,
     folder: KeyFolder,
+    /// What guards the secrets, from when it was first asked: a PIN is tried once.
+    guards: OnceCell<Tokens>,
 }
 
 impl<'a> Folder<'a> {
@@ -99,6 +104,7 @@ impl<'a> Folder<'a> {
             config,
             keys,
             folder,
+            guards: OnceCell::new(),
         })
     }
 
@@ -131,11 +137,16 @@ impl<'a> Folder<'a> {
 
     /// What opens the keys.
     fn unlocker(&self) -> Result<Unlocker, Failure> {
-        self.keys.unlocker().map_err(|error| {
-            let key = format!("keys.{}", self.keys.seal.key());
-            let mistake = self.config.mistake(&key, error.to_string());
-            Failure::new(Exit::Configuration, mistake.report())
-        })
+        let unlocker = self.guards().and_then(|guards| self.keys.unlocker(guards));
+        unlocker.map_err(|error| mistaken(self.config, self.keys, &error))
+    }
+
+    fn guards(&self) -> Result<&Tokens, KeysError> {
+        if let Some(guards) = self.guards.get() {
+            return Ok(guards);
+        }
+        let started = self.keys.guards()?;
+        Ok(self.guards.get_or_init(|| started))
     }
 
     /// Why a key does not open.
@@ -198,7 +209,7 @@ impl<'a> Folder<'a> {
         let mut holders = Vec::new();
         for sealed in self.all()? {
             let facts = sealed.facts();
-            // Modules of tokens are loaded by the service alone, and by the doctor.
+            // Keys in tokens work for the service alone, and for the doctor.
             if !wanted(facts) || sealed.is_reference() {
                 continue;
             }
@@ -233,9 +244,8 @@ impl<'a> Folder<'a> {
                 return Err(Failure::new(Exit::Configuration, what));
             }
         }
-        let secret = self.keys.seal.read();
-        let secret =
-            secret.map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+        let secret = self.guards().and_then(|guards| self.keys.seal.read(guards));
+        let secret = secret.map_err(|error| mistaken(self.config, self.keys, &error))?;
         let kek = self.folder.kek(&secret, WorkFactor::RECOMMENDED);
         kek.map_err(|error| failed(&error))
     }
@@ -369,6 +379,16 @@ fn configured(config: &Config) -> Result<&Keys, Failure> {
         let what = format!("no [keys] in the configuration; write for example\n\n{example}\n");
         Failure::new(Exit::Configuration, what)
     })
+}
+
+/// Why the secrets are not at hand: the configuration is to blame, or a token that is away.
+fn mistaken(config: &Config, keys: &Keys, error: &KeysError) -> Failure {
+    if error.is_away() {
+        return Failure::new(Exit::Unavailable, error.to_string());
+    }
+    let key = format!("keys.{}", keys.seal.key());
+    let mistake = config.mistake(&key, error.to_string());
+    Failure::new(Exit::Configuration, mistake.report())
 }
 
 /// What the folder says, with its exit code.

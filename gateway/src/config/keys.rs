@@ -1,23 +1,23 @@
 //! `[keys]`: the folder of sealed private keys, and the secret that opens them. This module only reads what is written
-//! and, when asked, the files of the secrets; it opens no key.
+//! and, when asked, the files of the secrets, one of which a token may have to open; it opens no key of people.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use kenin_keys::{
-    FolderError, KeyFolder, SealError, SecretFileError, TokenSettings, Unlock, Unlocker,
-    read_key_file, read_passphrase_file,
+    FolderError, GuardError, KeyFolder, Reference, SealError, SecretFileError, TokenSettings,
+    Tokens, Unlock, Unlocker, read_guarded_file, read_key_file, read_passphrase_file,
 };
 use serde::Deserialize;
 
-use super::tokens::{self, RawToken, Token};
+use super::tokens::{self, ObjectUri, RawToken, Token};
 
 /// Where private keys lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
     /// `folder`. Default `keys` below `state_dir`.
     pub folder: PathBuf,
-    /// `passphrase_file`, `key_file` or `credential`: seals what is new, and opens.
+    /// `passphrase_file`, `key_file`, `credential` or `token_key`: seals what is new, and opens.
     pub seal: SecretAt,
     /// `previous`: opens what is not sealed anew yet.
     pub previous: Option<SecretAt>,
@@ -47,6 +47,17 @@ pub enum SecretAt {
     Key(PathBuf),
     /// `credential`: 32 octets that the service manager hands over under this name.
     Credential(String),
+    /// `token_key`: 32 octets in a file, which a token opens.
+    Token(TokenKeyAt),
+}
+
+/// A key-encryption key that a token guards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenKeyAt {
+    /// `file`: what the token opens.
+    pub file: PathBuf,
+    /// `token` and `key`: by which key in which token.
+    pub key: Reference,
 }
 
 /// Why keys cannot be opened.
@@ -55,12 +66,29 @@ pub enum KeysError {
     /// A secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretFileError),
+    /// A token does not open a secret.
+    #[error("{}: {error}; {}", file.display(), error.advice())]
+    Guarded {
+        /// The secret's file.
+        file: PathBuf,
+        /// Why.
+        error: GuardError,
+    },
     /// A secret cannot be used.
     #[error("{0}; {advice}", advice = .0.advice())]
     Seal(#[from] SealError),
     /// The folder cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
+}
+
+impl KeysError {
+    /// Whether a token is away that opens a secret: nothing is wrong with what is written, and another time it may go
+    /// well.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        matches!(self, Self::Guarded { error, .. } if error.is_away())
+    }
 }
 
 impl Keys {
@@ -80,32 +108,61 @@ impl Keys {
         self.tokens.iter().map(Token::settings).collect()
     }
 
-    /// What opens the keys: the secret, and the one before it.
+    /// The tokens that open the secrets, with their modules loaded; mostly none.
+    ///
+    /// # Errors
+    /// Where a PIN cannot be read.
+    pub fn guards(&self) -> Result<Tokens, SecretFileError> {
+        let guards = |token: &&Token| self.secrets().any(|at| at.guard() == Some(&token.name));
+        let settings = self.tokens.iter().filter(guards).map(Token::settings);
+        Ok(Tokens::start(settings.collect::<Result<_, _>>()?))
+    }
+
+    /// What opens the keys: the secret, and the one before it. Tokens are asked for those that they guard.
     ///
     /// # Errors
     /// Where one of them cannot be read or used.
-    pub fn unlocker(&self) -> Result<Unlocker, KeysError> {
-        let mut secrets = vec![self.seal.read()?];
-        if let Some(previous) = &self.previous {
-            secrets.push(previous.read()?);
-        }
-        Ok(Unlocker::new(secrets)?)
+    pub fn unlocker(&self, tokens: &Tokens) -> Result<Unlocker, KeysError> {
+        let secrets = self.secrets().map(|at| at.read(tokens));
+        Ok(Unlocker::new(secrets.collect::<Result<_, _>>()?)?)
+    }
+
+    /// The secret, and the one before it.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &SecretAt> {
+        [Some(&self.seal), self.previous.as_ref()]
+            .into_iter()
+            .flatten()
     }
 }
 
 impl SecretAt {
-    /// Reads the secret.
+    /// Reads the secret, with the help of the token that guards it.
     ///
     /// # Errors
-    /// Where it cannot be read, others may read it, or it is none.
-    pub fn read(&self) -> Result<Unlock, SecretFileError> {
-        match self {
-            Self::Passphrase(path) => read_passphrase_file(path),
-            Self::Key(path) => read_key_file(path),
+    /// Where it cannot be read, others may read it, or it is none, or the token does not open it.
+    pub fn read(&self, tokens: &Tokens) -> Result<Unlock, KeysError> {
+        Ok(match self {
+            Self::Passphrase(path) => read_passphrase_file(path)?,
+            Self::Key(path) => read_key_file(path)?,
             Self::Credential(name) => {
                 let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
-                read_key_file(&credential(folder, name)?)
+                read_key_file(&credential(folder, name)?)?
             }
+            Self::Token(TokenKeyAt { file, key }) => {
+                let opened = read_guarded_file(file)?.open(tokens, key);
+                opened.map_err(|error| KeysError::Guarded {
+                    file: file.clone(),
+                    error,
+                })?
+            }
+        })
+    }
+
+    /// The token that guards it.
+    pub(crate) fn guard(&self) -> Option<&String> {
+        match self {
+            Self::Token(at) => Some(&at.key.token),
+            Self::Passphrase(_) | Self::Key(_) | Self::Credential(_) => None,
         }
     }
 
@@ -115,6 +172,7 @@ impl SecretAt {
             Self::Passphrase(_) => "passphrase_file",
             Self::Key(_) => "key_file",
             Self::Credential(_) => "credential",
+            Self::Token(_) => "token_key",
         }
     }
 }
@@ -126,6 +184,7 @@ pub(super) struct RawKeys {
     passphrase_file: Option<String>,
     key_file: Option<String>,
     credential: Option<String>,
+    token_key: Option<RawTokenKey>,
     previous: Option<RawSecret>,
     when_gone: Option<WhenGone>,
     #[serde(default)]
@@ -138,6 +197,15 @@ struct RawSecret {
     passphrase_file: Option<String>,
     key_file: Option<String>,
     credential: Option<String>,
+    token_key: Option<RawTokenKey>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTokenKey {
+    token: String,
+    key: ObjectUri,
+    file: String,
 }
 
 impl RawKeys {
@@ -152,9 +220,10 @@ impl RawKeys {
             passphrase_file: self.passphrase_file,
             key_file: self.key_file,
             credential: self.credential,
+            token_key: self.token_key,
         };
         let previous = self.previous.map(|one| one.finish(dir)).transpose();
-        Ok(Keys {
+        let keys = Keys {
             folder: self
                 .folder
                 .map_or_else(|| state_dir.join("keys"), |folder| dir.join(folder)),
@@ -162,18 +231,41 @@ impl RawKeys {
             previous: previous.map_err(|text| ("keys.previous", text))?,
             when_gone: self.when_gone.unwrap_or_default(),
             tokens: tokens::finish(self.token, dir).map_err(|text| ("keys.token", text))?,
-        })
+        };
+        for (place, at) in [
+            ("keys.token_key", Some(&keys.seal)),
+            ("keys.previous", keys.previous.as_ref()),
+        ] {
+            let guard = at.and_then(SecretAt::guard);
+            if guard.is_some_and(|name| !keys.tokens.iter().any(|token| token.name == *name)) {
+                return Err((place, "no [[keys.token]] has the name that stands here"));
+            }
+        }
+        Ok(keys)
     }
 }
 
 impl RawSecret {
     fn finish(self, dir: &Path) -> Result<SecretAt, &'static str> {
-        match (self.passphrase_file, self.key_file, self.credential) {
-            (Some(path), None, None) => Ok(SecretAt::Passphrase(dir.join(path))),
-            (None, Some(path), None) => Ok(SecretAt::Key(dir.join(path))),
-            (None, None, Some(name)) if is_plain(&name) => Ok(SecretAt::Credential(name)),
-            (None, None, Some(_)) => Err("a credential is a name, not a path"),
-            _ => Err("write one of passphrase_file, key_file and credential"),
+        let Self {
+            passphrase_file,
+            key_file,
+            credential,
+            token_key,
+        } = self;
+        match (passphrase_file, key_file, credential, token_key) {
+            (Some(path), None, None, None) => Ok(SecretAt::Passphrase(dir.join(path))),
+            (None, Some(path), None, None) => Ok(SecretAt::Key(dir.join(path))),
+            (None, None, Some(name), None) if is_plain(&name) => Ok(SecretAt::Credential(name)),
+            (None, None, Some(_), None) => Err("a credential is a name, not a path"),
+            (None, None, None, Some(at)) => Ok(SecretAt::Token(TokenKeyAt {
+                file: dir.join(at.file),
+                key: Reference {
+                    token: at.token,
+                    object: at.key.0,
+                },
+            })),
+            _ => Err("write one of passphrase_file, key_file, credential and token_key"),
         }
     }
 }
@@ -199,6 +291,8 @@ pub(super) fn credential(folder: Option<OsString>, name: &str) -> Result<PathBuf
 
 #[cfg(test)]
 mod tests {
+    use kenin_keys::{PinFault, TokenError, TokenUri};
+
     use super::*;
     use crate::config::{Config, ConfigError};
 
@@ -232,6 +326,87 @@ mod tests {
         assert_eq!(key.seal, SecretAt::Key("/k".into()));
         let name = "kenin-keys".to_owned();
         assert_eq!(key.previous, Some(SecretAt::Credential(name)));
+    }
+
+    #[test]
+    fn a_secret_may_lie_in_a_file_that_a_token_opens() {
+        let lines = |secret: &str| {
+            format!(
+                "{secret}\n[[keys.token]]\nname = \"hsm\"\nmodule = \"/m.so\"\ntoken = \"pkcs11:token=a\""
+            )
+        };
+        let at = "{ token = \"hsm\", key = \"pkcs11:id=%05\", file = \"keys.kek\" }";
+        let new = keys(&lines(&format!("token_key = {at}")));
+        let guarded = SecretAt::Token(TokenKeyAt {
+            file: "/etc/kenin/keys.kek".into(),
+            key: Reference {
+                token: "hsm".to_owned(),
+                object: TokenUri::parse("pkcs11:id=%05").unwrap(),
+            },
+        });
+        assert_eq!((&new.seal, new.seal.key()), (&guarded, "token_key"));
+        let old = keys(&lines(&format!(
+            "key_file = \"/k\"\nprevious = {{ token_key = {at} }}"
+        )));
+        assert_eq!(old.previous, Some(guarded));
+        for (lines, line, expected) in [
+            (format!("token_key = {at}"), 8, "no [[keys.token]] has"),
+            (
+                format!("key_file = \"/k\"\nprevious = {{ token_key = {at} }}"),
+                9,
+                "no [[keys.token]] has",
+            ),
+            (
+                lines(&format!("key_file = \"/k\"\ntoken_key = {at}")),
+                7,
+                "write one of",
+            ),
+            (
+                lines(&format!("token_key = {}", at.replace("id=%05", "token=a"))),
+                8,
+                "which key in the token",
+            ),
+            (
+                lines(&format!("token_key = {}", at.replace("id=", "token=a;id="))),
+                8,
+                "which key in the token",
+            ),
+            (
+                lines(&format!("token_key = {}", at.replace("pkcs11:", ""))),
+                8,
+                "pkcs11:",
+            ),
+        ] {
+            let text = parse(&format!("[keys]\n{lines}\n"))
+                .unwrap_err()
+                .to_string();
+            assert!(text.contains(&format!("kenin.toml:{line}:")), "{text}");
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_away_is_no_mistake_and_a_wrong_pin_is_one() {
+        let error = |error| KeysError::Guarded {
+            file: "/etc/kenin/keys.kek".into(),
+            error,
+        };
+        let token = || "hsm".to_owned();
+        let absent = TokenError::Absent {
+            token: token(),
+            what: "no slot".to_owned(),
+        };
+        let away = error(absent.into());
+        assert!(away.is_away());
+        assert!(away.to_string().contains("keys.kek: the token"), "{away}");
+        let pin = TokenError::Pin {
+            token: token(),
+            fault: PinFault::Wrong,
+        };
+        for mistake in [pin, TokenError::Unknown(token())] {
+            assert!(!error(mistake.into()).is_away());
+        }
+        assert!(!error(GuardError::Changed).is_away());
     }
 
     #[test]

@@ -129,6 +129,25 @@ impl<'de> Deserialize<'de> for Uri {
     }
 }
 
+/// Which key in a token.
+#[derive(Debug)]
+pub(super) struct ObjectUri(pub(super) TokenUri);
+
+impl<'de> Deserialize<'de> for ObjectUri {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let uri =
+            TokenUri::parse(&text).and_then(|uri| match uri.names_object() && !uri.names_token() {
+                true => Ok(uri),
+                false => Err(UriError(
+                    "it says which key in the token is meant (id or object), and no token",
+                )),
+            });
+        uri.map(Self)
+            .map_err(|error| D::Error::custom(format!("\"{text}\" is {error}")))
+    }
+}
+
 const SESSIONS: usize = 4;
 const MAX_NAME: usize = 64;
 

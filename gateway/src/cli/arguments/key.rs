@@ -84,6 +84,19 @@ pub enum KeyCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Make the key-encryption key that a token guards, as [keys] token_key names it
+    #[command(
+        after_help = Exit::help(),
+        long_about = "Make the key-encryption key that a token guards, as `token_key` of [keys] names it: 32 random bytes, \
+                      enciphered for the key pair in the token, in a new file that is for its owner alone. They are shown \
+                      nowhere and lie nowhere in clear. The token is asked to open them before the file is written. \
+                      \"kenin key rekey\" then seals the keys under it that are there already."
+    )]
+    SealSecret {
+        /// Make it and let the token open it, write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Try tokens and keys: whether each would work for the service, and what to do where not
     #[command(
         after_help = Exit::help(),

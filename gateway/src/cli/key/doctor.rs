@@ -1,5 +1,5 @@
 //! `kenin key doctor`: whether each token and each key would work for the service, and what to do where it would not.
-//! It is the one command beside the key process that loads modules of tokens. It signs and opens something of its own
+//! Beside the key process it is what loads the modules of all tokens. It signs and opens something of its own
 //! with each key, and shows nothing of any.
 
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::arguments::Format;
 use crate::cli::now;
 use crate::cli::paint::harmless;
-use crate::config::{Config, Keys};
+use crate::config::{Config, Keys, KeysError};
 use crate::exit::{Exit, Failure};
 
 mod checks;
@@ -24,15 +24,24 @@ pub(super) fn command(config: &Config, ids: &[String], format: Format) -> Result
     })?;
     let mistaken =
         |text: String| Failure::new(Exit::Configuration, config.mistake("keys", text).report());
-    let unlocker = keys.unlocker();
-    let mut unlocker = unlocker.map_err(|error| mistaken(error.to_string()))?;
     let settings = keys.token_settings();
     let settings = settings.map_err(|error| mistaken(error.to_string()))?;
     let tokens = Tokens::start(settings);
     let mut report = Report::default();
     for token in &keys.tokens {
-        report.parts.push(checks::token(&tokens, token));
+        let mut part = checks::token(&tokens, token);
+        checks::guarded(&mut part, keys, (&tokens, token));
+        report.parts.push(part);
     }
+    let mut unlocker = match keys.unlocker(&tokens) {
+        Ok(unlocker) => unlocker,
+        // It was told with the token; without it no key opens.
+        Err(KeysError::Guarded { .. }) => {
+            let none = Unlocker::new(Vec::new());
+            none.map_err(|error| mistaken(error.to_string()))?
+        }
+        Err(error) => return Err(mistaken(error.to_string())),
+    };
     if let Some(folder) = folder(keys)? {
         for id in wanted(&folder, ids)? {
             let part = checks::key(&folder, id, (&mut unlocker, &tokens), now());

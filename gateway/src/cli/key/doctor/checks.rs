@@ -11,7 +11,7 @@ use kenin_pki::crypto::{
 };
 
 use super::{Kind, Means, Part, UnixTime};
-use crate::config::Token;
+use crate::config::{Keys, KeysError, Token};
 
 /// A token: its module, itself, what it can do, its PIN.
 pub(super) fn token(tokens: &Tokens, token: &Token) -> Part {
@@ -79,6 +79,26 @@ pub(super) fn token(tokens: &Tokens, token: &Token) -> Part {
         Err(error) => part.token_error("pin", &error),
     }
     part
+}
+
+/// Whether a token opens the secrets that it guards.
+pub(super) fn guarded(part: &mut Part, keys: &Keys, (tokens, token): (&Tokens, &Token)) {
+    for at in keys.secrets() {
+        if at.guard() != Some(&token.name) {
+            continue;
+        }
+        match at.read(tokens) {
+            Ok(_) => part.good("secret", "it opens the key-encryption key"),
+            Err(KeysError::Guarded { file, error }) => {
+                let text = format!("{}: {error}", file.display());
+                part.bad("secret", text, error.advice());
+            }
+            Err(error) => {
+                let advice = "\"kenin key seal-secret\" makes it; one that was lost is in a backup";
+                part.bad("secret", error.to_string(), advice);
+            }
+        }
+    }
 }
 
 /// A key: its file, where it is, what it does, its certificates, for whom it works.
