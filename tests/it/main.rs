@@ -24,6 +24,7 @@ mod a_part_that_stops_loses_no_mail;
 mod a_recipient_is_looked_at_now;
 mod a_thousand_mixed_mails_arrive_unchanged;
 mod a_time_stamp_outlives_a_harmless_revocation;
+mod a_token_guards_the_key_encryption_key;
 mod a_token_that_goes_loses_no_mail;
 mod a_url_does_not_tell_who_reads;
 mod a_verdict_shields_the_person;
