@@ -76,8 +76,9 @@ pub enum KeyCommand {
     /// Seal all keys anew under the passphrase or key that kenin.toml names now
     #[command(
         after_help = Exit::help(),
-        long_about = "Seal all keys anew under the passphrase or key that kenin.toml names now; the one that they are sealed \
-                      under still stands under `previous`. It may be begun again where it ended early."
+        long_about = "Seal all keys anew under the passphrase, the key, or what a token guards, as kenin.toml names it now; \
+                      the one that they are sealed under still stands under `previous`. It may be begun again where it \
+                      ended early."
     )]
     Rekey {
         /// Say what would change, change nothing
