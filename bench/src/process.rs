@@ -58,10 +58,20 @@ impl Drop for Program {
 pub(crate) struct Tree(pub(crate) u32);
 
 impl Tree {
-    /// User and system time of those that live.
+    /// User and system time of those that live, and of those that ended and were waited for.
     pub(crate) fn cpu(self) -> Duration {
-        let ticks: u64 = self.members().iter().filter_map(|pid| ticks(*pid)).sum();
-        Duration::from_millis(ticks.saturating_mul(1000 / USER_HZ))
+        let mut members = self.members();
+        let mut sum = 0;
+        // Whoever is waited for between two looks would count twice, or not at all: then it is looked again.
+        for _ in 0..LOOKS {
+            sum = members.iter().filter_map(|pid| ticks(*pid)).sum::<u64>();
+            let after = self.members();
+            if after == members {
+                break;
+            }
+            members = after;
+        }
+        Duration::from_millis(sum.saturating_mul(1000 / USER_HZ))
     }
 
     /// Memory of all of them.
@@ -97,7 +107,7 @@ impl Tree {
             let name = entry.file_name();
             let pid = name.to_str().and_then(|name| name.parse::<u32>().ok());
             if let Some(pid) = pid
-                && let Some(parent) = stat(pid, 1)
+                && let Some(parent) = parent(pid)
             {
                 parents.push((pid, parent));
             }
@@ -106,7 +116,7 @@ impl Tree {
         loop {
             let before = known.len();
             for (pid, parent) in &parents {
-                if u32::try_from(*parent).is_ok_and(|parent| known.contains(&parent)) {
+                if known.contains(parent) {
                     known.insert(*pid);
                 }
             }
@@ -142,15 +152,23 @@ pub(crate) struct Memory {
 
 impl Memory {
     fn of(pid: u32) -> Self {
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}"));
+        match file("smaps_rollup") {
+            Ok(text) => Self::told(&text, "Rss:", "Anonymous:"),
+            // Who lets nobody look into its memory says here how large it is.
+            Err(_) => Self::told(&file("status").unwrap_or_default(), "VmRSS:", "RssAnon:"),
+        }
+    }
+
+    fn told(text: &str, resident: &str, anonymous: &str) -> Self {
         let line = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
             Some(kib * 1024)
         };
         Self {
-            resident: line("Rss:").unwrap_or(0),
-            anonymous: line("Anonymous:").unwrap_or(0),
+            resident: line(resident).unwrap_or(0),
+            anonymous: line(anonymous).unwrap_or(0),
         }
     }
 
@@ -178,16 +196,62 @@ pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
+/// Its own user and system time, and those of its children that it waited for, with those of theirs.
 fn ticks(pid: u32) -> Option<u64> {
-    Some(stat(pid, 11)? + stat(pid, 12)?)
+    let text = stat(pid)?;
+    let times = numbers(&text)?.skip(11).take(4);
+    Some(times.filter_map(|time| time.parse::<u64>().ok()).sum())
 }
 
-/// A number of `/proc/PID/stat`, counted behind the program's name and its state.
-fn stat(pid: u32, place: usize) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, numbers) = text.rsplit_once(')')?;
-    numbers.split_whitespace().nth(place)?.parse().ok()
+fn parent(pid: u32) -> Option<u32> {
+    let text = stat(pid)?;
+    numbers(&text)?.nth(1)?.parse().ok()
+}
+
+fn stat(pid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+}
+
+/// What `/proc/PID/stat` has behind the program's name: its state, its parent and so on.
+fn numbers(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    let (_, numbers) = stat.rsplit_once(')')?;
+    Some(numbers.split_whitespace())
 }
 
 /// The unit of times in `/proc`, the same on every Linux that we run on.
 const USER_HZ: u64 = 100;
+/// How often at most it is looked until nobody comes or goes meanwhile.
+const LOOKS: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use kenin_tests::world::Folder;
+
+    use super::*;
+
+    /// The time of a worker that was replaced was lost with it.
+    #[test]
+    fn the_time_of_who_has_ended_counts_and_counts_once() {
+        let folder = Folder::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", SCRIPT]);
+        let mut program = Program::start(command, &folder.join("log"));
+        let log = folder.join("log");
+        let said = || fs::read_to_string(&log).unwrap_or_default();
+        program.wait_until(|| said().contains("done")).unwrap();
+        let counted = program.tree().cpu().as_secs_f64();
+        // Of itself and of its children, user and system: "0m0.01s 0m0.00s", twice.
+        let said = said();
+        let times = said.split_whitespace().filter_map(|word| {
+            let (minutes, seconds) = word.strip_suffix('s')?.split_once('m')?;
+            let minutes: f64 = minutes.parse().ok()?;
+            Some(minutes * 60.0 + seconds.parse::<f64>().ok()?)
+        });
+        let times: f64 = times.sum();
+        assert!(times > 0.1, "{said}");
+        assert!((counted - times).abs() < times * 0.4, "{counted}, {said}");
+    }
+
+    /// A shell that waits for one which calculates, says what time that took, and lives on.
+    const SCRIPT: &str = "sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; times; echo done; exec sleep 60";
+}
