@@ -5,10 +5,28 @@ use kenin_tests::forge::{Town, cms, mime};
 use kenin_tests::opendkim::OpenDkim;
 use kenin_tests::world::Dice;
 
-/// A clear-signed mail of about so many bytes. What is signed is an attachment, not text: rspamd would
-/// spend five times what DKIM takes on the language of ten kilobytes of text.
+/// A clear-signed mail of about so many bytes.
 pub(crate) fn signed(size: usize) -> Vec<u8> {
-    let mut dice = Dice::new(size as u64);
+    let entity = signed_entity(size, size as u64);
+    [mime::headers(AUTHOR), entity].concat()
+}
+
+/// What Alice has signed, without the header of a mail. Another number, another content.
+pub(crate) fn signed_entity(size: usize, number: u64) -> Vec<u8> {
+    let (town, part) = (Town::get(), part(size, number));
+    let cms = cms::detached(&town.alice, &town.chain(), &part);
+    mime::signed_entity(mime::BOUNDARY, &part, &cms)
+}
+
+/// The same without a signature, as a mail.
+pub(crate) fn unsigned(size: usize) -> Vec<u8> {
+    [mime::headers(AUTHOR), part(size, size as u64)].concat()
+}
+
+/// What is signed is an attachment, not text: rspamd would spend five times what DKIM takes on the language of ten
+/// kilobytes of text.
+pub(crate) fn part(size: usize, number: u64) -> Vec<u8> {
+    let mut dice = Dice::new(number);
     let count = size * 3 / 4;
     let mut bytes: Vec<u8> = Vec::with_capacity(count + 8);
     while bytes.len() < count {
@@ -16,9 +34,7 @@ pub(crate) fn signed(size: usize) -> Vec<u8> {
     }
     let mut part = ENTITY.to_vec();
     part.extend(mime::base64(&bytes));
-    let town = Town::get();
-    let cms = cms::detached(&town.alice, &town.chain(), &part);
-    mime::clear_signed(&mime::headers("Alice <alice@example.jp>"), &part, &cms)
+    part
 }
 
 /// The same mail with one letter of what is signed changed.
@@ -46,5 +62,7 @@ pub(crate) fn dkim() -> Option<OpenDkim> {
 
 /// Debian's package `opendkim`.
 const OPENDKIM: &str = "/usr/sbin/opendkim";
+/// Who writes it.
+pub(crate) const AUTHOR: &str = "Alice <alice@example.jp>";
 const ENTITY: &[u8] =
     b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n";

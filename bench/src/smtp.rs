@@ -3,8 +3,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::load::{Open, Session, Trouble};
@@ -12,19 +12,17 @@ use crate::load::{Open, Session, Trouble};
 /// One connection to an SMTP server.
 pub(crate) struct Client {
     stream: BufReader<TcpStream>,
-    wire: Arc<[u8]>,
     line: String,
 }
 
 impl Client {
-    /// Connects and greets. `wire` is a mail as it goes on the wire, dots doubled and ended.
-    pub(crate) fn open(address: SocketAddr, wire: Arc<[u8]>) -> Result<Self, Trouble> {
+    /// Connects and greets.
+    pub(crate) fn open(address: SocketAddr) -> Result<Self, Trouble> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut client = Self {
             stream: BufReader::new(stream),
-            wire,
             line: String::new(),
         };
         client.expect("220")?;
@@ -33,33 +31,47 @@ impl Client {
         Ok(client)
     }
 
+    /// Sends a mail, whose pieces are as they go on the wire; the line that answers its dot.
+    pub(crate) fn send(&mut self, envelope: &[u8], pieces: &[&[u8]]) -> Result<&str, Trouble> {
+        self.say(envelope)?;
+        for code in ["250", "250", "354"] {
+            self.expect(code)?;
+        }
+        for piece in pieces {
+            self.say(piece)?;
+        }
+        self.hear()?;
+        Ok(&self.line)
+    }
+
     fn say(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
         Ok(self.stream.get_mut().write_all(bytes)?)
     }
 
-    fn expect(&mut self, code: &str) -> Result<(), Trouble> {
+    /// Reads a reply to its last line.
+    fn hear(&mut self) -> Result<(), Trouble> {
         loop {
             self.line.clear();
-            self.stream.read_line(&mut self.line)?;
-            if !self.line.starts_with(code) {
-                return Err(format!("{:?} instead of {code}", self.line).into());
+            if self.stream.read_line(&mut self.line)? == 0 {
+                return Err("the server closed".into());
             }
             if self.line.as_bytes().get(3) != Some(&b'-') {
                 return Ok(());
             }
         }
     }
+
+    fn expect(&mut self, code: &str) -> Result<(), Trouble> {
+        self.hear()?;
+        answered(&self.line, code)
+    }
 }
 
-impl Session for Client {
-    fn mail(&mut self) -> Result<(), Trouble> {
-        self.say(ENVELOPE)?;
-        for code in ["250", "250", "354"] {
-            self.expect(code)?;
-        }
-        let wire = Arc::clone(&self.wire);
-        self.say(&wire)?;
-        self.expect("250")
+/// Whether an answer has this code.
+pub(crate) fn answered(line: &str, code: &str) -> Result<(), Trouble> {
+    match line.starts_with(code) {
+        true => Ok(()),
+        false => Err(format!("{line:?} instead of {code}").into()),
     }
 }
 
@@ -69,10 +81,32 @@ impl Drop for Client {
     }
 }
 
+/// Sends the same mail again and again.
+struct Repeating {
+    client: Client,
+    /// The mail as it goes on the wire, dots doubled and ended.
+    wire: Arc<[u8]>,
+}
+
+impl Session for Repeating {
+    fn mail(&mut self) -> Result<(), Trouble> {
+        let line = self.client.send(ENVELOPE, &[&self.wire])?;
+        answered(line, "250")
+    }
+}
+
 /// Opens clients.
 pub(crate) fn opener(address: SocketAddr, wire: &Arc<[u8]>) -> Box<Open<'static>> {
     let wire = Arc::clone(wire);
-    Box::new(move || Ok(Box::new(Client::open(address, Arc::clone(&wire))?)))
+    Box::new(move || {
+        let (client, wire) = (Client::open(address)?, Arc::clone(&wire));
+        Ok(Box::new(Repeating { client, wire }))
+    })
+}
+
+/// The start of a session's mail: from whom, to whom, and that it comes.
+pub(crate) fn envelope(from: &str, to: &str) -> Vec<u8> {
+    format!("MAIL FROM:<{from}> BODY=8BITMIME\r\nRCPT TO:<{to}>\r\nDATA\r\n").into_bytes()
 }
 
 /// A mail as it goes on the wire.
@@ -90,11 +124,17 @@ pub(crate) struct Sink {
 struct Tally {
     mails: AtomicUsize,
     marked: AtomicUsize,
+    kept: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Sink {
     /// Counts mails, and those whose beginning holds `mark`.
     pub(crate) fn start(mark: &'static str) -> Result<Self, Trouble> {
+        Self::keeping(mark, 0)
+    }
+
+    /// The same, and keeps of each mail this many octets, as they come on the wire, until they are taken.
+    pub(crate) fn keeping(mark: &'static str, octets: usize) -> Result<Self, Trouble> {
         // Below the ports that the system gives to clients, so that none of them is in the way.
         let listener = TcpListener::bind(kenin_tests::world::free_address())?;
         let address = listener.local_addr()?;
@@ -104,7 +144,7 @@ impl Sink {
             for stream in listener.incoming().flatten() {
                 let tally = Arc::clone(&counting);
                 // A client that goes away ends its own session only.
-                std::thread::spawn(move || drop(serve(stream, &tally, mark)));
+                std::thread::spawn(move || drop(serve(stream, &tally, mark, octets)));
             }
         });
         Ok(Self { address, tally })
@@ -113,6 +153,11 @@ impl Sink {
     /// How many mails have arrived.
     pub(crate) fn count(&self) -> usize {
         self.tally.mails.load(Ordering::SeqCst)
+    }
+
+    /// What it has kept since it was last asked.
+    pub(crate) fn taken(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.tally.lock())
     }
 
     /// Waits until this many have arrived; all of them must be marked.
@@ -132,7 +177,13 @@ impl Sink {
     }
 }
 
-fn serve(stream: TcpStream, tally: &Tally, mark: &str) -> Result<(), Trouble> {
+impl Tally {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn serve(stream: TcpStream, tally: &Tally, mark: &str, octets: usize) -> Result<(), Trouble> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::with_capacity(64 << 10, stream);
     let mut line = String::new();
@@ -150,7 +201,12 @@ fn serve(stream: TcpStream, tally: &Tally, mark: &str) -> Result<(), Trouble> {
             "QUIT" => b"221 2.0.0 Bye\r\n",
             "DATA" => {
                 stream.get_mut().write_all(b"354 Go on\r\n")?;
-                let marked = take(&mut stream, mark)?;
+                let mut beginning = take(&mut stream, octets.max(HEAD))?;
+                let marked = is_marked(&beginning, mark);
+                if octets > 0 {
+                    beginning.truncate(octets);
+                    tally.lock().push(beginning);
+                }
                 tally
                     .marked
                     .fetch_add(usize::from(marked), Ordering::SeqCst);
@@ -166,15 +222,21 @@ fn serve(stream: TcpStream, tally: &Tally, mark: &str) -> Result<(), Trouble> {
     }
 }
 
-/// Reads a mail to its end and looks for the mark in its first 16 KiB.
-fn take(stream: &mut impl BufRead, mark: &str) -> std::io::Result<bool> {
-    let mut head = Vec::new();
+/// Reads a mail to its end; so many octets of its beginning.
+fn take(stream: &mut impl BufRead, octets: usize) -> std::io::Result<Vec<u8>> {
+    let mut beginning = Vec::new();
     data(stream, |bytes| {
-        let room = HEAD.saturating_sub(head.len()).min(bytes.len());
-        head.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        let room = octets.saturating_sub(beginning.len()).min(bytes.len());
+        beginning.extend_from_slice(bytes.get(..room).unwrap_or_default());
     })?;
-    let found = |mark: &[u8]| head.windows(mark.len()).any(|window| window == mark);
-    Ok(mark.is_empty() || found(mark.as_bytes()))
+    Ok(beginning)
+}
+
+/// Looks for the mark in the first 16 KiB of a mail.
+fn is_marked(beginning: &[u8], mark: &str) -> bool {
+    let head = beginning.get(..HEAD).unwrap_or(beginning);
+    let mark = mark.as_bytes();
+    mark.is_empty() || head.windows(mark.len()).any(|window| window == mark)
 }
 
 /// Reads a mail with its dot and hands on its pieces. Nothing but a QUIT may follow a dot that is not
