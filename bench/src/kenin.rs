@@ -53,6 +53,20 @@ impl Kenin {
         Self::start_with(&setup, put)
     }
 
+    /// A milter that signs for people. `put` writes what `tables` speak of.
+    pub(crate) fn signing(
+        tables: &str,
+        put: impl FnOnce(&Gateway) -> Result<(), Trouble>,
+    ) -> Result<Self, Trouble> {
+        let nowhere = kenin_tests::world::free_address();
+        let setup = Setup {
+            mode: "milter",
+            tables: tables.to_owned(),
+            ..Setup::new(nowhere)
+        };
+        Self::start_with(&setup, put)
+    }
+
     fn start(setup: &Setup) -> Result<Self, Trouble> {
         Self::start_with(setup, |_| Ok(()))
     }

@@ -2,8 +2,8 @@
 //!
 //! ```sh
 //! cargo run --release -p kenin-bench -- engine
-//! cargo run --release -p kenin-bench -- milter
-//! cargo run --release -p kenin-bench -- relay
+//! cargo run --release -p kenin-bench -- milter             # or "milter sign": mail that is signed, alone
+//! cargo run --release -p kenin-bench -- relay              # or "relay opened": mail that is opened, alone
 //! cargo run --release -p kenin-bench -- idle
 //! cargo run --release -p kenin-bench -- crl
 //! cargo run --release -p kenin-bench -- store             # or how many certificates
@@ -44,13 +44,17 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["engine"] => engine::engine().and_then(|value| keep("engine", &value)),
-        ["milter"] => kept("milter", milter::milter()),
+        ["milter"] => kept("milter", milter::milter())
+            .and_then(|()| kept("milter-sign", milter::signing::measure())),
+        ["milter", "sign"] => kept("milter-sign", milter::signing::measure()),
         // A part of `milter`, in a process of its own; so are those below of theirs.
         ["noop-milter", form, path] => milter::noop::serve(path, *form == "replace"),
         ["crl"] => crl::crl().and_then(|value| keep("crl", &value)),
         ["crl-read", rest @ ..] => crl::read(rest),
         ["crl-swap", rest @ ..] => crl::swap(rest),
-        ["relay"] => kept("relay", relay::relay()),
+        ["relay"] => kept("relay", relay::relay())
+            .and_then(|()| kept("relay-opened", relay::opened::measure())),
+        ["relay", "opened"] => kept("relay-opened", relay::opened::measure()),
         ["noop-relay", listen, next_hop] => relay::noop::serve(listen, next_hop),
         ["idle"] => kept("idle", idle::idle()),
         ["hold", kind, address, count] => idle::hold(kind, address, count),
@@ -74,8 +78,8 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: kenin-bench engine | milter | relay | crl | idle | store [CERTIFICATES] | timing unwrap [CALLS] | \
-         timing reply [MAILS] | soak [MAILS [KILLS [SEED]]]"
+        "usage: kenin-bench engine | milter [sign] | relay [opened] | crl | idle | store [CERTIFICATES] | \
+         timing unwrap [CALLS] | timing reply [MAILS] | soak [MAILS [KILLS [SEED]]]"
     );
     ExitCode::from(2)
 }

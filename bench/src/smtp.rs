@@ -31,12 +31,15 @@ impl Client {
         Ok(client)
     }
 
-    /// Sends a mail, whose pieces are as they go on the wire; the line that answers its dot.
+    /// Sends a mail, whose pieces are as they go on the wire, behind the lines that lead to its DATA; the line that
+    /// answers its dot.
     pub(crate) fn send(&mut self, envelope: &[u8], pieces: &[&[u8]]) -> Result<&str, Trouble> {
         self.say(envelope)?;
-        for code in ["250", "250", "354"] {
-            self.expect(code)?;
+        let lines = envelope.iter().filter(|octet| **octet == b'\n').count();
+        for _ in 1..lines {
+            self.expect("250")?;
         }
+        self.expect("354")?;
         for piece in pieces {
             self.say(piece)?;
         }
