@@ -46,6 +46,8 @@ pub(crate) struct Parts {
     /// Names and values; a value begins behind its colon, its lines end in LF.
     fields: Vec<(Vec<u8>, Vec<u8>)>,
     body: Vec<u8>,
+    /// As whom the SMTP client has logged in.
+    login: Option<&'static str>,
 }
 
 impl Parts {
@@ -67,7 +69,14 @@ impl Parts {
         Ok(Self {
             fields,
             body: body.to_vec(),
+            login: None,
         })
+    }
+
+    /// The same from a client that has logged in.
+    pub(crate) fn of_login(mut self, login: &'static str) -> Self {
+        self.login = Some(login);
+        self
     }
 }
 
@@ -82,6 +91,13 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// The value of a field that it added or changed; one that it took away has none.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        let mut fields = self.added.iter().filter_map(|field| field.split_once(':'));
+        let found = fields.find(|(own, value)| *own == name && !value.trim().is_empty());
+        found.map(|(_, value)| value.trim_start())
+    }
+
     /// Whether it took the mail and added a field that begins so and holds this.
     pub(crate) fn has(&self, name: &str, part: &str) -> bool {
         matches!(self.last, reply::ACCEPT | reply::CONTINUE)
@@ -102,6 +118,8 @@ pub(crate) struct Client {
     protocol: u32,
     parts: Arc<Parts>,
     expect: Expect,
+    /// What the filter made of the last body.
+    body: Vec<u8>,
 }
 
 impl Client {
@@ -130,6 +148,7 @@ impl Client {
             protocol: 0,
             parts,
             expect,
+            body: Vec::new(),
         };
         let offer = [6_u32, 0x1ff, 0x1f_ffff].map(u32::to_be_bytes);
         client.put(command::NEGOTIATE, &[offer.as_flattened()]);
@@ -157,10 +176,11 @@ impl Client {
     /// Shows the mail; what the filter says of it.
     pub(crate) fn show(&mut self) -> Result<Said, Trouble> {
         let parts = Arc::clone(&self.parts);
-        self.macros(
-            command::MAIL,
-            &["i", "4F1", "{mail_addr}", "alice@example.jp"],
-        );
+        let mut macros = vec!["i", "4F1", "{mail_addr}", "alice@example.jp"];
+        if let Some(login) = parts.login {
+            macros.extend(["{auth_authen}", login]);
+        }
+        self.macros(command::MAIL, &macros);
         self.step(
             command::MAIL,
             0x04,
@@ -186,6 +206,7 @@ impl Client {
         self.macros(command::END_OF_BODY, &["i", "4F1"]);
         self.put(command::END_OF_BODY, &[]);
         let mut said = Said::default();
+        self.body.clear();
         loop {
             let (answer, data) = self.answer()?;
             match answer {
@@ -196,7 +217,10 @@ impl Client {
                     let text = String::from_utf8_lossy(text).replacen('\0', ":", 1);
                     said.added.push(text.trim_end_matches('\0').to_owned());
                 }
-                reply::REPLACE_BODY => said.body += data.len(),
+                reply::REPLACE_BODY => {
+                    said.body += data.len();
+                    self.body.extend_from_slice(&data);
+                }
                 reply::PROGRESS => {}
                 last => {
                     said.last = last;
@@ -204,6 +228,11 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// The body that the filter put in the place of the last one; nothing where it left that.
+    pub(crate) fn new_body(&self) -> &[u8] {
+        &self.body
     }
 
     fn macros(&mut self, stage: u8, pairs: &[&str]) {

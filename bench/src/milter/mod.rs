@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod noop;
 mod packet;
 mod peers;
+pub(crate) mod signing;
 
 use kenin_tests::postfix::Postfix;
 use serde_json::{Value, json};
