@@ -45,7 +45,7 @@ pub fn reassemble(
                 .iter()
                 .any(|name| field.is(raw, name) && keep_field(name))
         };
-        if !replaced && !(is_whole && is_answered()) {
+        if !(replaced || is_whole && is_answered()) {
             push(&mut out, slice(raw, field.whole.clone()));
         }
     }

@@ -60,6 +60,7 @@ impl Kind {
             None => "in clear",
             Some(Way::Cbc) => "CBC",
             Some(Way::Gcm) => "GCM",
+            Some(Way::TripleDes) => "Triple DES",
         }
     }
 

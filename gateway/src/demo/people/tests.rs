@@ -66,6 +66,9 @@ fn mail_that_is_not_opened_or_has_no_stamp_is_seen() {
     }
 }
 
+/// What makes a good theft another.
+type Change = fn(&mut Theft);
+
 fn theft() -> Theft {
     let stolen = with_noise(FROM_MALLORY);
     let arrived = [&b"Received: from a\r\n\tby b\r\n"[..], &stolen].concat();
@@ -82,7 +85,7 @@ fn theft() -> Theft {
 #[test]
 fn a_theft_that_succeeds_is_seen() {
     assert_eq!(theft().row().problems, [""; 0]);
-    let changes: [(&str, fn(&mut Theft)); 8] = [
+    let changes: [(&str, Change); 8] = [
         ("he reads it", |theft| {
             theft.sent = sent("250 2.0.0 Kept", &letter());
         }),
