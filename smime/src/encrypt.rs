@@ -9,12 +9,13 @@ use kenin_pki::crypto::{
     Aes, ContentCipher, ContentKind, Curve, DigestAlgorithm, Kdf, KeyError, KeyKind, KeyWrap,
     MlKem, OaepParameters, Protector, PublicKey, Secret, Wrapped, Wrapping,
 };
-use kenin_pki::der::write;
+use kenin_pki::der::write::{self, Enclosure};
+use kenin_pki::der::{SEQUENCE, context, context_constructed};
 use kenin_pki::oid;
 
+use crate::base64_lines::{self, Base64Lines};
 use crate::cms::{self, Known, curve_oid};
 use crate::open::RecipientId;
-use crate::sign::push_base64;
 
 /// Somebody to encrypt for.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ impl Protect<'_> {
     /// # Errors
     /// All or nothing: where one recipient cannot be encrypted for, nobody is.
     pub fn protect(&self, entity: &[u8]) -> Result<Vec<u8>, ProtectError> {
-        let object = self.protect_cms(entity)?;
+        let sealed = self.sealed(entity.len())?;
         let label = match self.is_aead() {
             true => "authenveloped-data",
             false => "enveloped-data",
@@ -89,12 +90,25 @@ impl Protect<'_> {
              \r\n"
         )
         .into_bytes();
-        push_base64(&mut out, &object);
+        out.reserve(base64_lines::length(sealed.shell.len()));
+        let mut lines = Base64Lines::default();
+        let written = sealed.write(entity, &mut |some| lines.push(some, &mut out));
+        written.map_err(ProtectError::Content)?;
+        lines.finish(&mut out);
         Ok(out)
     }
 
     /// A bare DER EnvelopedData or AuthEnvelopedData around the content, which is taken as it is.
     pub fn protect_cms(&self, content: &[u8]) -> Result<Vec<u8>, ProtectError> {
+        let sealed = self.sealed(content.len())?;
+        let mut out = Vec::with_capacity(sealed.shell.len());
+        let written = sealed.write(content, &mut |some| out.extend_from_slice(some));
+        written.map_err(ProtectError::Content)?;
+        Ok(out)
+    }
+
+    /// All but a content of so many octets.
+    fn sealed(&self, length: usize) -> Result<Sealed, ProtectError> {
         if self.recipients.is_empty() {
             return Err(ProtectError::NoRecipient);
         }
@@ -104,25 +118,23 @@ impl Protect<'_> {
             let info = recipient.info(&key);
             infos.push(info.map_err(|error| ProtectError::Recipient { position, error })?);
         }
-        let (encrypted, tag) = encrypt(&cipher, &key, content).map_err(ProtectError::Content)?;
-        let mut fields = vec![
-            write::integer(self.version()),
-            write::set_of(&infos),
-            write::seq(&[
-                known(cms::DATA),
-                cipher.to_identifier().to_der(),
-                write::implicit(0, &encrypted),
-            ]),
-        ];
-        fields.extend(tag.map(|tag| write::octet_string(&tag)));
         let kind = match self.is_aead() {
             true => cms::AUTH_ENVELOPED_DATA,
             false => cms::ENVELOPED_DATA,
         };
-        Ok(write::seq(&[
-            known(kind),
-            write::explicit(0, &write::seq(&fields)),
-        ]))
+        // The tag is not known yet; its length is.
+        let tag = cipher
+            .tag_len()
+            .map(|length| write::octet_string(&vec![0; length]));
+        let algorithm = [known(cms::DATA), cipher.to_identifier().to_der()];
+        let fields = [write::integer(self.version()), write::set_of(&infos)];
+        let shell = Enclosure::around(cipher.encrypted_len(length))
+            .element(context(0), &[], &[])
+            .element(SEQUENCE, &write::concat(&algorithm), &[])
+            .element(SEQUENCE, &write::concat(&fields), &tag.unwrap_or_default())
+            .element(context_constructed(0), &[], &[])
+            .element(SEQUENCE, &known(kind), &[]);
+        Ok(Sealed { cipher, key, shell })
     }
 
     const fn is_aead(&self) -> bool {
@@ -294,17 +306,45 @@ fn wrap_of(key: &Secret) -> Result<KeyWrap, KeyError> {
         .ok_or(KeyError::Unsupported)
 }
 
-fn encrypt(
-    cipher: &ContentCipher,
-    key: &Secret,
-    content: &[u8],
-) -> Result<(Vec<u8>, Option<Vec<u8>>), KeyError> {
-    let mut protector = Protector::new(cipher, key, &[])?;
-    let mut out = Vec::with_capacity(content.len() + 64);
-    protector.update(content, &mut out);
-    let tag = protector.finish(&mut out)?;
-    Ok((out, tag))
+/// An object whose content is not encrypted yet.
+struct Sealed {
+    cipher: ContentCipher,
+    key: Secret,
+    shell: Enclosure,
 }
+
+impl Sealed {
+    /// Gives the object out in pieces. What was given is worthless where this fails.
+    fn write(&self, content: &[u8], out: &mut dyn FnMut(&[u8])) -> Result<(), KeyError> {
+        out(self.shell.head());
+        let mut protector = Protector::new(&self.cipher, &self.key, &[])?;
+        let (mut piece, mut length) = (Vec::with_capacity(PIECE + 64), 0_usize);
+        for some in content.chunks(PIECE) {
+            piece.clear();
+            protector.update(some, &mut piece);
+            length = length.saturating_add(piece.len());
+            out(&piece);
+        }
+        piece.clear();
+        let tag = protector.finish(&mut piece)?;
+        length = length.saturating_add(piece.len());
+        out(&piece);
+        let tail = tag.map(|tag| write::octet_string(&tag)).unwrap_or_default();
+        // What was written before says how long these are.
+        let expected = (
+            self.cipher.encrypted_len(content.len()),
+            self.shell.tail().len(),
+        );
+        if (length, tail.len()) != expected {
+            return Err(KeyError::Failed);
+        }
+        out(&tail);
+        Ok(())
+    }
+}
+
+/// Octets that are encrypted in one go, and stay in the caches until they are text.
+const PIECE: usize = 32 << 10;
 
 fn known(oid: Known) -> Vec<u8> {
     write::element(0x06, oid.content())

@@ -10,6 +10,7 @@
 //! a time stamp beside a signature says is a fact of its own.
 //! RFC 8551 (S/MIME 4.0), RFC 5652 (CMS), RFC 2045–2049 and 1847 (MIME).
 
+mod base64_lines;
 pub mod canonical;
 mod cms;
 mod defect;

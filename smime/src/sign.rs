@@ -4,11 +4,13 @@
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{
-    Aes, ContentKind, DigestAlgorithm, KeyError, SignatureAlgorithm, SigningKey,
+    Aes, ContentKind, Digest, DigestAlgorithm, KeyError, SignatureAlgorithm, SigningKey,
 };
-use kenin_pki::der::write;
+use kenin_pki::der::write::{self, Enclosure};
+use kenin_pki::der::{OCTET_STRING, SEQUENCE, context_constructed};
 use kenin_pki::time::UnixTime;
 
+use crate::base64_lines::{self, Base64Lines, push_base64};
 use crate::{canonical, cms};
 
 /// The shape of the signed mail.
@@ -83,37 +85,49 @@ impl<'a> Signer<'a> {
         let entity = canonical::to_crlf(entity);
         match form {
             Form::Clear => {
-                let signature = self.sign_cms(&entity, true)?;
-                Ok(self.clear(&entity, &signature))
+                let digest = self.digest_of(&entity)?;
+                let signature = self.shell(&digest, None)?;
+                let boundary = boundary_from(&digest, &entity);
+                Ok(self.clear(&entity, &signature, &boundary))
             }
-            Form::Opaque => Ok(opaque(&self.sign_cms(&entity, false)?)),
-            Form::OpaqueStreamed => Ok(opaque(&self.sign_cms_streamed(&entity)?)),
+            Form::Opaque => self.sign_whole(&entity),
+            Form::OpaqueStreamed => Ok(opaque(&[&self.sign_cms_streamed(&entity)?])),
         }
     }
 
     /// An opaque entity around octets that stay as they are: for a content whose line ends are its own business.
     pub fn sign_whole(&self, content: &[u8]) -> Result<Vec<u8>, SignError> {
-        Ok(opaque(&self.sign_cms(content, false)?))
+        let shell = self.shell(&self.digest_of(content)?, Some(content.len()))?;
+        Ok(opaque(&[shell.head(), content, shell.tail()]))
     }
 
     /// A bare DER SignedData, detached or around the content, which is taken as it is.
     pub fn sign_cms(&self, content: &[u8], detached: bool) -> Result<Vec<u8>, SignError> {
-        let signer = self.signer_info(content)?;
-        let mut encapsulated = vec![known(cms::DATA)];
-        if !detached {
-            encapsulated.push(write::explicit(0, &write::octet_string(content)));
-        }
-        let signed = write::seq(&[
+        let digest = self.digest_of(content)?;
+        let content = if detached { &[] } else { content };
+        let shell = self.shell(&digest, (!detached).then_some(content.len()))?;
+        Ok([shell.head(), content, shell.tail()].concat())
+    }
+
+    /// The SignedData of this digest around a content of so many octets, or around none.
+    fn shell(&self, digest: &Digest, content: Option<usize>) -> Result<Enclosure, SignError> {
+        let signer = self.signer_info(digest)?;
+        let inner = match content {
+            Some(length) => Enclosure::around(length)
+                .element(OCTET_STRING, &[], &[])
+                .element(context_constructed(0), &[], &[]),
+            None => Enclosure::around(0),
+        };
+        let before = [
             write::integer(1),
             write::set_of(&[self.digest_identifier()]),
-            write::seq(&encapsulated),
-            self.certificates(),
-            write::set_of(&[signer]),
-        ]);
-        Ok(write::seq(&[
-            known(cms::SIGNED_DATA),
-            write::explicit(0, &signed),
-        ]))
+        ];
+        let after = [self.certificates(), write::set_of(&[signer])];
+        Ok(inner
+            .element(SEQUENCE, &known(cms::DATA), &[])
+            .element(SEQUENCE, &write::concat(&before), &write::concat(&after))
+            .element(context_constructed(0), &[], &[])
+            .element(SEQUENCE, &known(cms::SIGNED_DATA), &[]))
     }
 
     /// A bare SignedData around the content, as programs write it that stream: indefinite lengths, and
@@ -123,7 +137,7 @@ impl<'a> Signer<'a> {
         const OPEN_EXPLICIT: [u8; 2] = [0xa0, 0x80];
         const OPEN_STRING: [u8; 2] = [0x24, 0x80];
         const CLOSE: [u8; 2] = [0, 0];
-        let signer = self.signer_info(content)?;
+        let signer = self.signer_info(&self.digest_of(content)?)?;
         let mut out = Vec::with_capacity(content.len() + content.len() / 200 + 4096);
         out.extend(OPEN_SEQUENCE);
         out.extend(known(cms::SIGNED_DATA));
@@ -147,11 +161,15 @@ impl<'a> Signer<'a> {
         Ok(out)
     }
 
-    fn signer_info(&self, content: &[u8]) -> Result<Vec<u8>, SignError> {
+    fn digest_of(&self, content: &[u8]) -> Result<Digest, SignError> {
         if cms::is_signed_attributes(content) {
             return Err(SignError::ContentIsAttributes);
         }
-        let attributes = self.attributes(content);
+        Ok(self.digest.digest(content))
+    }
+
+    fn signer_info(&self, digest: &Digest) -> Result<Vec<u8>, SignError> {
+        let attributes = self.attributes(digest);
         let signature = self.key.sign(self.algorithm, &write::set_of(&attributes))?;
         let issuer = self.certificate.issuer().der().to_vec();
         let serial = write::element(0x02, self.certificate.serial());
@@ -167,8 +185,7 @@ impl<'a> Signer<'a> {
 
     /// content-type, message-digest, signing-time, ESS signing-certificate-v2, CMSAlgorithmProtection,
     /// SMIMECapabilities.
-    fn attributes(&self, content: &[u8]) -> Vec<Vec<u8>> {
-        let digest = self.digest.digest(content);
+    fn attributes(&self, digest: &Digest) -> Vec<Vec<u8>> {
         let fingerprint = write::octet_string(self.certificate.sha256());
         // SHA-256 is the default hash of an ESSCertIDv2 and is left out.
         let certificate = write::seq(&[write::seq(&[write::seq(&[fingerprint])])]);
@@ -200,8 +217,7 @@ impl<'a> Signer<'a> {
         write::element(0xa0, &write::set_of_content(&all))
     }
 
-    fn clear(&self, entity: &[u8], signature: &[u8]) -> Vec<u8> {
-        let boundary = boundary_for(entity);
+    fn clear(&self, entity: &[u8], signature: &Enclosure, boundary: &str) -> Vec<u8> {
         let micalg = match self.digest {
             DigestAlgorithm::Sha1 => "sha-1",
             DigestAlgorithm::Sha224 => "sha-224",
@@ -218,6 +234,12 @@ impl<'a> Signer<'a> {
              --{boundary}\r\n"
         )
         .into_bytes();
+        out.reserve(
+            entity
+                .len()
+                .saturating_add(base64_lines::length(signature.len()))
+                + 512,
+        );
         out.extend_from_slice(entity);
         out.extend_from_slice(
             format!(
@@ -229,27 +251,38 @@ impl<'a> Signer<'a> {
             )
             .as_bytes(),
         );
-        push_base64(&mut out, signature);
+        push_base64(&mut out, &[signature.head(), signature.tail()].concat());
         out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         out
     }
 }
 
-fn opaque(object: &[u8]) -> Vec<u8> {
+/// Around an object in pieces.
+fn opaque(object: &[&[u8]]) -> Vec<u8> {
     let mut out = b"MIME-Version: 1.0\r\n\
         Content-Type: application/pkcs7-mime; smime-type=signed-data; name=\"smime.p7m\"\r\n\
         Content-Transfer-Encoding: base64\r\n\
         Content-Disposition: attachment; filename=\"smime.p7m\"\r\n\
         \r\n"
         .to_vec();
-    push_base64(&mut out, object);
+    let length = object.iter().map(|some| some.len()).sum();
+    out.reserve(base64_lines::length(length));
+    let mut lines = Base64Lines::default();
+    for some in object {
+        lines.push(some, &mut out);
+    }
+    lines.finish(&mut out);
     out
 }
 
 /// A boundary that does not occur in the entity; the same entity gets the same one.
 #[must_use]
 pub fn boundary_for(entity: &[u8]) -> String {
-    let digest = DigestAlgorithm::Sha256.digest(entity);
+    boundary_from(&DigestAlgorithm::Sha256.digest(entity), entity)
+}
+
+/// The same with a digest that is known already.
+fn boundary_from(digest: &Digest, entity: &[u8]) -> String {
     let hex: String = digest
         .as_ref()
         .iter()
@@ -263,14 +296,6 @@ pub fn boundary_for(entity: &[u8]) -> String {
             return boundary;
         }
         number += 1;
-    }
-}
-
-/// base64 in lines of 76.
-pub(crate) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    for line in bytes.chunks(57) {
-        out.extend_from_slice(base64_simd::STANDARD.encode_to_string(line).as_bytes());
-        out.extend_from_slice(b"\r\n");
     }
 }
 

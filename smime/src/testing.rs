@@ -212,6 +212,6 @@ pub(crate) fn mail(object: &[u8]) -> Vec<u8> {
         MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; name=smime.p7m\r\n\
         Content-Transfer-Encoding: base64\r\n\r\n";
     let mut mail = head.as_bytes().to_vec();
-    crate::sign::push_base64(&mut mail, object);
+    crate::base64_lines::push_base64(&mut mail, object);
     mail
 }

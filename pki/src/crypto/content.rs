@@ -168,6 +168,16 @@ impl ContentCipher {
         }
     }
 
+    /// Octets that a content of so many becomes, without the tag.
+    #[must_use]
+    pub const fn encrypted_len(&self, content: usize) -> usize {
+        match self.block_len() {
+            1 => content,
+            // There is always padding (RFC 5652 §6.3).
+            block => (content / block + 1) * block,
+        }
+    }
+
     /// Octets of a block; 1 where contents of every length are encrypted as they are.
     pub(super) const fn block_len(&self) -> usize {
         match self {

@@ -201,6 +201,62 @@ pub fn implicit(number: u8, content: &[u8]) -> Vec<u8> {
     element(context(number), content)
 }
 
+/// Elements around a content that is written by itself, between a head and a tail. A large content is not copied for each
+/// element that it stands in.
+#[derive(Clone, Debug)]
+pub struct Enclosure {
+    head: Vec<u8>,
+    content: usize,
+    tail: Vec<u8>,
+}
+
+impl Enclosure {
+    /// Nothing yet, around a content of so many octets.
+    #[must_use]
+    pub const fn around(content: usize) -> Self {
+        Self {
+            head: Vec::new(),
+            content,
+            tail: Vec::new(),
+        }
+    }
+
+    /// An element `tag` around what there is, with whole elements before and after that.
+    #[must_use]
+    pub fn element(self, tag: Tag, before: &[u8], after: &[u8]) -> Self {
+        let beside = before.len().saturating_add(after.len());
+        let length = self.len().saturating_add(beside);
+        let mut head = Vec::with_capacity(self.head.len().saturating_add(before.len()) + 10);
+        head.push(tag);
+        push_length(&mut head, length);
+        head.extend_from_slice(before);
+        head.extend_from_slice(&self.head);
+        let mut tail = self.tail;
+        tail.extend_from_slice(after);
+        Self { head, tail, ..self }
+    }
+
+    /// What stands before the content.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// What stands behind it.
+    #[must_use]
+    pub fn tail(&self) -> &[u8] {
+        &self.tail
+    }
+
+    /// Octets of all, the content among them.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
+    pub const fn len(&self) -> usize {
+        let beside = self.head.len().saturating_add(self.tail.len());
+        beside.saturating_add(self.content)
+    }
+}
+
 /// Gives a whole element another identifier octet, which is how an implicit tag is put on.
 #[must_use]
 pub fn retag(tag: Tag, mut whole: Vec<u8>) -> Vec<u8> {

@@ -46,7 +46,7 @@ fn a_root_is_recognised_by_type_or_name_in_every_transfer_encoding() {
         layer_of(&raw).is_some()
     };
     let mut base64 = Vec::new();
-    crate::sign::push_base64(&mut base64, &object);
+    crate::base64_lines::push_base64(&mut base64, &object);
     let coded = "Content-Transfer-Encoding: base64";
     for header in [
         "Content-Type: application/pkcs7-mime; smime-type=authenveloped-data",
