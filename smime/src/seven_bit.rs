@@ -1,5 +1,6 @@
 //! An entity made fit for every relay before it is signed (RFC 8551 §3.1.2–3.1.3): 7-bit, no line longer
-//! than a relay takes. Parts that are not are encoded as base64; what they decode to stays the same.
+//! than a relay takes, no control that some relay drops (the ESC of ISO-2022-JP). Parts that are not are encoded as
+//! base64; what they decode to stays the same.
 //!
 //! Never touches what is signed or encrypted: an entity that would need it is left to the caller.
 
@@ -14,7 +15,8 @@ use crate::mime::{Part, PartKind, TransferEncoding, Tree, fields, slice};
 const MAX_LINE: usize = 998;
 
 /// The entity in a form that relays pass on, in 7 bits but for headers that are not; nothing where that is not
-/// possible without changing something signed.
+/// possible without changing something signed. Controls in headers, and in what is signed already, stay: whether nothing
+/// of it can be lost, [`fits_relays`] says.
 #[must_use]
 pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>> {
     if fits_relays(entity) {
@@ -25,14 +27,16 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
     let mut at = 0;
     for (index, part) in tree.parts.iter().enumerate() {
         let body = slice(entity, part.body());
-        let encoded = part.kind == PartKind::Leaf
+        let is_signed = is_inside_signed(&tree, index);
+        let is_unfit = part.kind == PartKind::Leaf
             && part.transfer == TransferEncoding::Identity
             && !fits_relays(&text_or_not(part, body));
-        let labelled = part.kind != PartKind::Leaf && part.header.transfer.is_some();
-        let changed = encoded || labelled;
-        if changed && is_inside_signed(&tree, index) {
+        if is_unfit && is_signed && !is_passed_on(&text_or_not(part, body)) {
             return None;
         }
+        let encoded = is_unfit && !is_signed;
+        let labelled = part.kind != PartKind::Leaf && part.header.transfer.is_some() && !is_signed;
+        let changed = encoded || labelled;
         // What stands between parts, and headers, is lines.
         push(&mut out, entity, at..part.header.range.start.max(at));
         let header = slice(entity, part.header.range.clone());
@@ -63,9 +67,16 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
     has_relayable_lines(&out).then_some(Cow::Owned(out))
 }
 
-/// Whether every relay passes it on as it is: 7-bit, in lines of a length they take, ended by CRLF.
+/// Whether every relay passes it on as it is: 7-bit, in lines of a length they take, ended by CRLF, and no control but
+/// the tab: some relays drop ESC, and others whatever is not printed.
 #[must_use]
 pub fn fits_relays(bytes: &[u8]) -> bool {
+    let is_dropped = |octet: &u8| octet.is_ascii_control() && !b"\t\r\n".contains(octet);
+    is_passed_on(bytes) && !bytes.iter().any(is_dropped)
+}
+
+/// Whether no relay refuses it: 7-bit data of RFC 2045 §2.7.
+fn is_passed_on(bytes: &[u8]) -> bool {
     bytes.is_ascii() && has_relayable_lines(bytes)
 }
 
@@ -184,6 +195,51 @@ mod tests {
         assert!(!out.is_ascii() && out.ends_with(b"base64\r\n\r\nGgpBCg==\r\n--q--\r\n"));
         let fits = format!("\r\n{}\r\n", "x".repeat(MAX_LINE));
         assert_eq!(made(fits.as_bytes()).unwrap(), fits.as_bytes());
+    }
+
+    #[test]
+    fn text_whose_esc_a_relay_may_drop_is_encoded() {
+        const HEADER: &str = "Content-Type: text/plain; charset=iso-2022-jp\r\n";
+        let japanese = "\x1b$B8!0u\x1b(B\r\n";
+        for body in [
+            japanese,
+            "\x08\r\n",
+            "a\x0cb\r\n",
+            "a\x7f\r\n",
+            "\x0e\x0f\r\n",
+        ] {
+            let entity = format!("{HEADER}Content-Transfer-Encoding: 7bit\r\n\r\n{body}");
+            assert!(!fits_relays(entity.as_bytes()), "{body:?}");
+            let out = String::from_utf8(made(entity.as_bytes()).unwrap()).unwrap();
+            let start = format!("{HEADER}Content-Transfer-Encoding: base64\r\n\r\n");
+            let encoded = out.strip_prefix(&start).unwrap();
+            let decoded =
+                crate::mime::decode(encoded.as_bytes(), TransferEncoding::Base64).unwrap();
+            assert_eq!(decoded.as_ref(), body.as_bytes());
+        }
+        assert!(fits_relays(b"\r\na\tb\r\n"));
+        // Encoded already, it stays as it is.
+        let quoted = format!(
+            "{HEADER}Content-Transfer-Encoding: quoted-printable\r\n\r\n=1B$B8!0u=1B(B\r\n"
+        );
+        assert_eq!(made(quoted.as_bytes()).unwrap(), quoted.as_bytes());
+    }
+
+    #[test]
+    fn esc_in_what_is_signed_already_is_left_to_the_caller() {
+        let signed = "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\
+            Content-Type: multipart/signed; boundary=b\r\nContent-Transfer-Encoding: 7bit\r\n\r\n--b\r\n\
+            Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n\x1b$B8!0u\x1b(B\r\n--b\r\n\r\nx\r\n\
+            --b--\r\n--o\r\n\r\n";
+        let beside = |text: &str| format!("{signed}{text}\r\n--o--\r\n");
+        let plain = beside("plain");
+        let out = relayable(plain.as_bytes(), &Limits::default()).unwrap();
+        assert_eq!(out.as_ref(), plain.as_bytes());
+        assert!(!fits_relays(&out));
+        let wide = beside("\u{e9}");
+        let out = relayable(wide.as_bytes(), &Limits::default()).unwrap();
+        assert!(out.starts_with(signed.strip_suffix("\r\n").unwrap().as_bytes()));
+        assert!(out.is_ascii() && !fits_relays(&out));
     }
 
     #[test]

@@ -58,6 +58,7 @@ mod only_crlf_dot_crlf_ends_a_message;
 mod only_the_proven_author_has_mail_signed;
 mod opened_mail_leaves_nothing_behind;
 mod opened_mail_reaches_those_it_is_for;
+mod other_programs_verify_what_is_signed;
 mod path_bombs_cost_little;
 mod pkits_shaped_chains_through_verify;
 mod poisoned_lists_raise_an_alarm;

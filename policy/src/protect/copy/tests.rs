@@ -171,6 +171,32 @@ fn a_subject_that_was_hidden_is_hidden_again() {
     }
 }
 
+/// A relay that drops ESC makes a text unreadable, and breaks a signature over it.
+#[test]
+fn a_signature_over_iso_2022_jp_outlives_a_relay_that_drops_esc() {
+    let world = World::new();
+    let alice = world.person("alice@own.example");
+    let (head, _) = MAIL.split_once("Content-Type:").unwrap();
+    let mail = format!(
+        "{head}Content-Type: text/plain; charset=iso-2022-jp\r\nContent-Transfer-Encoding: 7bit\r\n\r\n\
+         \x1b$B8!0u\x1b(B\r\n"
+    );
+    for form in [Form::Clear, Form::Opaque] {
+        let protection = Protection {
+            encryption: None,
+            sign: Some(form),
+            header: Some(HeaderProtection::Clear),
+            required: false,
+        };
+        let signer = Signer::new(&alice.key, &alice.certificate);
+        let mut signed = made(mail.as_bytes(), &protection, Some(&signer));
+        assert!(fits_relays(&signed));
+        signed.retain(|octet| *octet != 0x1b);
+        let verdict = world.verdict(&signed);
+        assert!(verdict.is_pass(), "{verdict:?}");
+    }
+}
+
 /// SIG-21: what somebody signed is encrypted around, and not touched.
 #[test]
 fn what_is_signed_keeps_its_octets_inside() {
