@@ -128,7 +128,7 @@ impl Signed {
             // It signs no digest, and the rest is not kept.
             return Err(VerifyError::Unsupported);
         }
-        if algorithm == SignatureAlgorithm::Ed25519 {
+        if algorithm.hashes_itself() {
             return key.verify(algorithm, self.tbs(), &self.signature);
         }
         let digest = || algorithm.digest().digest(self.tbs());

@@ -309,7 +309,7 @@ reasons! {
     UnsupportedAlgorithm "unsupported-algorithm" Neutral ALGORITHM, Sender,
         "the signature uses an algorithm that is not supported",
         "対応していない方式の署名です",
-        "the sender has to sign with RSA, ECDSA or Ed25519";
+        "the sender has to sign with RSA, ECDSA, Ed25519 or ML-DSA";
     UnsupportedLayer "unsupported-layer" Neutral ALGORITHM, Sender,
         "the message uses a kind of protection that is not supported",
         "対応していない方式で保護されています",

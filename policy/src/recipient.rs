@@ -145,7 +145,9 @@ impl<'a> RecipientCase<'a> {
         match key.kind() {
             KeyKind::Rsa { .. } if key.algorithm() != oid::RSASSA_PSS => {}
             KeyKind::Ec(_) | KeyKind::X25519 | KeyKind::MlKem(_) => {}
-            KeyKind::Rsa { .. } | KeyKind::Ed25519 => return said(Reason::KeyUsage),
+            KeyKind::Rsa { .. } | KeyKind::Ed25519 | KeyKind::MlDsa(_) => {
+                return said(Reason::KeyUsage);
+            }
             KeyKind::Dsa { .. } | KeyKind::Unsupported(_) => {
                 return said(Reason::UnsupportedAlgorithm);
             }

@@ -1,7 +1,10 @@
-use kenin_pki::crypto::KeyType;
+use kenin_pki::crypto::{KeyType, MlDsa};
 use kenin_pki::der::write;
 
 use super::*;
+use crate::kek::{Kek, Unlock, Unlocker};
+use crate::sealed::SealedKey;
+use crate::testing::facts;
 
 const ALICE_KEY: &[u8] = include_bytes!("fixtures/alice-key.pem");
 const ALICE: &[u8] = include_bytes!("fixtures/alice.pem");
@@ -180,4 +183,26 @@ fn iterations_are_bounded_before_they_are_done() {
     assert!(matches!(hostile(-1), ImportError::Malformed(_)));
     assert!(matches!(hostile(0), ImportError::Malformed(_)));
     assert_eq!(hostile(2), ImportError::WrongPassword);
+}
+
+/// RFC 9881 §6: as its seed, in DER and in PEM.
+#[test]
+fn keys_of_ml_dsa_are_read_and_sealed() {
+    for set in [MlDsa::Dsa44, MlDsa::Dsa65, MlDsa::Dsa87] {
+        let key = SoftKey::generate(KeyType::MlDsa(set)).unwrap();
+        let pkcs8 = key.to_pkcs8().unwrap();
+        let text = pem::encode("PRIVATE KEY", &pkcs8).into_bytes();
+        for file in [pkcs8, text] {
+            let found = import(&file, None).unwrap();
+            assert_eq!(found.len(), 1, "{set:?}");
+            assert_eq!(found[0].public, *key.public_key(), "{set:?}");
+            assert_eq!(found[0].weakness, None, "{set:?}");
+            let secret = Secret::new(vec![1; 32]);
+            let kek = Kek::from_key(&secret).unwrap();
+            let mut unlocker = Unlocker::new(vec![Unlock::Key(secret)]).unwrap();
+            let sealed = SealedKey::seal(facts(&key), &found[0].pkcs8, &kek).unwrap();
+            let opened = sealed.open(&mut unlocker).unwrap();
+            assert_eq!(opened.public_key(), key.public_key(), "{set:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 use std::fmt::Debug;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use kenin_pki::crypto::{Aes, DigestAlgorithm, Kdf, KeyWrap, Wrapping};
+use kenin_pki::crypto::{Aes, DigestAlgorithm, Kdf, KeyWrap, MlDsa, Wrapping};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -122,6 +122,7 @@ fn worker_requests() -> impl Strategy<Value = WorkerRequest> {
         Just(SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256)),
         Just(SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha384)),
         Just(SignatureAlgorithm::Ed25519),
+        Just(SignatureAlgorithm::MlDsa(MlDsa::Dsa87)),
     ];
     prop_oneof![
         unwraps.prop_map(|(transaction, recipient, key, length, wrapped)| {

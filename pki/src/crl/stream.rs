@@ -325,7 +325,7 @@ impl CrlStream {
         let _ = outer.optional(INTEGER)?;
         let algorithm = AlgorithmIdentifier::read(&mut outer)?;
         if let Ok(algorithm) = SignatureAlgorithm::from_identifier(&algorithm)
-            && algorithm != SignatureAlgorithm::Ed25519
+            && !algorithm.hashes_itself()
         {
             let mut digester = Digester::new(algorithm.digest());
             digester.update(&self.head);

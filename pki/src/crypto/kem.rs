@@ -80,11 +80,11 @@ impl MlKem {
     }
 }
 
-/// The privateKey of a PKCS#8, one of the three forms of RFC 9935 §6.
+/// The privateKey of a PKCS#8, one of the three forms of RFC 9935 §6 and RFC 9881 §6.
 pub(super) enum PrivateForm<'a> {
     /// The seed, from which the library makes the rest.
     Seed(&'a [u8]),
-    /// The decapsulation key alone.
+    /// The key that is made from the seed, alone.
     Expanded(&'a [u8]),
     /// Both.
     Both { seed: &'a [u8], expanded: &'a [u8] },
@@ -92,10 +92,17 @@ pub(super) enum PrivateForm<'a> {
 
 /// The key of a PKCS#8 that holds one of ML-KEM. `None` where it holds another, or none.
 pub(super) fn private_key(pkcs8: &[u8]) -> Option<(MlKem, PrivateForm<'_>)> {
-    let mut reader = Reader::new(pkcs8).sequence().ok()?;
+    let (algorithm, form) = private_form(pkcs8)?;
+    Some((MlKem::from_oid(algorithm.oid())?, form))
+}
+
+/// The algorithm of a PKCS#8, and its privateKey where it has one of these forms.
+pub(super) fn private_form(pkcs8: &[u8]) -> Option<(AlgorithmIdentifier, PrivateForm<'_>)> {
+    let mut outer = Reader::new(pkcs8);
+    let mut reader = outer.sequence().ok()?;
+    outer.finish().ok()?;
     reader.small().ok()?;
     let algorithm = AlgorithmIdentifier::read(&mut reader).ok()?;
-    let set = MlKem::from_oid(algorithm.oid())?;
     let mut inner = Reader::new(reader.octet_string().ok()?);
     let element = inner.any().ok()?;
     inner.finish().ok()?;
@@ -110,7 +117,7 @@ pub(super) fn private_key(pkcs8: &[u8]) -> Option<(MlKem, PrivateForm<'_>)> {
         tag if tag == context(0) => PrivateForm::Seed(element.content),
         _ => return None,
     };
-    Some((set, form))
+    Some((algorithm, form))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::oid::{self, Oid, OidBuf};
 use super::dsa::DsaParameters;
 use super::signature::PssParameters;
 use super::{
-    Curve, Digest, DigestAlgorithm, Digester, MlKem, OaepParameters, SignatureAlgorithm, raw,
+    Curve, Digest, DigestAlgorithm, Digester, MlDsa, MlKem, OaepParameters, SignatureAlgorithm, raw,
 };
 
 /// The public key of a SubjectPublicKeyInfo.
@@ -44,6 +44,8 @@ pub enum KeyKind {
     X25519,
     /// ML-KEM (RFC 9935): encapsulates keys, and signs nothing.
     MlKem(MlKem),
+    /// ML-DSA (RFC 9881).
+    MlDsa(MlDsa),
     /// Another algorithm, or one of these in a form that cannot be used.
     Unsupported(OidBuf),
 }
@@ -127,6 +129,7 @@ impl PublicKey {
             KeyKind::Ed25519 => oid::ED25519,
             KeyKind::X25519 => oid::X25519,
             KeyKind::MlKem(set) => set.oid(),
+            KeyKind::MlDsa(set) => set.oid(),
             KeyKind::Unsupported(oid) => oid.as_oid(),
         }
     }
@@ -224,23 +227,21 @@ impl PublicKey {
         signature: &[u8],
     ) -> Result<(), VerifyError> {
         self.admits(algorithm)?;
-        if let Material::Ed25519(public) = &self.material {
-            let signature = signature
-                .try_into()
-                .map_err(|_| VerifyError::BadSignature)?;
-            let good = raw::verify_ed25519(public, message, signature);
-            return if good {
-                Ok(())
-            } else {
-                Err(VerifyError::BadSignature)
-            };
-        }
-        let digest = algorithm.digest().digest(message);
-        self.verify_digest(algorithm, digest.as_ref(), signature)
+        outcome(match &self.material {
+            Material::Ed25519(public) => Some(
+                <&[u8; 64]>::try_from(signature)
+                    .is_ok_and(|signature| raw::verify_ed25519(public, message, signature)),
+            ),
+            Material::MlDsa(set) => raw::verify_ml_dsa(*set, &self.bits, message, signature),
+            _ => {
+                let digest = algorithm.digest().digest(message);
+                return self.verify_digest(algorithm, digest.as_ref(), signature);
+            }
+        })
     }
 
     /// Verifies a signature of a message whose digest (by the algorithm's own digest) is known.
-    /// Ed25519 signs messages and not digests: [`VerifyError::Unsupported`].
+    /// Ed25519 and ML-DSA sign messages and not digests: [`VerifyError::Unsupported`].
     pub fn verify_digest(
         &self,
         algorithm: SignatureAlgorithm,
@@ -251,7 +252,7 @@ impl PublicKey {
         if digest.len() != algorithm.digest().size() {
             return Err(VerifyError::BadSignature);
         }
-        let verified = match (&self.material, algorithm) {
+        outcome(match (&self.material, algorithm) {
             (
                 Material::Rsa {
                     modulus, exponent, ..
@@ -282,12 +283,7 @@ impl PublicKey {
                 raw::verify_dsa((p, q, g), public, digest, signature)
             }
             _ => return Err(VerifyError::Unsupported),
-        };
-        match verified {
-            Some(true) => Ok(()),
-            Some(false) => Err(VerifyError::BadSignature),
-            None => Err(VerifyError::BadKey),
-        }
+        })
     }
 
     /// Whether a signature by this algorithm may be checked with this key at all.
@@ -356,6 +352,7 @@ impl PublicKey {
             ) => Err(VerifyError::Unsupported),
             (Material::Ec(_), SignatureAlgorithm::Ecdsa(_))
             | (Material::Ed25519(_), SignatureAlgorithm::Ed25519) => Ok(()),
+            (Material::MlDsa(set), SignatureAlgorithm::MlDsa(named)) if *set == named => Ok(()),
             _ => Err(VerifyError::Mismatch),
         }
     }
@@ -379,6 +376,8 @@ enum Material {
         public: Box<[u8]>,
     },
     Ed25519([u8; 32]),
+    /// The key is the content of subjectPublicKey.
+    MlDsa(MlDsa),
     /// No signature is verified with it.
     Opaque,
 }
@@ -453,11 +452,24 @@ impl Material {
                 (bits.len() == 32).then_some((KeyKind::X25519, Self::Opaque))
             }
             named => {
+                let has_form = |length| algorithm.parameters().is_none() && bits.len() == length;
+                if let Some(set) = MlDsa::from_oid(named) {
+                    let fits = has_form(set.public_len());
+                    return fits.then_some((KeyKind::MlDsa(set), Self::MlDsa(set)));
+                }
                 let set = MlKem::from_oid(named)?;
-                let fits = algorithm.parameters().is_none() && bits.len() == set.public_len();
-                fits.then_some((KeyKind::MlKem(set), Self::Opaque))
+                has_form(set.public_len()).then_some((KeyKind::MlKem(set), Self::Opaque))
             }
         }
+    }
+}
+
+/// What the library said of a signature; nothing where it refused the key.
+const fn outcome(verified: Option<bool>) -> Result<(), VerifyError> {
+    match verified {
+        Some(true) => Ok(()),
+        Some(false) => Err(VerifyError::BadSignature),
+        None => Err(VerifyError::BadKey),
     }
 }
 

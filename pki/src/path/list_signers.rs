@@ -185,9 +185,11 @@ impl<'a> Search<'a> {
             return Ok(false);
         }
         // Other algorithms share one hash of the list between all keys.
-        match SignatureAlgorithm::from_identifier(crl.signature_algorithm()) {
-            Ok(SignatureAlgorithm::Ed25519)
-                if *key.kind() == KeyKind::Ed25519 && !crl.is_known_of(key) =>
+        let algorithm = SignatureAlgorithm::from_identifier(crl.signature_algorithm());
+        match (algorithm, key.kind()) {
+            (Ok(SignatureAlgorithm::Ed25519), KeyKind::Ed25519)
+            | (Ok(SignatureAlgorithm::MlDsa(_)), KeyKind::MlDsa(_))
+                if !crl.is_known_of(key) =>
             {
                 budget.long_signature(crl.tbs().len())
             }

@@ -355,7 +355,11 @@ fn encrypting_usage(certificate: &Certificate) -> Result<(), PathError> {
         KeyKind::Rsa { .. } if key.algorithm() != oid::RSASSA_PSS => KeyUsage::KEY_ENCIPHERMENT,
         KeyKind::MlKem(_) => KeyUsage::KEY_ENCIPHERMENT,
         KeyKind::Ec(_) | KeyKind::X25519 => KeyUsage::KEY_AGREEMENT,
-        KeyKind::Rsa { .. } | KeyKind::Dsa { .. } | KeyKind::Ed25519 | KeyKind::Unsupported(_) => {
+        KeyKind::Rsa { .. }
+        | KeyKind::Dsa { .. }
+        | KeyKind::Ed25519
+        | KeyKind::MlDsa(_)
+        | KeyKind::Unsupported(_) => {
             return Err(key_usage("no key that is encrypted for", certificate));
         }
     };

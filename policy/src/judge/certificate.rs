@@ -246,7 +246,7 @@ pub(super) fn strength(
         | SignatureAlgorithm::Ecdsa(digest)
         | SignatureAlgorithm::Dsa(digest)
         | SignatureAlgorithm::RsaPss { digest, .. } => Some(digest),
-        SignatureAlgorithm::Ed25519 => None,
+        SignatureAlgorithm::Ed25519 | SignatureAlgorithm::MlDsa(_) => None,
     };
     let digests = [Some(digest), signed_digest];
     let has = |wanted: DigestAlgorithm| digests.contains(&Some(wanted));
@@ -254,7 +254,7 @@ pub(super) fn strength(
         KeyKind::Rsa { bits } => {
             usize::try_from(*bits).is_ok_and(|bits| bits < case.trust.options().minimum_rsa_bits)
         }
-        KeyKind::Ec(_) | KeyKind::Ed25519 => false,
+        KeyKind::Ec(_) | KeyKind::Ed25519 | KeyKind::MlDsa(_) => false,
         KeyKind::Dsa { .. } | KeyKind::X25519 | KeyKind::MlKem(_) | KeyKind::Unsupported(_) => {
             return (CheckResult::Failed(Reason::UnsupportedAlgorithm), None);
         }

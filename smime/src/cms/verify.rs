@@ -156,11 +156,12 @@ impl<'v> Verifier<'v> {
         match SignatureAlgorithm::from_cms(&info.algorithm, digest) {
             Ok(algorithm) => {
                 facts.algorithm = Some(algorithm);
-                // Ed25519 hashes on its own; RFC 8419 §3.1 pairs it with SHA-512 and nothing else.
-                if algorithm.digest() != digest {
+                // Ed25519 hashes on its own; RFC 8419 §3.1 pairs it with SHA-512 and nothing else. ML-DSA stands beside
+                // what is no weaker than itself (RFC 9882 §3.3).
+                if !algorithm.suits(digest) {
                     facts.refuse((
                         Defect::AlgorithmMismatch,
-                        "the digest algorithm differs from the signature algorithm's",
+                        "the digest algorithm is not that of the signature algorithm",
                     ));
                 }
                 if algorithm.digest() == DigestAlgorithm::Md5 {
@@ -348,10 +349,8 @@ impl<'v> Verifier<'v> {
         let refused = match (&self.content, attributes) {
             (_, Some(attributes)) => self.spend(attributes.signed.len()).err(),
             (Content::Refused(defect), None) => Some(*defect),
-            // Ed25519 has to see the content itself.
-            (_, None) if algorithm == SignatureAlgorithm::Ed25519 => {
-                self.spend(self.content.size()).err()
-            }
+            // The content itself has to be seen.
+            (_, None) if algorithm.hashes_itself() => self.spend(self.content.size()).err(),
             (_, None) => None,
         };
         if let Some(defect) = refused {
@@ -359,7 +358,7 @@ impl<'v> Verifier<'v> {
         }
         let outcome = match attributes {
             Some(attributes) => key.verify(algorithm, &attributes.signed, &info.signature),
-            None if algorithm == SignatureAlgorithm::Ed25519 => {
+            None if algorithm.hashes_itself() => {
                 key.verify(algorithm, &self.content.whole(), &info.signature)
             }
             None => match self.digest(algorithm.digest()) {

@@ -1,6 +1,6 @@
 //! Signed attributes: present, once, with one value, in DER, and saying what is so (SIG-02, 07, 08, 09, 12).
 
-use kenin_pki::crypto::{Aes, ContentKind, DigestAlgorithm, SignatureAlgorithm};
+use kenin_pki::crypto::{Aes, ContentKind, DigestAlgorithm, MlDsa, SignatureAlgorithm};
 use kenin_pki::der::write;
 use kenin_smime::{Check, Defect, Ess, Note, examine_cms};
 
@@ -265,6 +265,32 @@ fn ed25519_goes_with_sha512_only() {
         let shape = SignerShape::new(&person, digest, attributes);
         let object = signed_data(None, &[person.certificate.der()], &[shape.write()]);
         assert_eq!(reason(&examine(clear(ENTITY, &object))), defect);
+    }
+}
+
+/// RFC 9882 §3.3: a digest that is no weaker than the signature.
+#[test]
+fn ml_dsa_goes_with_digests_of_its_strength_only() {
+    for (set, weakest) in [
+        (MlDsa::Dsa44, SHA256),
+        (MlDsa::Dsa65, DigestAlgorithm::Sha384),
+        (MlDsa::Dsa87, DigestAlgorithm::Sha512),
+    ] {
+        let person = Person::new("edith", kenin_pki::crypto::KeyType::MlDsa(set));
+        let order = [SHA256, DigestAlgorithm::Sha384, DigestAlgorithm::Sha512];
+        for digest in order {
+            let attributes = sorted(&attributes(ENTITY.as_bytes(), digest));
+            let shape = SignerShape::new(&person, digest, attributes);
+            let object = signed_data(None, &[person.certificate.der()], &[shape.write()]);
+            let examined = examine(clear(ENTITY, &object));
+            let weak = digest.size() < weakest.size();
+            let expected = weak.then_some(Defect::AlgorithmMismatch);
+            assert_eq!(reason(&examined), expected, "{set:?} {digest:?}");
+            assert_eq!(
+                signer(&examined).algorithm,
+                Some(SignatureAlgorithm::MlDsa(set))
+            );
+        }
     }
 }
 

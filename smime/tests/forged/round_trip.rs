@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use kenin_pki::UnixTime;
-use kenin_pki::crypto::{DigestAlgorithm, KeyType, SignatureAlgorithm, SoftKey};
+use kenin_pki::crypto::{DigestAlgorithm, KeyType, MlDsa, SignatureAlgorithm, SoftKey};
 use kenin_smime::sign::{Form, SignError, Signer};
 use kenin_smime::{Ess, examine as examine_with};
 use proptest::prelude::*;
@@ -24,6 +24,7 @@ fn keys() -> &'static [(Person, SignatureAlgorithm)] {
             salt_len,
         };
         let person = |kind| Person::new("signer", kind);
+        let ml_dsa = |set| (person(KeyType::MlDsa(set)), SignatureAlgorithm::MlDsa(set));
         let rsa = || {
             let key = SoftKey::from_pkcs8(&rsa().key.to_pkcs8().unwrap()).unwrap();
             Person {
@@ -40,6 +41,9 @@ fn keys() -> &'static [(Person, SignatureAlgorithm)] {
             (person(KeyType::P384), SignatureAlgorithm::Ecdsa(Sha384)),
             (person(KeyType::P521), SignatureAlgorithm::Ecdsa(Sha512)),
             (person(KeyType::Ed25519), SignatureAlgorithm::Ed25519),
+            ml_dsa(MlDsa::Dsa44),
+            ml_dsa(MlDsa::Dsa65),
+            ml_dsa(MlDsa::Dsa87),
         ]
     })
 }

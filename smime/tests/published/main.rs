@@ -13,6 +13,7 @@
 
 mod encrypted;
 mod mime;
+mod ml_dsa;
 mod rfc4134;
 mod rfc9216;
 mod thunderbird;

@@ -338,7 +338,7 @@ fn able(public: &PublicKey) -> Uses {
             decrypt: true,
             sign: false,
         },
-        KeyKind::Ed25519 => Uses {
+        KeyKind::Ed25519 | KeyKind::MlDsa(_) => Uses {
             decrypt: false,
             sign: true,
         },

@@ -160,6 +160,7 @@ pub(super) fn kind(public: &PublicKey) -> String {
         KeyKind::MlKem(MlKem::Kem512) => "ml-kem-512".to_owned(),
         KeyKind::MlKem(MlKem::Kem768) => "ml-kem-768".to_owned(),
         KeyKind::MlKem(MlKem::Kem1024) => "ml-kem-1024".to_owned(),
+        KeyKind::MlDsa(set) => set.name().to_owned(),
         KeyKind::Unsupported(oid) => oid.to_string(),
     }
 }

@@ -12,6 +12,7 @@ mod cipher;
 mod derive;
 mod kem;
 mod md5;
+mod ml_dsa;
 mod private;
 mod verify;
 
@@ -29,6 +30,7 @@ pub(super) use cipher::{Cipher, Direction};
 pub(super) use derive::{aes_unwrap, aes_wrap, hkdf};
 pub(super) use kem::encapsulate;
 pub(super) use md5::Md5;
+pub(super) use ml_dsa::verify_ml_dsa;
 pub(super) use private::PrivateKey;
 pub(super) use verify::{
     verify_dsa, verify_ecdsa, verify_ed25519, verify_rsa_pkcs1, verify_rsa_pss,

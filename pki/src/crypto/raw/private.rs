@@ -69,6 +69,7 @@ impl PrivateKey {
                     return Owned::new(made, sys::EVP_PKEY_free).map(Self);
                 }
                 KeyType::MlKem(set) => return Self::generate_kem(set),
+                KeyType::MlDsa(set) => return Self::generate_ml_dsa(set),
                 KeyType::P256 => Curve::P256,
                 KeyType::P384 => Curve::P384,
                 KeyType::P521 => Curve::P521,
@@ -185,9 +186,19 @@ impl PrivateKey {
 
     /// Signs a message by Ed25519.
     pub(crate) fn sign_ed25519(&self, message: &[u8]) -> Option<Vec<u8>> {
+        self.sign_message(sys::EVP_PKEY_ED25519, 64, message)
+    }
+
+    /// Signs a message as a key of this kind does that takes no digest; its signatures have this length.
+    pub(super) fn sign_message(
+        &self,
+        kind: c_int,
+        signature_len: usize,
+        message: &[u8],
+    ) -> Option<Vec<u8>> {
         // SAFETY: the context is live and ours; `out` has the stated room.
         unsafe {
-            if sys::EVP_PKEY_id(self.0.get()) != sys::EVP_PKEY_ED25519 {
+            if sys::EVP_PKEY_id(self.0.get()) != kind {
                 return None;
             }
             let context = Owned::new(sys::EVP_MD_CTX_new(), sys::EVP_MD_CTX_free)?;
@@ -198,7 +209,7 @@ impl PrivateKey {
                 ptr::null_mut(),
                 self.0.get(),
             );
-            let mut out = vec![0; 64];
+            let mut out = vec![0; signature_len];
             let mut length = out.len();
             let done = succeeded(begun)
                 && succeeded(sys::EVP_DigestSign(

@@ -1,5 +1,5 @@
 use crate::algorithm::AlgorithmIdentifier;
-use crate::crypto::{KeyError, KeyType, MlKem, SignatureAlgorithm};
+use crate::crypto::{KeyError, KeyType, MlDsa, MlKem, SignatureAlgorithm};
 use crate::der::{Reader, write};
 use crate::oid::{self, Oid};
 use crate::testing::hex;
@@ -36,6 +36,9 @@ fn new_keys_of_every_kind_are_good() {
         KeyType::MlKem(MlKem::Kem512),
         KeyType::MlKem(MlKem::Kem768),
         KeyType::MlKem(MlKem::Kem1024),
+        KeyType::MlDsa(MlDsa::Dsa44),
+        KeyType::MlDsa(MlDsa::Dsa65),
+        KeyType::MlDsa(MlDsa::Dsa87),
     ] {
         let key = SoftKey::generate(kind).unwrap();
         assert_eq!(key.weakness(), None, "{kind:?}");
@@ -206,6 +209,7 @@ fn halves_of_two_keys_do_not_fit() {
         (KeyType::Ed25519, false, true),
         (KeyType::X25519, true, false),
         (KeyType::MlKem(MlKem::Kem768), true, false),
+        (KeyType::MlDsa(MlDsa::Dsa65), false, true),
     ] {
         let key = |public: &SoftKey, private: SoftKey| Liar {
             public: public.public().clone(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::crl::RevocationReason;
-use crate::crypto::{DigestAlgorithm, KeyType, SignatureAlgorithm, SigningKey, SoftKey};
+use crate::crypto::{DigestAlgorithm, KeyType, MlDsa, SignatureAlgorithm, SigningKey, SoftKey};
 use crate::extension::{
     BasicConstraints, DistributionPoint, DistributionPointName, GeneralName,
     IssuingDistributionPoint, KeyUsage, NameConstraints, PolicyConstraints, ReasonFlags,
@@ -383,6 +383,7 @@ fn encryption_has_key_usages_of_its_own() {
         (KeyType::Rsa(2048), Some(KeyUsage::KEY_ENCIPHERMENT)),
         (KeyType::X25519, Some(KeyUsage::KEY_AGREEMENT)),
         (KeyType::Ed25519, None),
+        (KeyType::MlDsa(MlDsa::Dsa44), None),
     ] {
         let root = Party::root("Root");
         let holder = SoftKey::generate(kind).unwrap();

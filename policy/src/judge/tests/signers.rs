@@ -1,5 +1,7 @@
 //! Several signers, and several certificates for one.
 
+use kenin_pki::crypto::MlDsa;
+
 use super::*;
 
 /// Judges the mail of one person with further SignerInfos put beside the first.
@@ -238,5 +240,23 @@ fn facts_without_a_defect_are_still_not_enough() {
             _ => signers[0].candidates.clear(),
         });
         assert_ne!(verdict.result, Some(ResultWord::Pass), "{spoil}");
+    }
+}
+
+#[test]
+fn ml_dsa_is_accepted_with_digests_of_its_strength() {
+    let world = World::new();
+    for set in [MlDsa::Dsa44, MlDsa::Dsa65, MlDsa::Dsa87] {
+        let key = SoftKey::generate(KeyType::MlDsa(set)).unwrap();
+        let alice = world.issue(key, |certificate| certificate.mail_signer(&[ALICE]));
+        let verdict = world.verdict(&alice.sign(ALICE, Form::Clear));
+        assert_eq!(reason(&verdict), Reason::Ok, "{verdict:#?}");
+        let signature = &verdict.signatures[0];
+        assert_eq!(signature.algorithm.as_deref(), Some(set.name()));
+        assert_eq!(checks(&verdict), ["ok"; 6]);
+        let weak = world.verdict(&alice.sign_as(ALICE, Form::Clear, |signer| {
+            signer.digest = DigestAlgorithm::Sha1;
+        }));
+        assert_eq!(reason(&weak), Reason::AlgorithmMismatch, "{set:?}");
     }
 }
