@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use kenin_pki::crypto::{KeyType, MlKem, SigningKey, SoftKey};
 use kenin_tests::encryption::{Program, Reader, TEXT, Way, Workshop, object, part, said};
 use kenin_tests::forge::certificates::pem;
 use kenin_tests::forge::mime;
@@ -11,10 +12,46 @@ use kenin_tests::kenin::kenin;
 /// What can be read by whom, and who writes it: real-world programs of Debian 12.
 struct Row {
     name: &'static str,
-    reader: fn(&Workshop) -> &Reader,
+    reader: fn(&Everybody) -> &Reader,
     way: Way,
     writers: &'static [Program],
     readers: &'static [Program],
+}
+
+/// Everybody who reads, and the programs.
+struct Everybody {
+    shop: Workshop,
+    ml_kem: [Reader; 3],
+}
+
+impl Everybody {
+    fn new() -> Self {
+        let shop = Workshop::new();
+        let ml_kem = |name, set| {
+            let key = SoftKey::generate(KeyType::MlKem(set)).unwrap();
+            let private = pem("PRIVATE KEY", &key.to_pkcs8().unwrap());
+            let spki = key.public_key().spki().to_vec();
+            // keyEncipherment alone (RFC 9935 §5).
+            shop.strange(name, spki, private.as_bytes(), 0x20)
+        };
+        let ml_kem = [
+            ml_kem("mika", MlKem::Kem512),
+            ml_kem("miko", MlKem::Kem768),
+            ml_kem("mikos", MlKem::Kem1024),
+        ];
+        Self { shop, ml_kem }
+    }
+}
+
+/// What none of the others knows.
+const fn kenin_alone(name: &'static str, reader: fn(&Everybody) -> &Reader) -> Row {
+    Row {
+        name,
+        reader,
+        way: by("aes-128-cbc"),
+        writers: &[Program::Kenin],
+        readers: &[Program::Kenin],
+    }
 }
 
 const fn by(cipher: &'static str) -> Way {
@@ -24,40 +61,40 @@ const fn by(cipher: &'static str) -> Way {
     }
 }
 
-const ROWS: [Row; 9] = {
+const ROWS: [Row; 14] = {
     use Program::{Gpgsm, Kenin, Nss, OpenSsl};
     [
         Row {
             name: "RSA PKCS #1 v1.5, AES-128-CBC",
-            reader: |shop| &shop.rsa,
+            reader: |all| &all.shop.rsa,
             way: by("aes-128-cbc"),
             writers: &[Kenin, OpenSsl, Nss, Gpgsm],
             readers: &[Kenin, OpenSsl, Nss, Gpgsm],
         },
         Row {
             name: "RSA PKCS #1 v1.5, AES-256-CBC",
-            reader: |shop| &shop.rsa,
+            reader: |all| &all.shop.rsa,
             way: by("aes-256-cbc"),
             writers: &[Kenin, OpenSsl, Gpgsm],
             readers: &[Kenin, OpenSsl, Nss, Gpgsm],
         },
         Row {
             name: "RSA PKCS #1 v1.5, AES-256-GCM",
-            reader: |shop| &shop.rsa,
+            reader: |all| &all.shop.rsa,
             way: by("aes-256-gcm"),
             writers: &[Kenin, OpenSsl],
             readers: &[Kenin, OpenSsl],
         },
         Row {
             name: "RSA PKCS #1 v1.5, ChaCha20-Poly1305",
-            reader: |shop| &shop.rsa,
+            reader: |all| &all.shop.rsa,
             way: by("chacha20-poly1305"),
             writers: &[Kenin],
             readers: &[Kenin],
         },
         Row {
             name: "RSA OAEP, AES-256-CBC",
-            reader: |shop| &shop.rsa,
+            reader: |all| &all.shop.rsa,
             way: Way {
                 cipher: "aes-256-cbc",
                 oaep: true,
@@ -67,45 +104,57 @@ const ROWS: [Row; 9] = {
         },
         Row {
             name: "ECDH P-256, AES-128-CBC",
-            reader: |shop| &shop.p256,
+            reader: |all| &all.shop.p256,
             way: by("aes-128-cbc"),
             writers: &[Kenin, OpenSsl],
             readers: &[Kenin, OpenSsl],
         },
         Row {
             name: "ECDH P-256, AES-256-CBC",
-            reader: |shop| &shop.p256,
+            reader: |all| &all.shop.p256,
             way: by("aes-256-cbc"),
             writers: &[Kenin, OpenSsl],
             readers: &[Kenin, OpenSsl],
         },
         Row {
             name: "ECDH P-256, AES-256-GCM",
-            reader: |shop| &shop.p256,
+            reader: |all| &all.shop.p256,
             way: by("aes-256-gcm"),
             writers: &[Kenin, OpenSsl],
             readers: &[Kenin, OpenSsl],
         },
         Row {
             name: "ECDH P-384, AES-256-CBC",
-            reader: |shop| &shop.p384,
+            reader: |all| &all.shop.p384,
             way: by("aes-256-cbc"),
             writers: &[Kenin, OpenSsl],
             readers: &[Kenin, OpenSsl],
         },
+        Row {
+            name: "ECDH P-521, AES-128-CBC",
+            reader: |all| &all.shop.p521,
+            way: by("aes-128-cbc"),
+            writers: &[Kenin, OpenSsl],
+            readers: &[Kenin, OpenSsl],
+        },
+        kenin_alone("X25519, AES-128-CBC", |all| &all.shop.x25519),
+        kenin_alone("ML-KEM-512, AES-128-CBC", |all| &all.ml_kem[0]),
+        kenin_alone("ML-KEM-768, AES-128-CBC", |all| &all.ml_kem[1]),
+        kenin_alone("ML-KEM-1024, AES-128-CBC", |all| &all.ml_kem[2]),
     ]
 };
 
 #[test]
 fn every_program_opens_what_every_other_encrypts_as_far_as_it_can() {
-    let shop = Workshop::new();
+    let all = Everybody::new();
+    let shop = &all.shop;
     println!(
-        "{:<38} {:>8} {:>8} {:>8} {:>8}",
+        "{:<50} {:>8} {:>8} {:>8} {:>8}",
         "written, read by", "kenin", "openssl", "nss", "gpgsm"
     );
     let mut wrong = Vec::new();
     for row in &ROWS {
-        let reader = (row.reader)(&shop);
+        let reader = (row.reader)(&all);
         for writer in Program::ALL {
             let made = shop.encrypt(writer, reader, row.way);
             if made.is_some() != row.writers.contains(&writer) {
@@ -125,7 +174,8 @@ fn every_program_opens_what_every_other_encrypts_as_far_as_it_can() {
                     let word = if right { "reads" } else { "cannot read" };
                     wrong.push(format!("{program:?} {word} {} of {writer:?}", row.name));
                 }
-                cells.push(if right { "reads" } else { "cannot" });
+                let word = if right { "reads" } else { "cannot" };
+                cells.push(format!("{word:>8}"));
             }
             let title = format!("{}, {writer:?}", row.name);
             println!("{title:<50} {}", cells.join(" "));

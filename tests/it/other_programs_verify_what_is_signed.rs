@@ -1,12 +1,167 @@
-//! What `kenin sign` signs, other programs verify, also behind relays that drop what they do not print.
+//! What `kenin sign` signs other programs verify, and the other way round, as far as they can; what they cannot stands here
+//! and is true. Also behind relays that drop what they do not print.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-use kenin_tests::encryption::{Workshop, said};
+use kenin_pki::crypto::{KeyType, MlDsa, SigningKey, SoftKey};
+use kenin_tests::encryption::{Program, TEXT, Workshop, part, said};
 use kenin_tests::forge::certificates::pem;
+use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::kenin;
+use kenin_tests::signing;
+
+/// What can be signed and verified by whom.
+struct Row {
+    name: &'static str,
+    pen: fn(&Everybody) -> &signing::Pen,
+    pss: bool,
+    signers: &'static [Program],
+    verifiers: &'static [Program],
+}
+
+/// Everybody who signs.
+struct Everybody {
+    rsa: signing::Pen,
+    pss: signing::Pen,
+    p256: signing::Pen,
+    p384: signing::Pen,
+    p521: signing::Pen,
+    ed25519: signing::Pen,
+    ml_dsa: [signing::Pen; 3],
+}
+
+impl Everybody {
+    fn new(shop: &signing::Workshop) -> Self {
+        let ml_dsa = |name, set| {
+            let key = SoftKey::generate(KeyType::MlDsa(set)).unwrap();
+            let private = pem("PRIVATE KEY", &key.to_pkcs8().unwrap());
+            shop.strange_pen(name, key.public_key().spki().to_vec(), private.as_bytes())
+        };
+        Self {
+            rsa: shop.pen("rita", Key::rsa(2048), false),
+            pss: shop.pen("piet", Key::rsa_pss(2048), true),
+            p256: shop.pen("paul", Key::p256(), false),
+            p384: shop.pen("pia", Key::p384(), false),
+            p521: shop.pen("pola", Key::p521(), false),
+            ed25519: shop.pen("edith", Key::ed25519(), false),
+            ml_dsa: [
+                ml_dsa("mila", MlDsa::Dsa44),
+                ml_dsa("milo", MlDsa::Dsa65),
+                ml_dsa("miles", MlDsa::Dsa87),
+            ],
+        }
+    }
+}
+
+/// What none of the others knows.
+const fn kenin_alone(name: &'static str, pen: fn(&Everybody) -> &signing::Pen) -> Row {
+    Row {
+        name,
+        pen,
+        pss: false,
+        signers: &[Program::Kenin],
+        verifiers: &[Program::Kenin],
+    }
+}
+
+const ROWS: [Row; 10] = {
+    use Program::{Gpgsm, Kenin, Nss, OpenSsl};
+    [
+        Row {
+            name: "RSA PKCS #1 v1.5",
+            pen: |all| &all.rsa,
+            pss: false,
+            signers: &[Kenin, OpenSsl, Nss, Gpgsm],
+            verifiers: &[Kenin, OpenSsl, Nss, Gpgsm],
+        },
+        Row {
+            name: "RSA PSS",
+            pen: |all| &all.rsa,
+            pss: true,
+            signers: &[OpenSsl],
+            verifiers: &[Kenin, OpenSsl, Nss, Gpgsm],
+        },
+        Row {
+            name: "RSA PSS, key for nothing else",
+            pen: |all| &all.pss,
+            pss: true,
+            signers: &[Kenin, OpenSsl],
+            verifiers: &[Kenin, OpenSsl, Gpgsm],
+        },
+        Row {
+            name: "ECDSA P-256",
+            pen: |all| &all.p256,
+            pss: false,
+            signers: &[Kenin, OpenSsl, Nss],
+            verifiers: &[Kenin, OpenSsl, Nss, Gpgsm],
+        },
+        Row {
+            name: "ECDSA P-384",
+            pen: |all| &all.p384,
+            pss: false,
+            signers: &[Kenin, OpenSsl, Nss],
+            verifiers: &[Kenin, OpenSsl, Nss, Gpgsm],
+        },
+        Row {
+            name: "ECDSA P-521",
+            pen: |all| &all.p521,
+            pss: false,
+            signers: &[Kenin, OpenSsl, Nss],
+            verifiers: &[Kenin, OpenSsl, Nss],
+        },
+        kenin_alone("Ed25519", |all| &all.ed25519),
+        kenin_alone("ML-DSA-44", |all| &all.ml_dsa[0]),
+        kenin_alone("ML-DSA-65", |all| &all.ml_dsa[1]),
+        kenin_alone("ML-DSA-87", |all| &all.ml_dsa[2]),
+    ]
+};
+
+#[test]
+fn every_program_verifies_what_every_other_signs_as_far_as_it_can() {
+    let shop = signing::Workshop::new();
+    let all = Everybody::new(&shop);
+    let other = String::from_utf8(part())
+        .unwrap()
+        .replace(TEXT, "Pay Bob 99 yen.");
+    println!(
+        "{:<38} {:>9} {:>9} {:>9} {:>9}",
+        "signed, verified by", "kenin", "openssl", "nss", "gpgsm"
+    );
+    let mut wrong = Vec::new();
+    for row in &ROWS {
+        let pen = (row.pen)(&all);
+        for signer in Program::ALL {
+            let made = shop.sign(signer, pen, row.pss);
+            if made.is_some() != row.signers.contains(&signer) {
+                let word = if made.is_some() {
+                    "signs"
+                } else {
+                    "cannot sign"
+                };
+                wrong.push(format!("{signer:?} {word} {}", row.name));
+            }
+            let Some(made) = made else { continue };
+            let mut cells = String::new();
+            for program in Program::ALL {
+                let right = shop.verifies(program, pen, &made, &part());
+                if right != row.verifiers.contains(&program) {
+                    let word = if right { "verifies" } else { "cannot verify" };
+                    wrong.push(format!("{program:?} {word} {} of {signer:?}", row.name));
+                }
+                if shop.verifies(program, pen, &made, other.as_bytes()) {
+                    wrong.push(format!("{program:?} verifies anything of {}", row.name));
+                }
+                let word = if right { "verifies" } else { "cannot" };
+                cells.push_str(&format!(" {word:>9}"));
+            }
+            let title = format!("{}, {signer:?}", row.name);
+            println!("{title:<38}{cells}");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
 
 /// `openssl cms -verify` of a mail.
 fn openssl_verify(mail: &Path, root: &Path) -> Output {

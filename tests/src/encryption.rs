@@ -112,12 +112,16 @@ pub struct Workshop {
     pub p256: Reader,
     /// P-384.
     pub p384: Reader,
+    /// P-521.
+    pub p521: Reader,
+    /// X25519.
+    pub x25519: Reader,
     nss: Nss,
     gpgsm: Gpgsm,
 }
 
 impl Workshop {
-    /// Gives every key to every program that takes it: gpgsm 2.2 crashes on those of curves.
+    /// Gives every key to every program that takes it, and every certificate to all: gpgsm 2.2 crashes on keys of curves.
     pub fn new() -> Self {
         let folder = Folder::new();
         let root = Authority::root("Encryption Root");
@@ -125,20 +129,54 @@ impl Workshop {
         let rsa = Reader::new(path, &root, "rita", Key::rsa(2048), TRANSPORT);
         let p256 = Reader::new(path, &root, "paul", Key::p256(), AGREEMENT);
         let p384 = Reader::new(path, &root, "pia", Key::p384(), AGREEMENT);
+        let p521 = Reader::new(path, &root, "pola", Key::p521(), AGREEMENT);
+        // keyAgreement alone (RFC 8410 §5).
+        let x25519 = Reader::new(path, &root, "xenia", Key::x25519(), 0x08);
         let nss = Nss::trusting(&[&root.certificate]);
-        for reader in [&rsa, &p256, &p384] {
+        for reader in [&rsa, &p256, &p384, &p521] {
             nss.import(&reader.pkcs12, PASSWORD);
         }
+        nss.offer(&x25519.pkcs12, PASSWORD);
+        nss.know("xenia", &x25519.certificate);
         let gpgsm = Gpgsm::with_keys(&root.certificate);
         gpgsm.import(&rsa.pkcs12, PASSWORD);
+        for reader in [&p256, &p384, &p521, &x25519] {
+            gpgsm.know(&reader.certificate);
+        }
         Self {
             folder,
             root,
             rsa,
             p256,
             p384,
+            p521,
+            x25519,
             nss,
             gpgsm,
+        }
+    }
+
+    /// Somebody with a key that OpenSSL does not know: its SubjectPublicKeyInfo, and the private half in PEM. The
+    /// certificate is offered to the other programs.
+    pub fn strange(&self, name: &str, spki: Vec<u8>, private: &[u8], usage: u8) -> Reader {
+        let address = format!("{name}@example.jp");
+        let standing_in = Key::p256();
+        let mut form = self.root.person_form(name, &address, &standing_in);
+        form.spki = spki;
+        form.extensions[1] = key_usage(usage);
+        let person = self.root.issue(&form, standing_in);
+        let path = |end: &str| self.folder.join(format!("{name}.{end}"));
+        let (certificate, key) = (path("pem"), path("key"));
+        std::fs::write(&certificate, pem("CERTIFICATE", &person.certificate)).unwrap();
+        write_secret(&key, private);
+        self.nss.know(name, &certificate);
+        self.gpgsm.know(&certificate);
+        Reader {
+            address,
+            person,
+            certificate,
+            key,
+            pkcs12: path("p12"),
         }
     }
 

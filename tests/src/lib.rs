@@ -42,6 +42,7 @@ pub mod proxy;
 pub mod readers;
 pub mod redis;
 pub mod sealing;
+pub mod signing;
 pub mod sink;
 pub mod slapd;
 pub mod softhsm;

@@ -35,6 +35,33 @@ impl Nss {
         run(command.arg(pkcs12));
     }
 
+    /// Offers it a private key, which it need not take.
+    pub fn offer(&self, pkcs12: &Path, password: &str) {
+        let mut command = Command::new("pk12util");
+        command.args(["-d", &self.database(), "-W", password, "-i"]);
+        command.arg(pkcs12).output().unwrap();
+    }
+
+    /// Offers it a certificate under this name, which it need not take.
+    pub fn know(&self, name: &str, certificate: &Path) {
+        let mut command = Command::new("certutil");
+        command.args(["-A", "-d", &self.database(), "-n", name, "-t", ",,", "-i"]);
+        command.arg(certificate).output().unwrap();
+    }
+
+    /// A detached signature (DER) with the key of this name; nothing where it cannot.
+    pub fn sign(&self, name: &str, content: &[u8]) -> Option<Vec<u8>> {
+        let (input, output) = (self.folder.join("plain"), self.folder.join("signature"));
+        let _ = std::fs::remove_file(&output);
+        std::fs::write(&input, content).unwrap();
+        let mut command = Command::new("cmsutil");
+        command.args(["-S", "-d", &self.database(), "-N", name, "-T", "-G", "-i"]);
+        let ended = command.arg(&input).arg("-o").arg(&output).output().unwrap();
+        std::fs::read(&output)
+            .ok()
+            .filter(|made| ended.status.success() && !made.is_empty())
+    }
+
     /// Encrypts for somebody whose certificate it has, by a cipher of its own choice; nothing where it cannot.
     pub fn encrypt(&self, address: &str, content: &[u8]) -> Option<Vec<u8>> {
         let (input, output) = (self.folder.join("plain"), self.folder.join("encrypted"));
@@ -64,9 +91,21 @@ impl Nss {
         format!("sql:{}", self.folder.path().display())
     }
 
-    /// The status of each signer of a detached signature (DER) over this content. Exit codes of
-    /// `cmsutil` say nothing: its words do.
+    /// The status of each signer of a detached signature (DER) over this content.
     pub fn statuses(&self, signature: &[u8], content: &[u8]) -> Vec<String> {
+        let (all, said) = self.told(signature, content);
+        assert!(!all.is_empty(), "cmsutil said nothing of a signer: {said}");
+        all
+    }
+
+    /// Whether it finds the signature of every signer good.
+    pub fn verifies(&self, signature: &[u8], content: &[u8]) -> bool {
+        let (all, _) = self.told(signature, content);
+        !all.is_empty() && all.iter().all(|status| status == "GoodSignature")
+    }
+
+    /// Exit codes of `cmsutil` say nothing: its words do.
+    fn told(&self, signature: &[u8], content: &[u8]) -> (Vec<String>, String) {
         let (object, text) = (self.folder.join("object"), self.folder.join("content"));
         std::fs::write(&object, signature).unwrap();
         std::fs::write(&text, content).unwrap();
@@ -85,7 +124,6 @@ impl Nss {
         };
         let words = said.split(|c: char| c.is_whitespace() || c == ';');
         let all: Vec<String> = words.filter_map(status).collect();
-        assert!(!all.is_empty(), "cmsutil said nothing of a signer: {said}");
-        all
+        (all, said)
     }
 }

@@ -1,6 +1,8 @@
 //! Keys and raw signatures by OpenSSL, so that what Kenin must accept or refuse was made by other
 //! code. Broken padding and impossible scalars are made here too; nothing here is a real key.
 
+use std::process::Command;
+
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
@@ -10,6 +12,7 @@ use openssl::rsa::{Padding, Rsa};
 use openssl::sign::{RsaPssSaltlen, Signer};
 
 use super::der::{explicit, int, null, oid, seq};
+use crate::world::run;
 
 /// A digest algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +160,16 @@ impl Key {
         }
     }
 
+    /// RSA that signs by PSS and nothing else (id-RSASSA-PSS), e = 65537.
+    pub fn rsa_pss(bits: u32) -> Self {
+        let mut make = Command::new("openssl");
+        make.args(["genpkey", "-algorithm", "RSA-PSS", "-pkeyopt"]);
+        let made = run(make.arg(format!("rsa_keygen_bits:{bits}")));
+        Self {
+            pkey: PKey::private_key_from_pem(&made).unwrap(),
+        }
+    }
+
     /// RSA with a chosen public exponent.
     pub fn rsa_with_exponent(bits: u32, exponent: u32) -> Self {
         let e = BigNum::from_u32(exponent).unwrap();
@@ -199,11 +212,19 @@ impl Key {
         }
     }
 
+    /// X25519.
+    pub fn x25519() -> Self {
+        Self {
+            pkey: PKey::generate_x25519().unwrap(),
+        }
+    }
+
     /// The algorithm that a mail program would choose for this key.
     pub fn usual(&self) -> Alg {
         use openssl::pkey::Id;
         match self.pkey.id() {
             Id::RSA => Alg::Pkcs1(Hash::Sha256),
+            Id::RSA_PSS => Alg::pss(Hash::Sha256),
             Id::EC => Alg::Ecdsa(match self.pkey.bits() {
                 384 => Hash::Sha384,
                 521 => Hash::Sha512,

@@ -99,6 +99,33 @@ impl Gpgsm {
         assert!(said.contains("IMPORT_OK"), "{said}");
     }
 
+    /// Offers it a private key, which it need not take: it crashes on those of curves.
+    pub fn offer(&self, pkcs12: &Path, password: &str) {
+        let mut command = self.command();
+        command.args(LOOPBACK).arg("--import").arg(pkcs12);
+        answered(command, password);
+    }
+
+    /// Offers it a certificate, which it need not take.
+    pub fn know(&self, certificate: &Path) {
+        let mut command = self.command();
+        command.arg("--import").arg(certificate).output().unwrap();
+    }
+
+    /// A detached signature (DER) of somebody whose key it has; nothing where it cannot.
+    pub fn sign(&self, address: &str, content: &[u8], password: &str) -> Option<Vec<u8>> {
+        let (input, output) = (self.file("plain"), self.file("signature"));
+        let _ = std::fs::remove_file(&output);
+        std::fs::write(&input, content).unwrap();
+        let mut command = self.command();
+        command.args(LOOPBACK).args(["--local-user", address]);
+        command.arg("--output").arg(&output);
+        command.arg("--detach-sign").arg(&input);
+        let said = answered(command, password);
+        let signed = said.contains("SIG_CREATED");
+        std::fs::read(&output).ok().filter(|_| signed)
+    }
+
     /// Encrypts for somebody whose certificate it has, by one of its ciphers; nothing where it cannot.
     pub fn encrypt(&self, address: &str, cipher: &str, content: &[u8]) -> Option<Vec<u8>> {
         let (input, output) = (self.file("plain"), self.file("encrypted"));
@@ -108,7 +135,8 @@ impl Gpgsm {
         command.args(["--cipher-algo", cipher, "--recipient", address, "--output"]);
         command.arg(&output).arg("--encrypt").arg(&input);
         command.output().unwrap();
-        std::fs::read(&output).ok()
+        // What it could not do, it leaves behind as an empty file.
+        std::fs::read(&output).ok().filter(|made| !made.is_empty())
     }
 
     /// The content of an EnvelopedData (DER); nothing where it does not open.
