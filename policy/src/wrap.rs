@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use kenin_smime::sign::{Form, Signer, boundary_for};
-use kenin_smime::{Limits, fits_relays, relayable, release};
+use kenin_smime::{Limits, is_seven_bit, relayable, release};
 
 use crate::header::{self, Header};
 use crate::mail::StampMode;
@@ -263,13 +263,14 @@ impl Copy<'_> {
             }
         };
         let entity = self.entity(wrapper, &inner, released.is_some());
-        // What a relay might change inside a signed part travels as an object of its own.
+        // What a relay might change inside a signed part travels as an object of its own. Not so the ESC of ISO-2022-JP:
+        // few drop it, it has come here, and an object cannot be read without S/MIME.
         let signer = Signer {
             chain: &wrapper.chain,
             signing_time: Some(self.context.now),
             ..Signer::new(&*wrapper.key, &wrapper.certificate)
         };
-        let mut signed = match fits_relays(&entity) {
+        let mut signed = match is_seven_bit(&entity) {
             true => signer.sign(&entity, Form::Clear),
             false => signer.sign_whole(&entity),
         }

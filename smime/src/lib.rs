@@ -37,5 +37,5 @@ pub use facts::{
 };
 pub use limits::Limits;
 pub use release::release;
-pub use seven_bit::{fits_relays, relayable};
+pub use seven_bit::{fits_relays, is_seven_bit, relayable};
 pub use shape::Shape;

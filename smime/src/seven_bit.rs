@@ -31,7 +31,7 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
         let is_unfit = part.kind == PartKind::Leaf
             && part.transfer == TransferEncoding::Identity
             && !fits_relays(&text_or_not(part, body));
-        if is_unfit && is_signed && !is_passed_on(&text_or_not(part, body)) {
+        if is_unfit && is_signed && !is_seven_bit(&text_or_not(part, body)) {
             return None;
         }
         let encoded = is_unfit && !is_signed;
@@ -72,11 +72,13 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
 #[must_use]
 pub fn fits_relays(bytes: &[u8]) -> bool {
     let is_dropped = |octet: &u8| octet.is_ascii_control() && !b"\t\r\n".contains(octet);
-    is_passed_on(bytes) && !bytes.iter().any(is_dropped)
+    is_seven_bit(bytes) && !bytes.iter().any(is_dropped)
 }
 
-/// Whether no relay refuses it: 7-bit data of RFC 2045 §2.7.
-fn is_passed_on(bytes: &[u8]) -> bool {
+/// Whether no relay refuses it: 7-bit data of RFC 2045 §2.7, in lines of a length they take. A relay that drops controls
+/// may change it all the same.
+#[must_use]
+pub fn is_seven_bit(bytes: &[u8]) -> bool {
     bytes.is_ascii() && has_relayable_lines(bytes)
 }
 
