@@ -9,14 +9,14 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use kenin_keys::protocol::{Answer, EdgeRequest, Grant, Transaction};
 use kenin_keys::{Granted, HeldKey, Keeper, KeyFacts, KeyId, NoKey, Server, Time, Tokens};
 use kenin_pki::address::Address;
 use kenin_pki::crypto::{Secret, SignatureAlgorithm, Wrapped};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{error, info};
 
 use crate::config::Config;
@@ -40,6 +40,16 @@ struct Ring {
     vault: ArcSwap<Vault>,
     /// Starts another; nothing where they are in this process.
     starter: Option<Starter>,
+    /// For whoever watches: it is another one now.
+    renewed: Notify,
+}
+
+impl Ring {
+    /// From now on it is this one.
+    fn take_over(&self, vault: Vault) {
+        self.vault.store(Arc::new(vault));
+        self.renewed.notify_one();
+    }
 }
 
 /// What is asked for one mail.
@@ -141,6 +151,7 @@ impl Keyring {
         Self(Some(Arc::new(Ring {
             vault: ArcSwap::from_pointee(vault),
             starter,
+            renewed: Notify::new(),
         })))
     }
 
@@ -200,25 +211,34 @@ impl Keyring {
         };
         let vault = starter.start().await?;
         info!(keys = vault.len(), "another key process has taken over");
-        ring.vault.store(Arc::new(vault));
-        metrics::key_process(true);
+        ring.take_over(vault);
         Ok(())
     }
 
-    /// Starts it again when it has ended, a few times, until told to stop.
-    pub(crate) async fn watch(self, mut stopping: watch::Receiver<bool>) {
+    /// Starts it again when it has ended, a few times, until told to stop. The one that a reload brings is watched as the
+    /// first was.
+    pub(crate) async fn watch(self, stopping: watch::Receiver<bool>) {
+        self.watch_with(Patience::default(), stopping).await;
+    }
+
+    async fn watch_with(&self, mut patience: Patience, mut stopping: watch::Receiver<bool>) {
         let Some((ring, starter)) = self.started() else {
             return;
         };
-        let mut patience = Patience::default();
         loop {
             let mut gone = ring.vault.load().line.gone();
+            metrics::key_process(!*gone.borrow());
             tokio::select! {
                 () = until(&mut gone) => {}
+                () = ring.renewed.notified() => continue,
                 () = until(&mut stopping) => return,
             }
-            // Where another has taken over, this one was let go.
-            while !ring.vault.load().line.is_there() {
+            loop {
+                let last = ring.vault.load_full();
+                // Where another has taken over, this one was let go.
+                if last.line.is_there() {
+                    break;
+                }
                 metrics::key_process(false);
                 let pause = patience.after(Instant::now());
                 error!(
@@ -227,13 +247,14 @@ impl Keyring {
                 );
                 let Some(pause) = pause else {
                     error!("it is not started again; reload the service when the cause is known");
-                    // A reload may bring another one, which is watched as this one was.
-                    while !ring.vault.load().line.is_there() {
+                    while Arc::ptr_eq(&last, &ring.vault.load_full()) {
                         tokio::select! {
-                            () = tokio::time::sleep(LOOK) => {}
+                            () = ring.renewed.notified() => {}
                             () = until(&mut stopping) => return,
                         }
                     }
+                    // Somebody has looked at it.
+                    patience = Patience::default();
                     break;
                 };
                 tokio::select! {
@@ -245,9 +266,10 @@ impl Keyring {
                 }
                 match starter.start().await {
                     Ok(vault) => {
-                        info!(keys = vault.len(), "the key process is there again");
-                        ring.vault.store(Arc::new(vault));
+                        let keys = vault.len();
+                        ring.take_over(vault);
                         metrics::key_process(true);
+                        info!(keys, "the key process is there again");
                     }
                     Err(failed) => error!(error = %failed, "the key process"),
                 }
@@ -330,9 +352,6 @@ impl Granted for Lease {
         vault.by_hand(*transaction, |hand| hand.sign(key, algorithm, attributes))
     }
 }
-
-/// How long it takes until a key process is seen that somebody has started by a reload.
-const LOOK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

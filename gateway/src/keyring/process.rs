@@ -83,6 +83,17 @@ impl Starter {
         }
     }
 
+    /// Starts something else.
+    #[cfg(test)]
+    pub(super) fn of(program: &str, arguments: &[&str], patience: Duration) -> Self {
+        Self {
+            program: program.into(),
+            arguments: arguments.iter().map(OsString::from).collect(),
+            patience,
+            log: None,
+        }
+    }
+
     /// Starts one, and hears which keys it has. Within a runtime.
     pub(super) async fn start(&self) -> Result<Vault, NotStarted> {
         let (line, theirs) = UnixStream::pair()?;
@@ -196,26 +207,17 @@ mod tests {
         }
     }
 
-    fn starter(program: &str, arguments: &[&str], patience: Duration) -> Starter {
-        Starter {
-            program: program.into(),
-            arguments: arguments.iter().map(OsString::from).collect(),
-            patience,
-            log: None,
-        }
-    }
-
     #[tokio::test]
     async fn what_it_says_goes_to_its_file_and_one_that_cannot_be_written_starts_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         for _ in 0..2 {
-            let starter = starter("/bin/sh", &["-c", "echo why >&2; exit 78"], START);
+            let starter = Starter::of("/bin/sh", &["-c", "echo why >&2; exit 78"], START);
             let failed = starter.logging_to(log.clone()).start().await.unwrap_err();
             assert!(failed.is_mistake(), "{failed}");
         }
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "why\nwhy\n");
-        let starter = starter("/bin/sh", &["-c", "exit 78"], START);
+        let starter = Starter::of("/bin/sh", &["-c", "exit 78"], START);
         let nowhere = starter.logging_to(folder.path().join("absent/log"));
         let failed = nowhere.start().await.unwrap_err();
         assert!(matches!(failed, NotStarted::System(_)), "{failed}");
@@ -225,12 +227,12 @@ mod tests {
     async fn what_ends_at_once_is_told_by_its_code() {
         for (code, mistake) in [("78", true), ("69", false)] {
             let script = format!("exit {code}");
-            let starter = starter("/bin/sh", &["-c", &script], START);
+            let starter = Starter::of("/bin/sh", &["-c", &script], START);
             let failed = starter.start().await.unwrap_err();
             assert!(matches!(failed, NotStarted::Ended(_)), "{failed}");
             assert_eq!(failed.is_mistake(), mistake);
         }
-        let missing = starter("/nonexistent/kenin", &[], START);
+        let missing = Starter::of("/nonexistent/kenin", &[], START);
         let failed = missing.start().await.unwrap_err();
         assert!(matches!(failed, NotStarted::System(_)), "{failed}");
     }
@@ -238,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn what_says_nothing_is_not_waited_for() {
         // It says nothing on its line, and ends when that does.
-        let starter = starter("/bin/cat", &["-"], Duration::from_millis(50));
+        let starter = Starter::of("/bin/cat", &["-"], Duration::from_millis(50));
         let failed = starter.start().await.unwrap_err();
         assert!(matches!(failed, NotStarted::Ended(status) if status.success()));
     }
@@ -250,7 +252,7 @@ mod tests {
         let (door, _inside) = UnixStream::pair().unwrap();
         drop(end);
         let vault = Vault::new(line, door, Vec::new()).unwrap();
-        let keyring = Keyring::new(vault, Some(starter("/nonexistent/kenin", &[], START)));
+        let keyring = Keyring::new(vault, Some(Starter::of("/nonexistent/kenin", &[], START)));
         let (stop, stopping) = watch::channel(false);
         let watching = tokio::spawn(keyring.clone().watch(stopping));
         // Longer than all its pauses.

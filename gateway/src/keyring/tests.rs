@@ -1,9 +1,12 @@
+use std::time::Duration;
+
 use kenin_keys::protocol::Refusal;
 use kenin_keys::{State, Uses};
 use kenin_pki::crypto::{
     Aes, DigestAlgorithm, Kdf, KeyType, KeyWrap, SigningKey, SoftKey, Wrapping,
 };
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::*;
 use crate::config::LogAddresses;
@@ -169,4 +172,51 @@ async fn when_the_keys_have_gone_their_owners_are_still_known() {
     );
     // The mail that has begun ends with what it was granted.
     assert!(unwrapped(&lease, "alice@example.com", &alice).await.is_ok());
+}
+
+/// A key process without keys, and what it ends with.
+fn empty() -> (Vault, UnixStream) {
+    let (line, end) = UnixStream::pair().unwrap();
+    let (door, _) = UnixStream::pair().unwrap();
+    (Vault::new(line, door, Vec::new()).unwrap(), end)
+}
+
+/// Once it was given up nobody watched; and whoever watched did not see the newest end while mail worked with an older one.
+#[tokio::test]
+async fn the_one_that_a_reload_brings_is_watched_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("started");
+    let script = format!("echo started > '{}'; exit 69", trace.display());
+    let starter = Starter::of("/bin/sh", &["-c", &script], process::START);
+    let (first, end) = empty();
+    drop(end);
+    until(&mut first.line.gone()).await;
+    let keyring = Keyring::new(first, Some(starter));
+    let mut worn = Patience::default();
+    while worn.after(Instant::now()).is_some() {}
+    let (stop, stopping) = watch::channel(false);
+    let watching = tokio::spawn({
+        let keyring = keyring.clone();
+        async move { keyring.watch_with(worn, stopping).await }
+    });
+    // There is one thread: it gives up.
+    tokio::task::yield_now().await;
+    let ring = keyring.0.as_ref().unwrap();
+    let (second, _second_end) = empty();
+    ring.take_over(second);
+    let with_mail = ring.vault.load_full();
+    tokio::task::yield_now().await;
+    let (third, third_end) = empty();
+    ring.take_over(third);
+    drop(third_end);
+    let started = async {
+        while !trace.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let started = timeout(process::START, started).await;
+    started.expect("another one is started");
+    assert!(with_mail.line.is_there());
+    stop.send(true).unwrap();
+    watching.await.unwrap();
 }
