@@ -202,6 +202,11 @@ impl Log for Journal {
                     Some(why) => warn!(transaction, recipient, key, why, "said to have opened"),
                 }
             }
+            Event::Shown { key } => {
+                let key = key.map(|key| key.to_string());
+                let key = key.as_deref();
+                debug!(key, "told which keys there are");
+            }
             Event::Away { transaction, key } => {
                 let (transaction, key) = (transaction.to_string(), key.to_string());
                 warn!(transaction, key, "the key is not at hand");
@@ -248,6 +253,13 @@ fn raise(alert: Alert) {
             error!(
                 key,
                 "mail fails too often for this key: its answers are delayed"
+            );
+        }
+        Alert::Work { key } => {
+            let key = key.to_string();
+            error!(
+                key,
+                "this key works more often than mail comes: it rests, and the service may be taken over"
             );
         }
         Alert::Hostile => error!("what no worker asks for was asked for: one may be taken over"),

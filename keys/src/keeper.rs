@@ -182,7 +182,7 @@ impl<L: Log> Keeper<L> {
                 recipient,
                 key,
             } => self.opened(now, transaction, &recipient, key),
-            EdgeRequest::Next(after) => return self.next(after),
+            EdgeRequest::Next(after) => return self.next(now, after),
         };
         match done {
             Ok(()) => Answer::Done,
@@ -338,10 +338,12 @@ impl<L: Log> Keeper<L> {
         true
     }
 
-    fn next(&self, after: Option<KeyId>) -> Answer {
+    fn next(&mut self, now: Moment, after: Option<KeyId>) -> Answer {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
         let next = self.keys.range((from, Unbounded)).next();
+        let key = next.map(|(id, _)| *id);
+        self.log.record(now, &Event::Shown { key });
         next.map_or(Answer::NoMore, |(_, (key, _))| {
             Answer::Facts(Box::new(key.facts.clone()))
         })
@@ -411,6 +413,7 @@ impl<L: Log> Keeper<L> {
         if granted.signatures >= MAX_SIGNATURES {
             return Err(Why::Spent);
         }
+        self.limits.sign(now, request.key)?;
         granted.signatures += 1;
         counts.signatures += 1;
         Ok(Arc::clone(held))
@@ -464,7 +467,7 @@ const fn is_weak(algorithm: SignatureAlgorithm) -> bool {
 
 const fn refused(why: Why) -> Decision {
     Decision::Answer(Answer::Refused(match why {
-        Why::TooManyFailures => Refusal::TooManyFailures,
+        Why::TooManyFailures | Why::TooMuchWork => Refusal::TooManyFailures,
         _ => Refusal::NotGranted,
     }))
 }

@@ -11,7 +11,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use kenin_keys::protocol::{
-    EdgeRequest, Grant, MAX_FRAME, Refusal, Sign, Transaction, Unwrap, WorkerRequest,
+    Answer, EdgeRequest, Grant, MAX_FRAME, MAX_RECIPIENTS, Refusal, Sign, Transaction, Unwrap,
+    WorkerRequest,
 };
 use kenin_keys::{
     ClientError, EdgeClient, Kek, KeyFacts, KeyFolder, KeyId, MAX_USES_OF_KEY, SealedKey, State,
@@ -24,6 +25,7 @@ use kenin_pki::crypto::{
 };
 use kenin_tests::parts;
 use kenin_tests::world::{Folder, wait_for, write_secret};
+use openssl::pkey::PKey;
 use rustix::process::{Pid, Signal, kill_process};
 
 const ALICE: &str = "alice@example.com";
@@ -40,23 +42,31 @@ struct KeyProcess {
     door: UnixStream,
     alice: KeyFacts,
     bob: KeyFacts,
+    /// The numbers that nobody else may know.
+    private: [Vec<u8>; 2],
     folder: Folder,
 }
 
 impl KeyProcess {
     /// With a key of Alice's and one of Bob's.
     fn start() -> Self {
+        Self::at_level("warn")
+    }
+
+    /// The same, with a log that says so much.
+    fn at_level(level: &str) -> Self {
         let folder = Folder::new();
         write_secret(&folder.join("kek"), &[7; 32]);
         let kek = Kek::from_key(&Secret::new(vec![7; 32])).unwrap();
         fs::create_dir(folder.join("state")).unwrap();
         let keys = KeyFolder::create(&folder.join("state/keys")).unwrap();
-        let (alice, bob) = (add(&keys, &kek, ALICE), add(&keys, &kek, BOB));
+        let (alice, hers) = add(&keys, &kek, ALICE);
+        let (bob, his) = add(&keys, &kek, BOB);
         let state = folder.join("state");
         let settings = format!(
             "hostname = \"gw.example.jp\"\nstate_dir = \"{}\"\n[next_hop]\naddress = \"127.0.0.1:2\"\n\
              [[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"before-queue\"\n[keys]\nkey_file = \"kek\"\n\
-             [log]\nlevel = \"warn\"\n",
+             [log]\nlevel = \"{level}\"\n",
             state.display()
         );
         fs::write(folder.join("kenin.toml"), settings).unwrap();
@@ -83,6 +93,7 @@ impl KeyProcess {
             door,
             alice,
             bob,
+            private: [hers, his],
             folder,
         }
     }
@@ -148,7 +159,8 @@ impl Drop for KeyProcess {
     }
 }
 
-fn add(folder: &KeyFolder, kek: &Kek, person: &str) -> KeyFacts {
+/// Puts a key of somebody's there; what everybody may know of it, and the number that nobody may.
+fn add(folder: &KeyFolder, kek: &Kek, person: &str) -> (KeyFacts, Vec<u8>) {
     let key = SoftKey::generate(KeyType::P256).unwrap();
     let facts = KeyFacts {
         id: KeyId::random().unwrap(),
@@ -166,7 +178,9 @@ fn add(folder: &KeyFolder, kek: &Kek, person: &str) -> KeyFacts {
     let pkcs8 = Secret::new(key.to_pkcs8().unwrap());
     let sealed = SealedKey::seal(facts.clone(), &pkcs8, kek).unwrap();
     folder.change().unwrap().add(&sealed).unwrap();
-    facts
+    let read = PKey::private_key_from_pkcs8(pkcs8.expose()).unwrap();
+    let private = read.ec_key().unwrap().private_key().to_vec_padded(32);
+    (facts, private.unwrap())
 }
 
 fn address(text: &str) -> Address {
@@ -343,6 +357,184 @@ fn it_ends_with_its_edge_and_with_nothing_else() {
     process.line.shutdown(Shutdown::Both).unwrap();
     assert!(process.ended().success());
     assert!(worker.unwrap(unwrap(mail, ALICE, &alice)).is_err());
+}
+
+/// Somebody in the place of an edge, who keeps every octet that comes back.
+struct Thief {
+    line: UnixStream,
+    connection: UnixStream,
+    heard: Vec<Vec<u8>>,
+}
+
+impl Thief {
+    fn edge(&mut self, request: &EdgeRequest) -> Answer {
+        let frame = request.to_frame(7).unwrap();
+        let octets = answer(&self.line, &frame);
+        self.keep(octets)
+    }
+
+    fn worker(&mut self, request: &WorkerRequest) -> Answer {
+        let frame = request.to_frame(7).unwrap();
+        let octets = answer(&self.connection, &frame);
+        self.keep(octets)
+    }
+
+    fn keep(&mut self, octets: Vec<u8>) -> Answer {
+        let (_, answer) = Answer::from_frame(&octets).unwrap();
+        self.heard.push(octets);
+        answer
+    }
+
+    /// Announces a mail to Alice and Bob, by Alice, from there, and says whether it was taken.
+    fn announce(&mut self, transaction: Transaction, client: &str) -> bool {
+        let grant = EdgeRequest::Grant(Grant {
+            transaction,
+            tenant: "default".to_owned(),
+            recipients: vec![address(ALICE), address(BOB)],
+            sender: Some(address(ALICE)),
+            client: Some(client.parse().unwrap()),
+            seconds: u32::MAX,
+        });
+        self.edge(&grant) == Answer::Done
+    }
+
+    /// Has a key work for a mail, and says whether it did.
+    fn use_it(&mut self, transaction: Transaction, recipient: &str, facts: &KeyFacts) -> bool {
+        let request = WorkerRequest::Unwrap(unwrap(transaction, recipient, facts));
+        matches!(self.worker(&request), Answer::Key(_))
+    }
+
+    /// Says that something opened, and whether that was believed.
+    fn claim(&mut self, transaction: Transaction, recipient: &str, key: KeyId) -> bool {
+        let claim = EdgeRequest::Opened {
+            transaction,
+            recipient: address(recipient),
+            key,
+        };
+        self.edge(&claim) == Answer::Done
+    }
+
+    /// Whether 16 octets of it, one behind the other, have come back.
+    fn has_heard(&self, secret: &[u8]) -> bool {
+        secret.windows(16).any(|piece| {
+            let has = |octets: &Vec<u8>| octets.windows(16).any(|window| window == piece);
+            self.heard.iter().any(has)
+        })
+    }
+}
+
+/// What comes back for these octets, without its length.
+fn answer(mut stream: &UnixStream, frame: &[u8]) -> Vec<u8> {
+    stream.write_all(frame).unwrap();
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut octets = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
+    stream.read_exact(&mut octets).unwrap();
+    octets
+}
+
+/// An edge that somebody else has taken over announces mails that nobody has sent, asks as a worker, and says what it likes
+/// of what opened. It has uses of keys, no key, and all that it asks is written down where it cannot reach.
+#[test]
+fn an_edge_that_was_taken_over_has_uses_of_keys_and_no_key_and_each_call_is_written_down() {
+    let process = KeyProcess::at_level("debug");
+    let (alice, bob) = (process.alice.clone(), process.bob.clone());
+    let mut thief = Thief {
+        line: process.line.try_clone().unwrap(),
+        connection: process.connection(),
+        heard: Vec::new(),
+    };
+    let random = || Transaction::random().unwrap();
+    // Which keys there are, before, between and behind them.
+    for after in [
+        None,
+        Some(alice.id),
+        Some(bob.id),
+        Some(KeyId::random().unwrap()),
+        Some(KeyId::from_octets([0xff; 16])),
+    ] {
+        let told = thief.edge(&EdgeRequest::Next(after));
+        assert!(matches!(told, Answer::Facts(_) | Answer::NoMore));
+    }
+    // A mail once, to as many as there can be, and one that ends before it has begun.
+    let mail = random();
+    assert!(thief.announce(mail, "192.0.2.1"));
+    assert!(!thief.announce(mail, "192.0.2.1"), "it could be made wider");
+    let crowd = EdgeRequest::Grant(Grant {
+        transaction: random(),
+        tenant: "another".to_owned(),
+        recipients: vec![address(ALICE); MAX_RECIPIENTS],
+        sender: None,
+        client: None,
+        seconds: 0,
+    });
+    assert_eq!(thief.edge(&crowd), Answer::Done);
+    assert_eq!(thief.edge(&EdgeRequest::Release(random())), Answer::Done);
+    // What was not used has not opened: of no mail, of nobody's, of another's, of a key that is not there, and twice.
+    assert!(!thief.claim(random(), ALICE, alice.id));
+    assert!(!thief.claim(mail, ALICE, alice.id));
+    assert!(thief.use_it(mail, ALICE, &alice));
+    assert!(!thief.claim(mail, BOB, alice.id));
+    assert!(!thief.claim(mail, ALICE, bob.id));
+    assert!(!thief.claim(mail, ALICE, KeyId::random().unwrap()));
+    assert!(thief.claim(mail, ALICE, alice.id));
+    assert!(!thief.claim(mail, ALICE, alice.id));
+    let signed = thief.worker(&WorkerRequest::Sign(sign(mail, &alice, attributes())));
+    assert!(matches!(signed, Answer::Signature(_)));
+    // Mail of one network that it says nothing of.
+    let mut worked = 0;
+    for _ in 0..300 {
+        let mail = random();
+        assert!(thief.announce(mail, "198.51.100.1"));
+        worked += usize::from(thief.use_it(mail, ALICE, &alice));
+        assert_eq!(thief.edge(&EdgeRequest::Release(mail)), Answer::Done);
+    }
+    assert_eq!(worked, 20);
+    // Mail of networks that there are not, all of which it says to have opened: what holds then is a hundred thousand an
+    // hour (keys/src/keeper/limits.rs), and the log.
+    for number in 0..100 {
+        let mail = random();
+        assert!(thief.announce(mail, &format!("10.0.{number}.1")));
+        assert!(thief.use_it(mail, BOB, &bob));
+        assert!(thief.claim(mail, BOB, bob.id));
+    }
+    // Each call has its line; three more were made when it was started.
+    let written = |what: &[&str]| -> usize {
+        let lines = what.iter().map(|what| format!("\"msg\":\"{what}\""));
+        lines.map(|line| process.said(&line)).sum()
+    };
+    let uses = ["a key was used", "a key was refused"];
+    assert_eq!(written(&uses), 1 + 1 + 300 + 100);
+    assert_eq!(written(&uses[..1]), 1 + 1 + 20 + 100);
+    assert_eq!(written(&["granted", "not granted"]), 2 + 1 + 300 + 100);
+    assert_eq!(written(&["released"]), 1 + 300);
+    assert_eq!(written(&["opened", "said to have opened"]), 7 + 100);
+    assert_eq!(written(&["told which keys there are"]), 3 + 5);
+    let all = [&uses[..], &["granted", "not granted", "released"]].concat();
+    let others = ["opened", "said to have opened", "told which keys there are"];
+    assert_eq!(written(&all) + written(&others), 3 + thief.heard.len());
+    assert!(process.said("fails too often for this key") > 0);
+    // What everybody may know has come, so the search finds what is there; and nothing of what nobody may.
+    assert!(thief.has_heard(alice.public.spki()));
+    for private in &process.private {
+        assert!(!thief.has_heard(private));
+    }
+}
+
+#[test]
+fn there_is_no_other_question_by_which_a_key_could_leave() {
+    for kind in [0, 5, 16, 33, 35, 255] {
+        let mut process = KeyProcess::start();
+        let mut frame = EdgeRequest::Next(None).to_frame(1).unwrap();
+        // Behind the length, the version and the number.
+        frame[9] = kind;
+        process.line.write_all(&frame).unwrap();
+        assert_eq!(process.ended().code(), Some(69), "{kind}");
+        let mut rest = Vec::new();
+        // The end may be told as a reset: not all was read.
+        let _ = process.line.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "{kind}");
+    }
 }
 
 #[test]

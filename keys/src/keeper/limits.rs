@@ -2,6 +2,9 @@
 //!
 //! Every use counts as a failure from when it begins, until the edge says that what was encrypted has opened. So an
 //! attacker who makes ciphertexts up, and learns from what happens to each, learns it 20 times an hour.
+//!
+//! And how often a key works at all: what the edge says of networks and of what opened changes nothing about that, so it
+//! holds where the edge lies.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -62,6 +65,7 @@ pub(super) struct Charged {
 pub(super) struct Limits {
     networks: HashMap<(KeyId, Network), Hour>,
     keys: HashMap<KeyId, Hour>,
+    work: HashMap<KeyId, Work>,
     hostile: Hour,
     serial: u64,
     raised: Vec<Alert>,
@@ -89,6 +93,8 @@ impl Limits {
         if of_key.failures.len() >= MAX_PER_KEY {
             return Err(Why::TooManyFailures);
         }
+        let work = self.work.entry(key).or_default();
+        work.admit(now, key, &mut self.raised)?;
         self.serial += 1;
         let charge = Charge {
             at: now,
@@ -101,6 +107,12 @@ impl Limits {
             self.raised.push(Alert::Key { key });
         }
         Ok(Charged { charge, over })
+    }
+
+    /// Counts a signature, of which none fails.
+    pub(super) fn sign(&mut self, now: Moment, key: KeyId) -> Result<(), Why> {
+        let work = self.work.entry(key).or_default();
+        work.admit(now, key, &mut self.raised)
     }
 
     /// A use was no failure.
@@ -213,17 +225,52 @@ impl Hour {
 
     /// Whether it is time to raise an alert; then it is remembered.
     fn may_raise(&mut self, now: Moment) -> bool {
-        let may = !self.raised_lately(now);
-        if may {
-            self.raised = Some(now);
-        }
-        may
+        may_raise(&mut self.raised, now)
     }
 
     fn raised_lately(&self, now: Moment) -> bool {
-        self.raised
-            .is_some_and(|raised| now.saturating_sub(raised) < HOUR)
+        raised_lately(self.raised, now)
     }
+}
+
+/// How often a key has worked in each minute of the last hour.
+#[derive(Default)]
+struct Work {
+    minutes: VecDeque<(u64, usize)>,
+    raised: Option<Moment>,
+}
+
+impl Work {
+    /// Counts that it works once more, if it may.
+    fn admit(&mut self, now: Moment, key: KeyId, raised: &mut Vec<Alert>) -> Result<(), Why> {
+        let minute = now.as_secs() / 60;
+        self.minutes
+            .retain(|(begun, _)| minute.saturating_sub(*begun) <= 60);
+        let done: usize = self.minutes.iter().map(|(_, times)| times).sum();
+        if done >= MAX_WORK {
+            if may_raise(&mut self.raised, now) {
+                raised.push(Alert::Work { key });
+            }
+            return Err(Why::TooMuchWork);
+        }
+        match self.minutes.back_mut() {
+            Some((begun, times)) if *begun == minute => *times += 1,
+            _ => self.minutes.push_back((minute, 1)),
+        }
+        Ok(())
+    }
+}
+
+fn may_raise(raised: &mut Option<Moment>, now: Moment) -> bool {
+    let may = !raised_lately(*raised, now);
+    if may {
+        *raised = Some(now);
+    }
+    may
+}
+
+fn raised_lately(raised: Option<Moment>, now: Moment) -> bool {
+    raised.is_some_and(|raised| now.saturating_sub(raised) < HOUR)
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -234,6 +281,9 @@ const PER_NETWORK: usize = 20;
 const PER_KEY: usize = 200;
 /// More failures of one key than this in an hour are not counted, but refused.
 const MAX_PER_KEY: usize = 20_000;
+/// How often a key works in an hour, whatever comes of it: 27 times a second, which is more than the mail that one
+/// domain gets for its one key, and less than who carries keys' work away wants.
+const MAX_WORK: usize = 100_000;
 /// Networks that are told apart.
 const MAX_NETWORKS: usize = 65_536;
 /// So many requests of nobody's in an hour are a mistake; one more is an attack.
@@ -333,6 +383,35 @@ mod tests {
         };
         assert_eq!(limits.alerts(), [alert]);
         assert_eq!(limits.keys[&key(1)].failures.len(), 20);
+    }
+
+    /// KEY-03: an edge that has been taken over says that all opens, and has each mail come from elsewhere.
+    #[test]
+    fn what_the_edge_says_does_not_make_a_key_work_without_end() {
+        let mut limits = Limits::default();
+        let mut times = 0;
+        for number in 0..u32::try_from(MAX_WORK).unwrap() {
+            // Within an hour, half of it signatures.
+            let now = at(u64::from(number / 50));
+            if number % 2 == 0 {
+                times += usize::from(limits.sign(now, key(1)).is_ok());
+            } else if let Ok(charged) = limits.charge(now, key(1), network(number)) {
+                limits.take_back(key(1), network(number), charged.charge);
+                times += 1;
+            }
+        }
+        assert_eq!(times, MAX_WORK);
+        assert!(limits.alerts().is_empty());
+        for number in 0..100 {
+            let charged = limits.charge(at(3599), key(1), network(number));
+            assert_eq!(charged, Err(Why::TooMuchWork));
+            assert_eq!(limits.sign(at(3599), key(1)), Err(Why::TooMuchWork));
+        }
+        assert_eq!(limits.alerts(), [Alert::Work { key: key(1) }]);
+        // Others' keys work on, and this one when it has rested.
+        assert!(limits.charge(at(3599), key(2), network(1)).is_ok());
+        assert!(limits.charge(at(3720), key(1), network(1)).is_ok());
+        assert!(limits.work[&key(1)].minutes.len() <= 61);
     }
 
     #[test]

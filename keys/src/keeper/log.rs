@@ -64,6 +64,11 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
+    /// The edge was told what everybody may know of a key.
+    Shown {
+        /// Of which; nothing where there are no more.
+        key: Option<KeyId>,
+    },
     /// A key that was to work was not at hand.
     Away {
         /// For which mail.
@@ -112,6 +117,8 @@ pub enum Why {
     Spent,
     /// Too many have failed from that network for that key.
     TooManyFailures,
+    /// The key has worked more often within an hour than mail comes.
+    TooMuchWork,
     /// The mail was announced before.
     GrantedBefore,
     /// Too many mails are announced.
@@ -134,6 +141,7 @@ impl Why {
             Self::NotOfMail => "not what a mail is signed over",
             Self::Spent => "used too often for one mail",
             Self::TooManyFailures => "too many failures",
+            Self::TooMuchWork => "used too often within an hour",
             Self::GrantedBefore => "announced before",
             Self::Full => "too many mails",
             Self::NotUsed => "not used",
@@ -153,7 +161,7 @@ impl Why {
             | Self::Spent
             | Self::GrantedBefore
             | Self::NotUsed => true,
-            Self::Expired | Self::TooManyFailures | Self::Full => false,
+            Self::Expired | Self::TooManyFailures | Self::TooMuchWork | Self::Full => false,
         }
     }
 }
@@ -170,6 +178,11 @@ pub enum Alert {
     },
     /// Mail from everywhere fails for this key; its answers are delayed.
     Key {
+        /// Which key.
+        key: KeyId,
+    },
+    /// The key works more often than mail comes; it does no more until an hour has fewer uses. The edge may be taken over.
+    Work {
         /// Which key.
         key: KeyId,
     },

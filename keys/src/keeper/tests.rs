@@ -203,6 +203,7 @@ impl World {
                 | Event::Sign { outcome, .. }
                 | Event::Opened { outcome, .. } => Some(*outcome),
                 Event::Released { .. }
+                | Event::Shown { .. }
                 | Event::Away { .. }
                 | Event::Untold { .. }
                 | Event::Alert(_) => None,
