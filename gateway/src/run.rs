@@ -58,8 +58,10 @@ pub fn run(options: &RunOptions) -> ExitCode {
         // The process may be about to end.
         log::flush(PANIC);
     }));
+    // It has other people's mail in its memory, as what it starts has.
     for limit in [
         kenin_sys::forbid_core_dumps(),
+        kenin_sys::forbid_tracing(),
         kenin_sys::raise_descriptor_limit().map(drop),
         // Before the first process is started.
         kenin_sys::close_in_other_programs(),

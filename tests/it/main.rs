@@ -52,6 +52,7 @@ mod lists_lie_in_directories;
 mod lmtp_answers_each_recipient;
 mod long_lists_are_indexed_and_remembered;
 mod mail_is_parsed_by_processes_without_rights;
+mod memory_holds_no_keys;
 mod nobody_hears_what_opened;
 mod nothing_in_a_mail_becomes_trusted;
 mod only_crlf_dot_crlf_ends_a_message;

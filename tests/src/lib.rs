@@ -26,6 +26,7 @@ pub mod held;
 pub mod http_server;
 pub mod kenin;
 pub mod ledger;
+pub mod memory;
 pub mod mixture;
 pub mod neighbours;
 pub mod nss;

@@ -393,7 +393,7 @@ mod tests {
         for number in 0..u32::try_from(MAX_WORK).unwrap() {
             // Within an hour, half of it signatures.
             let now = at(u64::from(number / 50));
-            if number % 2 == 0 {
+            if number & 1 == 0 {
                 times += usize::from(limits.sign(now, key(1)).is_ok());
             } else if let Ok(charged) = limits.charge(now, key(1), network(number)) {
                 limits.take_back(key(1), network(number), charged.charge);

@@ -244,6 +244,32 @@ impl Key {
         self.pkey.private_key_to_pem_pkcs8().unwrap()
     }
 
+    /// Pieces of 32 octets that nobody else may have: of the private numbers, as PKCS#8 has them and as a computer keeps
+    /// them (the last octet first). Of RSA and the curves of NIST.
+    pub fn private_pieces(&self) -> Vec<Vec<u8>> {
+        let numbers: Vec<Vec<u8>> = match self.pkey.rsa() {
+            Ok(rsa) => {
+                let more = [rsa.p(), rsa.q(), rsa.dmp1(), rsa.dmq1(), rsa.iqmp()];
+                let all = more.into_iter().flatten().chain([rsa.d()]);
+                all.map(|number| number.to_vec()).collect()
+            }
+            Err(_) => {
+                let length = i32::try_from(self.pkey.bits().div_ceil(8)).unwrap();
+                let key = self.pkey.ec_key().unwrap();
+                vec![key.private_key().to_vec_padded(length).unwrap()]
+            }
+        };
+        let mut pieces = Vec::new();
+        for number in &numbers {
+            let ends = [number.first_chunk::<32>(), number.last_chunk::<32>()];
+            for end in ends.into_iter().flatten() {
+                pieces.push(end.to_vec());
+                pieces.push(end.iter().rev().copied().collect());
+            }
+        }
+        pieces
+    }
+
     /// Signs.
     pub fn sign(&self, algorithm: Alg, message: &[u8]) -> Vec<u8> {
         if algorithm == Alg::Ed25519 {
