@@ -164,6 +164,12 @@ pub fn with_last_bit_changed(object: &[u8]) -> Vec<u8> {
 
 /// Whether a text stands in what somebody got or kept, in clear or as base64.
 pub fn shows(octets: &[u8], text: &str) -> bool {
+    let found = |form: &Vec<u8>| octets.windows(form.len()).any(|window| window == form);
+    forms(text).iter().any(found)
+}
+
+/// A text in clear, and what of it is seen in base64 wherever it begins.
+pub fn forms(text: &str) -> Vec<Vec<u8>> {
     let mut forms = vec![text.as_bytes().to_vec()];
     for before in 0..3 {
         let padded = cat([&b"  "[..before], text.as_bytes()]);
@@ -172,8 +178,7 @@ pub fn shows(octets: &[u8], text: &str) -> bool {
         let inner = &base64.as_bytes()[4..base64.len() - 4];
         forms.push(inner.to_vec());
     }
-    let found = |form: &Vec<u8>| octets.windows(form.len()).any(|window| window == form);
-    forms.iter().any(found)
+    forms
 }
 
 #[cfg(test)]
