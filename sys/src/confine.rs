@@ -300,14 +300,19 @@ const FOR_FILES: &[c_long] = &[
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs::{self, File, Permissions};
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsFd;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     use std::os::unix::net::{UnixListener, UnixStream};
+    use std::os::unix::process::parent_id;
     use std::process::Command;
     use std::sync::mpsc;
     use std::thread;
+
+    use rustix::fs::{Mode, OFlags, openat};
+    use rustix::net::{AddressFamily, SocketType, socket};
 
     use super::*;
     use crate::testing::{in_a_child, killed_in_a_child};
@@ -358,6 +363,62 @@ mod tests {
                 assert!(ours.try_clone().is_ok());
             },
         );
+    }
+
+    /// KEY-03: as the user whose keys lie there, with a folder open, by whatever call.
+    #[test]
+    fn a_worker_opens_no_key_file_and_no_socket() {
+        let place = |owner: u32| std::env::temp_dir().join(format!("kenin-key-{owner}"));
+        in_a_child(
+            "confine::tests::a_worker_opens_no_key_file_and_no_socket",
+            || {
+                let folder = place(parent_id());
+                fs::create_dir(&folder).unwrap();
+                let (key, other) = (folder.join("key"), folder.join("other"));
+                let mut options = File::options();
+                let made = options.write(true).create_new(true).mode(0o600).open(&key);
+                made.unwrap().write_all(b"private").unwrap();
+                let opened = File::open(&folder).unwrap();
+                let beside = |flags| {
+                    let found = openat(&opened, "key", flags, Mode::empty());
+                    found.map_err(io::Error::from)
+                };
+                // Its own user may, until now.
+                assert_eq!(fs::read(&key).unwrap(), b"private");
+                assert!(beside(OFlags::RDONLY).is_ok());
+                assert!(UnixStream::pair().is_ok());
+                confine(Role::Worker, Otherwise::Refuse).unwrap();
+                assert!(refused(File::open(&key)));
+                assert!(refused(File::options().write(true).open(&key)));
+                for flags in [OFlags::RDONLY, OFlags::RDWR, OFlags::PATH] {
+                    assert!(refused(beside(flags)));
+                }
+                assert!(refused(fs::metadata(&key)));
+                assert!(refused(fs::read_dir(&folder)));
+                assert!(refused(fs::hard_link(&key, &other)));
+                assert!(refused(fs::rename(&key, &other)));
+                assert!(refused(fs::copy(&key, &other)));
+                assert!(refused(fs::remove_file(&key)));
+                assert!(refused(fs::set_permissions(
+                    &key,
+                    Permissions::from_mode(0o644)
+                )));
+                for family in [
+                    AddressFamily::INET,
+                    AddressFamily::INET6,
+                    AddressFamily::UNIX,
+                    AddressFamily::NETLINK,
+                ] {
+                    for kind in [SocketType::STREAM, SocketType::DGRAM, SocketType::RAW] {
+                        let made = socket(family, kind, None).map_err(io::Error::from);
+                        assert!(refused(made), "{family:?} {kind:?}");
+                    }
+                }
+                assert!(refused(UnixStream::pair()));
+            },
+        );
+        // Who is confined cannot do that either.
+        let _ = fs::remove_dir_all(place(std::process::id()));
     }
 
     #[test]
