@@ -23,7 +23,7 @@ use crate::key::{KeyFacts, KeyId, mailbox};
 use crate::protocol::{Answer, EdgeRequest, Grant, Refusal, Sign, Transaction, Unwrap};
 
 use job::Task;
-use limits::{Charge, Charged, Limits, Told};
+use limits::{Limits, Told};
 
 pub use attributes::are_of_mail;
 pub use job::Job;
@@ -110,16 +110,30 @@ struct Granted {
     sender: Option<String>,
     network: Network,
     until: Moment,
+    /// Keys that it has a place with, or was refused by for failures; and the network that it is counted for there.
+    places: HashMap<KeyId, Network>,
     uses: Vec<Use>,
     signatures: usize,
 }
 
-/// A use of a key for a recipient of a mail, which counts as a failure until it is said to be none.
+/// A use of a key for a recipient of a mail, which is a failure where the mail ends before it is said to be none.
 struct Use {
     recipient: String,
     key: KeyId,
-    charge: Charge,
     opened: bool,
+}
+
+impl Granted {
+    /// It has ended: what is not known to have opened were failures, and its places are free.
+    fn end(self, now: Moment, limits: &mut Limits) {
+        for (key, network) in self.places {
+            let of_key = self.uses.iter().filter(|one| one.key == key);
+            for _ in of_key.filter(|one| !one.opened) {
+                limits.fail(now, key, network);
+            }
+            limits.leave(key, network);
+        }
+    }
 }
 
 impl<L: Log> Keeper<L> {
@@ -173,8 +187,11 @@ impl<L: Log> Keeper<L> {
         let done = match request {
             EdgeRequest::Grant(grant) => self.grant(now, grant),
             EdgeRequest::Release(transaction) => {
-                self.grants.remove(&transaction);
+                if let Some(granted) = self.grants.remove(&transaction) {
+                    granted.end(now, &mut self.limits);
+                }
                 self.log.record(now, &Event::Released { transaction });
+                self.raise(now);
                 Ok(())
             }
             EdgeRequest::Opened {
@@ -194,7 +211,7 @@ impl<L: Log> Keeper<L> {
     pub fn unwrap(&mut self, now: Moment, request: Unwrap) -> Decision {
         let (transaction, key) = (request.transaction, request.key);
         let (outcome, decision) = match self.admit_unwrap(now, &request) {
-            Ok((held, charged)) => {
+            Ok((held, late)) => {
                 let length = usize::try_from(request.length).unwrap_or(0);
                 let job = Job {
                     key: held,
@@ -205,7 +222,7 @@ impl<L: Log> Keeper<L> {
                         length,
                     },
                 };
-                let (outcome, delay) = match charged.over {
+                let (outcome, delay) = match late {
                     true => (Outcome::Delayed, DELAY),
                     false => (Outcome::Admitted, Duration::ZERO),
                 };
@@ -259,7 +276,7 @@ impl<L: Log> Keeper<L> {
         self.sweep(now);
         let transaction = grant.transaction;
         if self.grants.len() >= MAX_GRANTS {
-            self.grants.retain(|_, granted| now < granted.until);
+            self.end_expired(now);
         }
         let refused = if self.grants.len() >= MAX_GRANTS {
             Some((Why::Full, Refusal::Busy))
@@ -292,6 +309,7 @@ impl<L: Log> Keeper<L> {
             sender: grant.sender.as_ref().map(mailbox),
             network,
             until: now.saturating_add(lifetime),
+            places: HashMap::new(),
             uses: Vec::new(),
             signatures: 0,
         };
@@ -299,7 +317,7 @@ impl<L: Log> Keeper<L> {
         Ok(())
     }
 
-    /// Takes a failure back that was none. More are not taken back than were counted.
+    /// Hears that a use was no failure. There are not more of them than uses.
     fn opened(
         &mut self,
         now: Moment,
@@ -324,7 +342,7 @@ impl<L: Log> Keeper<L> {
         }
     }
 
-    /// Counts one use of a key as no failure, if there is one that was counted.
+    /// One use of a key is no failure, if there is one of which nothing was said yet.
     fn take_back(&mut self, transaction: Transaction, mailbox: &str, key: KeyId) -> bool {
         let Some(granted) = self.grants.get_mut(&transaction) else {
             return false;
@@ -334,7 +352,6 @@ impl<L: Log> Keeper<L> {
             return false;
         };
         one.opened = true;
-        self.limits.take_back(key, granted.network, one.charge);
         true
     }
 
@@ -350,12 +367,8 @@ impl<L: Log> Keeper<L> {
     }
 
     /// What an unwrap needs before a private key is touched: a grant that holds, for that recipient, whose key it is,
-    /// and that has not failed too often.
-    fn admit_unwrap(
-        &mut self,
-        now: Moment,
-        request: &Unwrap,
-    ) -> Result<(Arc<HeldKey>, Charged), Why> {
+    /// which has a place for the mail and has not failed too often. With whether the answer waits.
+    fn admit_unwrap(&mut self, now: Moment, request: &Unwrap) -> Result<(Arc<HeldKey>, bool), Why> {
         let granted = self.grants.get_mut(&request.transaction);
         let granted = granted.ok_or(Why::NoGrant)?;
         if now >= granted.until {
@@ -378,15 +391,23 @@ impl<L: Log> Keeper<L> {
         if of_key.count() >= MAX_USES_OF_KEY || granted.uses.len() >= MAX_USES {
             return Err(Why::Spent);
         }
-        let charged = self.limits.charge(now, request.key, granted.network)?;
+        let network = match granted.places.get(&request.key) {
+            // A mail that has begun is not told in the middle to come later.
+            Some(network) => *network,
+            None => {
+                let network = self.limits.enter(request.key, granted.network)?;
+                granted.places.insert(request.key, network);
+                network
+            }
+        };
+        let late = self.limits.admit(now, request.key, network)?;
         granted.uses.push(Use {
             recipient: owner.1,
             key: request.key,
-            charge: charged.charge,
             opened: false,
         });
         counts.unwraps += 1;
-        Ok((Arc::clone(held), charged))
+        Ok((Arc::clone(held), late))
     }
 
     /// What a signature needs before a private key is touched: a grant that holds, of a mail whose sender was proven, who
@@ -442,6 +463,10 @@ impl<L: Log> Keeper<L> {
         if matches!(outcome, Outcome::Refused(why) if why.is_hostile()) {
             self.limits.hostile(now);
         }
+        self.raise(now);
+    }
+
+    fn raise(&mut self, now: Moment) {
         for alert in self.limits.alerts() {
             self.log.record(now, &Event::Alert(alert));
         }
@@ -451,8 +476,16 @@ impl<L: Log> Keeper<L> {
     fn sweep(&mut self, now: Moment) {
         if now.saturating_sub(self.swept) >= SWEEP {
             self.swept = now;
-            self.grants.retain(|_, granted| now < granted.until);
+            self.end_expired(now);
             self.limits.sweep(now);
+        }
+    }
+
+    /// Mails of which nobody has said that they have ended, and whose time is over.
+    fn end_expired(&mut self, now: Moment) {
+        let expired = self.grants.extract_if(|_, granted| now >= granted.until);
+        for (_, granted) in expired {
+            granted.end(now, &mut self.limits);
         }
     }
 }
@@ -468,6 +501,7 @@ const fn is_weak(algorithm: SignatureAlgorithm) -> bool {
 const fn refused(why: Why) -> Decision {
     Decision::Answer(Answer::Refused(match why {
         Why::TooManyFailures | Why::TooMuchWork => Refusal::TooManyFailures,
+        Why::Busy => Refusal::Busy,
         _ => Refusal::NotGranted,
     }))
 }

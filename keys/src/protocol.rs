@@ -164,8 +164,9 @@ pub enum Refusal {
     /// The key does not do that, or the mathematics failed.
     #[error("does not open")]
     Failed,
-    /// The key process holds as many grants as it can.
-    #[error("too many grants")]
+    /// The key process holds as many grants as it can, or the key works for as many mails of that network as it may at one
+    /// time. Another time it may go well, and it has nothing to do with what was asked.
+    #[error("too many at one time")]
     Busy,
     /// The key lies in a token that does not answer. It may later, and it has nothing to do with what was asked.
     #[error("the key is not at hand")]

@@ -194,8 +194,8 @@ impl Session for Sender {
         let letters = &self.letters;
         let number = letters.next.fetch_add(1, Ordering::Relaxed);
         let wire = letters.wires.get(number).ok_or("there are no more mails")?;
-        // As an MTA says it of each mail (XFORWARD). A key may fail for one network so often and no more, and what it
-        // works on counts until it is seen that it opens.
+        // As an MTA says it of each mail (XFORWARD). A key works for so many mails of one network at a time, and may fail
+        // for it so often.
         let network = number % NETWORKS;
         let mut envelope = format!("XFORWARD ADDR=10.0.{network}.1\r\n").into_bytes();
         envelope.extend_from_slice(&letters.envelope);

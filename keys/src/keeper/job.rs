@@ -199,6 +199,10 @@ mod tests {
         if answer == Answer::Refused(Refusal::Unavailable) {
             keeper.away(NOW, &job);
         }
+        assert_eq!(
+            keeper.edge(NOW, EdgeRequest::Release(transaction)),
+            Answer::Done
+        );
         answer
     }
 

@@ -1,7 +1,12 @@
 //! How often the use of a key may fail: 20 times an hour for one network, and 200 times until its answers wait.
 //!
-//! Every use counts as a failure from when it begins, until the edge says that what was encrypted has opened. So an
-//! attacker who makes ciphertexts up, and learns from what happens to each, learns it 20 times an hour.
+//! A use is a failure when its mail has ended and the edge has not said that what was encrypted has opened. Until then it
+//! is none: many good mails at once are no attack. So that bad ones at once are no way round the limit, a key works for
+//! so many mails of one network at a time. An attacker who makes ciphertexts up, and learns from what happens to each,
+//! learns it 20 times an hour, and from what was in work when the twentieth failed.
+//!
+//! How many are in work does not depend on what failed: a mail that is refused for failures has its place as well, and a
+//! mail whose content has opened keeps its own. Else whoever is told to come later would hear how the others fared.
 //!
 //! And how often a key works at all: what the edge says of networks and of what opened changes nothing about that, so it
 //! holds where the edge lies.
@@ -44,43 +49,33 @@ impl Network {
     }
 }
 
-/// One failure, or what counts as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Charge {
-    at: Moment,
-    /// Ascending.
-    serial: u64,
-}
-
-/// What was counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Charged {
-    pub(super) charge: Charge,
-    /// Whether the key fails so often that it answers later.
-    pub(super) over: bool,
-}
-
-/// The failures of an hour.
+/// The failures of an hour, and the mails that are in work.
 #[derive(Default)]
 pub(super) struct Limits {
-    networks: HashMap<(KeyId, Network), Hour>,
+    networks: HashMap<(KeyId, Network), OfNetwork>,
     keys: HashMap<KeyId, Hour>,
     work: HashMap<KeyId, Work>,
     hostile: Hour,
-    serial: u64,
     raised: Vec<Alert>,
 }
 
 impl Limits {
-    /// Counts a use of a key. Where it fails nothing is counted.
-    pub(super) fn charge(
-        &mut self,
-        now: Moment,
-        key: KeyId,
-        network: Network,
-    ) -> Result<Charged, Why> {
+    /// Gives a mail its place among those of its network that a key works for; [`Limits::leave`] takes it back. What
+    /// happens to the mail counts for the network that is returned.
+    pub(super) fn enter(&mut self, key: KeyId, network: Network) -> Result<Network, Why> {
         let network = self.network(key, network);
         let of_network = self.networks.entry((key, network)).or_default();
+        if of_network.in_work >= MAX_IN_WORK {
+            return Err(Why::Busy);
+        }
+        of_network.in_work += 1;
+        Ok(network)
+    }
+
+    /// Whether the key works for a mail that has its place: true where its answer waits, since the key fails so often.
+    pub(super) fn admit(&mut self, now: Moment, key: KeyId, network: Network) -> Result<bool, Why> {
+        let of_network = self.networks.entry((key, network)).or_default();
+        let of_network = &mut of_network.hour;
         of_network.forget(now);
         if of_network.failures.len() >= PER_NETWORK {
             if of_network.may_raise(now) {
@@ -95,18 +90,11 @@ impl Limits {
         }
         let work = self.work.entry(key).or_default();
         work.admit(now, key, &mut self.raised)?;
-        self.serial += 1;
-        let charge = Charge {
-            at: now,
-            serial: self.serial,
-        };
-        of_network.failures.push_back(charge);
-        of_key.failures.push_back(charge);
-        let over = of_key.failures.len() > PER_KEY;
+        let over = of_key.failures.len() >= PER_KEY;
         if over && of_key.may_raise(now) {
             self.raised.push(Alert::Key { key });
         }
-        Ok(Charged { charge, over })
+        Ok(over)
     }
 
     /// Counts a signature, of which none fails.
@@ -115,33 +103,34 @@ impl Limits {
         work.admit(now, key, &mut self.raised)
     }
 
-    /// A use was no failure.
-    pub(super) fn take_back(&mut self, key: KeyId, network: Network, charge: Charge) {
-        // It may have been counted to the crowd.
-        for network in [network, Network::Crowd] {
-            if let Some(hour) = self.networks.get_mut(&(key, network)) {
-                hour.take_back(charge);
-            }
+    /// A use of a key has ended, and nothing is known to have opened.
+    pub(super) fn fail(&mut self, now: Moment, key: KeyId, network: Network) {
+        let of_network = self.networks.entry((key, network)).or_default();
+        of_network.hour.add(now);
+        let of_key = self.keys.entry(key).or_default();
+        of_key.add(now);
+        if of_key.failures.len() > PER_KEY && of_key.may_raise(now) {
+            self.raised.push(Alert::Key { key });
         }
-        if let Some(hour) = self.keys.get_mut(&key) {
-            hour.take_back(charge);
+    }
+
+    /// A mail has ended that had its place.
+    pub(super) fn leave(&mut self, key: KeyId, network: Network) {
+        if let Some(of_network) = self.networks.get_mut(&(key, network)) {
+            of_network.in_work = of_network.in_work.saturating_sub(1);
         }
     }
 
     /// Something was asked for that nobody should ask for.
     pub(super) fn hostile(&mut self, now: Moment) {
         self.hostile.forget(now);
-        self.serial += 1;
         if self.hostile.failures.len() >= MANY_HOSTILE {
             if self.hostile.may_raise(now) {
                 self.raised.push(Alert::Hostile);
             }
             return;
         }
-        self.hostile.failures.push_back(Charge {
-            at: now,
-            serial: self.serial,
-        });
+        self.hostile.add(now);
     }
 
     /// What is to be raised, once.
@@ -149,13 +138,14 @@ impl Limits {
         std::mem::take(&mut self.raised)
     }
 
-    /// Forgets what is longer ago than an hour.
+    /// Forgets what is longer ago than an hour, and networks of which nothing is left.
     pub(super) fn sweep(&mut self, now: Moment) {
         let keep = |hour: &mut Hour| {
             hour.forget(now);
             !hour.failures.is_empty() || hour.raised_lately(now)
         };
-        self.networks.retain(|_, hour| keep(hour));
+        self.networks
+            .retain(|_, own| keep(&mut own.hour) || own.in_work > 0);
         self.keys.retain(|_, hour| keep(hour));
     }
 
@@ -199,28 +189,34 @@ impl Told {
     }
 }
 
+/// One network, and one key.
+#[derive(Default)]
+struct OfNetwork {
+    hour: Hour,
+    /// Mails that the key works for, or was asked to.
+    in_work: usize,
+}
+
 /// The failures of the last hour, the oldest first.
 #[derive(Default)]
 struct Hour {
-    failures: VecDeque<Charge>,
+    failures: VecDeque<Moment>,
     raised: Option<Moment>,
 }
 
 impl Hour {
     fn forget(&mut self, now: Moment) {
         while let Some(first) = self.failures.front() {
-            if now.saturating_sub(first.at) < HOUR {
+            if now.saturating_sub(*first) < HOUR {
                 break;
             }
             self.failures.pop_front();
         }
     }
 
-    fn take_back(&mut self, charge: Charge) {
-        let serial = |one: &Charge| one.serial;
-        if let Ok(at) = self.failures.binary_search_by_key(&charge.serial, serial) {
-            self.failures.remove(at);
-        }
+    fn add(&mut self, now: Moment) {
+        self.forget(now);
+        self.failures.push_back(now);
     }
 
     /// Whether it is time to raise an alert; then it is remembered.
@@ -275,11 +271,14 @@ fn raised_lately(raised: Option<Moment>, now: Moment) -> bool {
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// Failures of one key from one network in an hour.
-const PER_NETWORK: usize = 20;
+/// Failures of one key from one network in an hour, until its mail is refused.
+pub(super) const PER_NETWORK: usize = 20;
+/// Mails of one network that a key works for at one time: as many as are judged at one time, unless `[limits] messages` says
+/// more.
+pub(super) const MAX_IN_WORK: usize = 64;
 /// Failures of one key in an hour from which on its answers wait.
 const PER_KEY: usize = 200;
-/// More failures of one key than this in an hour are not counted, but refused.
+/// After more failures of one key than this in an hour none of its uses begins. What is in work then may still fail.
 const MAX_PER_KEY: usize = 20_000;
 /// How often a key works in an hour, whatever comes of it: 27 times a second, which is more than the mail that one
 /// domain gets for its one key, and less than who carries keys' work away wants.
@@ -319,63 +318,153 @@ mod tests {
         assert_eq!(Network::of(None), Network::Local);
     }
 
+    /// A mail that asks once, and ends.
+    fn tried(
+        limits: &mut Limits,
+        now: Moment,
+        of: (KeyId, Network),
+        opens: bool,
+    ) -> Result<bool, Why> {
+        let (key, network) = of;
+        let network = limits.enter(key, network)?;
+        let admitted = limits.admit(now, key, network);
+        if admitted.is_ok() && !opens {
+            limits.fail(now, key, network);
+        }
+        limits.leave(key, network);
+        admitted
+    }
+
+    fn failed(limits: &mut Limits, now: Moment, of: (KeyId, Network)) -> Result<bool, Why> {
+        tried(limits, now, of, false)
+    }
+
     #[test]
     fn twenty_an_hour_of_one_network_fail_and_the_hour_slides() {
         let mut limits = Limits::default();
+        let of = (key(1), network(1));
         for second in 0..20 {
-            assert!(limits.charge(at(second * 60), key(1), network(1)).is_ok());
+            assert!(failed(&mut limits, at(second * 60), of).is_ok());
         }
-        let refused = limits.charge(at(3599), key(1), network(1));
+        let refused = failed(&mut limits, at(3599), of);
         assert_eq!(refused, Err(Why::TooManyFailures));
         // Another key and another network have their own.
-        assert!(limits.charge(at(3599), key(2), network(1)).is_ok());
-        assert!(limits.charge(at(3599), key(1), network(2)).is_ok());
+        assert!(failed(&mut limits, at(3599), (key(2), network(1))).is_ok());
+        assert!(failed(&mut limits, at(3599), (key(1), network(2))).is_ok());
         // The first is an hour old; the second is not.
-        assert!(limits.charge(at(3600), key(1), network(1)).is_ok());
-        assert!(limits.charge(at(3601), key(1), network(1)).is_err());
-        assert!(limits.charge(at(3660), key(1), network(1)).is_ok());
+        assert!(failed(&mut limits, at(3600), of).is_ok());
+        assert!(failed(&mut limits, at(3601), of).is_err());
+        assert!(failed(&mut limits, at(3660), of).is_ok());
     }
 
     #[test]
     fn what_opened_does_not_count() {
         let mut limits = Limits::default();
+        let of = (key(1), network(1));
         for _ in 0..1000 {
-            let charged = limits.charge(at(1), key(1), network(1)).unwrap();
-            assert!(!charged.over);
-            limits.take_back(key(1), network(1), charged.charge);
-            // Twice is once.
-            limits.take_back(key(1), network(1), charged.charge);
+            assert_eq!(tried(&mut limits, at(1), of, true), Ok(false));
         }
         for _ in 0..20 {
-            assert!(limits.charge(at(1), key(1), network(1)).is_ok());
+            assert!(failed(&mut limits, at(1), of).is_ok());
         }
-        assert!(limits.charge(at(1), key(1), network(1)).is_err());
+        assert!(failed(&mut limits, at(1), of).is_err());
         assert_eq!(limits.keys[&key(1)].failures.len(), 20);
+    }
+
+    #[test]
+    fn a_key_works_for_so_many_mails_of_a_network_at_a_time() {
+        let mut limits = Limits::default();
+        for _ in 0..MAX_IN_WORK {
+            assert_eq!(limits.enter(key(1), network(1)), Ok(network(1)));
+            assert_eq!(limits.admit(at(1), key(1), network(1)), Ok(false));
+        }
+        assert_eq!(limits.enter(key(1), network(1)), Err(Why::Busy));
+        // Another key and another network have their own places.
+        assert!(limits.enter(key(2), network(1)).is_ok());
+        assert!(limits.enter(key(1), network(2)).is_ok());
+        limits.leave(key(1), network(1));
+        assert!(limits.enter(key(1), network(1)).is_ok());
+        assert_eq!(limits.enter(key(1), network(1)), Err(Why::Busy));
+        // Who is busy has not failed.
+        assert!(limits.alerts().is_empty());
+        limits.sweep(at(10_000));
+        assert_eq!(limits.enter(key(1), network(1)), Err(Why::Busy));
+    }
+
+    /// In whatever order mails begin and end, and whichever of them open.
+    #[test]
+    fn in_no_hour_more_begin_that_do_not_open_than_may_fail_and_be_in_work() {
+        let mut limits = Limits::default();
+        let of = (key(1), network(1));
+        let (mut in_work, mut begun) = (VecDeque::new(), VecDeque::new());
+        let mut dice: u32 = 1;
+        let mut most = 0;
+        for step in 0..200_000 {
+            let now = at(step);
+            dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (ends, opens) = (dice >> 30 == 0, (dice >> 20) % 8 == 0);
+            if !ends && limits.enter(of.0, of.1).is_ok() {
+                // When it began, where it works.
+                let admitted = limits.admit(now, of.0, of.1).ok();
+                in_work.push_back(admitted.map(|_| now));
+            } else if let Some(began) = in_work.pop_front() {
+                if let (Some(began), false) = (began, opens) {
+                    limits.fail(now, of.0, of.1);
+                    begun.push_back(began);
+                }
+                limits.leave(of.0, of.1);
+            }
+            while begun
+                .front()
+                .is_some_and(|began| now.saturating_sub(*began) >= HOUR)
+            {
+                begun.pop_front();
+            }
+            most = most.max(begun.len());
+        }
+        assert!(most > PER_NETWORK, "{most}");
+        assert!(most < PER_NETWORK + MAX_IN_WORK, "{most}");
     }
 
     #[test]
     fn a_key_that_fails_everywhere_is_slowed_and_told_once() {
         let mut limits = Limits::default();
         for number in 0..200 {
-            let charged = limits.charge(at(5), key(1), network(number)).unwrap();
-            assert!(!charged.over, "{number}");
+            let late = failed(&mut limits, at(5), (key(1), network(number)));
+            assert_eq!(late, Ok(false), "{number}");
         }
         assert!(limits.alerts().is_empty());
         for number in 200..300 {
-            let charged = limits.charge(at(6), key(1), network(number)).unwrap();
-            assert!(charged.over);
+            let late = failed(&mut limits, at(6), (key(1), network(number)));
+            assert_eq!(late, Ok(true), "{number}");
         }
         assert_eq!(limits.alerts(), [Alert::Key { key: key(1) }]);
         // An hour later it is as before.
-        let charged = limits.charge(at(3606), key(1), network(1)).unwrap();
-        assert!(!charged.over);
+        let late = failed(&mut limits, at(3606), (key(1), network(1)));
+        assert_eq!(late, Ok(false));
+    }
+
+    /// All of them began before the first failed.
+    #[test]
+    fn a_key_that_fails_everywhere_at_one_moment_is_told_too() {
+        let mut limits = Limits::default();
+        for number in 0..300 {
+            assert!(limits.enter(key(1), network(number)).is_ok());
+            let late = limits.admit(at(5), key(1), network(number));
+            assert_eq!(late, Ok(false), "{number}");
+        }
+        for number in 0..300 {
+            limits.fail(at(6), key(1), network(number));
+            limits.leave(key(1), network(number));
+        }
+        assert_eq!(limits.alerts(), [Alert::Key { key: key(1) }]);
     }
 
     #[test]
     fn one_network_that_tries_on_is_told_once() {
         let mut limits = Limits::default();
         for _ in 0..10_000 {
-            let _ = limits.charge(at(5), key(1), network(1));
+            let _ = failed(&mut limits, at(5), (key(1), network(1)));
         }
         let alert = Alert::Network {
             key: key(1),
@@ -420,19 +509,17 @@ mod tests {
         let many = u32::try_from(MAX_NETWORKS).unwrap();
         for number in 0..many {
             let of = u8::try_from(number % 8).unwrap();
-            let charged = limits.charge(at(5), key(of), network(number)).unwrap();
-            limits.take_back(key(of), network(number), charged.charge);
+            let done = tried(&mut limits, at(5), (key(of), network(number)), true);
+            assert!(done.is_ok());
         }
-        let crowd: Vec<_> = (many..many + 100)
-            .filter_map(|number| limits.charge(at(5), key(1), network(number)).ok())
-            .collect();
-        assert_eq!(crowd.len(), PER_NETWORK);
-        for charged in crowd {
-            limits.take_back(key(1), network(many), charged.charge);
-        }
-        assert!(limits.charge(at(5), key(1), network(many + 1)).is_ok());
-        limits.sweep(at(5));
+        let crowd = (many..many + 100)
+            .filter(|number| failed(&mut limits, at(5), (key(1), network(*number))).is_ok());
+        assert_eq!(crowd.count(), PER_NETWORK);
+        let entered = limits.enter(key(1), network(many + 1));
+        assert_eq!(entered, Ok(Network::Crowd));
+        limits.sweep(at(3700));
         assert_eq!(limits.networks.len(), 1, "the crowd");
+        limits.leave(key(1), Network::Crowd);
         limits.sweep(at(3700));
         assert_eq!(limits.networks.len(), 0);
     }

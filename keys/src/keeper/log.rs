@@ -119,6 +119,8 @@ pub enum Why {
     TooManyFailures,
     /// The key has worked more often within an hour than mail comes.
     TooMuchWork,
+    /// The key works for as many mails of that network as it may at one time.
+    Busy,
     /// The mail was announced before.
     GrantedBefore,
     /// Too many mails are announced.
@@ -142,6 +144,7 @@ impl Why {
             Self::Spent => "used too often for one mail",
             Self::TooManyFailures => "too many failures",
             Self::TooMuchWork => "used too often within an hour",
+            Self::Busy => "too many at one time",
             Self::GrantedBefore => "announced before",
             Self::Full => "too many mails",
             Self::NotUsed => "not used",
@@ -161,7 +164,11 @@ impl Why {
             | Self::Spent
             | Self::GrantedBefore
             | Self::NotUsed => true,
-            Self::Expired | Self::TooManyFailures | Self::TooMuchWork | Self::Full => false,
+            Self::Expired
+            | Self::TooManyFailures
+            | Self::TooMuchWork
+            | Self::Busy
+            | Self::Full => false,
         }
     }
 }

@@ -150,6 +150,7 @@ fn a_key_under_attack_still_answers() {
         let transaction = grant.transaction;
         edge.grant(grant).unwrap();
         assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
+        edge.release(transaction).unwrap();
     }
 }
 
