@@ -325,9 +325,13 @@ impl<L: Log> Keeper<L> {
         recipient: &Address,
         key: KeyId,
     ) -> Result<(), Refusal> {
-        let outcome = match self.take_back(transaction, &mailbox(recipient), key) {
-            true => Outcome::Admitted,
-            false => Outcome::Refused(Why::NotUsed),
+        let outcome = if self.take_back(transaction, &mailbox(recipient), key) {
+            Outcome::Admitted
+        } else if self.grants.contains_key(&transaction) {
+            Outcome::Refused(Why::NotUsed)
+        } else {
+            // Which mail it is about the edge says and no worker. It took long, and what it used has failed.
+            Outcome::Refused(Why::Expired)
         };
         let event = Event::Opened {
             transaction,

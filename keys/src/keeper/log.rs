@@ -101,7 +101,7 @@ pub enum Outcome {
 pub enum Why {
     /// No such mail was announced, or it has ended.
     NoGrant,
-    /// The grant has expired.
+    /// The grant has expired, or it is so long ago that nothing is known of it.
     Expired,
     /// The mail does not go to that recipient.
     NotRecipient,

@@ -659,6 +659,31 @@ fn the_layers_of_a_mail_fail_each_by_itself() {
     assert_eq!(world.unwrap(transaction, ALICE, 0), TOO_MANY);
 }
 
+/// A mail that took so long that its grant was forgotten, and opened, raised "one may be taken over".
+#[test]
+fn what_opens_after_its_grant_was_forgotten_is_nobodys_attack() {
+    let mut world = World::of(&[ALICE]);
+    let slow: Vec<Transaction> = (0..10).map(|_| world.grant(&[ALICE])).collect();
+    for transaction in &slow {
+        let answer = world.unwrap(*transaction, ALICE, 0);
+        assert!(matches!(answer, Answer::Key(_)), "{answer:?}");
+    }
+    world.now += MAX_LIFETIME;
+    let transaction = world.grant(&[ALICE]);
+    assert_eq!(world.keeper.grants.len(), 1);
+    for transaction in &slow {
+        assert_eq!(world.opened(*transaction, ALICE, 0), NOT_GRANTED);
+        assert_eq!(world.why(), Some(Why::Expired));
+    }
+    assert!(world.alerts().is_empty());
+    // Of a mail that is known it is still the lie of a worker.
+    for _ in 0..10 {
+        assert_eq!(world.opened(transaction, ALICE, 0), NOT_GRANTED);
+        assert_eq!(world.why(), Some(Why::NotUsed));
+    }
+    assert_eq!(world.alerts(), [Alert::Hostile]);
+}
+
 #[test]
 fn a_key_under_attack_from_everywhere_answers_late() {
     let mut world = World::of(&[ALICE]);
