@@ -216,7 +216,8 @@ impl Keyring {
     }
 
     /// Starts it again when it has ended, a few times, until told to stop. The one that a reload brings is watched as the
-    /// first was.
+    /// first was. One whose configuration is to blame is not started again: each start would try a wrong PIN again, and
+    /// tokens bear that three times.
     pub(crate) async fn watch(self, stopping: watch::Receiver<bool>) {
         self.watch_with(Patience::default(), stopping).await;
     }
@@ -233,6 +234,7 @@ impl Keyring {
                 () = ring.renewed.notified() => continue,
                 () = until(&mut stopping) => return,
             }
+            let mut failed = None;
             loop {
                 let last = ring.vault.load_full();
                 // Where another has taken over, this one was let go.
@@ -240,7 +242,7 @@ impl Keyring {
                     break;
                 }
                 metrics::key_process(false);
-                let pause = patience.after(Instant::now());
+                let pause = patience.after(Instant::now(), failed.as_ref());
                 error!(
                     again_in = pause.map(|pause| pause.as_secs()),
                     "the key process has ended: mail that needs a key waits"
@@ -271,7 +273,10 @@ impl Keyring {
                         metrics::key_process(true);
                         info!(keys, "the key process is there again");
                     }
-                    Err(failed) => error!(error = %failed, "the key process"),
+                    Err(why) => {
+                        error!(error = %why, "the key process");
+                        failed = Some(why);
+                    }
                 }
             }
         }

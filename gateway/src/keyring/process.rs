@@ -149,8 +149,8 @@ async fn until_its_end(mut child: Child) {
 pub(super) struct Patience(VecDeque<Instant>);
 
 impl Patience {
-    /// It has ended, or did not start. How long to wait before it is started; nothing where it is not.
-    pub(super) fn after(&mut self, now: Instant) -> Option<Duration> {
+    /// It has ended, or did not start, for this reason. How long to wait before it is started; nothing where it is not.
+    pub(super) fn after(&mut self, now: Instant, failed: Option<&NotStarted>) -> Option<Duration> {
         while let Some(first) = self.0.front() {
             if now.saturating_duration_since(*first) < HOUR {
                 break;
@@ -159,6 +159,9 @@ impl Patience {
         }
         let pause = PAUSES.get(self.0.len()).copied();
         self.0.push_back(now);
+        if failed.is_some_and(NotStarted::is_mistake) {
+            return None;
+        }
         pause.map(Duration::from_secs)
     }
 }
@@ -182,6 +185,8 @@ const OF_THE_SERVICE: [&str; 6] = [
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use tokio::sync::watch;
 
     use super::super::Keyring;
@@ -202,9 +207,24 @@ mod tests {
             (3615, Some(64)),
             (9000, Some(1)),
         ] {
-            let found = patience.after(seconds(at));
+            let found = patience.after(seconds(at), None);
             assert_eq!(found, pause.map(Duration::from_secs), "{at}");
         }
+    }
+
+    /// A wrong PIN was tried by each of four starts, and three lock most tokens.
+    #[test]
+    fn a_mistake_is_not_tried_again_before_a_reload() {
+        let mut patience = Patience::default();
+        let start = Instant::now();
+        let pause = |seconds| Some(Duration::from_secs(seconds));
+        let ended = |code: i32| NotStarted::Ended(ExitStatus::from_raw(code << 8));
+        assert_eq!(patience.after(start, None), pause(1));
+        // A token that is away may be there another time.
+        assert_eq!(patience.after(start, Some(&ended(69))), pause(4));
+        assert_eq!(patience.after(start, Some(&ended(78))), None);
+        // What a reload has started may end, too.
+        assert_eq!(patience.after(start, None), pause(64));
     }
 
     #[tokio::test]

@@ -164,11 +164,9 @@ impl Why {
             | Self::Spent
             | Self::GrantedBefore
             | Self::NotUsed => true,
-            Self::Expired
-            | Self::TooManyFailures
-            | Self::TooMuchWork
-            | Self::Busy
-            | Self::Full => false,
+            Self::Expired | Self::TooManyFailures | Self::TooMuchWork | Self::Busy | Self::Full => {
+                false
+            }
         }
     }
 }
