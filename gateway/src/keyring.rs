@@ -74,6 +74,9 @@ impl Keyring {
             return Ok(Self::default());
         };
         // No module of a token is loaded beside what parses mail.
+        if keys.secrets().any(|at| at.guard().is_some()) {
+            return Err(config.mistake("keys", NO_TOKENS_HERE).into());
+        }
         let opened = key_process::open(keys, &Tokens::none());
         let (held, _) = opened.map_err(|error| config.mistake("keys", error.to_string()))?;
         let journal = Journal {
@@ -357,6 +360,8 @@ impl Granted for Lease {
         vault.by_hand(*transaction, |hand| hand.sign(key, algorithm, attributes))
     }
 }
+
+const NO_TOKENS_HERE: &str = "a token opens its secret, and tokens are used by a key process only, which is not started here";
 
 #[cfg(test)]
 mod tests;

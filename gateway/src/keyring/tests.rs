@@ -193,7 +193,7 @@ async fn the_one_that_a_reload_brings_is_watched_at_once() {
     until(&mut first.line.gone()).await;
     let keyring = Keyring::new(first, Some(starter));
     let mut worn = Patience::default();
-    while worn.after(Instant::now()).is_some() {}
+    while worn.after(Instant::now(), None).is_some() {}
     let (stop, stopping) = watch::channel(false);
     let watching = tokio::spawn({
         let keyring = keyring.clone();
@@ -219,4 +219,24 @@ async fn the_one_that_a_reload_brings_is_watched_at_once() {
     assert!(with_mail.line.is_there());
     stop.send(true).unwrap();
     watching.await.unwrap();
+}
+
+/// It said that no token of that name was configured, where one was.
+#[test]
+fn a_gateway_in_one_process_says_that_it_uses_no_tokens() {
+    let own = "token_key = { token = \"hsm\", key = \"pkcs11:id=%05\", file = \"/keys.kek\" }";
+    for lines in [
+        own.to_owned(),
+        format!("key_file = \"/k\"\nprevious = {{ {own} }}"),
+    ] {
+        let text = format!(
+            "hostname = \"gw.example.jp\"\n[[listener]]\naddress = \"127.0.0.1:10025\"\n\
+             mode = \"before-queue\"\n[next_hop]\naddress = \"127.0.0.1:10026\"\n[keys]\n{lines}\n\
+             [[keys.token]]\nname = \"hsm\"\nmodule = \"/m.so\"\ntoken = \"pkcs11:token=a\"\n"
+        );
+        let config = Config::parse(&text, Path::new("/etc/kenin/kenin.toml")).unwrap();
+        let error = Keyring::here(&config).unwrap_err().to_string();
+        assert!(error.contains("kenin.toml:7:"), "{error}");
+        assert!(error.contains(NO_TOKENS_HERE), "{error}");
+    }
 }

@@ -484,22 +484,22 @@ mod tests {
             let now = at(u64::from(number / 50));
             if number & 1 == 0 {
                 times += usize::from(limits.sign(now, key(1)).is_ok());
-            } else if let Ok(charged) = limits.charge(now, key(1), network(number)) {
-                limits.take_back(key(1), network(number), charged.charge);
-                times += 1;
+            } else {
+                times +=
+                    usize::from(tried(&mut limits, now, (key(1), network(number)), true).is_ok());
             }
         }
         assert_eq!(times, MAX_WORK);
         assert!(limits.alerts().is_empty());
         for number in 0..100 {
-            let charged = limits.charge(at(3599), key(1), network(number));
-            assert_eq!(charged, Err(Why::TooMuchWork));
+            let admitted = tried(&mut limits, at(3599), (key(1), network(number)), true);
+            assert_eq!(admitted, Err(Why::TooMuchWork));
             assert_eq!(limits.sign(at(3599), key(1)), Err(Why::TooMuchWork));
         }
         assert_eq!(limits.alerts(), [Alert::Work { key: key(1) }]);
         // Others' keys work on, and this one when it has rested.
-        assert!(limits.charge(at(3599), key(2), network(1)).is_ok());
-        assert!(limits.charge(at(3720), key(1), network(1)).is_ok());
+        assert!(tried(&mut limits, at(3599), (key(2), network(1)), true).is_ok());
+        assert!(tried(&mut limits, at(3720), (key(1), network(1)), true).is_ok());
         assert!(limits.work[&key(1)].minutes.len() <= 61);
     }
 
