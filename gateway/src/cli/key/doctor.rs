@@ -33,15 +33,8 @@ pub(super) fn command(config: &Config, ids: &[String], format: Format) -> Result
         checks::guarded(&mut part, keys, (&tokens, token));
         report.parts.push(part);
     }
-    let mut unlocker = match keys.unlocker(&tokens) {
-        Ok(unlocker) => unlocker,
-        // It was told with the token; without it no key opens.
-        Err(KeysError::Guarded { .. }) => {
-            let none = Unlocker::new(Vec::new());
-            none.map_err(|error| mistaken(error.to_string()))?
-        }
-        Err(error) => return Err(mistaken(error.to_string())),
-    };
+    let unlocker = unlocker(keys, &tokens);
+    let mut unlocker = unlocker.map_err(|error| mistaken(error.to_string()))?;
     if let Some(folder) = folder(keys)? {
         for id in wanted(&folder, ids)? {
             let part = checks::key(&folder, id, (&mut unlocker, &tokens), now());
@@ -55,6 +48,20 @@ pub(super) fn command(config: &Config, ids: &[String], format: Format) -> Result
         true => Exit::Ok,
         false => Exit::Negative,
     })
+}
+
+/// What opens the keys, without a secret that a token does not open: that was told with the token. Keys under the other one
+/// open all the same.
+fn unlocker(keys: &Keys, tokens: &Tokens) -> Result<Unlocker, KeysError> {
+    let mut secrets = Vec::new();
+    for at in keys.secrets() {
+        match at.read(tokens) {
+            Ok(secret) => secrets.push(secret),
+            Err(KeysError::Guarded { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Unlocker::new(secrets)?)
 }
 
 /// The folder, if there is one yet.

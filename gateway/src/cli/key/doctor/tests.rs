@@ -1,3 +1,5 @@
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use kenin_keys::{Kek, KeyFacts, Reference, SealedKey, State as Life, TokenUri, Unlock, Uses};
@@ -5,7 +7,7 @@ use kenin_pki::address::Address;
 use kenin_pki::crypto::{KeyType, RejectionSecret, Secret, SigningKey};
 
 use super::*;
-use crate::config::Token;
+use crate::config::{SecretAt, Token, TokenKeyAt, WhenGone};
 use crate::demo::authority::{Authority, Holder, Term};
 
 /// A folder with a key in it.
@@ -161,6 +163,44 @@ fn a_key_that_does_not_open_or_lies_in_no_token_is_told() {
     assert_eq!(result(&part, "file").0, State::Bad);
     assert_eq!(result(&part, "place").0, State::Skipped);
     assert_eq!(result(&part, "dates").0, State::Good);
+}
+
+/// Keys under `previous` were shown as if they did not open.
+#[test]
+fn a_guard_that_is_away_keeps_no_other_secret_from_opening() {
+    let mut world = World::new();
+    let holder = holder(Term::Valid);
+    let id = world.add(facts(&holder), &holder);
+    let write = |name: &str, octets: &[u8]| {
+        let path = world.dir.path().join(name);
+        fs::write(&path, octets).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    // For a key in the token; the rest of it nobody comes to read.
+    let public = holder.key.public_key().spki();
+    let length = u32::try_from(public.len()).unwrap().to_be_bytes();
+    let guarded = [&b"kenin-G\n\x01"[..], &length, public, &[0_u8; 12]].concat();
+    let guarded = SecretAt::Token(TokenKeyAt {
+        file: write("guarded", &guarded),
+        key: Reference {
+            token: "hsm".to_owned(),
+            object: TokenUri::parse("pkcs11:id=%01").unwrap(),
+        },
+    });
+    let own = SecretAt::Key(write("kek", &[7; 32]));
+    for (seal, previous) in [(&guarded, &own), (&own, &guarded)] {
+        let keys = Keys {
+            folder: world.dir.path().join("keys"),
+            seal: seal.clone(),
+            previous: Some(previous.clone()),
+            when_gone: WhenGone::default(),
+            tokens: Vec::new(),
+        };
+        world.unlocker = unlocker(&keys, &Tokens::none()).unwrap();
+        let part = world.looked_at(id);
+        assert!(part.is_good(), "{part:?}");
+    }
 }
 
 #[test]
