@@ -402,7 +402,7 @@ mod tests {
         for step in 0..200_000 {
             let now = at(step);
             dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let (ends, opens) = (dice >> 30 == 0, (dice >> 20) % 8 == 0);
+            let (ends, opens) = (dice >> 30 == 0, (dice >> 20).is_multiple_of(8));
             if !ends && limits.enter(of.0, of.1).is_ok() {
                 // When it began, where it works.
                 let admitted = limits.admit(now, of.0, of.1).ok();
