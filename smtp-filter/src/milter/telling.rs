@@ -47,6 +47,11 @@ pub(super) fn tell(
     if changes.sender.is_some() && terms.actions & action::SENDER == 0 {
         return Err(Untold::Sender);
     }
+    // Before anything that stood inside: an MTA that loses us here may go on with what it was told so far, and must not send
+    // an opened body under the sender's reverse path.
+    if let Some(path) = &changes.sender {
+        write(out, reply::CHANGE_SENDER, &[b"<", path.as_bytes(), b">\0"]);
+    }
     for change in &changes.header {
         match change {
             Change::Delete { name, index } => {
@@ -76,9 +81,6 @@ pub(super) fn tell(
         for chunk in rest.chunks(BODY_CHUNK) {
             write(out, reply::REPLACE_BODY, &[chunk]);
         }
-    }
-    if let Some(path) = &changes.sender {
-        write(out, reply::CHANGE_SENDER, &[b"<", path.as_bytes(), b">\0"]);
     }
     if let Some(reason) = hold {
         write(out, reply::QUARANTINE, &[&printable(reason), b"\0"]);

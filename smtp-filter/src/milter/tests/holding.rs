@@ -103,7 +103,7 @@ fn another_return_path_and_octets_above_127_are_told_as_they_are() {
             Edit::Body(body_of(&bench.mail), body.clone().into()),
         ]);
         assert!(made);
-        let wanted = [(b'b', body), (b'e', told.to_vec()), (b'a', Vec::new())];
+        let wanted = [(b'e', told.to_vec()), (b'b', body), (b'a', Vec::new())];
         assert_eq!(said, wanted);
     }
     for bad in ["a b@x", "<a@x>", "a@x\0RET=FULL", "a@x\r\n"] {
@@ -112,6 +112,21 @@ fn another_return_path_and_octets_above_127_are_told_as_they_are() {
         let (made, said) = bench.take(vec![Edit::ReturnPath(bad.to_owned())]);
         assert!(!made && said[0].0 == b'y', "{bad:?}");
     }
+}
+
+/// Postfix does what it is told at once; with `default_action=accept` a connection that is cut leaves the mail as it is by then.
+#[test]
+fn a_cut_connection_leaves_no_opened_body_under_the_senders_return_path() {
+    let mut bench = Bench::wanting(ALL, ACTIONS);
+    bench.whole();
+    let (made, said) = bench.take(vec![
+        Edit::Body(body_of(&bench.mail), b"opened\r\n".to_vec().into()),
+        Edit::Prepend(b"Subject: hidden\r\n".to_vec()),
+        Edit::ReturnPath(String::new()),
+    ]);
+    assert!(made);
+    let commands: Vec<u8> = said.iter().map(|(command, _)| *command).collect();
+    assert_eq!(commands, *b"eiba");
 }
 
 #[test]
