@@ -69,6 +69,9 @@ pub struct Held {
     pub reason: String,
     /// What the next hop answered to it, where that is why.
     pub refusal: Option<Reply>,
+    /// Whether it is a confided copy: its sender hears that it was accepted, and nothing of this. So somebody else is to be
+    /// told.
+    pub confided: bool,
 }
 
 /// What to do with a mail.
@@ -139,6 +142,9 @@ pub struct Confided {
     pub return_path: Option<String>,
     /// What is said of the copy where it has to be held: one line of printable ASCII.
     pub reason: String,
+    /// It is held in any case, for what the filter thinks of its content: all but the content is told to the next hop, and
+    /// then it is as if that had refused it.
+    pub withheld: bool,
 }
 
 /// One change to a mail on its way.

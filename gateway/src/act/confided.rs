@@ -232,6 +232,8 @@ impl Confider<'_> {
                 Share::Relay(edits) => edits,
                 Share::Refuse(_) | Share::Hold { .. } => {
                     let share = held(&group.recipients);
+                    // As what did not open is sealed.
+                    parts.changed.push(parts.groups.len());
                     parts.groups.push(Group { share, ..group });
                     continue;
                 }
@@ -356,12 +358,20 @@ impl Confider<'_> {
         Mail { envelope, raw }
     }
 
-    /// What is held as it came, where a rule refuses what was opened of it.
+    /// What is held as it came, where a rule refuses what was opened of it. It goes the way of what did not open and is
+    /// refused by the next hop.
     fn held(&self, copy: &OpenedCopy) -> impl Fn(&[usize]) -> Share {
         let reason = self.reason(&copy.verdict);
-        move |places| Share::Hold {
-            edits: self.edits_in(self.original(places).treatment),
-            reason: reason.clone(),
+        move |places| {
+            let edits = self.edits_in(self.original(places).treatment);
+            match self.confided(None, edits) {
+                Share::Confide(confided) => Share::Confide(Confided {
+                    reason: reason.clone(),
+                    withheld: true,
+                    ..confided
+                }),
+                other => other,
+            }
         }
     }
 
@@ -464,6 +474,7 @@ fn confided(
         edits,
         return_path: Some(return_path(mail, config)),
         reason: format!("{what} (id {})", mail.envelope.id),
+        withheld: false,
     })
 }
 

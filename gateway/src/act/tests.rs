@@ -123,6 +123,7 @@ fn a_large_body_that_was_opened_goes_to_no_file() {
             edits: made.edits,
             return_path: None,
             reason: String::new(),
+            withheld: false,
         }),
     }]);
     let decided = Decided {

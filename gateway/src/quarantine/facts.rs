@@ -158,6 +158,7 @@ pub(super) mod tests {
             content: Outgoing::new(mail.raw, b"Received: by me\r\n", &[]).unwrap(),
             reason: "odd".to_owned(),
             refusal: refusal.map(|text| Reply::new(550, "5.7.1", text)),
+            confided: refusal.is_some(),
         }
     }
 

@@ -267,6 +267,7 @@ impl Connection {
                             content,
                             reason,
                             refusal: None,
+                            confided: false,
                         };
                         all(keeping::hold(&self.filter, held).await)
                     }

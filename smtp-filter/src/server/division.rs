@@ -14,7 +14,7 @@ use portion::{Leg, Portion, Standing, What};
 use super::{
     ServerConfig,
     hop::Hop,
-    keeping::{accepted, discreet, hold, hold_back, readdressed, unfit},
+    keeping::{accepted, discreet, hold, hold_back, readdressed},
 };
 use crate::{
     Body, Confided, Edit, Envelope, Fate, Filter, Group, Held, Mail, MailBytes, Outgoing,
@@ -98,7 +98,7 @@ impl<'a> DividedMail<'a> {
             hop.abort().await;
             return ((Reply::aborted(), Fate::NextHopRefused), refused);
         }
-        let answer = match unfit(hop, leg.has_own_eight_bit()) {
+        let answer = match leg.unsent(hop) {
             None => hop.finish(leg.outgoing).await,
             Some(refusal) => {
                 hop.abort().await;
@@ -154,7 +154,7 @@ impl<'a> DividedMail<'a> {
         let mut taken = Vec::new();
         let mut failed = Vec::new();
         let legs = relayed.iter().map(|leg| leg.recipients).zip(standings);
-        // What is held is held last: where nobody takes the rest, nothing is.
+        // What is held in the open is held last: where nobody takes the rest, nothing is.
         let held: Vec<_> = self.groups.iter().filter_map(Portion::held).collect();
         let mut outcomes: Vec<(&[usize], Standing)> = legs.collect();
         if let Some((_, Standing::Refused(reply, fate))) = outcomes.first()
@@ -259,8 +259,7 @@ impl<'a> DividedMail<'a> {
             if let Some(reply) = refused.into_iter().flatten().next() {
                 return Err(reply);
             }
-            let unfit = unfit(way, leg.has_own_eight_bit());
-            early.push(match (leg.confided, unfit) {
+            early.push(match (leg.confided, leg.unsent(way)) {
                 (Some(_), None) => hold_back(way, leg.outgoing).await?,
                 (None, _) => way.hold(leg.outgoing).await.map(|()| None)?,
                 (Some(_), refusal) => {
@@ -329,10 +328,11 @@ impl<'a> DividedMail<'a> {
             content: content.clone(),
             reason: reason.to_owned(),
             refusal: None,
+            confided: false,
         }
     }
 
-    /// A confided copy that the next hop refused for good.
+    /// A confided copy that the next hop refused for good, or was not to get.
     fn refused(
         &self,
         recipients: &[usize],
@@ -348,7 +348,8 @@ impl<'a> DividedMail<'a> {
         Held {
             envelope,
             sender: confided.return_path.clone().unwrap_or_default(),
-            refusal: Some(refusal),
+            refusal: (!confided.withheld).then_some(refusal),
+            confided: true,
             ..self.held(recipients, content, &confided.reason)
         }
     }

@@ -224,9 +224,13 @@ async fn a_rule_that_refuses_has_it_held_and_one_that_puts_off_does_not() {
         (pipeline.treat(mail.clone()).await, mail)
     };
     let (treatment, mail) = treated("a@strict.example", GCM).await;
-    let Share::Hold { edits, reason } = &groups(treatment)[0].share else {
+    let groups_of_strict = groups(treatment);
+    let Share::Confide(held) = &groups_of_strict[0].share else {
         panic!("not held")
     };
+    assert!(held.withheld && held.content.is_none());
+    assert_eq!(held.return_path.as_deref(), Some(""));
+    let (edits, reason) = (&held.edits, held.reason.as_str());
     assert_eq!(reason, "S/MIME: not-signed (id 01J0000000000000000000000A)");
     let held = Outgoing::new(mail.raw.clone(), b"", edits).unwrap();
     let text: Vec<u8> = held.pieces().flatten().copied().collect();
@@ -237,6 +241,47 @@ async fn a_rule_that_refuses_has_it_held_and_one_that_puts_off_does_not() {
     // Where nothing is to be opened, it is mail like any other.
     let (treatment, _) = treated("a@closed.example", GCM).await;
     assert!(matches!(treatment, Treatment::Relay(_)), "{treatment:?}");
+}
+
+/// DEC-13: beside a recipient whose copy the next hop refuses for its header, the copy that is held for what is inside is
+/// confided to the next hop first, as the one that does not open is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rule_refuses_of_opened_mail_stands_where_what_stays_closed_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |config| {
+        let rules = "[[rule]]\nwhen = { recipient_domain = \"example.jp\" }\n\
+                     then = { enforce = \"strict\", require_signature = true }\n";
+        std::fs::write(config.mail_file(), rules).unwrap();
+    })
+    .await;
+    let good = encrypted(&[&alice], GCM, "carol@example.net");
+    // It came before, in a mail of another's, and so stays closed.
+    let bad = good.replace("carol@example.net", "mallory@example.com");
+    let mut seen = Vec::new();
+    for raw in [&good, &bad] {
+        let to = ["mallory@example.net", "alice@example.jp"];
+        let treated = groups(pipeline.treat(mail_to(&to, raw, Division::Copies)).await);
+        let shares = treated.iter().map(|group| match &group.share {
+            Share::Confide(Confided {
+                content: None,
+                return_path,
+                withheld,
+                ..
+            }) => (return_path.clone(), *withheld),
+            Share::Relay(_) => (None, false),
+            other => panic!("{other:?}"),
+        });
+        let shares: Vec<(Option<String>, bool)> = shares.collect();
+        let places: Vec<&[usize]> = treated
+            .iter()
+            .map(|group| group.recipients.as_slice())
+            .collect();
+        assert_eq!(places, [&[1][..], &[0][..]]);
+        seen.push(shares);
+    }
+    let own = Some(String::new());
+    assert_eq!(seen[0], [(own.clone(), true), (None, false)]);
+    assert_eq!(seen[1], [(own, false), (None, false)]);
 }
 
 /// failures.md: a key process that has gone.

@@ -145,6 +145,7 @@ fn what_was_decided_is_the_same_at_the_other_end() {
                     edits: vec![Edit::ReturnPath("a@b.example".to_owned())],
                     return_path: Some("a@b.example".to_owned()),
                     reason: "why".to_owned(),
+                    withheld: true,
                 }),
             },
             Group {
@@ -332,6 +333,7 @@ fn what_cannot_be_done_with_the_mail_was_not_decided() {
             edits: vec![Edit::Remove(0..end)],
             return_path: None,
             reason: String::new(),
+            withheld: false,
         })
     };
     let good = [

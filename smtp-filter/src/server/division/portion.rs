@@ -1,5 +1,6 @@
 //! The groups of a divided mail: what each gets, and what came of it.
 
+use super::super::{hop::Hop, keeping::unfit};
 use crate::{Confided, Edit, Fate, Group, MailBytes, Outgoing, Reply, Share};
 
 /// One group and what it gets.
@@ -24,8 +25,16 @@ pub(super) struct Leg<'a> {
 }
 
 impl Leg<'_> {
+    /// As what refusal it counts that the content is not sent, where it is not.
+    pub(super) fn unsent(&self, hop: &Hop) -> Option<Reply> {
+        match self.confided {
+            Some(confided) if confided.withheld => Some(Reply::new(550, "5.7.0", "Withheld")),
+            _ => unfit(hop, self.has_own_eight_bit()),
+        }
+    }
+
     /// Whether it has octets above 127 of which the client has not said a word.
-    pub(super) fn has_own_eight_bit(&self) -> bool {
+    fn has_own_eight_bit(&self) -> bool {
         let own = self.confided.is_some_and(|one| one.content.is_some());
         own && !self.outgoing.is_ascii()
     }
