@@ -104,10 +104,19 @@ fn what_a_rule_refuses_of_opened_mail_is_held() {
     let raw = to_bob(Way::Gcm, sender, "unsigned@strict.example", &text(CANARY));
     let reply = gateway.send(&Envelope::new(sender, BOB), &raw);
     assert_eq!(reply.text(), ACCEPTED);
-    assert_eq!(sink.count(), 0);
     let held = desk.ids();
     assert_eq!(held.len(), 1);
     assert!(desk.raw(&held[0]).ends_with(&raw), "as it came");
+    // Its sender hears nothing of that, so Bob does.
+    let mails = sink.wait(1, Duration::from_secs(60));
+    let [notice] = mails.as_slice() else {
+        panic!("{} mails", mails.len())
+    };
+    assert_eq!(notice.fields("Auto-Submitted"), ["auto-generated"]);
+    assert!(notice.mail.starts_with("MAIL FROM:<>"));
+    assert!(notice.recipients.iter().all(|to| to.contains(BOB)));
+    assert!(!shows(&notice.raw, "strict.example"));
+    sink.clear();
     // Where nothing opens there is nothing to refuse.
     let tampered =
         with_last_bit_changed(&encrypted(Way::Gcm, &[&People::get().bob], &text(CANARY)));
@@ -115,4 +124,10 @@ fn what_a_rule_refuses_of_opened_mail_is_held() {
     let reply = gateway.send(&Envelope::new(sender, BOB), &raw);
     assert_eq!(reply.text(), ACCEPTED);
     assert!(is_as_it_came(&sink.mails()[0], &raw));
+    // And what bounces of it when it is released goes to nobody.
+    sink.clear();
+    let (code, said) = desk.said(&["release", &held[0]]);
+    assert_eq!(code, 0, "{said}");
+    let released = sink.wait(1, Duration::from_secs(60));
+    assert!(released[0].mail.starts_with("MAIL FROM:<>"));
 }

@@ -160,8 +160,7 @@ impl Quarantine {
     fn put_now(&self, held: &Held, now: Moment) -> Result<Id, QuarantineError> {
         let facts = Facts::of(held, DEFAULT_TENANT, now, self.settings.keep);
         let id = self.reserve(&facts)?;
-        let refused = matches!(facts.why, Why::Refused { .. });
-        let notice = refused && self.settings.notify != config::Notify::Nobody;
+        let notice = facts.is_confided() && self.settings.notify != config::Notify::Nobody;
         let put = self.folder.put(&id, notice, |file| {
             sealed::write(file, &self.keys, &id, &facts, held.content.pieces())
         });

@@ -4,7 +4,7 @@ use kenin_smtp_filter::client::{Connection, Patience, Sender, Trouble};
 use kenin_smtp_filter::server::NextHop;
 use kenin_smtp_filter::{Body, Recipient, Reply};
 
-use super::facts::{Facts, Why};
+use super::facts::Facts;
 
 /// Sends a held mail on; gives the next hop's answer, which is positive. Nobody gets it unless all of its recipients do.
 pub(crate) async fn release(
@@ -13,7 +13,7 @@ pub(crate) async fn release(
     facts: &Facts,
     content: &[u8],
 ) -> Result<Reply, SendError> {
-    let confided = matches!(facts.why, Why::Refused { .. });
+    let confided = facts.is_confided();
     let recipients = facts.recipients.iter().map(|to| Recipient {
         address: to.address.clone(),
         // Whoever is told of its fate is not told what the sender wanted.
