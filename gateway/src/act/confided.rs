@@ -137,13 +137,7 @@ impl Confider<'_> {
             (false, true) => self.in_one_queue(opening),
             (false, false) => self.divided(opening),
         };
-        decided.states = opening.states.iter().map(|(_, state)| *state).collect();
-        if one_body && decided.action != OPEN {
-            // It opens, and nobody gets it so.
-            let kept = decided.states.iter_mut();
-            kept.filter(|state| **state == State::Opened)
-                .for_each(|state| *state = State::Undecryptable);
-        }
+        decided.states = states(opening, &decided);
         decided
     }
 
@@ -161,7 +155,6 @@ impl Confider<'_> {
     /// A copy for each who is treated differently (SMTP, LMTP).
     fn divided(&self, opening: &Opening) -> Decided {
         let mut parts = self.parts(&opening.copies, opening);
-        let mut opened = !opening.copies.is_empty();
         let size = parts.groups.iter().map(size_of).sum::<usize>();
         if parts.groups.len() > MOST_GROUPS || size > copies_size(self.snapshot) {
             error!(
@@ -169,8 +162,16 @@ impl Confider<'_> {
                 "too many differ in what they may have of a mail: nobody has it opened"
             );
             parts = self.parts(&[], opening);
-            opened = false;
         }
+        let any = |is: fn(&Confided) -> bool| {
+            let mut shares = parts.groups.iter().map(|group| &group.share);
+            shares.any(|share| matches!(share, Share::Confide(confided) if is(confided)))
+        };
+        let action = match (any(is_opened), any(|one| one.withheld)) {
+            (true, _) => OPEN,
+            (false, true) => "quarantine",
+            (false, false) => "confide",
+        };
         let (verdict, rule) = match parts.first {
             Some(first) => first,
             None => (self.outer.clone(), None),
@@ -178,7 +179,7 @@ impl Confider<'_> {
         Decided {
             verdict,
             treatment: Treatment::Divide(parts.groups),
-            action: if opened { OPEN } else { "confide" },
+            action,
             changed: parts.changed,
             sealed: "",
             clock: self.now.trust,
@@ -431,6 +432,29 @@ impl Parts {
             self.groups.push(Group { recipients, share });
         }
     }
+}
+
+/// What became of the encryption for each person. What opens, and is not given to them so, is as if it did not.
+pub(super) fn states(opening: &Opening, decided: &Decided) -> Vec<State> {
+    let gets_it = |place: usize| match &decided.treatment {
+        Treatment::Divide(groups) => groups.iter().any(|group| match &group.share {
+            Share::Confide(confided) => is_opened(confided) && group.recipients.contains(&place),
+            Share::Relay(_) | Share::Refuse(_) | Share::Hold { .. } | Share::Had => false,
+        }),
+        Treatment::Relay(_) | Treatment::Refuse(_) | Treatment::Quarantine { .. } => {
+            decided.action == OPEN
+        }
+    };
+    let states = opening.states.iter().map(|(place, state)| match state {
+        State::Opened if !gets_it(*place) => State::Undecryptable,
+        other => *other,
+    });
+    states.collect()
+}
+
+/// Whether it is what was opened, or that encrypted again.
+fn is_opened(confided: &Confided) -> bool {
+    confided.content.is_some()
 }
 
 /// A treatment of the mail for these recipients alone, as groups of all.

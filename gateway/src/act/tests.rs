@@ -144,6 +144,53 @@ fn a_large_body_that_was_opened_goes_to_no_file() {
     assert!(!body.is_mapped() && body.len() == IN_MEMORY + 1);
 }
 
+/// Where there would be too many copies nobody has it opened, and what a rule refuses is held as it came.
+#[test]
+fn what_nobody_gets_opened_is_not_said_to_be_opened() {
+    let share = |content: Option<&[u8]>, withheld| {
+        Share::Confide(kenin_smtp_filter::Confided {
+            content: content.map(|content| content.to_vec().into()),
+            edits: Vec::new(),
+            return_path: None,
+            reason: String::new(),
+            withheld,
+        })
+    };
+    let shares = [
+        share(Some(&b"A: b\r\n\r\n"[..]), false),
+        share(None, false),
+        share(None, true),
+        Share::Relay(Vec::new()),
+    ];
+    let groups = shares.into_iter().enumerate();
+    let groups = groups.map(|(place, share)| Group {
+        recipients: vec![place],
+        share,
+    });
+    let decided = Decided {
+        treatment: Treatment::Divide(groups.collect()),
+        ..refusal_of(signed(), Reply::aborted(), None, Trust::Yes)
+    };
+    let opening = crate::opening::Opening {
+        states: vec![
+            (0, State::Opened),
+            (1, State::Opened),
+            (2, State::Opened),
+            (3, State::Throttled),
+        ],
+        ..crate::opening::Opening::default()
+    };
+    assert_eq!(
+        confided::states(&opening, &decided),
+        [
+            State::Opened,
+            State::Undecryptable,
+            State::Undecryptable,
+            State::Throttled
+        ]
+    );
+}
+
 /// Each has the copy that was planned, shown as the rules say; where there would be too many, in the plainest form.
 #[test]
 fn the_plan_divides_those_whom_the_rules_treat_alike() {
