@@ -90,6 +90,13 @@ pub(crate) fn follow(
         again: &again,
     };
     let mut decided = confider.act(&opening);
+    if outer.result.is_none() {
+        // All of it is encrypted, in a way that nobody here reads.
+        let unread = decided.states.iter_mut();
+        unread
+            .filter(|state| **state == State::NotRoot)
+            .for_each(|state| *state = State::Undecryptable);
+    }
     let root = outer.result.is_none() || !opening.named.is_empty();
     let other = match root {
         true => State::NotRecipient,

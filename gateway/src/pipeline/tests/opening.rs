@@ -11,6 +11,7 @@ use kenin_smtp_filter::{Confided, Group, Outgoing, Share};
 use super::*;
 use crate::config::{KeyAt, LogAddresses, Notify, Quarantine as Settings, Receipts};
 use crate::key_process::Journal;
+use crate::opening::State;
 
 const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
 const CBC: ContentKind = ContentKind::AesCbc(Aes::Bits256);
@@ -184,6 +185,46 @@ async fn dec_06_no_receipt_is_asked_for_what_does_not_open() {
         let text: Vec<u8> = outgoing.pieces().flatten().copied().collect();
         assert_eq!(text, came.raw.to_vec());
     }
+}
+
+/// DEC-03: a cipher with a tag has no place in EnvelopedData, and one that nobody knows none anywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_mail_whose_cipher_is_not_known_is_undecryptable_and_no_part() {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |_| ()).await;
+    let good = encrypted(&[&alice], CBC, "carol@example.net");
+    let (header, body) = good.split_once("\r\n\r\n").unwrap();
+    let object = STANDARD.decode(body.replace("\r\n", "")).unwrap();
+    // The last octets of id-aes256-CBC (42), id-aes256-GCM (46) and of one that there is not.
+    let cbc = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 42];
+    let at = object.windows(9).position(|octets| octets == cbc).unwrap();
+    for last in [46, 99] {
+        let mut other = object.clone();
+        other[at + 8] = last;
+        let lines: Vec<String> = STANDARD
+            .encode(&other)
+            .as_bytes()
+            .chunks(76)
+            .map(|line| String::from_utf8(line.to_vec()).unwrap())
+            .collect();
+        let raw = format!("{header}\r\n\r\n{}\r\n", lines.join("\r\n"));
+        let snapshot = pipeline.snapshots.load_full();
+        let decided = pipeline.decide(mail("alice@example.jp", &raw), &snapshot);
+        let decided = decided.await.unwrap();
+        assert_eq!(decided.states, [State::Undecryptable], "{last}");
+        assert!(!decided.discreet);
+    }
+    // A part is one, whatever its cipher.
+    let part = good.split_once("Message-ID: <1@x>\r\n").unwrap().1;
+    let raw = format!(
+        "From: carol@example.net\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+         --b\r\n\r\nhello\r\n--b\r\n{part}\r\n--b--\r\n"
+    );
+    let snapshot = pipeline.snapshots.load_full();
+    let decided = pipeline.decide(mail("alice@example.jp", &raw), &snapshot);
+    assert_eq!(decided.await.unwrap().states, [State::NotRoot]);
 }
 
 /// DEC-11, over the store.
