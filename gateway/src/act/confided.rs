@@ -23,7 +23,7 @@ use super::{
 };
 use crate::clock::Moment;
 use crate::config::{Config, Receipts};
-use crate::opening::{OpenedCopy, Opening, Person, Room, State, lodged, wishes};
+use crate::opening::{OpenedCopy, Opening, Person, Plain, Room, State, lodged, wishes};
 use crate::protect::Plan;
 use crate::snapshot::Snapshot;
 
@@ -257,7 +257,9 @@ impl Confider<'_> {
                     continue;
                 };
                 let edits = self.stamped(&encrypted, &verdict);
-                let share = self.confided(Some(encrypted.into()), edits);
+                // It waits for the next hop in the room that it was opened in.
+                let content = Plain::new(Secret::new(encrypted), copy.room.clone());
+                let share = self.confided(Some(content.into()), edits);
                 parts.first.get_or_insert_with(|| (verdict.clone(), rule));
                 parts.changed.push(parts.groups.len());
                 parts.protected.push("encrypted");

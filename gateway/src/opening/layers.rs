@@ -122,8 +122,10 @@ impl<'j> Walk<'j> {
                 }
                 false => Some(layer),
             };
+            // What is around goes, unless it is somebody's.
+            let spare = outermost || others.is_empty();
             match layer {
-                Some(layer) => inside = self.open(&layer, &task.layers, named)?,
+                Some(layer) => inside = self.open(&layer, &task.layers, named, spare)?,
                 None => self.set(&named, State::Undecryptable),
             }
         }
@@ -176,12 +178,13 @@ impl<'j> Walk<'j> {
         }
     }
 
-    /// Opens a layer for the people that it names.
+    /// Opens a layer for the people that it names. `spare` says whether there is memory already for one content of it.
     fn open(
         &mut self,
         layer: &EncryptedLayer,
         around: &[EncryptionVerdict],
         named: Vec<usize>,
+        mut spare: bool,
     ) -> Result<Vec<Task>, Closed> {
         if layer.cipher().is_legacy() {
             // Everybody sees that, so that nobody learns anything.
@@ -232,6 +235,13 @@ impl<'j> Walk<'j> {
             };
             self.set(&people, State::Opened);
             self.used.extend(users.into_iter().filter_map(User::of_key));
+            // What opens to several contents takes more than what came.
+            if !std::mem::take(&mut spare) && !self.has_more_room(opened.entity.len()) {
+                self.set(&people, State::Undecryptable);
+                // Wiped.
+                drop(Secret::new(opened.entity));
+                continue;
+            }
             let section = around
                 .last()
                 .map_or_else(|| "1".to_owned(), |last| format!("{}/1", last.section));
@@ -280,7 +290,7 @@ impl<'j> Walk<'j> {
             _ => {
                 error!(
                     octets,
-                    "what is compressed in an encrypted mail stays so: it does not fit into [decrypt] memory"
+                    "a part of what is in an encrypted mail stays as it is: it does not fit into [decrypt] memory"
                 );
                 false
             }

@@ -717,6 +717,40 @@ fn memory_is_waited_for_and_never_exceeded() {
     assert_eq!((opening.named, world.unwraps()), (vec![0], 1));
 }
 
+#[test]
+fn several_contents_of_one_mail_take_memory_each() {
+    let mut world = World::default();
+    let alice = world.person("alice@example.jp", KeyType::P256);
+    let bob = world.person("bob@example.jp", KeyType::P256);
+    let entity = [
+        "Content-Type: text/plain\r\n\r\n",
+        &"canary\r\n".repeat(1250),
+    ]
+    .concat();
+    let inner = encrypted(entity.as_bytes(), &[&alice], GCM);
+    let raw = mail(&encrypted(&inner, &[&alice, &bob], GCM));
+    let people = [
+        person(0, "alice@example.jp", &[&alice]),
+        person(1, "bob@example.jp", &[&bob]),
+    ];
+    world.memory = Memory::new(160 << 10);
+    let opening = world.open(&raw, &people).unwrap();
+    assert_eq!(states(&opening), [State::Opened; 2]);
+    assert_eq!(opening.copies.len(), 2);
+    assert_eq!(world.memory.try_take(4096).unwrap_err(), NoRoom::Now);
+    drop(opening);
+    // There is room for what Bob gets, and not for what is in it for Alice beside that. Nobody hears of it, and it is no guess.
+    world.memory = Memory::new(120 << 10);
+    let opening = world.open(&raw, &people).unwrap();
+    assert_eq!(states(&opening), [State::Undecryptable, State::Opened]);
+    assert_eq!(opening.copies.len(), 1);
+    assert_eq!((opening.named, opening.used.len()), (vec![0, 1], 3));
+    // For her alone it takes the place of what was around.
+    let raw = mail(&encrypted(&inner, &[&alice], GCM));
+    let opening = world.open(&raw, &people[..1]).unwrap();
+    assert_eq!(states(&opening), [State::Opened]);
+}
+
 /// BOMB-03: an entity of 57,028 octets in few.
 fn compressed() -> Vec<u8> {
     let zlib = [

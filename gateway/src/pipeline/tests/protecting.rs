@@ -298,6 +298,10 @@ async fn what_was_opened_is_encrypted_for_its_recipient_where_a_rule_says_so() {
     let entity = protect.protect(entity.as_bytes()).unwrap();
     let header = "From: a@x.example\r\nTo: carol@card.example\r\nMessage-ID: <1@x.example>\r\n";
     let raw = format!("{header}{}", String::from_utf8(entity).unwrap());
+    let memory = Memory::new(64 << 20);
+    gateway.pipeline.opener.memory = memory.clone();
+    // All but what is lost by rounding.
+    let all = 65_535 * 1024 / 6;
     for (to, again) in [("carol@card.example", true), ("dave@card.example", false)] {
         let treatment = gateway.pipeline.treat(mail(to, &raw)).await;
         let Treatment::Divide(groups) = treatment else {
@@ -314,6 +318,10 @@ async fn what_was_opened_is_encrypted_for_its_recipient_where_a_rule_says_so() {
         if let Some(content) = content {
             assert!(is_for(content, &card) && !is_for(content, &here));
         }
+        // While it waits for the next hop it has its room.
+        assert_eq!(memory.try_take(all).is_err(), again, "{to}");
+        drop(groups);
+        assert!(memory.try_take(all).is_ok());
     }
 }
 
