@@ -206,7 +206,10 @@ impl Office for OwnOffice<'_> {
         let to: Vec<Address> = to
             .filter_map(|to| Address::parse(&to.address).ok())
             .collect();
-        let mut domains: Vec<&str> = to.iter().map(Address::domain).collect();
+        // Whoever gets it under one address answers it under another.
+        let keys: Vec<Arc<KeyFacts>> = to.iter().flat_map(|to| self.keys(to)).collect();
+        let others = keys.iter().flat_map(|key| &key.addresses);
+        let mut domains: Vec<&str> = to.iter().chain(others).map(Address::domain).collect();
         domains.sort_unstable();
         domains.dedup();
         self.asked(store.put_encrypted_mail(DEFAULT_TENANT, message_ids, &domains, self.time()))

@@ -19,6 +19,11 @@ const ENTITY: &str = "Content-Type: text/plain\r\n\r\nThe canary sings.\r\n";
 
 /// A key, and its certificate.
 fn key_of(person: &str) -> (HeldKey, Certificate) {
+    key_for(person, &[person])
+}
+
+/// A key that works for these addresses, and its certificate.
+fn key_for(person: &str, addresses: &[&str]) -> (HeldKey, Certificate) {
     let key = SoftKey::generate(KeyType::P256).unwrap();
     let authority = SoftKey::generate(KeyType::P256).unwrap();
     let certificate = CertificateBuilder::new(common_name(person).unwrap(), key.public_key())
@@ -34,7 +39,10 @@ fn key_of(person: &str) -> (HeldKey, Certificate) {
             decrypt: true,
             sign: false,
         },
-        addresses: vec![Address::parse(person).unwrap()],
+        addresses: addresses
+            .iter()
+            .map(|address| Address::parse(address).unwrap())
+            .collect(),
         public: key.public_key().clone(),
         certificates: vec![certificate.clone()],
     };
@@ -380,6 +388,33 @@ async fn dec_14_what_came_encrypted_is_known_by_its_message_id() {
     pipeline.treat(mail("alice@example.jp", &raw)).await;
     assert!(known("<outer@x>", "example.jp").await);
     assert!(known("<inner@x>", "example.jp").await);
+}
+
+/// DEC-14: what came to an alias is answered under the address that the mail program has.
+#[tokio::test(flavor = "multi_thread")]
+async fn dec_14_an_answer_under_another_address_of_the_key_is_known_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, _) = with_alice(dir.path(), |_| ()).await;
+    let addresses = ["sales@alias.example", "alice@example.jp"];
+    let (held, certificate) = key_for("alice@example.jp", &addresses);
+    let journal = Journal {
+        addresses: LogAddresses::Full,
+    };
+    let pipeline = pipeline.with_keys(Keyring::in_process(vec![held], journal).unwrap());
+    let store = pipeline.store.clone().unwrap();
+    let now = unix_time(now()).0;
+    let ids = kenin_policy::protect::message_ids(b"Message-ID: <1@x>\r\n\r\n");
+    let raw = encrypted(&[&certificate], GCM, "carol@example.net");
+    pipeline.treat(mail("sales@alias.example", &raw)).await;
+    for (domain, wanted) in [
+        ("alias.example", true),
+        ("example.jp", true),
+        ("example.net", false),
+    ] {
+        let domains = [domain];
+        let known = store.is_encrypted_mail("default", &ids, &domains, now);
+        assert_eq!(known.await.unwrap(), wanted, "{domain}");
+    }
 }
 
 /// There is one body: it is opened for all or for nobody.
