@@ -123,6 +123,10 @@ pub(crate) enum Closed {
     Memory,
     /// What came before is not known.
     Record,
+    /// There is no room for it where it would be held.
+    Full,
+    /// Nothing can be held.
+    Storage,
 }
 
 /// What was opened of a mail.

@@ -84,6 +84,7 @@ impl Pipeline {
             keyring: Keyring::default(),
             memory: Memory::new(snapshots.load().config.decrypt.memory),
             store: store.clone(),
+            quarantine: None,
         };
         Self {
             snapshots,
@@ -117,7 +118,8 @@ impl Pipeline {
     }
 
     /// The same, with somewhere to hold mail.
-    pub(crate) fn holding_in(self, quarantine: Option<Arc<Quarantine>>) -> Self {
+    pub(crate) fn holding_in(mut self, quarantine: Option<Arc<Quarantine>>) -> Self {
+        self.opener.quarantine.clone_from(&quarantine);
         Self { quarantine, ..self }
     }
 
@@ -346,6 +348,9 @@ impl Filter for Pipeline {
                 warn!(client = %client, "connection turned away by a limit");
             }
             Event::Finished(finished) => {
+                if let Some(quarantine) = &self.quarantine {
+                    quarantine.forget(&finished.id);
+                }
                 let addresses = self.snapshots.load().config.log.addresses;
                 self.summaries.finish(finished, addresses);
             }

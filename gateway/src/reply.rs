@@ -102,10 +102,12 @@ pub(crate) fn quarantine(error: &QuarantineError) -> Reply {
     }
 }
 
-fn full() -> Reply {
+/// There is no room.
+pub(crate) fn full() -> Reply {
     Reply::new(452, "4.3.1", "Insufficient system storage")
 }
 
+/// The disk fails.
 pub(crate) fn broken() -> Reply {
     Reply::new(451, "4.3.0", "Local storage error, try again later")
 }

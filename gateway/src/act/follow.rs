@@ -149,6 +149,8 @@ fn opened(
     let opening = opening.map_err(|closed| match closed {
         Closed::Memory => reply::busy(),
         Closed::Record => reply::store_gone(),
+        Closed::Full => reply::full(),
+        Closed::Storage => reply::broken(),
     })?;
     if !opening.used.is_empty() {
         office.opened(&opening.used);

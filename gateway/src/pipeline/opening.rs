@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::keyring::{Ask, Keyring, Lease};
 use crate::metrics;
 use crate::opening::{Answers, Closed, Memory, NoRoom, Office, Room};
+use crate::quarantine::{Quarantine, QuarantineError};
 
 /// What mail is opened with.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub(super) struct Opener {
     pub(super) keyring: Keyring,
     pub(super) memory: Memory,
     pub(super) store: Option<Store>,
+    /// Where it is held, where that is not the MTA's to do.
+    pub(super) quarantine: Option<Arc<Quarantine>>,
 }
 
 impl Opener {
@@ -45,6 +48,7 @@ impl Opener {
         OwnOffice {
             opener: self,
             envelope: &mail.envelope,
+            size: mail.raw.len(),
             now,
             had,
             core,
@@ -60,6 +64,8 @@ impl Opener {
 pub(crate) struct OwnOffice<'o> {
     opener: &'o Opener,
     envelope: &'o Envelope,
+    /// Octets as it came.
+    size: usize,
     now: Moment,
     had: &'o [usize],
     core: &'o Core,
@@ -139,6 +145,27 @@ impl OwnOffice<'_> {
         lacking.filter_map(|(_, to)| Address::parse(&to.address).ok())
     }
 
+    /// Has room kept for it in the quarantine. Behind a milter the MTA holds mail.
+    fn may_be_held(&self) -> Result<(), Closed> {
+        let Some(quarantine) = &self.opener.quarantine else {
+            return Ok(());
+        };
+        if self.envelope.division == Division::Never {
+            return Ok(());
+        }
+        let size = u64::try_from(self.size).unwrap_or(u64::MAX);
+        let promised = quarantine.promise(&self.envelope.id, size);
+        promised.map_err(|why| {
+            error!(id = self.envelope.id, error = %why, "encrypted mail is put off: it could not be held");
+            match why {
+                QuarantineError::Full => Closed::Full,
+                QuarantineError::ReadOnly
+                | QuarantineError::Storage(_)
+                | QuarantineError::Sealing(_) => Closed::Storage,
+            }
+        })
+    }
+
     /// When it is; nothing where that cannot be right.
     fn time(&self) -> Option<i64> {
         let trusted = self.now.trust.is_trusted();
@@ -196,9 +223,11 @@ impl Office for OwnOffice<'_> {
         self.asked(asked).map(|first| first.answers)
     }
 
-    /// What came encrypted is not answered in clear (DEC-14).
+    /// What came encrypted is not answered in clear (DEC-14). And from now on it may have to be held whatever is inside: what
+    /// cannot be is put off before that is known to anybody.
     fn came_encrypted(&self, message_ids: &[[u8; 32]]) -> Result<(), Closed> {
         self.discreet.store(true, Ordering::Relaxed);
+        self.may_be_held()?;
         let Some(store) = &self.opener.store else {
             return Ok(());
         };

@@ -13,6 +13,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use kenin_sys::free_space;
+
 use super::id::Id;
 use super::key::Keys;
 use super::sealed::{OpenError, SealError, Sealed};
@@ -80,6 +82,11 @@ impl Folder {
     /// Why nothing is written any more, if so.
     pub(super) fn broken(&self) -> Option<&str> {
         self.broken.get().map(String::as_str)
+    }
+
+    /// Octets that there is room for on its disk.
+    pub(super) fn free(&self) -> io::Result<u64> {
+        free_space(&self.path)
     }
 
     /// The mails that lie there, in the order in which they came.

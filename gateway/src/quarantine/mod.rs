@@ -27,6 +27,7 @@ mod folder;
 mod id;
 mod key;
 mod notice;
+mod promise;
 mod release;
 mod sealed;
 
@@ -38,6 +39,7 @@ pub(crate) use release::{SendError, release};
 pub(crate) use sealed::OpenError;
 
 use folder::{Listing, PutError};
+use promise::Promises;
 
 /// The quarantine of a running service.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ struct Index {
     octets: u64,
     /// Those of which somebody was told, for where the disk does not learn it.
     told: BTreeSet<Id>,
+    /// What may come yet.
+    promises: Promises,
 }
 
 /// What the service remembers of a mail: nothing of who wrote what to whom.
@@ -199,9 +203,8 @@ impl Quarantine {
             .saturating_add(facts.size)
             .saturating_add(sealed::overhead(facts.size));
         let mut index = self.index();
-        let full = index.mails.len() >= self.settings.entries
-            || index.octets.saturating_add(octets) > self.settings.size;
-        if full {
+        let promised = index.promises.has(&facts.transaction);
+        if !promised && index.is_full(octets, &self.settings) {
             return Err(QuarantineError::Full);
         }
         let mut names = (1..=id::MAX_COPIES).filter_map(|copy| Id::of(&facts.transaction, copy));
@@ -437,6 +440,13 @@ impl Index {
         self.told.remove(id);
         self.octets = self.octets.saturating_sub(kept.octets);
         Some(kept)
+    }
+
+    /// Whether there is no room for one more of so many octets, beside what is promised to others.
+    fn is_full(&self, octets: u64, settings: &config::Quarantine) -> bool {
+        let mails = self.mails.len().saturating_add(self.promises.count());
+        let all = self.octets.saturating_add(self.promises.octets());
+        mails >= settings.entries || all.saturating_add(octets) > settings.size
     }
 
     fn count(&self, state: State) -> usize {

@@ -136,6 +136,39 @@ async fn a_quarantine_without_room_takes_nothing_until_there_is_some() {
     assert!(taken.is_ok() && more.is_err(), "{taken:?} {more:?}");
 }
 
+/// Whoever fills the quarantine meanwhile does not learn from the last answer what was inside.
+#[tokio::test]
+async fn what_was_promised_room_is_held_though_others_came_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let quarantine = quarantine(&dir);
+    let (one, two) = (held(Some("no")), held(Some("no")));
+    let (first, second) = (one.envelope.id.clone(), two.envelope.id.clone());
+    for _ in 0..2 {
+        quarantine.promise(&first, 100).unwrap();
+    }
+    for _ in 0..2 {
+        quarantine.put(held(None), now()).await.unwrap();
+    }
+    let full = quarantine.put(held(None), now()).await.unwrap_err();
+    assert!(matches!(full, QuarantineError::Full), "{full}");
+    let full = quarantine.promise(&second, 100).unwrap_err();
+    assert!(matches!(full, QuarantineError::Full), "{full}");
+    quarantine.put(one, now()).await.unwrap();
+    assert_eq!(ids(&quarantine).len(), 3);
+
+    let dir = tempfile::tempdir().unwrap();
+    let quarantine = opened(&dir, &[1], settings());
+    let large = quarantine.promise(&first, 1 << 20).unwrap_err();
+    assert!(matches!(large, QuarantineError::Full), "{large}");
+    for transaction in ["a", "b", "c"] {
+        quarantine.promise(transaction, 100).unwrap();
+    }
+    assert!(quarantine.promise(&first, 100).is_err());
+    // That one was not held.
+    quarantine.forget("b");
+    quarantine.promise(&first, 100).unwrap();
+}
+
 #[tokio::test]
 async fn a_mail_ends_when_its_time_has_come_and_not_before() {
     let dir = tempfile::tempdir().unwrap();

@@ -92,7 +92,11 @@ pub(super) async fn discreet(
 ) -> (Reply, Fate) {
     match fate {
         Fate::Relayed => (accepted(), fate),
-        Fate::NextHopRefused if !reply.is_transient() => hold(filter, held(reply)).await,
+        Fate::NextHopRefused if !reply.is_transient() => match hold(filter, held(reply)).await {
+            (_, Fate::Held) => (accepted(), Fate::Held),
+            // It looks as if the next hop had not taken it for now.
+            (_, fate) => (later(), fate),
+        },
         _ => (later(), fate),
     }
 }

@@ -333,6 +333,68 @@ async fn what_a_rule_refuses_of_opened_mail_stands_where_what_stays_closed_does(
     assert_eq!(seen[1], [(own, false), (None, false)]);
 }
 
+/// DEC-13: where nothing can be held, what opens and is refused must not be told from what stays closed and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |config| {
+        let key = config.dir.join("quarantine.key");
+        std::fs::write(&key, [7; 32]).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        config.quarantine = Some(Settings {
+            key: KeyAt::File(key),
+            entries: 1,
+            ..quarantine()
+        });
+    })
+    .await;
+    let snapshot = pipeline.snapshots.load_full();
+    let pipeline = pipeline.holding_in(Quarantine::open(&snapshot.config).unwrap());
+    let good = encrypted(&[&alice], GCM, "carol@example.net");
+    // It came before, and does not open again.
+    let bad = good.replace("carol@example.net", "mallory@example.com");
+    let other = encrypted(&[&key_of("bob@example.jp").1], GCM, "carol@example.net");
+    let finished = kenin_smtp_filter::Finished {
+        id: mail("alice@example.jp", &good).envelope.id.clone(),
+        fate: kenin_smtp_filter::Fate::Relayed,
+        reply: Reply::new(250, "2.0.0", "Accepted"),
+        size: 1,
+    };
+    for (raw, opens) in [(&good, true), (&bad, false)] {
+        let came = mail("alice@example.jp", raw);
+        let treated = groups(pipeline.treat(came.clone()).await);
+        assert_eq!(sent(&came, &treated[0].share).0, opens);
+        pipeline.on_event(&Event::Finished(&finished));
+    }
+    let came = mail("alice@example.jp", &good);
+    let held = Held {
+        envelope: Arc::clone(&came.envelope),
+        recipients: vec![0],
+        sender: String::new(),
+        content: Outgoing::new(came.raw.clone(), b"", &[]).unwrap(),
+        reason: "odd".to_owned(),
+        refusal: None,
+        confided: true,
+    };
+    pipeline.hold(held).await.unwrap();
+    for raw in [&good, &bad] {
+        for division in [Division::Copies, Division::Answers] {
+            let came = mail_to(&["alice@example.jp"], raw, division);
+            let reply = refused(&pipeline.treat(came).await);
+            assert_eq!(reply, "452 4.3.1 Insufficient system storage");
+        }
+    }
+    // It names no key, and the MTA behind a milter holds what it has to.
+    for came in [
+        mail("alice@example.jp", &other),
+        mail_to(&["alice@example.jp"], &good, Division::Never),
+    ] {
+        let treatment = pipeline.treat(came).await;
+        assert!(matches!(treatment, Treatment::Relay(_)), "{treatment:?}");
+    }
+}
+
 /// failures.md: a key process that has gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_key_process_mail_waits_or_goes_on_encrypted() {

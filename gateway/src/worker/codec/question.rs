@@ -99,7 +99,7 @@ coded!(Answers {
     message_id,
 });
 
-coded_by_number!(Closed: Memory = 0, Record = 1);
+coded_by_number!(Closed: Memory = 0, Record = 1, Full = 2, Storage = 3);
 coded_by_number!(NoRoom: Now = 0, Ever = 1);
 
 impl Coded for Errand {

@@ -308,6 +308,8 @@ fn questions_and_answers_are_the_same_at_the_other_end() {
         Told::Done,
         Told::Closed(Closed::Memory),
         Told::Closed(Closed::Record),
+        Told::Closed(Closed::Full),
+        Told::Closed(Closed::Storage),
         Told::NoRoom(NoRoom::Now),
         Told::NoRoom(NoRoom::Ever),
     ] {

@@ -182,8 +182,10 @@ async fn the_next_hops_opinion_of_a_confided_mail_is_told_to_nobody() {
     }
     let full = Reply::new(452, "4.3.1", "Insufficient system storage");
     let world = world(Err(full)).await;
-    let reply = world.sent_to(&["opened-refuse"]).await;
-    assert_eq!(reply, "452 4.3.1 Insufficient system storage");
+    for name in ["opened-refuse", "withheld"] {
+        let reply = world.sent_to(&[name]).await;
+        assert_eq!(reply, "451 4.3.0 Try again later", "{name}");
+    }
 }
 
 /// What was opened has other bytes than what came, and octets of which nobody was told.
