@@ -48,11 +48,18 @@ pub(crate) fn soak(extent: &Extent) -> Result<Value, Box<dyn Error>> {
     let begin = Instant::now();
     let mut roads = Vec::new();
     let mut all = Totals::default();
-    for road in Road::ALL {
-        let kills = share(road, extent.kills);
+    let secrets = [Road::Smtp, Road::Lmtp].map(|road| (road, true));
+    let plain = Road::ALL.map(|road| (road, false));
+    for (road, secrets) in plain.into_iter().chain(secrets) {
+        let kills = share(road, secrets, extent.kills);
+        let name = match secrets {
+            true => format!("{}-secrets", road.name()),
+            false => road.name().to_owned(),
+        };
         let plan = Plan {
             road,
-            mails: share(road, extent.mails),
+            mails: share(road, secrets, extent.mails),
+            secrets,
             kills,
             sink_kills: kills / KILLS_A_SINK_KILL,
             seed: extent.seed,
@@ -61,12 +68,12 @@ pub(crate) fn soak(extent: &Extent) -> Result<Value, Box<dyn Error>> {
         let started = Instant::now();
         let account = run_plan(&plan);
         let seconds = started.elapsed().as_secs_f64();
-        println!("{:21} {account}; {seconds:.0} s", road.name());
+        println!("{name:21} {account}; {seconds:.0} s");
         if !account.balanced() {
             return Err(format!("the account does not balance: {account:#?}").into());
         }
         all.add(&account);
-        roads.push(row(road, &account, seconds));
+        roads.push(row(&name, &account, seconds));
     }
     println!(
         "{:21} accepted {}, sender notified {}, lost 0, duplicates {}, in doubt {}, kills {} (and {} of the sink)",
@@ -152,20 +159,21 @@ fn swept(
 }
 
 /// Most go where a mail costs least: our own client needs no queue between two tries.
-fn share(road: Road, whole: usize) -> usize {
+fn share(road: Road, secrets: bool, whole: usize) -> usize {
     let percent = match road {
-        Road::Smtp => 56,
-        Road::Lmtp => 20,
+        Road::Smtp if !secrets => 44,
+        Road::Lmtp if !secrets => 20,
         _ => 6,
     };
     (whole * percent).div_ceil(100)
 }
 
-fn row(road: Road, account: &Account, seconds: f64) -> Value {
+fn row(road: &str, account: &Account, seconds: f64) -> Value {
     json!({
-        "road": road.name(), "sent": account.sent, "deliveries": account.deliveries,
+        "road": road, "sent": account.sent, "deliveries": account.deliveries,
         "accepted": account.accepted, "notified": account.notified,
         "arrived": account.arrived, "lost": account.broken(Invariant::I1NothingIsLost),
+        "held": account.held, "opened": account.opened, "encrypted": account.encrypted,
         "duplicates": account.duplicates, "in_doubt": account.in_doubt,
         "attempts": account.attempts, "kills": account.kills, "sink_kills": account.sink_kills,
         "violations": account.violations.len(), "replies": account.replies,

@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use kenin_tests::ledger::{Plan, Road, run_plan};
+use kenin_tests::ledger::{Account, Plan, Road, run_plan};
 
-fn balanced(road: Road, mails: usize, kills: usize, seed: u64) {
+fn run(road: Road, mails: usize, secrets: bool, kills: usize, seed: u64) -> Account {
     let plan = Plan {
         road,
         mails,
+        secrets,
         kills,
         sink_kills: kills / 4,
         seed,
@@ -19,7 +20,12 @@ fn balanced(road: Road, mails: usize, kills: usize, seed: u64) {
     let account = run_plan(&plan);
     println!("{}: {account}\n{:#?}", road.name(), account.replies);
     assert!(account.balanced(), "{account:#?}");
-    assert_eq!(account.sent, mails);
+    assert_eq!((account.sent, account.kills), (mails, kills));
+    account
+}
+
+fn balanced(road: Road, mails: usize, kills: usize, seed: u64) {
+    let account = run(road, mails, false, kills, seed);
     let settled = account.arrived + account.notified;
     if road.divides() {
         // Every way that a mail to several can end has happened; an LMTP client of its own notifies
@@ -33,7 +39,27 @@ fn balanced(road: Road, mails: usize, kills: usize, seed: u64) {
     } else {
         assert_eq!((account.accepted, account.arrived), (mails, mails));
     }
-    assert_eq!(account.kills, kills);
+}
+
+/// I4, I5: what is opened for somebody is shown to nobody else, and what must be encrypted to nobody at all, by the next
+/// hop, a notification, a file or the log.
+#[test]
+fn what_is_for_some_eyes_only_is_neither_lost_nor_shown() {
+    for (road, mails, kills, seed) in [
+        (Road::Smtp, 168, 6, 0x6b65_6e73),
+        (Road::Lmtp, 72, 3, 0x6b65_6e74),
+    ] {
+        let account = run(road, mails, true, kills, seed);
+        // Two of three, of eight kinds: three of these are opened for somebody, and one of them is held.
+        let each = mails / 3 * 2 / 8;
+        assert!(account.opened >= 2 * each, "{account}: {}", account.opened);
+        assert!(account.held >= each, "{account}: {}", account.held);
+        assert!(
+            account.encrypted >= 2 * each,
+            "{account}: {}",
+            account.encrypted
+        );
+    }
 }
 
 #[test]

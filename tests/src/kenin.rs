@@ -247,7 +247,7 @@ impl Gateway {
         number.and_then(|n| n.parse().ok()).unwrap_or(0)
     }
 
-    /// What has not gone within a time: descriptors over the baseline, files beside the store.
+    /// What has not gone within a time: descriptors over the baseline, files beside store, keys and quarantine.
     pub fn left_behind(&mut self, descriptors: usize, patience: Duration) -> Vec<String> {
         let end = Instant::now() + patience;
         loop {
@@ -257,9 +257,11 @@ impl Gateway {
                 left.push(format!("{open} descriptors, {descriptors} before"));
             }
             let stray = files(&self.folder.join("state"));
-            let stray = stray
-                .iter()
-                .filter(|path| !path.to_string_lossy().contains("sqlite"));
+            let stays = ["sqlite", "/state/keys/", "/state/quarantine/"];
+            let stray = stray.iter().filter(|path| {
+                let path = path.to_string_lossy();
+                !stays.iter().any(|stays| path.contains(stays))
+            });
             left.extend(stray.map(|path| path.display().to_string()));
             if left.is_empty() || Instant::now() >= end {
                 return left;

@@ -1,8 +1,7 @@
 //! The ledger: who sent what to whom and was told what, what is at the sink, and one checker of the
 //! invariants over both, for each recipient of each mail. Mails go through Kenin by every road while
-//! Kenin and the sink are killed at random moments. Bounded in the tests, long in `bench/soak`.
-//!
-//! I4 and I5 speak of encryption and decryption, which Kenin does not do yet.
+//! Kenin and the sink are killed at random moments. Some of them are for some eyes only. Bounded in the tests, long in
+//! `bench/soak`.
 
 mod account;
 mod answers;
@@ -12,8 +11,9 @@ pub mod fan;
 mod plan;
 mod postfix_log;
 mod roads;
+mod sealed;
 
-pub use account::{Account, Circumstances, Invariant, Ledger, Truth, Violation};
+pub use account::{Account, Circumstances, HeldMail, Invariant, Ledger, Secret, Truth, Violation};
 pub use answers::Answers;
 pub use attempt::{Told, Try};
 pub use courier::{Courier, Leave};

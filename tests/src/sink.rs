@@ -15,7 +15,10 @@ use crate::forge::der::tlv;
 use crate::forge::keys::Key;
 use crate::world::{free_address, wait_for, wait_within};
 
+mod search;
 mod talk;
+
+pub use search::Search;
 
 /// What the ledger needs of a mail that was kept.
 #[derive(Clone, Debug)]
@@ -32,6 +35,10 @@ pub struct Record {
     pub to: Vec<String>,
     /// What it tells the sender of another mail, if it does.
     pub notice: Option<Notice>,
+    /// Whether it shows the text that is looked for.
+    pub shows: bool,
+    /// SHA-256 of the body that it opens to with the key of whoever looks.
+    pub inside: Option<[u8; 32]>,
 }
 
 /// A delivery status notification of a failure (RFC 3464).
@@ -98,7 +105,7 @@ impl Received {
 }
 
 impl Record {
-    fn of(mail: &Received) -> Self {
+    fn of(mail: &Received, search: Option<&Search>) -> Self {
         Self {
             id: mail.fields("Message-ID").concat(),
             body: openssl::sha::sha256(mail.split().1),
@@ -106,6 +113,8 @@ impl Record {
             subject: mail.fields("Subject").concat(),
             to: mail.recipients.iter().filter_map(|l| address(l)).collect(),
             notice: Notice::of(mail),
+            shows: search.is_some_and(|search| search.shows(mail)),
+            inside: search.and_then(|search| search.inside(mail)),
         }
     }
 }
@@ -178,6 +187,8 @@ pub struct Behaviour {
     pub pause: Duration,
     /// Whether mails and commands are kept, or only the records of mails: a long run is many mails.
     pub keeps_bytes: bool,
+    /// What is looked for in each mail that is kept.
+    pub search: Option<Arc<Search>>,
 }
 
 impl Default for Behaviour {
@@ -200,6 +211,7 @@ impl Default for Behaviour {
             starttls_reply: None,
             pause: Duration::ZERO,
             keeps_bytes: true,
+            search: None,
         }
     }
 }

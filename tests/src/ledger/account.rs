@@ -9,6 +9,12 @@ use super::{Answers, Told, Try};
 use crate::client::Envelope;
 use crate::sink::{Record, fields, split};
 
+mod entry;
+mod secret;
+
+use entry::Entry;
+pub use secret::{HeldMail, Secret};
+
 /// What a mail is, and so what its stamp may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
@@ -22,75 +28,6 @@ pub enum Truth {
     Changed,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
-    truth: Truth,
-    /// SHA-256 of the body, and the Subject; `None` where the harness changed the mail.
-    text: Option<([u8; 32], String)>,
-    /// Whether what is said of it was changed by the harness, or spoiled by an MTA: it may be refused
-    /// for that.
-    garbled: bool,
-    from: String,
-    to: Vec<String>,
-    tries: Vec<Try>,
-    /// Told by other means, an MTA's log, of each recipient.
-    others: BTreeMap<String, Told>,
-}
-
-impl Entry {
-    /// What was told of a recipient, in all.
-    fn told(&self, address: &str) -> Told {
-        let mut sum = self.others.get(address).copied().unwrap_or_default();
-        for told in self.tries.iter().filter_map(|one| one.tell(address)) {
-            sum += told;
-        }
-        sum
-    }
-
-    /// Whether two of its recipients get the same copy.
-    fn is_alike(&self, one: &str, other: &str) -> bool {
-        let (one, other) = (Wish::of(one), Wish::of(other));
-        one == other || (self.truth == Truth::Good && one.is_alike(other))
-    }
-
-    /// Whether its recipients are treated in several ways.
-    fn is_divided(&self) -> bool {
-        let mut pairs = self.to.iter().zip(self.to.iter().skip(1));
-        pairs.any(|(one, next)| !self.is_alike(one, next))
-    }
-
-    /// Whether this recipient may be refused for good, or the sender told that he was.
-    fn may_fail(&self, address: &str) -> bool {
-        // One answer for all: that for the first copy.
-        let one_answer = self.tries.iter().any(|one| !one.one_by_one);
-        let barred = self.to.iter().any(|to| Wish::of(to) == Wish::Barred);
-        self.garbled
-            || (one_answer && barred)
-            || Wish::of(address).forbids(self.truth) != Some(false)
-    }
-
-    /// How many losses of the next hop at the dot were told, at least.
-    fn losses_told(&self) -> usize {
-        let told =
-            |one: &Try, address: &str| one.tell(address).is_some_and(|t| t.said_in_doubt > 0);
-        let losses = |one: &Try| {
-            let mut groups: Vec<&str> = Vec::new();
-            for address in one.each.keys().filter(|address| told(one, address)) {
-                if !groups.iter().any(|first| self.is_alike(first, address)) {
-                    groups.push(address);
-                }
-            }
-            if one.one_by_one {
-                groups.len()
-            } else {
-                groups.len().min(1)
-            }
-        };
-        let overheard = self.others.values().map(|told| told.said_in_doubt).max();
-        self.tries.iter().map(losses).sum::<usize>() + overheard.unwrap_or_default()
-    }
-}
-
 /// The senders' books, by Message-ID.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<BTreeMap<String, Entry>>);
@@ -98,11 +35,28 @@ pub struct Ledger(Mutex<BTreeMap<String, Entry>>);
 impl Ledger {
     /// Opens an account for a mail.
     pub fn open(&self, id: &str, truth: Truth, envelope: &Envelope, raw: &[u8]) {
+        self.begin(id, truth, envelope, raw, None);
+    }
+
+    /// The same for a mail that is for some eyes only; nobody signed it.
+    pub fn open_secret(&self, id: &str, envelope: &Envelope, raw: &[u8], secret: Secret) {
+        self.begin(id, Truth::NotGood, envelope, raw, Some(secret));
+    }
+
+    fn begin(
+        &self,
+        id: &str,
+        truth: Truth,
+        envelope: &Envelope,
+        raw: &[u8],
+        secret: Option<Secret>,
+    ) {
         let body = openssl::sha::sha256(split(raw).1);
         let entry = Entry {
             truth,
             text: Some((body, fields(raw, "Subject").concat())),
             garbled: false,
+            secret,
             from: envelope.from.clone(),
             to: envelope.to.clone(),
             tries: Vec::new(),
@@ -174,19 +128,24 @@ impl Ledger {
             }
         }
         account.count_notices(&notices, circumstances.notices_in_doubt);
+        account.judge_held(&entries, &circumstances.held);
         let mut losses = 0;
         for (id, entry) in entries.iter() {
             let found = copies.remove(id.as_str()).unwrap_or_default();
             let told = notices.remove(id.as_str()).unwrap_or_default();
             account.attempts += entry.tries.len();
             for address in &entry.to {
-                account.weigh(id, entry, address, &found, &told);
+                let held = circumstances.held.iter();
+                let held = held.filter(|held| held.is_for(id, address)).count();
+                account.weigh(id, entry, address, (found.as_slice(), held), &told);
             }
             for record in found {
                 account.judge(id, entry, record);
+                account.look_into(id, entry, record);
             }
             for record in told {
                 account.judge_notice(id, entry, record);
+                account.look_into(id, entry, record);
             }
             losses += entry.losses_told();
             for reply in entry.tries.iter().flat_map(|one| &one.heard) {
@@ -206,6 +165,10 @@ impl Ledger {
                 circumstances.hop_breaks
             );
             account.violate(Invariant::I8EveryReplyIsKnown, what);
+        }
+        account.judge_hushed(circumstances.hop_breaks.saturating_sub(losses));
+        for place in &circumstances.leaks {
+            account.violate(Invariant::I5OpenedStaysInside, place.clone());
         }
         for left in &circumstances.left_behind {
             account.violate(Invariant::I7NothingIsLeftOpen, left.clone());
@@ -230,6 +193,10 @@ pub struct Circumstances {
     pub notices_in_doubt: usize,
     /// What did not return to its baseline: descriptors, memory, files.
     pub left_behind: Vec<String>,
+    /// What Kenin holds itself.
+    pub held: Vec<HeldMail>,
+    /// Where a text that is for some eyes only lies in Kenin's folders.
+    pub leaks: Vec<String>,
 }
 
 /// What holds whatever fails: of each mail, of what becomes of it, and of what is left behind.
@@ -239,6 +206,8 @@ pub enum Invariant {
     I1NothingIsLost,
     I2NothingRefusedArrives,
     I3DuplicatesWereInDoubt,
+    I4MustIsEncrypted,
+    I5OpenedStaysInside,
     I6PassIsTrue,
     I7NothingIsLeftOpen,
     I8EveryReplyIsKnown,
@@ -264,12 +233,19 @@ pub struct Account {
     pub accepted: usize,
     /// Ended with a refusal, or given up.
     pub kept_by_sender: usize,
-    /// The sink has a copy.
+    /// The sink has a copy, or Kenin holds one.
     pub arrived: usize,
+    /// Copies that Kenin holds.
+    pub held: usize,
+    /// Copies that came open, and such that came encrypted as they have to.
+    pub opened: usize,
+    pub encrypted: usize,
     /// The sender was told by a notification that there is none.
     pub notified: usize,
     /// Copies beyond the first.
     pub duplicates: usize,
+    /// Copies beyond the first of which the reply that hides it did not say that they were in doubt.
+    pub hushed: usize,
     /// Attempts of which their sender could not know.
     pub in_doubt: usize,
     pub attempts: usize,
@@ -307,7 +283,7 @@ impl Account {
         id: &str,
         entry: &Entry,
         address: &str,
-        copies: &[&Record],
+        (copies, held): (&[&Record], usize),
         notices: &[&Record],
     ) {
         let told = entry.told(address);
@@ -315,6 +291,8 @@ impl Account {
             .iter()
             .filter(|record| record.to.iter().any(|to| to == address))
             .count();
+        let copies = copies + held;
+        self.held += held;
         let named = notices
             .iter()
             .filter(|record| names(record, address))
@@ -329,7 +307,7 @@ impl Account {
         self.duplicates += copies.saturating_sub(1);
         self.in_doubt += told.in_doubt;
         let state = format!(
-            "{id}, {address}: {copies} at the sink, {notices} notifications, {told:?}; last told {:?}",
+            "{id}, {address}: {copies} at the sink or held, {notices} notifications, {told:?}; last told {:?}",
             entry.tries.last().map(|one| &one.answer)
         );
         let found = copies + notices;
@@ -343,7 +321,13 @@ impl Account {
         } else {
             0
         };
-        if found > told.accepted.max(partly) + told.in_doubt {
+        let accounted = told.accepted.max(partly) + told.in_doubt;
+        let hushed = match &entry.secret {
+            Some(secret) if secret.is_hushed(address) => told.hushed,
+            _ => 0,
+        };
+        self.hushed += found.saturating_sub(accounted).min(hushed);
+        if found > accounted + hushed {
             let invariant = if told.accepted == 0 {
                 Invariant::I2NothingRefusedArrives
             } else {
@@ -365,6 +349,11 @@ impl Account {
 
     /// I6, and that the mail is the one that was sent, as these recipients shall have it.
     fn judge(&mut self, id: &str, entry: &Entry, record: &Record) {
+        if let Some(secret) = &entry.secret {
+            self.judge_recipients(id, entry, record);
+            self.judge_secret(id, entry, secret, record);
+            return;
+        }
         let stamp = record.stamps.concat();
         let pass = stamp.contains("smime=pass");
         let true_stamp = match entry.truth {
@@ -377,13 +366,7 @@ impl Account {
             let what = format!("{id}: {:?}, stamped {:?}", entry.truth, record.stamps);
             self.violate(Invariant::I6PassIsTrue, what);
         }
-        let first = record.to.first().map(String::as_str).unwrap_or_default();
-        for address in &record.to {
-            if !entry.to.contains(address) || !entry.is_alike(first, address) {
-                let what = format!("{id}: a copy for {:?}, sent to {:?}", record.to, entry.to);
-                self.violate(Invariant::I2NothingRefusedArrives, what);
-            }
-        }
+        let first = self.judge_recipients(id, entry, record);
         let Some((body, subject)) = &entry.text else {
             return;
         };
@@ -395,6 +378,18 @@ impl Account {
             let what = format!("{id}, {first}: {subject:?} became {:?}", record.subject);
             self.violate(Invariant::I6PassIsTrue, what);
         }
+    }
+
+    /// A copy is for recipients who all get the same one; says the first.
+    fn judge_recipients<'r>(&mut self, id: &str, entry: &Entry, record: &'r Record) -> &'r str {
+        let first = record.to.first().map(String::as_str).unwrap_or_default();
+        for address in &record.to {
+            if !entry.to.contains(address) || !entry.is_alike(first, address) {
+                let what = format!("{id}: a copy for {:?}, sent to {:?}", record.to, entry.to);
+                self.violate(Invariant::I2NothingRefusedArrives, what);
+            }
+        }
+        first
     }
 
     /// A notification goes to the sender, and is about recipients.

@@ -57,6 +57,7 @@ impl Try {
             in_doubt: usize::from(said_in_doubt || (self.dot && answer.is_err())),
             said_in_doubt: usize::from(said_in_doubt),
             partly: usize::from(self.dot && !self.one_by_one && says_partly(&text)),
+            hushed: usize::from(self.dot && text == HUSHED),
             refused: usize::from(code / 100 == 5),
             misheard: 0,
         })
@@ -74,6 +75,9 @@ pub struct Told {
     pub said_in_doubt: usize,
     /// To be tried again, in words that may mean that others have it already.
     pub partly: usize,
+    /// To be tried again, in the words that hide what the next hop said of mail to decrypt: also where it was lost at the
+    /// dot.
+    pub hushed: usize,
     /// It stays the sender's for good.
     pub refused: usize,
     /// The MTA beside Kenin gave its client, who gave up, an answer that was not to the dot.
@@ -86,10 +90,14 @@ impl std::ops::AddAssign for Told {
         self.in_doubt += other.in_doubt;
         self.said_in_doubt += other.said_in_doubt;
         self.partly += other.partly;
+        self.hushed += other.hushed;
         self.refused += other.refused;
         self.misheard += other.misheard;
     }
 }
+
+/// failures.md, "next hop 4xx at the dot" of mail to decrypt.
+const HUSHED: &str = "451 4.3.0 Try again later";
 
 /// Whether a reply says that the next hop was lost at the dot.
 pub(super) fn says_in_doubt(text: &str) -> bool {

@@ -25,6 +25,12 @@ pub enum Wish {
     Strict,
     /// Refused by the next hop, at the dot.
     Barred,
+    /// To be encrypted.
+    Must,
+    /// To be encrypted, and nobody has a certificate for them.
+    Uncertified,
+    /// Opened, as the one mail says that names a key of theirs.
+    Opens,
 }
 
 impl Wish {
@@ -34,6 +40,8 @@ impl Wish {
             Some("tagged.example") => Self::Tag,
             Some("strict.example") => Self::Strict,
             Some("barred.example") => Self::Barred,
+            Some("must.example") if address.starts_with("nobody@") => Self::Uncertified,
+            Some("must.example") => Self::Must,
             _ => Self::Fields,
         }
     }
@@ -41,7 +49,7 @@ impl Wish {
     /// Whether a mail may never reach such a recipient; `None` where the harness cannot know.
     pub fn forbids(self, truth: Truth) -> Option<bool> {
         match (self, truth) {
-            (Self::Barred, _) | (Self::Strict, Truth::NotGood) => Some(true),
+            (Self::Barred | Self::Uncertified, _) | (Self::Strict, Truth::NotGood) => Some(true),
             (Self::Strict, Truth::Changed) => None,
             _ => Some(false),
         }
@@ -56,9 +64,11 @@ impl Wish {
     /// Whether this is the Subject that such a recipient has to get.
     pub fn fits(self, sent: &str, got: &str, stamp: &str) -> bool {
         let tag = match self {
-            Self::Fields | Self::Strict => "",
+            Self::Fields | Self::Strict | Self::Opens => "",
             // What came to somebody who is barred is wrong whatever it says.
-            Self::Barred => return true,
+            Self::Barred | Self::Uncertified => return true,
+            // RFC 9788 §3.2.1.
+            Self::Must => return got == "[...]",
             Self::Tag if stamp.contains("smime=pass") => "[Signature valid] ",
             Self::Tag if stamp.contains("smime=fail") => "[Signature INVALID] ",
             Self::Tag => "",

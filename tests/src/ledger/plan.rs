@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::fan::{self, BARRED};
 use super::postfix_log::{given_up, overheard, proxy_in_doubt, told, trace};
-use super::{Account, Answers, Circumstances, Courier, Ledger, Road, Told, Truth, behind_postfix};
+use super::{
+    Account, Answers, Circumstances, Courier, Ledger, Road, Told, Truth, behind_postfix, sealed,
+};
 use crate::client::{Client, Envelope};
 use crate::forge::{Town, mime};
 use crate::kenin::{Gateway, Setup};
+use crate::opened::traces;
 use crate::postfix::Postfix;
 use crate::sink::{Behaviour, Dot, Received, Sink};
 use crate::world::{Dice, PATIENCE, wait_within};
@@ -21,6 +24,9 @@ use crate::world::{Dice, PATIENCE, wait_within};
 pub struct Plan {
     pub road: Road,
     pub mails: usize,
+    /// Two of three mails are for some eyes only, and Kenin has keys, a quarantine and a rule that requires encryption:
+    /// where our own client is the sender.
+    pub secrets: bool,
     /// SIGKILL of Kenin.
     pub kills: usize,
     /// Deaths of the sink besides.
@@ -107,6 +113,7 @@ pub fn run_plan(plan: &Plan) -> Account {
     let direct = plan.road.is_direct();
     let mut sink = Sink::with(Behaviour {
         keeps_bytes: false,
+        search: plan.secrets.then(sealed::search),
         ..Behaviour::default().at_dot(move |n, mail| at_dot(direct, n, mail))
     });
     let mut scene = Scene::new(plan, &sink);
@@ -116,7 +123,7 @@ pub fn run_plan(plan: &Plan) -> Account {
     let next = AtomicUsize::new(0);
     let end = Instant::now() + plan.deadline;
     let front = scene.front();
-    let (mut kills, mut sink_kills) = (0, 0);
+    let (mut kills, mut sink_kills, mut leaks) = (0, 0, Vec::new());
     std::thread::scope(|scope| {
         let writing = || {
             let mut courier = Courier::new(front, PATIENCE);
@@ -129,6 +136,14 @@ pub fn run_plan(plan: &Plan) -> Account {
                     return courier.quit();
                 }
                 let id = id(plan.road, number);
+                if plan.secrets && !number.is_multiple_of(3) {
+                    let nth = number / 3 * 2 + number % 3 - 1;
+                    let letter = sealed::letter(nth, &id, &sender(number));
+                    let (envelope, raw) = (&letter.envelope, &letter.raw);
+                    ledger.open_secret(&id, envelope, raw, letter.secret);
+                    until_settled(&mut courier, &ledger, &id, envelope, raw, end);
+                    continue;
+                }
                 let mut envelope = Envelope::new(&sender(number), "reader@example.jp");
                 if plan.road.divides() {
                     envelope.to = fan::circle(number);
@@ -162,6 +177,7 @@ pub fn run_plan(plan: &Plan) -> Account {
             if *kenin {
                 scene.gateway.kill();
                 kills += 1;
+                leaks.extend(scene.leaks());
                 scene.gateway.restart();
             } else {
                 sink.kill();
@@ -174,7 +190,7 @@ pub fn run_plan(plan: &Plan) -> Account {
             writer.join().unwrap();
         }
     });
-    let mut account = scene.close(&ledger, &sink, baseline, end);
+    let mut account = scene.close(&ledger, &sink, (baseline, leaks), end);
     (account.kills, account.sink_kills) = (kills, sink_kills);
     account
 }
@@ -182,6 +198,7 @@ pub fn run_plan(plan: &Plan) -> Account {
 /// Kenin on its road.
 struct Scene {
     road: Road,
+    secrets: bool,
     gateway: Gateway,
     inside: Option<Postfix>,
     outside: Option<Postfix>,
@@ -198,11 +215,16 @@ impl Scene {
             };
             return Self {
                 road,
-                gateway: Gateway::start(&setup),
+                secrets: plan.secrets,
+                gateway: match plan.secrets {
+                    true => sealed::started(setup),
+                    false => Gateway::start(&setup),
+                },
                 inside: None,
                 outside: None,
             };
         }
+        assert!(!plan.secrets, "{road:?}: no Postfix has such mail");
         let (inside, mut gateway) = behind_postfix(sink, road.mode(), "");
         if road.divides() {
             std::fs::write(gateway.folder.join("mail.toml"), fan::RULES).unwrap();
@@ -213,6 +235,7 @@ impl Scene {
             .then(|| Postfix::start(inside.front, ""));
         Self {
             road,
+            secrets: false,
             gateway,
             inside: Some(inside),
             outside,
@@ -225,20 +248,46 @@ impl Scene {
         postfix.map_or(self.gateway.address, |postfix| postfix.front)
     }
 
+    /// Where in its folders the canary can be read.
+    fn leaks(&self) -> Vec<String> {
+        match self.secrets {
+            true => traces(&self.gateway, sealed::CANARY),
+            false => Vec::new(),
+        }
+    }
+
     fn postfixes(&self) -> impl Iterator<Item = &Postfix> {
         self.inside.iter().chain(&self.outside)
     }
 
     /// Waits until the mails are through, and checks the books.
-    fn close(mut self, ledger: &Ledger, sink: &Sink, baseline: usize, end: Instant) -> Account {
+    fn close(
+        mut self,
+        ledger: &Ledger,
+        sink: &Sink,
+        (baseline, mut leaks): (usize, Vec<String>),
+        end: Instant,
+    ) -> Account {
         let ids = ledger.ids();
         while self.postfixes().any(|postfix| postfix.queued() > 0) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
+        let slack = if self.secrets { SLACK + LINES } else { SLACK };
+        let left_behind = self.gateway.left_behind(baseline + slack, PATIENCE);
+        let held = match self.secrets {
+            true => sealed::held(&self.gateway),
+            false => Vec::new(),
+        };
+        if self.secrets {
+            self.gateway.kill();
+            leaks.extend(self.leaks());
+        }
         let mut circumstances = Circumstances {
             answers: Answers::of_the_sink().and(BARRED).and(FULL),
             hop_breaks: sink.broken(),
-            left_behind: self.gateway.left_behind(baseline + SLACK, PATIENCE),
+            left_behind,
+            held,
+            leaks,
             ..Circumstances::default()
         };
         let logs: Vec<String> = self.postfixes().map(Postfix::log).collect();
@@ -297,6 +346,10 @@ fn at_dot(direct: bool, number: usize, mail: &Received) -> Dot {
     let barred = mail.recipients.iter().any(|to| to.contains("@barred."));
     match number {
         _ if barred => Dot::Reply(BARRED.to_owned()),
+        // Nobody outside may hear of it.
+        _ if mail.recipients.iter().any(|to| sealed::is_over_quota(to)) => {
+            Dot::Reply("552 5.2.2 Over quota".to_owned())
+        }
         // A real MTA would wait for seconds.
         n if direct && n % 11 == 7 => Dot::Reply(FULL.to_owned()),
         n if n % 20 == 0 => Dot::Slow(Duration::from_millis(30)),
@@ -351,5 +404,7 @@ const LARGE: usize = 1_300_000;
 const LARGE_EVERY: usize = 61;
 /// What is opened when it is first needed: the store's further connections.
 const SLACK: usize = 8;
+/// The same where keys work: a line for each mail at a time, and the next hop's for copies.
+const LINES: usize = 8;
 /// Violations whose traces are looked up.
 const TRACED: usize = 20;

@@ -179,7 +179,7 @@ fn data(
     let number = state.dots.fetch_add(1, Ordering::SeqCst);
     let dot = (behaviour.at_dot)(number, &mail);
     let keep = |mail: Received| {
-        let record = Record::of(&mail);
+        let record = Record::of(&mail, behaviour.search.as_deref());
         if behaviour.keeps_bytes {
             state.mails.lock().unwrap().push(mail);
         }

@@ -4,6 +4,8 @@ use super::*;
 use crate::client::{Reply, Silence};
 use crate::sink::Notice;
 
+mod secret;
+
 const BODY: &[u8] = b"body\r\n";
 
 fn reply(line: &str) -> Reply {
@@ -55,6 +57,8 @@ fn copy(stamp: &str) -> Record {
         subject: "Hello".to_owned(),
         to: vec![READER.to_owned()],
         notice: None,
+        shows: false,
+        inside: None,
     }
 }
 
