@@ -2,8 +2,10 @@
 //! mail has the reply and the stamp that docs/operating.md and docs/reasons.md name for that, none is lost, and
 //! nothing passes that should not.
 //!
-//! So far Kenin asks a directory and its cache about people and not about mail: mail must not notice that they stop,
-//! and who looks somebody up must be told the truth.
+//! Directory and cache are asked about people whom mail is encrypted for. Here no rule has mail encrypted: it must not notice
+//! that they stop, and who looks somebody up must be told the truth. What they do to mail that must be encrypted, and what
+//! the store does to mail that is opened, have tests of their own (`what_must_be_encrypted_does_not_go_in_clear`,
+//! `mail_to_decrypt_waits_or_goes_on`).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -52,6 +52,7 @@ mod lists_lie_in_directories;
 mod lmtp_answers_each_recipient;
 mod long_lists_are_indexed_and_remembered;
 mod mail_is_parsed_by_processes_without_rights;
+mod mail_to_decrypt_waits_or_goes_on;
 mod memory_holds_no_keys;
 mod nobody_hears_what_opened;
 mod nothing_in_a_mail_becomes_trusted;

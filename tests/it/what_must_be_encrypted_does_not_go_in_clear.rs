@@ -17,6 +17,7 @@ use kenin_tests::kenin::{Gateway, Setup, kenin};
 use kenin_tests::ledger::behind_postfix;
 use kenin_tests::postfix::Postfix;
 use kenin_tests::postgres::Postgres;
+use kenin_tests::redis::{PASSWORD, Redis};
 use kenin_tests::sink::{Received, Sink, split};
 use kenin_tests::slapd::{BASE, Entry, Slapd};
 use kenin_tests::world::{Folder, free_address, run, wait_for, write_secret};
@@ -396,6 +397,44 @@ fn a_store_that_is_away_holds_up_only_what_needs_it() {
     for got in sink.mails() {
         let is_clear = shows(&got.raw, "canary-1");
         assert_eq!(is_clear, !is_for(&got, "ann@must.example"));
+    }
+}
+
+/// failures.md: a cache that says nothing, or is not there, is passed by.
+#[test]
+fn without_the_cache_the_directory_is_asked() {
+    let (folder, sink, mut redis) = (Folder::new(), Sink::start(), Redis::start());
+    let ann = good(&folder, "ann@must.example");
+    let entry = Entry::person("ann").with("mail", "ann@must.example");
+    let slapd = Slapd::start(&[entry.certificate(&ann.person.certificate)]);
+    let tables = format!(
+        "{}[cache]\nurl = \"rediss://{}\"\nca = \"cache-ca.pem\"\n\
+         password_file = \"cache.password\"\nkey_file = \"cache.key\"\n",
+        directory(slapd.plain),
+        redis.address
+    );
+    let mut gateway = prepared(sink.address, &tables);
+    std::fs::copy(redis.ca(), gateway.folder.join("cache-ca.pem")).unwrap();
+    write_secret(&gateway.folder.join("cache.password"), PASSWORD.as_bytes());
+    write_secret(&gateway.folder.join("cache.key"), &[7; 32]);
+    gateway.restart();
+    let raw = mail("ann@must.example", "canary-1");
+    let must = |when: &str| {
+        let reply = send(&gateway, &["ann@must.example"], &raw);
+        assert_eq!(reply.code, 250, "{when}: {}", reply.text());
+    };
+    must("it is there");
+    redis.pause();
+    must("it says nothing");
+    redis.resume();
+    redis.kill();
+    must("it is away");
+    let mails = sink.mails();
+    assert_eq!(mails.len(), 3);
+    for got in mails {
+        assert!(!shows(&got.raw, "canary-1"));
+        let inside = opened(&folder, &ann, &got.raw).expect("it opens");
+        assert!(shows(&inside, "canary-1"));
     }
 }
 

@@ -415,6 +415,62 @@ async fn without_the_key_process_mail_waits_or_goes_on_encrypted() {
     );
 }
 
+/// failures.md: no memory is left, and whoever has it keeps it longer than a mail may wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finds_no_memory_waits_and_is_put_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |config| {
+        config.decrypt.memory = 1 << 20;
+        config.limits.deadline = Duration::from_millis(1500);
+    })
+    .await;
+    // All of it, to the last kibibyte.
+    let taken = pipeline.opener.memory.try_take((1 << 20) / 6).unwrap();
+    assert!(pipeline.opener.memory.try_take(1).is_err());
+    let raw = encrypted(&[&alice], GCM, "carol@example.net");
+    let reply = refused(&pipeline.treat(mail("alice@example.jp", &raw)).await);
+    assert_eq!(reply, "451 4.3.2 System busy, try again later");
+    let other = pipeline.treat(mail("alice@example.jp", PLAIN)).await;
+    assert!(prepended(&other).contains("smime=none (not-signed)"));
+    drop(taken);
+    let mail = mail("alice@example.jp", &raw);
+    let groups = groups(pipeline.treat(mail.clone()).await);
+    assert!(sent(&mail, &groups[0].share).0);
+}
+
+/// failures.md: what is inside may say nothing good by a clock that cannot be right, and is opened, whatever the rule: to put
+/// it off would tell of what is inside.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_cannot_be_right_holds_up_no_mail_to_decrypt() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut pipeline, alice) = with_alice(dir.path(), |config| {
+        let rules = "[[rule]]\nwhen = { sender_domain = \"strict.example\" }\n\
+                     then = { enforce = \"strict\", require_signature = true }\n";
+        std::fs::write(config.mail_file(), rules).unwrap();
+    })
+    .await;
+    // What is inside is signed, as far as this test goes.
+    let inside: Judge = |raw, snapshot, time, core| match raw.ends_with(b"The canary sings.\r\n") {
+        true => signed(),
+        false => judge(raw, snapshot, time, core),
+    };
+    pipeline.judge = inside;
+    pipeline.clock = Arc::new(Clock::new(|| (UNIX_EPOCH, Duration::ZERO)));
+    for from in ["carol@example.net", "carol@strict.example"] {
+        let mut mail = mail("alice@example.jp", &encrypted(&[&alice], GCM, from));
+        Arc::make_mut(&mut mail.envelope).mail_from = from.to_owned();
+        let groups = groups(pipeline.treat(mail.clone()).await);
+        let (opened, text) = sent(&mail, &groups[0].share);
+        let text = text.replace("\r\n ", " ");
+        assert!(opened, "{from}: {text}");
+        assert!(
+            text.contains("smime=temperror (clock-not-trusted)"),
+            "{from}: {text}"
+        );
+        assert!(!text.contains("X-Kenin-Verdict"), "{from}: {text}");
+    }
+}
+
 /// DEC-14: the store knows what came encrypted, by the name outside and by the one inside, whether it opened or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn dec_14_what_came_encrypted_is_known_by_its_message_id() {
