@@ -1,4 +1,4 @@
-//! BOMB-01 to BOMB-04: what a hostile mail costs, as the kernel counts CPU time and memory. Never a
+//! BOMB-01 to BOMB-04, BOMB-10, DEC-16: what a hostile mail costs, as the kernel counts CPU time and memory. Never a
 //! panic, never a hang, always a verdict.
 
 use std::path::PathBuf;
@@ -10,9 +10,11 @@ use kenin_policy::trust::PathOptions;
 use kenin_policy::{Answer, Case, Language, StampContext, StampMode, TrustPolicy, stamp, step};
 use kenin_smime::Limits;
 use kenin_tests::bombs;
+use kenin_tests::encryption::{AGREEMENT, Reader, TRANSPORT};
 use kenin_tests::forge::certificates::{self, alt_names, rfc822};
 use kenin_tests::forge::cms::{self, SignedForm, SignerForm};
-use kenin_tests::forge::keys::{Alg, Hash};
+use kenin_tests::forge::enveloped::{self, Parts, Way, encrypted};
+use kenin_tests::forge::keys::{Alg, Hash, Key};
 use kenin_tests::forge::{Town, der, mime};
 use kenin_tests::kenin::{Gateway, Setup, envelope};
 use kenin_tests::parts;
@@ -319,6 +321,109 @@ fn bomb_07_and_08_keys_and_names() {
         println!("{name}: {} ({}), {own:?}", said.result(), said.reason());
         assert!(own < Duration::from_millis(60), "{name}: {own:?}");
     }
+}
+
+/// What it costs to open a mail, with the exit code.
+fn cost_of_opening(folder: &Folder, reader: &Reader, raw: &[u8]) -> (i32, Duration) {
+    let file = folder.join("bomb.eml");
+    std::fs::write(&file, raw).unwrap();
+    let (pair, file) = (reader.pair(), file.display().to_string());
+    let arguments = ["decrypt", "--key", &pair, "--dry-run", &file].map(str::to_owned);
+    let usage = measure(&parts::kenin(), &arguments, &folder.join("out"));
+    (usage.code, usage.cpu)
+}
+
+/// DEC-16, BOMB-10: whoever reads it pays for one recipient, however many are named, and for no password at all.
+#[test]
+fn dec_16_recipients_cost_little() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let folder = Folder::new();
+    let issuer = &Town::get().issuer;
+    let reader = |name: &str, key, usage| Reader::new(folder.path(), issuer, name, key, usage);
+    let (rsa, curve) = (
+        reader("transport", Key::rsa(2048), TRANSPORT),
+        reader("agreement", Key::p256(), AGREEMENT),
+    );
+    let made = |reader: &Reader| {
+        let object = encrypted(Way::Gcm, &[&reader.person], &mime::text("Expensive"));
+        Parts::of(&object)
+    };
+    let with = |reader: &Reader, recipients: Vec<Vec<u8>>| {
+        let object = Parts {
+            recipients,
+            ..made(reader)
+        };
+        enveloped::mail(&mime::headers("bob@example.jp"), &object.object())
+    };
+    let ours = made(&rsa).recipients.remove(0);
+    let strangers = |count| bombs::strangers(der::elements(&ours)[2], count);
+    let password = bombs::password();
+    // KeyAgreeRecipientInfo with the coordinates of the sender's point changed.
+    let agreed = made(&curve).recipients.remove(0);
+    let head = b"\x03\x42\x00\x04";
+    let at = agreed.windows(4).position(|window| window == head).unwrap() + 4;
+    let pointed = |change: &dyn Fn(&mut [u8])| {
+        let mut changed = agreed.clone();
+        change(&mut changed[at..at + 64]);
+        vec![changed]
+    };
+    let off_the_curve = pointed(&|point| point[63] ^= 1).remove(0);
+    let (closed, no_mail) = (1, 65);
+    // Nothing of it is encrypted for the reader: the program's own start.
+    let floor = cost_of_opening(&folder, &curve, &with(&rsa, vec![ours.clone()])).1;
+    for (name, reader, recipients, code) in [
+        (
+            "5,000 times the reader",
+            &rsa,
+            vec![ours.clone(); 5000],
+            closed,
+        ),
+        ("5,000 strangers", &rsa, strangers(5000), closed),
+        ("100,000 strangers", &rsa, strangers(100_000), no_mail),
+        ("a password", &rsa, vec![password.clone()], closed),
+        (
+            "5,000 passwords",
+            &rsa,
+            vec![password.clone(); 5000],
+            closed,
+        ),
+        (
+            "a point at zero",
+            &curve,
+            pointed(&|point| point.fill(0)),
+            closed,
+        ),
+        (
+            "no coordinates",
+            &curve,
+            pointed(&|point| point.fill(0xff)),
+            closed,
+        ),
+        (
+            "a point beside the curve",
+            &curve,
+            vec![off_the_curve.clone()],
+            closed,
+        ),
+        ("1,000 of these", &curve, vec![off_the_curve; 1000], closed),
+    ] {
+        let raw = with(reader, recipients);
+        // Reading a mail of megabytes costs its own time.
+        let bound = Duration::from_millis(100 + raw.len() as u64 / 100_000);
+        let mut own = Duration::MAX;
+        for _ in 0..6 {
+            if own >= bound {
+                let (exit, cpu) = cost_of_opening(&folder, reader, &raw);
+                assert_eq!(exit, code, "{name}");
+                own = own.min(cpu.saturating_sub(floor));
+            }
+        }
+        println!("{name}: {} octets, {own:?}", raw.len());
+        assert!(own < bound, "{name}: {own:?} of {bound:?}");
+    }
+    // A password beside it keeps nobody from reading.
+    let both = with(&rsa, vec![password, ours]);
+    assert_eq!(cost_of_opening(&folder, &rsa, &both).0, 0);
 }
 
 #[test]

@@ -239,6 +239,27 @@ pub fn compressed(levels: usize) -> Vec<u8> {
     content
 }
 
+/// DEC-16: recipients whom nobody knows, by key transport with this algorithm and keys that are none.
+pub fn strangers(algorithm: &[u8], count: u32) -> Vec<Vec<u8>> {
+    let stranger = |number: u32| {
+        let name = cat([&[0x5a; 16][..], &number.to_be_bytes()]);
+        let (version, name) = (int(2), tlv(0x80, &name));
+        seq([version, name, algorithm.to_vec(), octets(&[0x55; 16])])
+    };
+    (0..count).map(stranger).collect()
+}
+
+/// DEC-16: a PasswordRecipientInfo (RFC 5652 §6.2.4), whose password goes through 2^31 iterations of PBKDF2.
+pub fn password() -> Vec<u8> {
+    let parameters = seq([octets(b"saltsalt"), int(1 << 31)]);
+    let derivation = cat([oid("1.2.840.113549.1.5.12"), parameters]);
+    let cipher = seq([oid("2.16.840.1.101.3.4.1.42"), octets(&[0x30; 16])]);
+    let wrapping = seq([oid("1.2.840.113549.1.9.16.3.9"), cipher]);
+    let derivation = tlv(0xa0, &derivation);
+    let parts = [int(0), derivation, wrapping, octets(&[0x55; 48])];
+    tlv(0xa3, &cat(parts))
+}
+
 /// BOMB-07: RSA public keys that cost too much or are none, as SubjectPublicKeyInfo with the size of
 /// a signature for them.
 pub fn rsa_keys() -> Vec<(&'static str, Vec<u8>, usize)> {
