@@ -149,6 +149,13 @@ impl CrlStream {
         if self.place != Place::Tail || self.tbs_left > 0 || rest != self.whole_left {
             return Err(CrlError::Malformed("it ends too early"));
         }
+        // A second list, or a time, would be read below as one that stood before the entries.
+        let first = self.tail.first().copied();
+        if first.is_some_and(|tag| tag != context_constructed(0)) {
+            return Err(CrlError::Malformed(
+                "another field than the extensions follows the entries",
+            ));
+        }
         let tbs = write::seq(&[self.head, self.tail]);
         let mut reader = Reader::new(&self.rest);
         let algorithm = AlgorithmIdentifier::read(&mut reader).map_err(wrong)?;

@@ -197,6 +197,33 @@ fn what_is_no_list_is_refused() {
     assert!(streamed(&claim, 40).is_err());
 }
 
+/// In pieces it was a list of which the second half of the entries was nowhere.
+#[test]
+fn a_second_list_behind_the_entries_or_a_time_there_is_refused() {
+    let ca = authority(KeyType::P256);
+    let whole = list(&ca, 2, |c| c);
+    let mut parts = Reader::new(whole.der()).sequence().unwrap();
+    let mut tbs = parts.sequence().unwrap();
+    let mut fields = Vec::new();
+    while !tbs.is_empty() {
+        fields.push(tbs.any().unwrap().raw.to_vec());
+    }
+    let built = |fields: &[Vec<u8>]| write::seq(&[write::seq(fields), parts.rest().to_vec()]);
+    assert_eq!(built(&fields), whole.der());
+    // Version, algorithm, issuer, thisUpdate, nextUpdate, entries, extensions.
+    let mut twice = fields.clone();
+    twice.insert(6, fields[5].clone());
+    let mut empty = fields.clone();
+    empty.insert(6, vec![SEQUENCE, 0]);
+    let mut late = fields;
+    late.swap(4, 5);
+    for fields in [twice, empty, late] {
+        let der = built(&fields);
+        assert!(Crl::from_der(&der).is_err());
+        assert!(streamed(&der, 40).is_err());
+    }
+}
+
 proptest! {
     /// Whatever the bytes: what is read in pieces is what is read whole, or neither is a list.
     #[test]
