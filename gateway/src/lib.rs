@@ -16,6 +16,8 @@ pub mod demo;
 mod dns;
 pub mod exit;
 pub mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 mod harvest;
 pub mod http;
 mod identity;

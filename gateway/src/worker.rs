@@ -17,6 +17,7 @@ use crate::protect::Signatory;
 
 mod codec;
 mod frame;
+pub(crate) mod fuzzed;
 mod outfit;
 mod pool;
 mod serve;

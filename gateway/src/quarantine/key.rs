@@ -48,6 +48,14 @@ impl Keys {
         })
     }
 
+    /// One key and no other, of these octets: for `fuzz/`, which reads no file.
+    pub(super) fn alone(octets: &[u8; 32]) -> Option<Self> {
+        Some(Self {
+            current: Key::new(octets)?,
+            previous: Vec::new(),
+        })
+    }
+
     #[cfg(test)]
     pub(super) fn of(octets: &[u8]) -> Self {
         let keys = octets.iter().map(|octet| Key::new(&[*octet; 32]).unwrap());

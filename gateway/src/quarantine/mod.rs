@@ -24,6 +24,7 @@ use crate::{metrics, reply};
 
 mod facts;
 mod folder;
+pub(crate) mod fuzzed;
 mod id;
 mod key;
 mod notice;

@@ -414,4 +414,4 @@ const WORDS: [&str; 27] = [
 ];
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

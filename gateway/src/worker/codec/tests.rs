@@ -24,7 +24,7 @@ use crate::opening::{Answers, Closed, NoRoom, State};
 use crate::pipeline::tests::{mail, mail_to};
 use crate::substitute::tests::signed;
 
-fn decided(treatment: Treatment) -> Decided {
+pub(in crate::worker) fn decided(treatment: Treatment) -> Decided {
     Decided {
         verdict: signed(),
         treatment,
@@ -199,7 +199,7 @@ fn an_envelope_and_a_time_are_the_same_at_the_other_end() {
     assert_eq!(shown(&through(&now)), shown(&now));
 }
 
-fn plan_answers() -> Vec<protect::Answered> {
+pub(in crate::worker) fn plan_answers() -> Vec<protect::Answered> {
     let address = Address::parse("b@example.jp").unwrap();
     let key = SoftKey::generate(KeyType::P256).unwrap();
     let certificate = CertificateBuilder::new(common_name("B").unwrap(), key.public_key())
