@@ -18,6 +18,8 @@ mod rate;
 mod reach;
 mod tls;
 
+#[doc(hidden)]
+pub use http::answer_of;
 pub use http::{
     Client, Fetched, HttpError, Limits, Request, Resolve, Resolving, SinkError, system_resolver,
 };

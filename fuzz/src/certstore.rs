@@ -1,7 +1,8 @@
-//! Targets for what `certstore/` reads of strangers: answers of directories, and URLs in certificates.
+//! Targets for what `certstore/` reads of strangers: answers of directories and of web servers, and URLs in
+//! certificates.
 
 use kenin_certstore::directory::first_message;
-use kenin_certstore::fetch::{Place, Ports, Scheme};
+use kenin_certstore::fetch::{Place, Ports, Scheme, answer_of};
 
 /// A message ends within what came and within its limit, says the same without what follows it, is not whole a moment
 /// before its end, and nothing of it can end a line of ours.
@@ -51,6 +52,38 @@ pub fn place(data: &[u8]) {
     let written = place.to_string();
     if written.len() <= text.len() {
         assert_eq!(Place::parse(&written, &ports).as_ref(), Ok(&place));
+    }
+}
+
+/// An answer comes to the same however its octets are cut, its body is as long as it was said to be, and nothing in
+/// it can end a line of ours, or lead elsewhere than to a place that reads.
+pub fn http_answer(data: &[u8]) {
+    let most = u64::try_from(LIMIT).unwrap_or(u64::MAX);
+    let answered = |data: &[u8], piece| {
+        let answer = answer_of(data, piece, most);
+        answer.map_err(|error| error.to_string())
+    };
+    let whole = answered(data, LIMIT);
+    for piece in [1, 7] {
+        assert_eq!(answered(data, piece), whole, "the cut changes nothing");
+    }
+    match whole {
+        Ok((None, length, body)) => {
+            assert!(body.len() <= LIMIT);
+            assert_eq!(u64::try_from(body.len()), Ok(length));
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            let again = [head.as_bytes(), &body].concat();
+            assert_eq!(answered(&again, LIMIT), Ok((None, length, body)));
+        }
+        Ok((Some(location), _, body)) => {
+            assert!(body.is_empty());
+            let ports = Ports::default();
+            let from = Place::parse("http://ca.example/list.crl", &ports);
+            let next = from.and_then(|place| place.redirected(&location, &ports));
+            let shown = next.map_or_else(|error| error.to_string(), |place| place.to_string());
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+        }
+        Err(error) => assert!(!error.contains(char::is_control), "{error:?}"),
     }
 }
 

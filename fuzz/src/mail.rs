@@ -149,15 +149,31 @@ pub fn stamp_writer(data: &[u8]) {
     );
 }
 
+/// Rules are read or refused; a refusal says where.
+pub fn mail_toml(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match MailRules::from_toml(text, "mail.toml") {
+        Ok(rules) => {
+            let again = MailRules::from_toml(text, "another.toml");
+            let again = again.map(|again| format!("{again:?}"));
+            assert_eq!(again, Ok(format!("{rules:?}")));
+        }
+        Err(error) => {
+            assert_eq!(error.file, "mail.toml");
+            assert!(error.line > 0 && error.column > 0);
+            assert!(error.line <= text.lines().count() + 1);
+        }
+    }
+}
+
 /// A policy file is read or refused; a refusal says where.
 pub fn trust_toml(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
     if let Err(error) = TrustPolicy::from_toml(text, "trust.toml", &|_| Ok(Vec::new())) {
-        assert!(!error.to_string().is_empty());
-    }
-    if let Err(error) = MailRules::from_toml(text, "mail.toml") {
         assert!(!error.to_string().is_empty());
     }
 }

@@ -27,6 +27,8 @@ use crate::directory::DirectoryError;
 
 mod exchange;
 
+#[doc(hidden)]
+pub use exchange::answer_of;
 use exchange::{Answer, exchange};
 
 /// A client of web servers that nobody trusts; as a [`Fetch`](super::Fetch) one of directories too.

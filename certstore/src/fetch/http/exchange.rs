@@ -357,6 +357,48 @@ fn size(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
+/// What comes of an answer of these octets, behind which the server closes, where so many of them come at a time and
+/// a body may have `most`: where a redirect leads, if it is one, how long the body is said to have been, and the
+/// body. For `fuzz/` alone, which has no server.
+///
+/// # Errors
+///
+/// Why there is no whole answer.
+#[doc(hidden)]
+pub fn answer_of(
+    octets: &[u8],
+    piece: usize,
+    most: u64,
+) -> Result<(Option<String>, u64, Vec<u8>), HttpError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(HttpError::Broken)?;
+    let limits = Limits {
+        bytes: most,
+        ..Limits::OCSP
+    };
+    let (client, mut server) = tokio::io::duplex(piece.max(1));
+    let mut body = Vec::new();
+    let mut sink = |piece: &[u8]| -> Result<(), SinkError> {
+        body.extend_from_slice(piece);
+        Ok(())
+    };
+    let answer = runtime.block_on(async {
+        let serve = async move {
+            // The client may have seen enough.
+            let _ = server.write_all(octets).await;
+            drop(server);
+        };
+        let (answer, ()) = tokio::join!(exchange(client, "", &[], &limits, &mut sink), serve);
+        answer
+    });
+    match answer? {
+        Answer::Whole(bytes) => Ok((None, bytes, body)),
+        Answer::Moved { location, .. } => Ok((Some(location), 0, body)),
+    }
+}
+
 const MAX_HEAD: usize = 16 << 10;
 const MAX_FIELDS: usize = 64;
 /// How much is read at once.
