@@ -157,7 +157,8 @@ pub(crate) struct OpenedCopy {
     pub(crate) room: Option<Arc<Room>>,
 }
 
-/// Opens it for each of the people, as far as their keys and their rules go.
+/// Opens it for each of the people, as far as their keys and their rules go. Where it is closed after all, what did open
+/// has been told to the office.
 pub(crate) fn open(job: &Job<'_>) -> Result<Opening, Closed> {
     let mut walk = Walk::new(job).run()?;
     let making = Making {

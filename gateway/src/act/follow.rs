@@ -136,6 +136,10 @@ fn opened(
         judge,
     });
     let opening = opening.and_then(|opening| {
+        // Before all that may still go wrong: what has opened is no failure of its sender's.
+        if !opening.used.is_empty() {
+            office.opened(&opening.used);
+        }
         // An answer names the message that its author has seen.
         for copy in &opening.copies {
             office.came_encrypted(&message_ids(&copy.message))?;
@@ -152,9 +156,6 @@ fn opened(
         Closed::Full => reply::full(),
         Closed::Storage => reply::broken(),
     })?;
-    if !opening.used.is_empty() {
-        office.opened(&opening.used);
-    }
     if opening.gone && when_gone(config) == WhenGone::Tempfail {
         return Err(reply::keys_gone());
     }

@@ -82,7 +82,16 @@ impl<'j> Walk<'j> {
             people: (0..self.job.people.len()).collect(),
         }];
         while let Some(task) = tasks.pop() {
-            tasks.extend(self.layer(task)?);
+            match self.layer(task) {
+                Ok(inside) => tasks.extend(inside),
+                Err(closed) => {
+                    // What has opened by then is no failure of its sender's, who comes again.
+                    if !self.used.is_empty() {
+                        self.job.office.opened(&self.used);
+                    }
+                    return Err(closed);
+                }
+            }
         }
         Ok(self)
     }
@@ -192,7 +201,6 @@ impl<'j> Walk<'j> {
             return Ok(Vec::new());
         }
         let sha256 = digest_of(layer);
-        let own = self.job.answers.digest;
         // Before any key works: what was taken from another mail costs nobody a failure.
         if self.is_anothers(&sha256)? {
             self.set(&named, State::Replayed);
@@ -209,13 +217,15 @@ impl<'j> Walk<'j> {
             return Ok(Vec::new());
         }
         // Also of what will not open: both take the same way. Somebody else may have been faster since.
-        for sha256 in std::iter::once(&sha256).chain(&wrapped) {
-            let first = self.job.office.remember(sha256, self.job.answers)?;
-            if first != own {
+        let closed = match self.is_first(&sha256, &wrapped) {
+            Ok(true) => None,
+            Ok(false) => {
                 self.set(&people, State::Replayed);
                 return Ok(Vec::new());
             }
-        }
+            // Nothing comes of it now, whatever is inside; what opens is told apart from a guess all the same.
+            Err(closed) => Some(closed),
+        };
         if guess && let Ok(key) = Secret::random(layer.key_len()) {
             // As much work as with a key.
             drop(
@@ -235,6 +245,11 @@ impl<'j> Walk<'j> {
             };
             self.set(&people, State::Opened);
             self.used.extend(users.into_iter().filter_map(User::of_key));
+            if closed.is_some() {
+                // Wiped.
+                drop(Secret::new(opened.entity));
+                continue;
+            }
             // What opens to several contents takes more than what came.
             if !std::mem::take(&mut spare) && !self.has_more_room(opened.entity.len()) {
                 self.set(&people, State::Undecryptable);
@@ -257,7 +272,7 @@ impl<'j> Walk<'j> {
                 people,
             });
         }
-        Ok(inside)
+        closed.map_or(Ok(inside), Err)
     }
 
     /// What is in the compressed layers that all of a content is, as far as there is memory for it: it may be a hundred
@@ -301,6 +316,17 @@ impl<'j> Walk<'j> {
     fn is_anothers(&self, sha256: &[u8; 32]) -> Result<bool, Closed> {
         let first = self.job.office.first(sha256)?;
         Ok(first.is_some_and(|first| first != self.job.answers.digest))
+    }
+
+    /// Remembers the content and what is wrapped for whom; whether all of it is of this mail first.
+    fn is_first(&self, sha256: &[u8; 32], wrapped: &[[u8; 32]]) -> Result<bool, Closed> {
+        let own = self.job.answers.digest;
+        for sha256 in std::iter::once(sha256).chain(wrapped) {
+            if self.job.office.remember(sha256, self.job.answers)? != own {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whose keys are asked, and the digests of what is wrapped for them. Without integrity anybody can change a content,

@@ -88,6 +88,10 @@ struct World {
     faster: Cell<bool>,
     /// Whether it was said that nobody is to hear of it.
     told: Cell<bool>,
+    /// How many contents can still be remembered.
+    left: Cell<usize>,
+    /// Uses that were said to be no guesses.
+    said: RefCell<Vec<(Address, KeyId)>>,
     memory: Memory,
     reason: Cell<Reason>,
     receipts: Receipts,
@@ -103,6 +107,8 @@ impl Default for World {
             remembered: Cell::new(0),
             faster: Cell::new(false),
             told: Cell::new(false),
+            left: Cell::new(usize::MAX),
+            said: RefCell::default(),
             memory: Memory::new(64 << 20),
             reason: Cell::new(Reason::NotSigned),
             receipts: Receipts::Strip,
@@ -154,6 +160,10 @@ impl Office for World {
     }
 
     fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed> {
+        let Some(left) = self.left.get().checked_sub(1) else {
+            return Err(Closed::Record);
+        };
+        self.left.set(left);
         self.remembered.set(self.remembered.get() + 1);
         if self.faster.get() {
             return Ok(vec![7; 32]);
@@ -172,8 +182,8 @@ impl Office for World {
         self.memory.try_take(octets)
     }
 
-    fn opened(&self, _: &[(Address, KeyId)]) {
-        panic!("that is told when all is done")
+    fn opened(&self, used: &[(Address, KeyId)]) {
+        self.said.borrow_mut().extend_from_slice(used);
     }
 }
 
@@ -694,6 +704,28 @@ fn dec_11_who_is_remembered_meanwhile_was_first() {
     assert_eq!(states(&opening), [State::Replayed]);
     assert!(opening.copies.is_empty());
     assert_eq!(world.remembered.get(), 1);
+}
+
+/// A store that reads and does not write, as on a full disk, must not make a sender look like one who guesses.
+#[test]
+fn what_opens_is_no_failure_where_nothing_can_be_remembered() {
+    let mut world = World::default();
+    let alice = world.person("alice@example.jp", KeyType::P256);
+    let inner = encrypted(ENTITY.as_bytes(), &[&alice], GCM);
+    let raw = mail(&encrypted(&inner, &[&alice], GCM));
+    let people = [person(0, "alice@example.jp", &[&alice])];
+    // Of each layer, the content and what is wrapped for her.
+    for (left, uses) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
+        world.seen.borrow_mut().clear();
+        world.left.set(left);
+        assert_eq!(world.open(&raw, &people).unwrap_err(), Closed::Record);
+        assert_eq!(world.said.take().len(), uses, "{left}");
+    }
+    // The answer to a guess is the same, and it is one.
+    world.left.set(0);
+    *world.refusal.lock().unwrap() = Some(NoKey::Refused(Refusal::Failed));
+    assert_eq!(world.open(&raw, &people).unwrap_err(), Closed::Record);
+    assert!(world.said.take().is_empty());
 }
 
 #[test]
