@@ -54,6 +54,7 @@ impl Opener {
             core,
             end,
             discreet,
+            announced: AtomicBool::new(false),
             lease: Mutex::default(),
             rooms: Mutex::default(),
         }
@@ -71,6 +72,8 @@ pub(crate) struct OwnOffice<'o> {
     core: &'o Core,
     end: Instant,
     discreet: &'o AtomicBool,
+    /// Whether it is known to have come encrypted, and can be held.
+    announced: AtomicBool,
     /// What it was granted, once that was asked for.
     lease: Mutex<Option<Lease>>,
     /// Room that was taken for somebody who cannot hold it.
@@ -87,8 +90,12 @@ impl OwnOffice<'_> {
         all.filter(|(_, keys)| !keys.is_empty()).collect()
     }
 
-    /// What the mail is granted: the keys of its recipients.
+    /// What the mail is granted: the keys of its recipients. Nothing before it is said that it came encrypted: whoever has
+    /// taken over a worker may leave that out, and no key works for what somebody is to hear of.
     pub(crate) fn lease(&self) -> Result<Lease, NoKey> {
+        if !self.announced.load(Ordering::Relaxed) {
+            return Err(NoKey::Gone);
+        }
         let mut own = lock(&self.lease);
         if let Some(lease) = &*own {
             return Ok(lease.clone());
@@ -229,6 +236,7 @@ impl Office for OwnOffice<'_> {
         self.discreet.store(true, Ordering::Relaxed);
         self.may_be_held()?;
         let Some(store) = &self.opener.store else {
+            self.announced.store(true, Ordering::Relaxed);
             return Ok(());
         };
         let to = self.envelope.rcpt_to.iter();
@@ -241,7 +249,10 @@ impl Office for OwnOffice<'_> {
         let mut domains: Vec<&str> = to.iter().chain(others).map(Address::domain).collect();
         domains.sort_unstable();
         domains.dedup();
-        self.asked(store.put_encrypted_mail(DEFAULT_TENANT, message_ids, &domains, self.time()))
+        let asked = store.put_encrypted_mail(DEFAULT_TENANT, message_ids, &domains, self.time());
+        self.asked(asked)?;
+        self.announced.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn room(&self, octets: usize, wait: bool) -> Result<Room, NoRoom> {

@@ -1,6 +1,6 @@
 //! Mail that is opened, from the front end's question to its answer: with the real keeper of keys and a real store.
 
-use kenin_keys::{HeldKey, KeyFacts, KeyId, State as KeyState, Uses};
+use kenin_keys::{HeldKey, KeyFacts, KeyId, NoKey, State as KeyState, Uses};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{Aes, ContentKind, KeyType, SigningKey, SoftKey};
@@ -11,7 +11,7 @@ use kenin_smtp_filter::{Confided, Group, Outgoing, Share};
 use super::*;
 use crate::config::{KeyAt, LogAddresses, Notify, Quarantine as Settings, Receipts};
 use crate::key_process::Journal;
-use crate::opening::State;
+use crate::opening::{Closed, Office, State};
 
 const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
 const CBC: ContentKind = ContentKind::AesCbc(Aes::Bits256);
@@ -385,6 +385,9 @@ async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not
             assert_eq!(reply, "452 4.3.1 Insufficient system storage");
         }
     }
+    // Nor does a key work for whoever goes on all the same.
+    let (said, granted) = asked_in_order(&pipeline, came).await;
+    assert_eq!((said, granted), (Err(Closed::Full), [false, false]));
     // It names no key, and the MTA behind a milter holds what it has to.
     for came in [
         mail("alice@example.jp", &other),
@@ -393,6 +396,39 @@ async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not
         let treatment = pipeline.treat(came).await;
         assert!(matches!(treatment, Treatment::Relay(_)), "{treatment:?}");
     }
+}
+
+/// What comes of it when it is said that this mail came encrypted, and whether its keys are granted before that and after.
+async fn asked_in_order(pipeline: &Pipeline, mail: Mail) -> (Result<(), Closed>, [bool; 2]) {
+    let (opener, now) = (pipeline.opener.clone(), pipeline.clock.read());
+    let end = Instant::now() + Duration::from_secs(60);
+    let core = Core::take(&pipeline.cores, end).await.unwrap();
+    let asked = spawn_blocking(move || {
+        let discreet = AtomicBool::new(false);
+        let office = opener.office(&mail, now, &[], &core, end, &discreet);
+        let granted = || match office.lease() {
+            Ok(_) => true,
+            Err(no) => {
+                assert_eq!(no, NoKey::Gone);
+                false
+            }
+        };
+        let before = granted();
+        let said = office.came_encrypted(&[[1; 32]]);
+        assert!(office.is_discreet());
+        (said, [before, granted()])
+    });
+    asked.await.unwrap()
+}
+
+/// KEY-03: whoever has taken over a worker asks for the keys, and leaves out that the mail came encrypted.
+#[tokio::test(flavor = "multi_thread")]
+async fn key_03_no_key_is_granted_before_it_is_said_that_the_mail_came_encrypted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |_| ()).await;
+    let raw = encrypted(&[&alice], GCM, "carol@example.net");
+    let (said, granted) = asked_in_order(&pipeline, mail("alice@example.jp", &raw)).await;
+    assert_eq!((said, granted), (Ok(()), [false, true]));
 }
 
 /// failures.md: a key process that has gone.
