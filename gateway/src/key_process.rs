@@ -211,6 +211,13 @@ impl Log for Journal {
                 let (transaction, key) = (transaction.to_string(), key.to_string());
                 warn!(transaction, key, "the key is not at hand");
             }
+            Event::Unused { transaction, key } => {
+                let (transaction, key) = (transaction.to_string(), key.to_string());
+                warn!(
+                    transaction,
+                    key, "too many answers wait: the key was not used"
+                );
+            }
             Event::Untold { refusals } => {
                 warn!(refusals, "more was refused than is told one by one");
             }

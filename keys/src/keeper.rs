@@ -272,6 +272,18 @@ impl<L: Log> Keeper<L> {
         self.log.record(now, &Event::Away { transaction, key });
     }
 
+    /// Hears that a key was not let work, since too many answers wait: that tells nothing of the mail either.
+    pub fn unused(&mut self, now: Moment, job: &Job) {
+        let (transaction, key) = (job.transaction, job.key());
+        if let Task::Unwrap { recipient, .. } = &job.task {
+            self.take_back(transaction, recipient, key);
+            if let Some((_, counts)) = self.keys.get_mut(&key) {
+                counts.unwraps = counts.unwraps.saturating_sub(1);
+            }
+        }
+        self.log.record(now, &Event::Unused { transaction, key });
+    }
+
     fn grant(&mut self, now: Moment, grant: Grant) -> Result<(), Refusal> {
         self.sweep(now);
         let transaction = grant.transaction;

@@ -96,9 +96,11 @@ impl<L: Log + Send + 'static> Server<L> {
                 Decision::Answer(answer) => answer,
                 Decision::Work(job, Duration::ZERO) => self.done(&job)?,
                 Decision::Work(job, delay) => {
-                    if self.later(&writing, number, (job, delay)) {
+                    let job = Arc::new(job);
+                    if self.later(&writing, number, (Arc::clone(&job), delay)) {
                         continue;
                     }
+                    self.keeper()?.unused(now, &job);
                     Answer::Refused(Refusal::TooManyFailures)
                 }
             };
@@ -121,7 +123,7 @@ impl<L: Log + Send + 'static> Server<L> {
         self: &Arc<Self>,
         writing: &Arc<Mutex<UnixStream>>,
         number: u32,
-        (job, delay): (Job, Duration),
+        (job, delay): (Arc<Job>, Duration),
     ) -> bool {
         if self.waiting.fetch_add(1, Ordering::SeqCst) >= MAX_WAITING {
             self.waiting.fetch_sub(1, Ordering::SeqCst);

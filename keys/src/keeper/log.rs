@@ -76,6 +76,13 @@ pub enum Event {
         /// Which key.
         key: KeyId,
     },
+    /// A key was to work, and did not: too many answers waited already.
+    Unused {
+        /// For which mail.
+        transaction: Transaction,
+        /// Which key.
+        key: KeyId,
+    },
     /// More was refused to workers than is written down one by one.
     Untold {
         /// How often, since this was last said.

@@ -206,6 +206,7 @@ impl World {
                 Event::Released { .. }
                 | Event::Shown { .. }
                 | Event::Away { .. }
+                | Event::Unused { .. }
                 | Event::Untold { .. }
                 | Event::Alert(_) => None,
             });

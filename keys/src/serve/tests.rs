@@ -23,12 +23,17 @@ impl Log for Nowhere {
 
 /// A server with the key of alice@example.com, for whom time stands still.
 fn server() -> (Arc<Server<Nowhere>>, KeyFacts) {
+    server_that_waits(|_| {})
+}
+
+/// The same, whose answers wait like this.
+fn server_that_waits(wait: fn(Duration)) -> (Arc<Server<Nowhere>>, KeyFacts) {
     let (key, _) = generated();
     let facts = facts(&key);
     let held = HeldKey::soft(facts.clone(), key).unwrap();
     let time = Time {
         now: || Duration::from_secs(1000),
-        wait: |_| {},
+        wait,
     };
     (Server::new(Keeper::new(vec![held], Nowhere), time), facts)
 }
@@ -138,7 +143,7 @@ fn a_malformed_frame_ends_its_own_connection_only() {
     assert!(good.unwrap(unwrap(transaction, &facts)).is_ok());
 }
 
-/// Answers that wait are answered all the same, and those that would be too many are not.
+/// Answers that wait are answered all the same.
 #[test]
 fn a_key_under_attack_still_answers() {
     let (server, facts) = server();
@@ -151,6 +156,49 @@ fn a_key_under_attack_still_answers() {
         edge.grant(grant).unwrap();
         assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
         edge.release(transaction).unwrap();
+    }
+}
+
+/// Under attack, too, the mail of others is no failure of theirs where no key has worked for it.
+#[test]
+fn what_is_turned_away_since_too_many_answers_wait_is_no_failure() {
+    static DOOR: Mutex<()> = Mutex::new(());
+    let shut = DOOR.lock().unwrap();
+    let (server, facts) = server_that_waits(|_| drop(DOOR.lock()));
+    let (mut edge, _) = edge(&server);
+    let mut granted = |number: u32| {
+        let [.., a, b] = number.to_be_bytes();
+        let grant = grant(&format!("10.{a}.{b}.1"));
+        let transaction = grant.transaction;
+        edge.grant(grant).unwrap();
+        transaction
+    };
+    let attack: Vec<Transaction> = (0..200).map(&mut granted).collect();
+    let waiting: Vec<Transaction> = (200..264).map(&mut granted).collect();
+    let other = granted(264);
+    let (mut first, _) = worker(&server);
+    for transaction in attack {
+        assert!(first.unwrap(unwrap(transaction, &facts)).is_ok());
+        edge.release(transaction).unwrap();
+    }
+    let (mut stream, _) = raw_worker(&server);
+    for transaction in waiting.into_iter().chain([other]) {
+        let request = WorkerRequest::Unwrap(unwrap(transaction, &facts));
+        frame::write(&mut stream, &request.to_frame(7).unwrap()).unwrap();
+    }
+    let answer = frame::read(&mut stream).unwrap().unwrap();
+    let (_, answer) = Answer::from_frame(answer.expose()).unwrap();
+    assert_eq!(answer, Answer::Refused(Refusal::TooManyFailures));
+    let counts = server.keeper().unwrap().counts(facts.id).unwrap();
+    assert_eq!(counts.unwraps, 264);
+    // Nothing is left of it that could be a failure.
+    let alice = address("alice@example.com");
+    assert!(edge.opened(other, alice, facts.id).is_err());
+    drop(shut);
+    for _ in 0..64 {
+        let answer = frame::read(&mut stream).unwrap().unwrap();
+        let (_, answer) = Answer::from_frame(answer.expose()).unwrap();
+        assert_eq!(answer, Answer::Key(Secret::new(vec![9; 16])));
     }
 }
 
