@@ -37,6 +37,7 @@ pub(super) struct Asked {
     signatures: usize,
     errands: usize,
     uses: usize,
+    names: usize,
 }
 
 impl Asked {
@@ -52,6 +53,11 @@ impl Asked {
             Ask::Office(Errand::Opened(used)) => {
                 more = used.len().max(1);
                 (&mut self.uses, MAX_USES)
+            }
+            // Each of them is kept for 400 days, for each domain of the recipients'.
+            Ask::Office(Errand::CameEncrypted(message_ids)) => {
+                more = message_ids.len().max(1);
+                (&mut self.names, MAX_NAMES)
             }
             Ask::Office(_) => (&mut self.errands, MAX_ERRANDS),
         };
@@ -164,15 +170,10 @@ fn run(errand: &Errand, office: &OwnOffice<'_>) -> io::Result<Told> {
             }
             known(office.remember(sha256, answers).map(Some))
         }
-        Errand::CameEncrypted(message_ids) => {
-            if message_ids.len() > MAX_MESSAGE_IDS {
-                return Err(invalid("a mail has too many names"));
-            }
-            match office.came_encrypted(message_ids) {
-                Ok(()) => Told::Done,
-                Err(why) => Told::Closed(why),
-            }
-        }
+        Errand::CameEncrypted(message_ids) => match office.came_encrypted(message_ids) {
+            Ok(()) => Told::Done,
+            Err(why) => Told::Closed(why),
+        },
         Errand::Room(octets, wait) => match office.hold_room(*octets, *wait) {
             Ok(()) => Told::Done,
             Err(why) => Told::NoRoom(why),
@@ -228,7 +229,7 @@ pub(super) const MAX_MAILBOXES: usize = 4096;
 pub(super) const MAX_ERRANDS: usize = 8192;
 /// Octets of a header field that the store is told.
 const MAX_VALUE: usize = 4096;
-/// Message-IDs that one message may have.
-const MAX_MESSAGE_IDS: usize = 1024;
+/// Message-IDs that are remembered of one mail: of the mail as it came and of each copy, so many as are read of a message.
+pub(super) const MAX_NAMES: usize = (1 + MAX_SIGNATURES) * 64;
 /// Signatures of one kind that one mail may want: one for each copy.
 pub(super) const MAX_SIGNATURES: usize = 16;

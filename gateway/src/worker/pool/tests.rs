@@ -6,7 +6,7 @@ use kenin_keys::{KeyId, MAX_USES};
 use kenin_policy::Question;
 use tokio::sync::Semaphore;
 
-use super::answers::{MAX_QUESTIONS, MAX_SIGNATURES};
+use super::answers::{MAX_NAMES, MAX_QUESTIONS, MAX_SIGNATURES};
 use super::*;
 use crate::clock::{Trust, unix_time};
 use crate::config::Config;
@@ -247,4 +247,24 @@ fn no_more_keys_are_said_to_have_opened_something_than_can_have_worked_for_a_mai
     // Nor is that there was nothing said without end.
     let mut asked = Asked::default();
     assert!((0..=MAX_USES).any(|_| asked.one_more(&used(0)).is_err()));
+}
+
+/// Whoever has taken over a worker could fill the store, in which each name stays for 400 days.
+#[test]
+fn no_more_names_are_remembered_than_a_mail_and_its_copies_have() {
+    let named = |times: usize| Ask::Office(Errand::CameEncrypted(vec![[1; 32]; times]));
+    // The most that is read of a message.
+    let header: String = (0..500)
+        .map(|n| format!("Message-ID: <{n}@x.example>\r\n"))
+        .collect();
+    let most = kenin_policy::protect::message_ids(header.as_bytes()).len();
+    let mut asked = Asked::default();
+    for _ in 0..=MAX_SIGNATURES {
+        assert!(asked.one_more(&named(most)).is_ok());
+    }
+    assert!(asked.one_more(&named(1)).is_err());
+    assert!(Asked::default().one_more(&named(MAX_NAMES + 1)).is_err());
+    // Nor is that a mail has none said without end.
+    let mut asked = Asked::default();
+    assert!((0..=MAX_NAMES).any(|_| asked.one_more(&named(0)).is_err()));
 }
