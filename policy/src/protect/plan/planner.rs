@@ -39,7 +39,7 @@ enum Kind {
     Clear,
     AsItIs,
     Sign(Form),
-    /// How it is signed in any case, and the one who gets a copy alone.
+    /// How it is signed in any case, and the one who gets a copy alone, or is the first of those who get one apart.
     Encrypt(Option<Form>, Sign, Option<usize>),
     Refuse(Refusal),
 }
@@ -261,8 +261,12 @@ impl<'a> Planner<'a> {
                 Decided::AsItIs => Kind::AsItIs,
                 Decided::Sign(form) => Kind::Sign(*form),
                 Decided::Refuse(refusal) => Kind::Refuse(*refusal),
-                Decided::Encrypt(_, form) => {
-                    Kind::Encrypt(*form, to.wish.sign, (!to.visible).then_some(place))
+                Decided::Encrypt(own, form) => {
+                    let alone = match to.visible {
+                        true => self.apart(own, &each),
+                        false => Some(place),
+                    };
+                    Kind::Encrypt(*form, to.wish.sign, alone)
                 }
             };
             match groups.iter_mut().find(|(own, _)| *own == kind) {
@@ -281,6 +285,29 @@ impl<'a> Planner<'a> {
             },
             false => Plan { groups },
         }
+    }
+
+    /// The first with this certificate, where others who are seen have another one of the same key: a copy that names a key
+    /// twice is opened by no gateway that has it, which would get two tries. One body names both: mail programs read it.
+    fn apart(&self, own: &Candidate, each: &[Decided<'a>]) -> Option<usize> {
+        if self.mail.one_body {
+            return None;
+        }
+        let key = own.certificate.public_key().id();
+        let all = each.iter().zip(self.mail.recipients).enumerate();
+        let mut alike = all.filter_map(|(place, (decided, to))| match decided {
+            Decided::Encrypt(other, _) if to.visible => {
+                let certificate = &other.certificate;
+                (certificate.public_key().id() == key).then_some((place, certificate))
+            }
+            _ => None,
+        });
+        let (_, first) = alike.next()?;
+        if *first == own.certificate {
+            return None;
+        }
+        let of_own = alike.find(|(_, certificate)| **certificate == own.certificate);
+        of_own.map(|(place, _)| place)
     }
 
     fn course(&self, kind: Kind, places: &[usize], each: &[Decided<'a>]) -> Course {

@@ -1,4 +1,4 @@
-use kenin_pki::crypto::Aes;
+use kenin_pki::crypto::{Aes, SoftKey};
 
 use super::*;
 use crate::mail::{Encrypt, Sign, Unknown, Whose};
@@ -593,6 +593,49 @@ fn what_cannot_be_looked_at_is_not_let_out() {
             }
         }
     }
+}
+
+/// A gateway that has the key opens no copy that names it twice.
+#[test]
+fn no_copy_names_one_key_by_two_certificates() {
+    let world = World::new();
+    let bob = world.person(BOB);
+    let key = SoftKey::from_pkcs8(&bob.key.to_pkcs8().unwrap()).unwrap();
+    let again = world.issue(key, |certificate| certificate.mail_signer(&[CAROL]));
+    let dave = "dave@partner.example";
+    let places = || {
+        Places::with(vec![
+            (BOB, good(&bob.certificate)),
+            (CAROL, good(&again.certificate)),
+            (dave, good(&certificate(dave))),
+        ])
+    };
+    let must = wish(Encrypt::Must);
+    let recipients = [
+        to(BOB, must),
+        to(CAROL, must),
+        to(dave, must),
+        to(CAROL, must),
+        to(BOB, must),
+    ];
+    let (plan, _) = places().plan(&outgoing(&recipients));
+    let shared: Vec<(&[usize], usize)> = plan
+        .groups
+        .iter()
+        .map(|group| {
+            let encryption = protection(&group.course).encryption.as_ref().unwrap();
+            (group.recipients.as_slice(), encryption.readers.len())
+        })
+        .collect();
+    assert_eq!(shared, [(&[0, 2, 4][..], 2), (&[1, 3][..], 1)]);
+    // One body is for all of them; each finds the own certificate named.
+    let mail = Outgoing {
+        one_body: true,
+        ..outgoing(&recipients)
+    };
+    let (plan, _) = places().plan(&mail);
+    let encryption = protection(only(&plan)).encryption.as_ref().unwrap();
+    assert_eq!(encryption.readers.len(), 3);
 }
 
 #[test]
