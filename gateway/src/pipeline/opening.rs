@@ -160,6 +160,10 @@ impl OwnOffice<'_> {
         if self.envelope.division == Division::Never {
             return Ok(());
         }
+        if self.core.is_over() {
+            // Its transaction has ended, or soon will: nobody would give the room back.
+            return Err(Closed::Record);
+        }
         let size = u64::try_from(self.size).unwrap_or(u64::MAX);
         let promised = quarantine.promise(&self.envelope.id, size);
         promised.map_err(|why| {

@@ -87,6 +87,25 @@ async fn with_alice(dir: &Path, edit: impl FnOnce(&mut Config)) -> (Pipeline, Ce
     (pipeline.with_keys(keyring), certificate)
 }
 
+/// The same, with a quarantine that takes one mail.
+async fn with_room_for_one(dir: &Path) -> (Pipeline, Certificate) {
+    use std::os::unix::fs::PermissionsExt;
+    let (pipeline, alice) = with_alice(dir, |config| {
+        let key = config.dir.join("quarantine.key");
+        std::fs::write(&key, [7; 32]).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        config.quarantine = Some(Settings {
+            key: KeyAt::File(key),
+            entries: 1,
+            ..quarantine()
+        });
+    })
+    .await;
+    let snapshot = pipeline.snapshots.load_full();
+    let opened = Quarantine::open(&snapshot.config).unwrap();
+    (pipeline.holding_in(opened), alice)
+}
+
 fn groups(treatment: Treatment) -> Vec<Group> {
     let Treatment::Divide(groups) = treatment else {
         panic!("{treatment:?}")
@@ -336,21 +355,8 @@ async fn what_a_rule_refuses_of_opened_mail_stands_where_what_stays_closed_does(
 /// DEC-13: where nothing can be held, what opens and is refused must not be told from what stays closed and goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not() {
-    use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
-    let (pipeline, alice) = with_alice(dir.path(), |config| {
-        let key = config.dir.join("quarantine.key");
-        std::fs::write(&key, [7; 32]).unwrap();
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        config.quarantine = Some(Settings {
-            key: KeyAt::File(key),
-            entries: 1,
-            ..quarantine()
-        });
-    })
-    .await;
-    let snapshot = pipeline.snapshots.load_full();
-    let pipeline = pipeline.holding_in(Quarantine::open(&snapshot.config).unwrap());
+    let (pipeline, alice) = with_room_for_one(dir.path()).await;
     let good = encrypted(&[&alice], GCM, "carol@example.net");
     // It came before, and does not open again.
     let bad = good.replace("carol@example.net", "mallory@example.com");
@@ -386,7 +392,7 @@ async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not
         }
     }
     // Nor does a key work for whoever goes on all the same.
-    let (said, granted) = asked_in_order(&pipeline, came).await;
+    let (said, granted) = asked_in_order(&pipeline, came, A_MINUTE).await;
     assert_eq!((said, granted), (Err(Closed::Full), [false, false]));
     // It names no key, and the MTA behind a milter holds what it has to.
     for came in [
@@ -398,10 +404,17 @@ async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not
     }
 }
 
-/// What comes of it when it is said that this mail came encrypted, and whether its keys are granted before that and after.
-async fn asked_in_order(pipeline: &Pipeline, mail: Mail) -> (Result<(), Closed>, [bool; 2]) {
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// What comes of it when it is said that this mail came encrypted, which somebody waits for so long; and whether its keys
+/// are granted before that and after.
+async fn asked_in_order(
+    pipeline: &Pipeline,
+    mail: Mail,
+    waiting: Duration,
+) -> (Result<(), Closed>, [bool; 2]) {
     let (opener, now) = (pipeline.opener.clone(), pipeline.clock.read());
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + waiting;
     let core = Core::take(&pipeline.cores, end).await.unwrap();
     let asked = spawn_blocking(move || {
         let discreet = AtomicBool::new(false);
@@ -427,8 +440,23 @@ async fn key_03_no_key_is_granted_before_it_is_said_that_the_mail_came_encrypted
     let dir = tempfile::tempdir().unwrap();
     let (pipeline, alice) = with_alice(dir.path(), |_| ()).await;
     let raw = encrypted(&[&alice], GCM, "carol@example.net");
-    let (said, granted) = asked_in_order(&pipeline, mail("alice@example.jp", &raw)).await;
+    let (said, granted) = asked_in_order(&pipeline, mail("alice@example.jp", &raw), A_MINUTE).await;
     assert_eq!((said, granted), (Ok(()), [false, true]));
+}
+
+/// A thread that goes on after its mail has ended must not keep room that is never given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_too_late_keeps_no_room_in_the_quarantine() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_room_for_one(dir.path()).await;
+    let raw = encrypted(&[&alice], GCM, "carol@example.net");
+    let late = mail("alice@example.jp", &raw);
+    let (said, granted) = asked_in_order(&pipeline, late, Duration::ZERO).await;
+    assert_eq!((said, granted), (Err(Closed::Record), [false, false]));
+    let mut next = mail("alice@example.jp", &raw);
+    Arc::make_mut(&mut next.envelope).id = "01J0000000000000000000000B".to_owned();
+    let treated = groups(pipeline.treat(next.clone()).await);
+    assert!(sent(&next, &treated[0].share).0);
 }
 
 /// failures.md: a key process that has gone.
