@@ -145,8 +145,12 @@ fn opened(
             office.came_encrypted(&message_ids(&copy.message))?;
         }
         if opening.copies.is_empty() && !opening.named.is_empty() {
-            // As much work as where something opened.
-            office.came_encrypted(&message_ids(raw))?;
+            // As much work as where something opened, which has a name in any case.
+            let mut ids = message_ids(raw);
+            if ids.is_empty() {
+                ids = message_ids(format!("Message-ID: <{name}>\r\n\r\n").as_bytes());
+            }
+            office.came_encrypted(&ids)?;
         }
         Ok(opening)
     });

@@ -558,6 +558,12 @@ async fn dec_14_what_came_encrypted_is_known_by_its_message_id() {
     let bad = raw.replace("<1@x>", "<2@x>").replace("carol@", "mallory@");
     pipeline.treat(mail("alice@example.jp", &bad)).await;
     assert!(known("<2@x>", "example.jp").await);
+    // Nor is less done for it where it has no name than where it opens, and gets one.
+    let own = "<01J0000000000000000000000A@smime.gw.example.jp>";
+    let nameless = bad.replace("Message-ID: <2@x>\r\n", "");
+    assert!(!known(own, "example.jp").await);
+    pipeline.treat(mail("alice@example.jp", &nameless)).await;
+    assert!(known(own, "example.jp").await);
     let inner = "Message-ID: <inner@x>\r\nFrom: carol@example.net\r\n\
         Content-Type: text/plain; hp=\"cipher\"\r\n\r\nThe canary sings.\r\n";
     let to = [Addressee::of(&alice)];
