@@ -56,6 +56,23 @@ pub fn split_hiding(message: &[u8], limits: &Limits) -> Halves {
     })
 }
 
+/// Whether a message, which nobody has signed, says of its content that encryption hid its header: it came out when that
+/// was opened.
+#[must_use]
+pub fn was_hidden(message: &[u8]) -> bool {
+    let (header, _) = read(message);
+    let content_type = header
+        .content_type
+        .map(|value| ContentType::parse(slice(message, value)))
+        .unwrap_or_default();
+    let says = |name: &str, value: &[u8]| {
+        let said = content_type.only(name);
+        said.is_some_and(|said| said.value.eq_ignore_ascii_case(value))
+    };
+    !is_protected(&content_type.essence)
+        && (says("hp", b"cipher") || says("protected-headers", b"v1"))
+}
+
 /// The halves with this in place of each field outside.
 fn split_as<'m>(message: &'m [u8], outside: &dyn Fn(&FieldSpan) -> Option<&'m [u8]>) -> Halves {
     let (header, all) = read(message);

@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 
 use kenin_smime::encrypt::{Addressee, Protect, ProtectError};
-use kenin_smime::header_protection::{Halves, protect_header, split, split_hiding};
+use kenin_smime::header_protection::{
+    Halves, HeaderProtection, protect_header, split, split_hiding, was_hidden,
+};
 use kenin_smime::sign::{Form, SignError, Signer};
 use kenin_smime::{Limits, fits_relays, relayable};
 
@@ -39,9 +41,12 @@ pub fn copy(
     if protection.sign.is_none() && protection.encryption.is_none() {
         return Ok(message.to_vec());
     }
-    let protected = protection
+    // What was hidden before is hidden again, whatever is done with other mail.
+    let again = protection.encryption.is_some() && was_hidden(message);
+    let how = protection
         .header
-        .and_then(|how| protect_header(message, how));
+        .or(again.then_some(HeaderProtection::Cipher));
+    let protected = how.and_then(|how| protect_header(message, how));
     let hidden = protected.is_some() && protection.encryption.is_some();
     // What is protected already keeps its header outside, but for what is hidden inside.
     let Halves { mut outer, entity } =
