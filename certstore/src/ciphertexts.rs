@@ -59,7 +59,7 @@ impl Store {
         now: Option<i64>,
     ) -> Result<FirstSeen, StoreError> {
         let (sender, message_id) = (text(one.sender), text(one.message_id));
-        if let Some(now) = now {
+        if let Some(now) = now.filter(|now| self.swept.ciphertexts.is_due(*now)) {
             ask!(self, execute: "DELETE FROM ciphertext WHERE tenant = $1 AND last_at < $2",
                 tenant, now.saturating_sub(REMEMBERED))?;
         }

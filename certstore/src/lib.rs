@@ -22,6 +22,7 @@ mod protection;
 mod scope;
 mod server;
 mod store;
+mod swept;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]

@@ -34,7 +34,7 @@ impl Store {
         }
         // Alone: two nodes that write the same rows in another order would wait for each other.
         let mut change = self.begin_alone(tenant).await?;
-        if let Some(now) = now {
+        if let Some(now) = now.filter(|now| self.swept.encrypted_mail.is_due(*now)) {
             ask!(self, change.execute: "DELETE FROM encrypted_mail WHERE tenant = $1 AND at < $2",
                 tenant, now.saturating_sub(REMEMBERED))?;
         }

@@ -21,6 +21,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use crate::database::{Change, Connections, Pool, READING, WRITING, ask, statement};
 use crate::index::parts;
 use crate::migrations::{self, Dialect};
+use crate::swept::Swept;
 use crate::{RevocationIndex, Server, StoreError, scope};
 
 /// The tenant of a simple installation.
@@ -34,6 +35,8 @@ pub struct Store {
     pub(crate) pool: Pool,
     /// The database did not answer when it was last asked; [`Store::revision`] finds out that it is back.
     pub(crate) silent: Arc<AtomicBool>,
+    /// When what is too old was last looked for.
+    pub(crate) swept: Arc<Swept>,
 }
 
 impl Store {
@@ -102,6 +105,7 @@ impl Store {
             name: name.to_owned(),
             pool,
             silent: Arc::default(),
+            swept: Arc::default(),
         }
     }
 

@@ -85,6 +85,7 @@ impl Pipeline {
             memory: Memory::new(snapshots.load().config.decrypt.memory),
             store: store.clone(),
             quarantine: None,
+            turns: Arc::new(Semaphore::new(usize::try_from(opening::TURNS).unwrap_or(1))),
         };
         Self {
             snapshots,
@@ -152,13 +153,14 @@ impl Pipeline {
             let mut had = self.delivered.of(&mail, unix_time(now.time)).await;
             had.extend(opening::taken_in(&mail, &snapshot.config));
             let author = self.author(&mail, snapshot, now).await;
+            let turn = self.opener.turn(&mail).await;
             let core = Core::take(&self.cores, end).await?;
-            Some((message, now, (had, author), core))
+            Some(((message, turn), now, (had, author), core))
         };
         // Half the time at most: what had to wait for others still gets the other half for itself,
         // and is not called too slow because we are.
         let permits = timeout_at(start + budget / 2, permits).await;
-        let Ok(Some((message, now, (had, author), core))) = permits else {
+        let Ok(Some((places, now, (had, author), core))) = permits else {
             return Err(reply::busy());
         };
         let effort = core.work();
@@ -169,7 +171,7 @@ impl Pipeline {
             let (author, discreet) = (author.clone(), Arc::clone(&discreet));
             let opener = self.opener.clone();
             move || -> Result<Option<Decided>, Lost> {
-                let (_message, core) = (message, core);
+                let (_places, core) = (places, core);
                 let mut asked = protect::Clerk::new(&snapshot, &author, now, Some(&core));
                 let office = opener.office(&mail, now, &had, &core, end, &discreet);
                 let decided = match &workers {

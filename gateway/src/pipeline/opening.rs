@@ -12,7 +12,9 @@ use kenin_keys::protocol::MAX_RECIPIENTS;
 use kenin_keys::{Granted, KeyFacts, KeyId, NoKey};
 use kenin_pki::address::Address;
 use kenin_pki::crypto::{Secret, SignatureAlgorithm, Wrapped};
+use kenin_policy::header;
 use kenin_smtp_filter::{Division, Envelope, Mail};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info};
 
@@ -32,9 +34,32 @@ pub(super) struct Opener {
     pub(super) store: Option<Store>,
     /// Where it is held, where that is not the MTA's to do.
     pub(super) quarantine: Option<Arc<Quarantine>>,
+    /// Kibibytes of large mail that may be decoded at one time.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 impl Opener {
+    /// The turn of a large mail that may be encrypted for people with keys. It is decoded before anybody knows how much room
+    /// it will take opened, so many of them at one time would take memory of which no budget knows. Nothing where it takes
+    /// none.
+    pub(super) async fn turn(&self, mail: &Mail) -> Option<OwnedSemaphorePermit> {
+        let octets = mail.raw.len();
+        let has_keys = |to: &str| {
+            let to = Address::parse(to).ok();
+            to.is_some_and(|to| !self.keyring.of(DEFAULT_TENANT, &to).is_empty())
+        };
+        let mut recipients = mail.envelope.rcpt_to.iter();
+        if octets <= LARGE
+            || !may_be_encrypted(&mail.raw)
+            || !recipients.any(|to| has_keys(&to.address))
+        {
+            return None;
+        }
+        let kibibytes = u32::try_from(octets >> 10).unwrap_or(TURNS).min(TURNS);
+        let turn = Arc::clone(&self.turns).acquire_many_owned(kibibytes);
+        turn.await.ok()
+    }
+
     /// For a mail that has a core until then. `discreet` becomes true once nobody outside is to hear what is done with it.
     pub(super) fn office<'o>(
         &'o self,
@@ -311,6 +336,20 @@ impl Granted for Hand<'_> {
     }
 }
 
+/// Not where the header names something else, whoever reads it. What is in a signature is looked at, too.
+fn may_be_encrypted(raw: &[u8]) -> bool {
+    let scanned = header::scan(raw);
+    let types = scanned.fields.iter();
+    let mut types = types.filter(|field| field.may_be(raw, |name| name == "content-type"));
+    let (Some(only), None) = (types.next(), types.next()) else {
+        return true;
+    };
+    let value = header::unfold(only.value(raw)).to_ascii_lowercase();
+    let value = value.trim_ascii_start();
+    let is_signed = value.starts_with(b"multipart/signed");
+    is_signed || !(value.starts_with(b"text/") || value.starts_with(b"multipart/"))
+}
+
 fn lock<T>(own: &Mutex<T>) -> MutexGuard<'_, T> {
     own.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -361,6 +400,10 @@ fn client_of(envelope: &Envelope) -> Option<IpAddr> {
 
 /// For how many seconds keys may work for a mail: longer than anybody works on it.
 const GRANTED: u32 = 120;
+/// Octets of a mail that takes no turn.
+const LARGE: usize = 1 << 20;
+/// Kibibytes of large mail in its turn: one of the largest, or a dozen of 5 MB.
+pub(super) const TURNS: u32 = 60 << 10;
 /// The store's part of our time for one message.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// What the time of an answer is rounded up to.

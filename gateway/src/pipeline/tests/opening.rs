@@ -659,3 +659,42 @@ async fn dec_12_mail_to_the_return_path_goes_nowhere() {
         assert!(matches!(alone[0].share, Share::Had));
     }
 }
+
+/// Fifty of them were decoded at one time, beside the budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_mail_takes_turns_where_it_may_be_encrypted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, _) = with_alice(dir.path(), |_| ()).await;
+    let opener = &pipeline.opener;
+    let large = |to: &str, kind: &str| {
+        let head = format!("From: carol@example.net\r\nContent-Type: {kind}\r\n\r\n");
+        mail(to, &format!("{head}{}", "MIIB\r\n".repeat(7 << 20)))
+    };
+    let encrypted = "application/pkcs7-mime; smime-type=enveloped-data";
+    let first = opener.turn(&large("alice@example.jp", encrypted)).await;
+    assert!(first.is_some());
+    for (to, kind) in [
+        ("mallory@example.jp", encrypted),
+        ("alice@example.jp", "text/plain"),
+        ("alice@example.jp", "Multipart/Mixed; boundary=b"),
+    ] {
+        assert!(opener.turn(&large(to, kind)).await.is_none(), "{to} {kind}");
+    }
+    let small = mail(
+        "alice@example.jp",
+        "Content-Type: application/pkcs7-mime\r\n\r\nMIIB\r\n",
+    );
+    assert!(opener.turn(&small).await.is_none());
+    for kind in [
+        encrypted,
+        "multipart/signed; boundary=b",
+        "a; b\r\nContent-Type: text/plain",
+    ] {
+        let next = large("alice@example.jp", kind);
+        let waits = tokio::time::timeout(Duration::from_millis(1), opener.turn(&next));
+        assert!(waits.await.is_err(), "{kind}");
+    }
+    drop(first);
+    let next = large("alice@example.jp", encrypted);
+    assert!(opener.turn(&next).await.is_some());
+}
