@@ -271,6 +271,7 @@ async fn in_memory() -> Store {
         name: PathBuf::from("memory"),
         pool: Pool::Sqlite(pool),
         silent: Arc::default(),
+        swept: Arc::default(),
     }
 }
 

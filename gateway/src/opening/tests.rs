@@ -776,7 +776,7 @@ fn several_contents_of_one_mail_take_memory_each() {
     let opening = world.open(&raw, &people).unwrap();
     assert_eq!(states(&opening), [State::Undecryptable, State::Opened]);
     assert_eq!(opening.copies.len(), 1);
-    assert_eq!((opening.named, opening.used.len()), (vec![0, 1], 3));
+    assert_eq!((&opening.named[..], opening.used.len()), (&[0, 1][..], 3));
     drop(opening);
     // For her alone it takes the place of what was around.
     let raw = mail(&encrypted(&inner, &[&alice], GCM));
