@@ -19,6 +19,9 @@ use seccompiler::{
 pub enum Role {
     /// Parses mail: it computes, and reads and writes what is open already.
     Worker,
+    /// Doubles itself for whoever says so ([`crate::Template`]): as a worker, but that it begins processes and ends them, and no
+    /// threads.
+    Template,
     /// Works with private keys: as a worker, and it locks memory.
     Keys,
     /// Works with private keys, of which some are in tokens: what speaks with these may use files, and sockets that have no
@@ -73,17 +76,34 @@ fn restrict_files() -> io::Result<Files> {
     })
 }
 
-fn restrict_calls(role: Role, otherwise: Otherwise) -> io::Result<()> {
-    let denied = match otherwise {
+/// What a copy of a template takes from itself, so that what is left to it is what a worker may. It is made before: a copy has
+/// one call to make.
+pub(crate) fn for_copies(otherwise: Otherwise) -> io::Result<BpfProgram> {
+    let mut rules = allowed(Role::Worker)?;
+    // The number of this process is not the copy's. Whoever aborts ends all the same.
+    rules.remove(&libc::SYS_tgkill);
+    filter(rules, denied(otherwise), SeccompAction::Allow)
+}
+
+/// Adds a filter to those that this process has.
+pub(crate) fn restrict_further(program: &BpfProgram) -> io::Result<()> {
+    seccompiler::apply_filter_all_threads(program).map_err(io::Error::other)
+}
+
+fn denied(otherwise: Otherwise) -> SeccompAction {
+    match otherwise {
         Otherwise::Refuse => errno(libc::EPERM),
         Otherwise::Kill => SeccompAction::KillProcess,
-    };
+    }
+}
+
+fn restrict_calls(role: Role, otherwise: Otherwise) -> io::Result<()> {
     // What flags clone3 has cannot be seen by a filter. Where it is not there, the library takes clone.
     let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let no_clone3 = filter(no_clone3, SeccompAction::Allow, errno(libc::ENOSYS))?;
-    let allowed = filter(allowed(role)?, denied, SeccompAction::Allow)?;
+    let allowed = filter(allowed(role)?, denied(otherwise), SeccompAction::Allow)?;
     for program in [no_clone3, allowed] {
-        seccompiler::apply_filter_all_threads(&program).map_err(io::Error::other)?;
+        restrict_further(&program)?;
     }
     Ok(())
 }
@@ -108,6 +128,7 @@ fn allowed(role: Role) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
     let mut rules = BTreeMap::new();
     let (more, files) = match role {
         Role::Worker => (&[][..], &[][..]),
+        Role::Template => (FOR_TEMPLATES, &[][..]),
         Role::Keys => (FOR_KEYS, &[][..]),
         Role::Tokens => (FOR_KEYS, FOR_FILES),
     };
@@ -143,6 +164,23 @@ fn allowed(role: Role) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
         ),
     ];
     rules.extend(restricted);
+    if role == Role::Template {
+        // Processes, and no threads: what fork(2) asks for, with one C library or another.
+        let process = number(libc::SIGCHLD);
+        let told = number(libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID);
+        let forks = vec![equal(0, process | told)?, equal(0, process)?];
+        rules.insert(libc::SYS_clone, forks);
+        // Their end.
+        let kill = equal(1, number(libc::SIGKILL))?;
+        rules.insert(libc::SYS_kill, vec![kill]);
+        // What they do before they are confined further.
+        let further = rules.entry(libc::SYS_prctl).or_default();
+        for what in [libc::PR_SET_PDEATHSIG, libc::PR_SET_NO_NEW_PRIVS] {
+            further.push(equal(0, number(what))?);
+        }
+        let filters = equal(0, u64::from(libc::SECCOMP_SET_MODE_FILTER))?;
+        rules.insert(libc::SYS_seccomp, vec![filters]);
+    }
     if role == Role::Tokens {
         let written = number(libc::PROT_WRITE | libc::PROT_EXEC);
         // Libraries of a library, loaded when they are needed: what is run is not written.
@@ -238,6 +276,7 @@ const TALKING: &[c_long] = &[
     libc::SYS_write,
     libc::SYS_writev,
 ];
+const FOR_TEMPLATES: &[c_long] = &[libc::SYS_getppid, libc::SYS_wait4];
 const FOR_KEYS: &[c_long] = &[libc::SYS_mlock, libc::SYS_munlock];
 /// What modules of tokens do: they keep objects in files, and speak with the daemons of readers.
 const FOR_FILES: &[c_long] = &[

@@ -1,5 +1,5 @@
 //! Listening sockets handed over by the service manager (`LISTEN_PID`, `LISTEN_FDS`,
-//! `LISTEN_FDNAMES`; sd_listen_fds(3)). Never opens one itself.
+//! `LISTEN_FDNAMES`; sd_listen_fds(3)), and a standard input that is a socket. Never opens one itself.
 #![allow(unsafe_code)]
 
 use std::{
@@ -71,6 +71,17 @@ pub fn close_in_other_programs() -> std::io::Result<()> {
         let _ = rustix::io::fcntl_setfd(open, rustix::io::FdFlags::CLOEXEC);
     }
     Ok(())
+}
+
+/// Takes over what this process has as its standard input, in whose place there is nothing then (`/dev/null`).
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn take_standard_input() -> std::io::Result<OwnedFd> {
+    let taken = std::io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    Ok(taken)
 }
 
 fn is_listening_tcp(fd: &impl AsFd) -> bool {

@@ -1,7 +1,7 @@
 //! The few system calls that need `unsafe`, and those beside them: mapping a private unlinked
 //! file, descriptors inherited from the service manager, process limits, free space, the time since
-//! boot, locked memory, descriptors handed to another process, a terminal that shows no secret, and what takes rights
-//! from a process.
+//! boot, locked memory, descriptors handed to another process, a terminal that shows no secret, what takes rights
+//! from a process, and copies of a process.
 //!
 //! It never decides anything and imports nothing of ours.
 
@@ -18,9 +18,12 @@ mod uptime;
 
 pub use confine::{Files, Otherwise, Role, confine};
 pub use descriptors::{receive_descriptor, send_descriptor};
-pub use inherited::{Inherited, close_in_other_programs, inherited};
+pub use inherited::{Inherited, close_in_other_programs, inherited, take_standard_input};
 pub use memory::{forbid_tracing, keep_out_of_dumps, lock_memory};
-pub use process::{forbid_core_dumps, ignore_termination, limit_memory, raise_descriptor_limit};
+pub use process::{
+    Copied, Fork, Template, forbid_core_dumps, ignore_termination, limit_memory,
+    raise_descriptor_limit,
+};
 pub use temp_body::{Mapped, TempBody, TempBodyError, free_space};
 pub use terminal::ask_for_secret;
 pub use uptime::since_boot;

@@ -1,9 +1,17 @@
-//! Limits of this process, and what it does when it is told to end. Never touches another process.
+//! Limits of this process, what it does when it is told to end, and copies of it. Never touches another process but
+//! these.
 #![allow(unsafe_code)]
 
 use std::io;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process,
+    set_parent_process_death_signal, setrlimit, waitpid,
+};
+use seccompiler::BpfProgram;
+
+use crate::confine::{Otherwise, Role, confine, for_copies, restrict_further};
 
 /// Raises the soft limit of open descriptors to the hard one and says what it is now.
 ///
@@ -76,9 +84,95 @@ pub fn ignore_termination() -> io::Result<()> {
     Ok(())
 }
 
+/// A process of one thread that can begin no other, and doubles itself (fork(2)). A copy may do what a worker may
+/// ([`Role::Worker`]), begins neither threads nor processes, and ends with its template.
+#[derive(Debug)]
+pub struct Template {
+    /// Its number.
+    number: u32,
+    /// What a copy takes from itself.
+    further: BpfProgram,
+}
+
+/// Who goes on after a fork.
+#[derive(Debug)]
+pub enum Fork {
+    /// The template. It has a copy now.
+    Template(Copied),
+    /// The copy.
+    Copy,
+}
+
+/// A copy, as its template has it. It is ended when this is dropped, and waited for.
+#[derive(Debug)]
+pub struct Copied(Pid);
+
+impl Template {
+    /// Confines this process ([`Role::Template`]).
+    ///
+    /// # Errors
+    ///
+    /// When it has other threads, or the system refuses; the process must not go on then.
+    pub fn confine(otherwise: Otherwise) -> io::Result<Self> {
+        if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+            return Err(io::Error::other("other threads would be missing in a copy"));
+        }
+        let further = for_copies(otherwise)?;
+        confine(Role::Template, otherwise)?;
+        Ok(Self {
+            number: std::process::id(),
+            further,
+        })
+    }
+
+    /// Doubles this process. Both go on from here with the same memory and the same descriptors. A copy that cannot be
+    /// confined ends before it goes on.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn fork(&self) -> io::Result<Fork> {
+        // SAFETY: this process has one thread: there was one when `self` was made, which can be made in no other way, and the
+        // system has let none begin since. So no lock is held by a thread that the copy lacks, no memory is half written, and the
+        // copy may do what any program may.
+        let number = unsafe { libc::fork() };
+        if number < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let Some(copy) = Pid::from_raw(number) else {
+            if self.begin().is_err() {
+                std::process::exit(1);
+            }
+            return Ok(Fork::Copy);
+        };
+        Ok(Fork::Template(Copied(copy)))
+    }
+
+    /// What a copy does before anything else.
+    fn begin(&self) -> io::Result<()> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have ended before.
+        if std::os::unix::process::parent_id() != self.number {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        restrict_further(&self.further)
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        // Its number is nobody else's before it was waited for.
+        let _ = kill_process(self.0, Signal::KILL);
+        while matches!(
+            waitpid(Some(self.0), WaitOptions::empty()),
+            Err(Errno::INTR)
+        ) {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use rustix::process::{Signal, getpid, kill_process};
+    use rustix::process::getpid;
 
     use super::*;
     use crate::testing::{in_a_child, killed_in_a_child};
