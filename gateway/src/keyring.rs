@@ -173,15 +173,13 @@ impl Keyring {
         ring.is_none_or(|ring| ring.vault.load().line.is_there())
     }
 
-    /// Which key process it is, for whoever holds connections to it; nothing where there is none now.
-    pub(crate) fn number(&self) -> Option<u64> {
-        self.0.as_ref()?.vault.load().number()
-    }
-
-    /// A connection to it for a worker, and which one it is.
-    pub(crate) fn connection(&self) -> Option<(u64, UnixStream)> {
+    /// A connection to it for whoever has a mail; nothing where it is not there.
+    pub(crate) fn connection(&self) -> Option<UnixStream> {
         let vault = self.0.as_ref()?.vault.load_full();
-        Some((vault.number()?, vault.connection().ok()?))
+        match vault.line.is_there() {
+            true => vault.connection().ok(),
+            false => None,
+        }
     }
 
     /// Announces a mail.

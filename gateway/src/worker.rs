@@ -1,5 +1,6 @@
 //! Workers: processes that parse mail and decide, and can do nothing else. The edge starts them, one for each mail at
-//! a time, and has them work in its stead ([`Pool`]); [`run`] is what they do.
+//! a time, and has them work in its stead ([`Pool`]); [`run`] is what they do. Mail whose people have keys is for copies
+//! of a process that reads none itself ([`run_template`]), each of which has one mail.
 //!
 //! What both ends say to each other is in [`codec`] and [`frame`]; what a worker judges by in [`outfit`].
 
@@ -24,7 +25,7 @@ mod serve;
 
 use codec::{Coded, coded};
 pub(crate) use pool::{Lost, Pool, Work};
-pub(crate) use serve::run;
+pub(crate) use serve::{run, run_template};
 
 /// A mail, and what is to be done with it. Its octets come behind it.
 struct Job {
@@ -39,6 +40,13 @@ struct Job {
     had: Vec<usize>,
     /// Recipients who have keys, with these.
     keys: Vec<(Address, Vec<Arc<KeyFacts>>)>,
+}
+
+impl Job {
+    /// Whether its people have keys that may work for it: whoever has it has seen no other, and sees none.
+    fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || self.signatory.is_some()
+    }
 }
 
 coded!(Job {

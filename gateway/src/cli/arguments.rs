@@ -101,6 +101,9 @@ pub enum Command {
     /// What "kenin run" starts to parse mail; nobody else does
     #[command(hide = true, after_help = Exit::help())]
     Worker(Worker),
+    /// What "kenin run" starts to open mail; nobody else does
+    #[command(hide = true, after_help = Exit::help())]
+    Template(Worker),
     /// Check the configuration, then what it needs around it
     #[command(after_help = Exit::help())]
     Check(Check),
@@ -264,7 +267,7 @@ pub struct Run {
     pub log_format: Option<LogFormat>,
 }
 
-/// `kenin worker`.
+/// `kenin worker`, `kenin template`.
 #[derive(Debug, Clone, Args)]
 pub struct Worker {
     /// Octets of memory that it may have

@@ -85,6 +85,9 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
             return Ok(End::Code(crate::key_process::run(&options)));
         }
         Command::Worker(options) => return Ok(End::Code(crate::worker::run(options.memory))),
+        Command::Template(options) => {
+            return Ok(End::Code(crate::worker::run_template(options.memory)));
+        }
         Command::Check(options) => check(global.config, &options)?,
         Command::Verify(options) => verify::command(&global.config, &options, paint)?,
         Command::Explain(options) => explain::command(&global.config, &options, paint)?,

@@ -6,7 +6,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +18,6 @@ use super::line::Line;
 /// A key process. It ends when this is dropped.
 pub(super) struct Vault {
     pub(super) line: Line,
-    /// No other has it.
-    number: u64,
     /// By tenant and mailbox.
     owners: HashMap<(String, String), Vec<Arc<KeyFacts>>>,
     keys: usize,
@@ -42,21 +39,14 @@ impl Vault {
                 owners.entry(owner).or_default().push(Arc::clone(&key));
             }
         }
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         door.set_write_timeout(Some(AT_THE_DOOR))?;
         Ok(Self {
             line: Line::open(line)?,
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
             owners,
             keys: count,
             door,
             free: Mutex::default(),
         })
-    }
-
-    /// Its number, as long as it is there.
-    pub(super) fn number(&self) -> Option<u64> {
-        self.line.is_there().then_some(self.number)
     }
 
     /// How many keys it has.

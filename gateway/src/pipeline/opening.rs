@@ -153,11 +153,6 @@ impl OwnOffice<'_> {
         self.discreet.load(Ordering::Relaxed)
     }
 
-    /// Whether the mail had keys granted: who has worked on it may have seen what is inside.
-    pub(crate) fn was_used(&self) -> bool {
-        lock(&self.lease).is_some()
-    }
-
     /// Takes room, and holds it in the stead of who works on the mail.
     pub(crate) fn hold_room(&self, octets: usize, wait: bool) -> Result<(), NoRoom> {
         let room = self.room(octets, wait)?;

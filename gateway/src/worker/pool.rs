@@ -1,17 +1,17 @@
 //! The edge's end: workers that are free, those that are at work, and what they may say. A worker has one mail at a time, and
 //! what it says is taken as mail is: bounded, and checked. Whoever says what no worker says, or nothing in time, is ended; the
-//! mail is then the caller's to answer.
+//! mail is then the caller's to answer. Mail whose people have keys is for a copy of a template, which is handed its line and
+//! a connection to the key process and has this one mail.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use kenin_keys::octets::Writer;
@@ -23,7 +23,6 @@ use tracing::{error, warn};
 
 use super::codec::{self, Ask, Coded, decided, written};
 use super::frame::{Kind, Until, frame, invalid, receive, send};
-use super::outfit::Outfit;
 use super::{HERE, IN_A_FILE, Job, What};
 use crate::act::{self, Decided};
 use crate::clock::Moment;
@@ -34,18 +33,21 @@ use crate::protect::{self, Author};
 use crate::snapshot::Snapshot;
 
 mod answers;
+mod process;
 
 use answers::{Asked, Desks, tell};
+use process::{Sort, Worker, panicked};
 
-/// Workers that have nothing to do, and how more are made.
+/// Workers and templates that have nothing to do, and how more are made.
 #[derive(Debug)]
 pub(crate) struct Pool {
     program: PathBuf,
+    /// In front of those of a worker.
     arguments: Vec<OsString>,
     snapshots: Arc<ArcSwap<Snapshot>>,
     keyring: Keyring,
     free: Mutex<Vec<Worker>>,
-    /// How many free ones are kept.
+    /// How many free ones of each sort are kept.
     spares: usize,
 }
 
@@ -85,7 +87,7 @@ impl Pool {
         Self {
             // What runs now, also where the file has another version by now.
             program: "/proc/self/exe".into(),
-            arguments: vec![OsString::from("worker")],
+            arguments: Vec::new(),
             snapshots,
             keyring,
             free: Mutex::default(),
@@ -181,7 +183,8 @@ impl Pool {
         })
     }
 
-    /// Has a worker do this, and reads its result. A worker that did is kept, any other is ended.
+    /// Has a worker do this, and reads its result. A worker that did is kept, any other is ended. So is a template, but for one
+    /// whose copy has failed in time.
     fn done<T>(
         &self,
         what: What,
@@ -190,28 +193,46 @@ impl Pool {
         result: impl FnOnce(Kind, &[u8], &Work<'_>) -> io::Result<T>,
     ) -> Result<T, Lost> {
         let id = &work.mail.envelope.id;
-        let mut worker = self.take(&work).map_err(|failed| {
+        let none = |failed: io::Error| {
             error!(id, error = %failed, "a worker cannot be started");
             match failed.kind() {
                 io::ErrorKind::TimedOut => Lost::Late,
                 _ => Lost::NoWorker,
             }
-        })?;
-        let done = worker.work(what, &work, desks);
+        };
+        let job = job(what, &work);
+        let sort = match job.has_keys() {
+            true => Sort::Template,
+            false => Sort::Worker,
+        };
+        let mut worker = self.take(sort, &work).map_err(none)?;
+        worker.mails = worker.mails.saturating_add(1);
+        let done = match sort {
+            Sort::Worker => talk(&worker.stream, &mut worker.lists, &job, &work, desks),
+            Sort::Template => {
+                // Who has no keys to open it with needs none to talk to: signatures are the edge's to ask for.
+                let opens = !job.keys.is_empty();
+                let keys = opens.then(|| self.keyring.connection()).flatten();
+                let line = worker.copy(keys, &work).map_err(none)?;
+                talk(&line, &mut HashMap::new(), &job, &work, desks)
+            }
+        };
         let done = done.and_then(|(kind, content)| {
             // Wiped: it may hold what was opened.
             let content = Secret::new(content);
             result(kind, content.expose(), &work)
         });
+        let is_late = |failed: &io::Error| failed.kind() == io::ErrorKind::TimedOut;
+        let is_kept = match sort {
+            Sort::Worker => done.is_ok(),
+            Sort::Template => !done.as_ref().is_err_and(is_late) && worker.end_copy().is_ok(),
+        };
+        if is_kept {
+            self.put(worker);
+        }
         match done {
-            Ok(done) => {
-                // Who may have seen what is inside of a mail sees no other mail.
-                if !work.office.is_some_and(OwnOffice::was_used) {
-                    self.put(worker);
-                }
-                Ok(done)
-            }
-            Err(failed) if failed.kind() == io::ErrorKind::TimedOut => Err(Lost::Late),
+            Ok(done) => Ok(done),
+            Err(failed) if is_late(&failed) => Err(Lost::Late),
             Err(failed) if failed.kind() == io::ErrorKind::OutOfMemory => {
                 error!(id, "a worker cannot map a mail");
                 Err(Lost::NoRoom)
@@ -223,9 +244,9 @@ impl Pool {
         }
     }
 
-    /// One that judges by this snapshot: a free one, or another.
-    fn take(&self, work: &Work<'_>) -> io::Result<Worker> {
-        while let Some(mut worker) = self.free_one(work.snapshot) {
+    /// One of this sort that judges by the mail's snapshot: a free one, or another.
+    fn take(&self, sort: Sort, work: &Work<'_>) -> io::Result<Worker> {
+        while let Some(mut worker) = self.free_one(sort, work.snapshot) {
             // One that was killed while it had nothing to do costs no mail.
             if matches!(worker.child.try_wait(), Ok(None)) {
                 return Ok(worker);
@@ -233,23 +254,21 @@ impl Pool {
         }
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
-        Worker::start(command, self.keyring.connection(), work)
+        Worker::start(command, sort, work)
     }
 
-    fn free_one(&self, snapshot: &Arc<Snapshot>) -> Option<Worker> {
-        let keys = self.keyring.number();
+    fn free_one(&self, sort: Sort, snapshot: &Arc<Snapshot>) -> Option<Worker> {
         let mut free = self.lock();
-        let fits = |worker: &Worker| Arc::ptr_eq(&worker.snapshot, snapshot) && worker.keys == keys;
+        let fits = |one: &Worker| one.sort == sort && Arc::ptr_eq(&one.snapshot, snapshot);
         let place = free.iter().rposition(fits)?;
         Some(free.swap_remove(place))
     }
 
     /// Keeps a worker that is as new as the snapshot and not too old; and lets those go that no longer are.
     fn put(&self, worker: Worker) {
-        let (current, keys) = (self.snapshots.load_full(), self.keyring.number());
+        let current = self.snapshots.load_full();
         let is_good = |worker: &Worker| {
             Arc::ptr_eq(&worker.snapshot, &current)
-                && worker.keys == keys
                 && worker.mails < MAX_MAILS
                 && worker.lists.len() < MAX_LISTS
         };
@@ -257,9 +276,14 @@ impl Pool {
         {
             let mut free = self.lock();
             free.push(worker);
-            let mut place = 0;
+            let (mut place, mut workers, mut templates) = (0, 0, 0);
             while let Some(worker) = free.get(place) {
-                if is_good(worker) && place < self.spares {
+                let count = match worker.sort {
+                    Sort::Worker => &mut workers,
+                    Sort::Template => &mut templates,
+                };
+                if is_good(worker) && *count < self.spares {
+                    *count += 1;
                     place += 1;
                 } else {
                     gone.push(free.swap_remove(place));
@@ -275,119 +299,55 @@ impl Pool {
     }
 }
 
-/// A process that parses mail.
-#[derive(Debug)]
-struct Worker {
-    stream: UnixStream,
-    child: Child,
-    snapshot: Arc<Snapshot>,
-    /// To which key process it has a connection.
-    keys: Option<u64>,
-    /// What it was told of.
-    lists: HashMap<[u8; 32], Crl>,
-    mails: u32,
+/// What is to be done with a mail, as a worker is told.
+fn job(what: What, work: &Work<'_>) -> Job {
+    Job {
+        what,
+        envelope: Arc::clone(&work.mail.envelope),
+        author: work.author.address.clone(),
+        signatory: work.author.key.as_ref().map(|key| key.signatory.clone()),
+        now: work.now,
+        had: work.had.to_vec(),
+        keys: work.office.map(OwnOffice::all_keys).unwrap_or_default(),
+    }
 }
 
-impl Worker {
-    fn start(
-        mut command: Command,
-        keys: Option<(u64, UnixStream)>,
-        work: &Work<'_>,
-    ) -> io::Result<Self> {
-        let (stream, theirs) = UnixStream::pair()?;
-        let size = work.snapshot.config.limits.message_size;
-        let memory = MEMORY.saturating_add(size.saturating_mul(MEMORY_OF_MAIL));
-        let (keys, connection) = keys.unzip();
-        command
-            .arg0("kenin")
-            .arg("--memory")
-            .arg(memory.to_string())
-            .env_clear()
-            .stdin(OwnedFd::from(theirs))
-            .stdout(connection.map_or_else(Stdio::null, |one| OwnedFd::from(one).into()))
-            .stderr(Stdio::null());
-        let child = command.spawn()?;
-        // Its end is its own: where it has gone, ours tells.
-        drop(command);
-        let worker = Self {
-            stream,
-            child,
-            snapshot: Arc::clone(work.snapshot),
-            keys,
-            lists: HashMap::new(),
-            mails: 0,
+/// Has whoever is at the other end do this; what it says at the end. `lists` is what it was told of.
+fn talk(
+    stream: &UnixStream,
+    lists: &mut HashMap<[u8; 32], Crl>,
+    job: &Job,
+    work: &Work<'_>,
+    mut desks: Desks<'_, '_, '_>,
+) -> io::Result<(Kind, Vec<u8>)> {
+    let size = usize::try_from(work.snapshot.config.limits.message_size);
+    let most = size.unwrap_or(usize::MAX / 8).saturating_mul(4);
+    let most = most.saturating_add(MAX_BESIDE_MAIL);
+    let mut line = Until {
+        stream,
+        end: work.until,
+    };
+    hand_over(job, work.mail, &mut line)?;
+    let mut asked = Asked::default();
+    loop {
+        let Some((kind, content)) = receive(&mut line, most)? else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        let mut line = Until {
-            stream: &worker.stream,
-            end: work.until.min(Instant::now() + START),
-        };
-        send(
-            &mut line,
-            Kind::Outfit,
-            &written(&Outfit::of(work.snapshot)),
-        )?;
-        match receive(&mut line, MAX_PLACE)? {
-            Some((Kind::Ready, _)) => Ok(worker),
-            Some((Kind::Panicked, place)) => Err(panicked(&place)),
-            _ => Err(invalid("a worker is not ready")),
-        }
-    }
-
-    /// Has it do this; what it says at the end.
-    fn work(
-        &mut self,
-        what: What,
-        work: &Work<'_>,
-        mut desks: Desks<'_, '_, '_>,
-    ) -> io::Result<(Kind, Vec<u8>)> {
-        self.mails = self.mails.saturating_add(1);
-        let mail = work.mail;
-        let job = Job {
-            what,
-            envelope: Arc::clone(&mail.envelope),
-            author: work.author.address.clone(),
-            signatory: work.author.key.as_ref().map(|key| key.signatory.clone()),
-            now: work.now,
-            had: work.had.to_vec(),
-            keys: work.office.map(OwnOffice::all_keys).unwrap_or_default(),
-        };
-        let size = usize::try_from(work.snapshot.config.limits.message_size);
-        let most = size.unwrap_or(usize::MAX / 8).saturating_mul(4);
-        let most = most.saturating_add(MAX_BESIDE_MAIL);
-        let mut line = Until {
-            stream: &self.stream,
-            end: work.until,
-        };
-        hand_over(&job, mail, &mut line)?;
-        let mut asked = Asked::default();
-        loop {
-            let Some((kind, content)) = receive(&mut line, most)? else {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            };
-            match kind {
-                // Read, it would take many times the memory.
-                Kind::Ask if content.len() > MAX_BESIDE_MAIL => {
-                    return Err(invalid("a question is too long"));
-                }
-                Kind::Ask => {
-                    let ask: Ask = codec::read(&content).map_err(io::Error::other)?;
-                    asked.one_more(&ask)?;
-                    let told = tell(&ask, work, &mut self.lists, &mut desks)?;
-                    send(&mut line, Kind::Told, &written(&told))?;
-                }
-                Kind::Panicked => return Err(panicked(&content)),
-                Kind::Unmapped => return Err(io::ErrorKind::OutOfMemory.into()),
-                other => return Ok((other, content)),
+        match kind {
+            // Read, it would take many times the memory.
+            Kind::Ask if content.len() > MAX_BESIDE_MAIL => {
+                return Err(invalid("a question is too long"));
             }
+            Kind::Ask => {
+                let ask: Ask = codec::read(&content).map_err(io::Error::other)?;
+                asked.one_more(&ask)?;
+                let told = tell(&ask, work, lists, &mut desks)?;
+                send(&mut line, Kind::Told, &written(&told))?;
+            }
+            Kind::Panicked => return Err(panicked(&content)),
+            Kind::Unmapped => return Err(io::ErrorKind::OutOfMemory.into()),
+            other => return Ok((other, content)),
         }
-    }
-}
-
-/// Ends with whatever it is doing. What it was told is not told to anybody else.
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -408,25 +368,12 @@ fn hand_over(job: &Job, mail: &Mail, line: &mut Until<'_>) -> io::Result<()> {
     }
 }
 
-fn panicked(place: &[u8]) -> io::Error {
-    let place: String = String::from_utf8_lossy(place).chars().take(200).collect();
-    io::Error::other(format!("it panicked in {place}"))
-}
-
 /// A worker that has had so many mails is replaced: who has taken it over does not keep it.
 const MAX_MAILS: u32 = 10_000;
 /// Lists that one worker is told of.
 const MAX_LISTS: usize = 1024;
-/// How long a start may take.
-const START: Duration = Duration::from_secs(10);
-/// Octets of the place of a panic.
-const MAX_PLACE: usize = 1024;
 /// Octets that a worker may say beside what is in the mail, four times.
 const MAX_BESIDE_MAIL: usize = 16 << 20;
-/// Octets that a worker may have, beside those for its mail.
-const MEMORY: u64 = 256 << 20;
-/// And so many times the largest mail: three of copies that are encrypted, and what it takes to make and tell them.
-const MEMORY_OF_MAIL: u64 = 12;
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! `kenin worker`: what `kenin run` starts to parse mail. It gives up every right before it hears anything, is told what it
 //! judges by, and then takes one mail after the other from its one socket, asking over the same socket, until that
-//! ends. It has no files, no network, no keys and no log; a panic ends it. Where the mail's people have keys, it may ask
-//! the key process for what their grant allows, over a connection that it has from its start.
+//! ends. It has no files, no network, no keys and no log; a panic ends it. Mail whose people have keys is for a copy of a
+//! [`template`], which does the same for one mail, and may ask the key process for what the mail's grant allows.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,78 +35,111 @@ use crate::protect::{self, Author, AuthorKey};
 use crate::snapshot::Snapshot;
 use crate::{harvest, substitute};
 
+mod template;
+
+pub(crate) use template::run as run_template;
+
 /// Works until the edge goes; `memory` is how many octets it may have.
 pub(crate) fn run(memory: u64) -> ExitCode {
-    match work(memory) {
+    code(work(memory))
+}
+
+/// Nobody hears what went wrong: that is wrong with what the edge said.
+fn code(ended: io::Result<()>) -> ExitCode {
+    match ended {
         Ok(()) => Exit::Ok.into(),
-        // Nobody hears why: what is wrong here is wrong with what the edge said.
         Err(_) => Exit::Unavailable.into(),
     }
 }
 
 fn work(memory: u64) -> io::Result<()> {
+    let stream = line(memory)?;
+    kenin_sys::confine(Role::Worker, Otherwise::Refuse)?;
+    let edge = Arc::new(Edge(Mutex::new(stream)));
+    let Some(snapshot) = snapshot(&edge)? else {
+        return Ok(());
+    };
+    edge.say(Kind::Ready, &[])?;
+    let mut lists = Lists::new(&edge);
+    while one_mail(&edge, &snapshot, &mut lists, None)? {}
+    Ok(())
+}
+
+/// Takes over the line to the edge, after what can be taken from this process without a filter.
+fn line(memory: u64) -> io::Result<UnixStream> {
     kenin_sys::ignore_termination()?;
     kenin_sys::forbid_core_dumps()?;
     kenin_sys::forbid_tracing()?;
     kenin_sys::limit_memory(memory)?;
-    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let stream = UnixStream::from(kenin_sys::take_standard_input()?);
     // Whoever calls this from a shell has put none there.
     stream.peer_addr()?;
-    let keys = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let keys = keys.peer_addr().is_ok().then(|| WorkerClient::new(keys));
-    let keys = keys.map(|client| Arc::new(Mutex::new(client)));
-    let last_words = stream.try_clone()?;
+    say_last_words(&stream)?;
+    Ok(stream)
+}
+
+/// Has a panic end this process, which says where on this line, and on no other any more.
+fn say_last_words(line: &UnixStream) -> io::Result<()> {
+    let line = line.try_clone()?;
     std::panic::set_hook(Box::new(move |panic| {
         // The place only: what a panic says may hold part of a message.
         let place = panic.location().map(ToString::to_string);
         let place = place.unwrap_or_default();
-        let _ = send(&mut &last_words, Kind::Panicked, place.as_bytes());
+        let _ = send(&mut &line, Kind::Panicked, place.as_bytes());
         std::process::abort();
     }));
-    kenin_sys::confine(Role::Worker, Otherwise::Refuse)?;
-    let edge = Arc::new(Edge(Mutex::new(stream)));
+    Ok(())
+}
+
+/// What the edge says that mail is judged by; nothing where it has gone.
+fn snapshot(edge: &Arc<Edge>) -> io::Result<Option<Snapshot>> {
     let Some(outfit) = edge.next(Kind::Outfit)? else {
-        return Ok(());
+        return Ok(None);
     };
     let outfit: Outfit = codec::read(&outfit).map_err(malformed)?;
     let snapshot = outfit.snapshot(|whose, public| {
         Box::new(AfarKey {
-            edge: Arc::clone(&edge),
+            edge: Arc::clone(edge),
             whose,
             public,
         })
     });
-    let snapshot = snapshot.map_err(io::Error::other)?;
-    edge.say(Kind::Ready, &[])?;
-    let mut lists = Lists {
-        edge: Arc::clone(&edge),
-        known: HashMap::new(),
+    snapshot.map(Some).map_err(io::Error::other)
+}
+
+/// Does what the edge says with the next mail; false where it has gone. `keys` is the connection to the key process.
+fn one_mail(
+    edge: &Arc<Edge>,
+    snapshot: &Snapshot,
+    lists: &mut Lists,
+    keys: Option<&Arc<Mutex<WorkerClient>>>,
+) -> io::Result<bool> {
+    let Some(job) = edge.next(Kind::Job)? else {
+        return Ok(false);
     };
-    while let Some(job) = edge.next(Kind::Job)? {
-        let (job, mail) = edge.mail(&job)?;
-        match job.what {
-            What::Decide => {
-                let office = AfarOffice {
-                    edge: &edge,
-                    keys: &job.keys,
-                    client: keys.as_ref(),
-                };
-                let decided = decide(&job, &mail, &snapshot, &mut lists, &office);
-                // Wiped: it may hold what was opened.
-                let decided = Secret::new(written(&decided));
-                edge.say(Kind::Decided, decided.expose())?;
-            }
-            What::Stamp(reason) => {
-                let decided = stamp(&job, &mail, &snapshot, reason, &edge);
-                edge.say(Kind::Decided, &written(&decided))?;
-            }
-            What::Find(sha256) => {
-                let found = harvest::look(&mail, &snapshot, &sha256);
-                edge.say(Kind::Found, &written(&found))?;
-            }
+    let (job, mail) = edge.mail(&job)?;
+    match job.what {
+        What::Decide => {
+            let office = AfarOffice {
+                edge,
+                keys: &job.keys,
+                client: keys,
+            };
+            let decided = decide(&job, &mail, snapshot, lists, &office);
+            // Wiped: it may hold what was opened.
+            let decided = Secret::new(written(&decided));
+            edge.say(Kind::Decided, decided.expose())?;
+        }
+        What::Stamp(reason) => {
+            let decided = stamp(&job, &mail, snapshot, reason, edge);
+            edge.say(Kind::Decided, &written(&decided))?;
+        }
+        What::Find(sha256) => {
+            let found = harvest::look(&mail, snapshot, &sha256);
+            edge.say(Kind::Found, &written(&found))?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// As a thread of the edge does it, but for who answers.
@@ -243,6 +276,17 @@ impl Office for AfarOffice<'_> {
 struct Edge(Mutex<UnixStream>);
 
 impl Edge {
+    /// Goes on over this line; the one before is closed.
+    fn replace(&self, line: UnixStream) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = line;
+    }
+
+    /// A descriptor, where one comes next.
+    fn handed(&self) -> io::Result<Option<OwnedFd>> {
+        let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kenin_sys::receive_descriptor(stream.as_fd())
+    }
+
     /// The next frame, which has to be of this kind; nothing where the edge has gone.
     fn next(&self, kind: Kind) -> io::Result<Option<Vec<u8>>> {
         let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -274,11 +318,7 @@ impl Edge {
         let raw = match from.u8().map_err(malformed)? {
             HERE => Vec::<u8>::read(&mut from).map_err(malformed)?.into(),
             IN_A_FILE => {
-                let descriptor = {
-                    let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                    kenin_sys::receive_descriptor(stream.as_fd())?
-                };
-                let descriptor = descriptor.ok_or(io::ErrorKind::UnexpectedEof)?;
+                let descriptor = self.handed()?.ok_or(io::ErrorKind::UnexpectedEof)?;
                 match Mapped::handed(descriptor) {
                     Ok(mapped) => mapped.into(),
                     Err(failed) => {
@@ -302,6 +342,13 @@ struct Lists {
 }
 
 impl Lists {
+    fn new(edge: &Arc<Edge>) -> Self {
+        Self {
+            edge: Arc::clone(edge),
+            known: HashMap::new(),
+        }
+    }
+
     fn answer(&mut self, question: &Question) -> Answer {
         match self.edge.ask(&Ask::Question(question.clone())) {
             Told::Issuers(found) => Answer::Issuers(found),

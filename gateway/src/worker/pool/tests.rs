@@ -1,8 +1,17 @@
 //! Workers that have been taken over: programs that say what they like on the one socket that they have.
 
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use kenin_keys::{KeyId, MAX_USES};
+use kenin_keys::{Granted, KeyFacts, KeyId, MAX_USES, NoKey, State, Uses};
+use kenin_pki::address::Address;
+use kenin_pki::crypto::{KeyType, SignatureAlgorithm, SigningKey, SoftKey, Wrapped};
+use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_policy::Question;
 use tokio::sync::Semaphore;
 
@@ -13,6 +22,7 @@ use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
 use crate::pipeline::Core;
 use crate::pipeline::tests::mail;
+use crate::protect::{AuthorKey, Signatory};
 use crate::worker::codec::question::Errand;
 
 /// A pool whose workers are this script; its standard input is the socket.
@@ -37,6 +47,14 @@ async fn pool(dir: &Path, script: &str) -> Pool {
 
 /// What comes of a mail within so many milliseconds.
 async fn decided(pool: Pool, milliseconds: u64) -> (Result<Decided, Lost>, usize) {
+    decided_for(pool, milliseconds, Author::default()).await
+}
+
+async fn decided_for(
+    pool: Pool,
+    milliseconds: u64,
+    author: Author,
+) -> (Result<Decided, Lost>, usize) {
     let core = Core::take(
         &Arc::new(Semaphore::new(1)),
         tokio::time::Instant::now() + Duration::from_secs(600),
@@ -46,7 +64,7 @@ async fn decided(pool: Pool, milliseconds: u64) -> (Result<Decided, Lost>, usize
     let done = tokio::task::spawn_blocking(move || {
         let snapshot = pool.snapshots.load_full();
         let mail = mail("bob@example.net", "From: a@b.example\r\n\r\nhello\r\n");
-        let (now, author) = (moment(), Author::default());
+        let now = moment();
         let work = Work {
             mail: &mail,
             snapshot: &snapshot,
@@ -130,6 +148,137 @@ async fn a_worker_that_ends_or_lies_costs_its_mail_and_is_not_kept() {
     }
 }
 
+/// A template whose copies do this with their line and their connection to the key process, and who is told when a mail is
+/// over. Shells take no descriptors: a thread does.
+fn template(
+    snapshot: &Arc<Snapshot>,
+    copy: impl Fn(UnixStream, OwnedFd) + Send + 'static,
+) -> (Worker, mpsc::Receiver<()>) {
+    let (stream, theirs) = UnixStream::pair().unwrap();
+    let (over, is_over) = mpsc::channel();
+    thread::spawn(move || {
+        loop {
+            match kenin_sys::receive_descriptor(theirs.as_fd()) {
+                Ok(None) => return,
+                Ok(Some(line)) => {
+                    let keys = kenin_sys::receive_descriptor(theirs.as_fd());
+                    copy(line.into(), keys.unwrap().unwrap());
+                }
+                Err(_) => {
+                    let _ = over.send(());
+                }
+            }
+        }
+    });
+    let worker = Worker {
+        sort: Sort::Template,
+        stream,
+        child: process_that_waits(),
+        snapshot: Arc::clone(snapshot),
+        lists: HashMap::new(),
+        mails: 0,
+    };
+    (worker, is_over)
+}
+
+fn process_that_waits() -> Child {
+    let mut command = Command::new("/bin/cat");
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    command.spawn().unwrap()
+}
+
+/// A key that never works.
+struct Never;
+
+impl Granted for Never {
+    fn unwrap(&self, _: &Address, _: KeyId, _: usize, _: &Wrapped) -> Result<Secret, NoKey> {
+        Err(NoKey::Gone)
+    }
+
+    fn sign(&self, _: KeyId, _: SignatureAlgorithm, _: &[u8]) -> Result<Vec<u8>, NoKey> {
+        Err(NoKey::Gone)
+    }
+}
+
+/// An author who has a key: such mail is for a template.
+fn with_a_key() -> Author {
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let name = common_name("Alice").unwrap();
+    let certificate = CertificateBuilder::new(name.clone(), key.public_key())
+        .sign(&name, &[1; 20], &key)
+        .unwrap();
+    let facts = KeyFacts {
+        id: KeyId::from_octets([1; 16]),
+        tenant: "default".to_owned(),
+        version: 1,
+        state: State::Active,
+        uses: Uses {
+            decrypt: false,
+            sign: true,
+        },
+        addresses: Vec::new(),
+        public: key.public_key().clone(),
+        certificates: Vec::new(),
+    };
+    let key = AuthorKey {
+        signatory: Signatory {
+            facts: Arc::new(facts),
+            certificate,
+            chain: Vec::new(),
+        },
+        granted: Arc::new(Never),
+    };
+    Author::known(None, Some(key))
+}
+
+/// Whoever has taken over the copy of a template had one mail, and has no other.
+#[tokio::test]
+async fn a_copy_that_ends_or_lies_costs_its_mail_and_its_template_is_kept() {
+    const READY: [u8; 5] = [0, 0, 0, 1, 16];
+    for (said, lost) in [
+        // It does not come to be; it ends; it says what no worker says; it has panicked.
+        (vec![], Lost::NoWorker),
+        (READY.to_vec(), Lost::Died),
+        ([&READY[..], &[0, 0, 0, 3, 18, 1, 1]].concat(), Lost::Died),
+        ([&READY[..], &[0, 0, 0, 2, 17, 99]].concat(), Lost::Died),
+        (
+            [&READY[..], &[0, 0, 0, 4, 20, 120, 58, 49]].concat(),
+            Lost::Died,
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path(), "exit 1").await;
+        let (worker, is_over) = template(&pool.snapshots.load_full(), {
+            let said = said.clone();
+            move |mut line, _keys| {
+                let _ = line.write_all(&said);
+                // What it is told is read, or the end of its line is an error.
+                let _ = line.shutdown(Shutdown::Write);
+                let _ = io::copy(&mut line, &mut io::sink());
+            }
+        });
+        pool.lock().push(worker);
+        let (done, free) = decided_for(pool, 2000, with_a_key()).await;
+        let kept = usize::from(lost == Lost::Died);
+        assert_eq!((done.err(), free), (Some(lost), kept), "{said:?}");
+        assert_eq!(is_over.recv().is_ok(), lost == Lost::Died);
+    }
+}
+
+/// Mail of people who have keys is nobody's who has had another.
+#[tokio::test]
+async fn a_worker_gets_no_mail_whose_people_have_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    // A worker would be asked, and has nothing to say.
+    let pool = pool(
+        dir.path(),
+        "[ \"$0\" = template ] && exit 1; exec /bin/sleep 1000",
+    )
+    .await;
+    let done = decided_for(pool, 2000, with_a_key()).await.0;
+    assert_eq!(done.err(), Some(Lost::NoWorker));
+}
+
 /// KEY-03: what the edge signs for a worker is about the mail that it has.
 #[tokio::test]
 async fn a_worker_gets_no_signature_for_another_mail() {
@@ -159,13 +308,13 @@ async fn a_worker_gets_no_signature_for_another_mail() {
     };
     let error = ask(Ask::Statement(b"a.b".to_vec()), untrusted).unwrap_err();
     assert!(error.to_string().contains("without a time"), "{error}");
-    let algorithm = kenin_pki::crypto::SignatureAlgorithm::Ed25519;
+    let algorithm = SignatureAlgorithm::Ed25519;
     assert!(ask(Ask::Wrapping(algorithm, vec![0x31, 0]), moment()).is_err());
     assert!(ask(Ask::Author(algorithm, vec![0x31, 0]), moment()).is_err());
     // Nothing is to be asked for mail that is not examined.
     let question = Question::Registration {
         certificate: [0; 32],
-        address: kenin_pki::Address::parse("a@b.example").unwrap(),
+        address: Address::parse("a@b.example").unwrap(),
     };
     assert!(ask(Ask::Question(question), moment()).is_err());
     // Nor opened.
@@ -196,7 +345,7 @@ async fn a_worker_asks_for_certificates_of_its_mail_only() {
         until: Instant::now(),
     };
     let told = |address: &str, asked: bool| {
-        let address = kenin_pki::Address::parse(address).unwrap();
+        let address = Address::parse(address).unwrap();
         let question = kenin_policy::protect::Question::RecipientCertificates(address);
         let mut protecting = protect::Clerk::new(&snapshot, &author, now, None);
         let mut desks = Desks {
@@ -234,7 +383,7 @@ fn a_mail_asks_only_so_much() {
 /// One worker could fill the line on which all mails are announced to the key process, and the memory of the edge.
 #[test]
 fn no_more_keys_are_said_to_have_opened_something_than_can_have_worked_for_a_mail() {
-    let alice = kenin_pki::Address::parse("alice@example.com").unwrap();
+    let alice = Address::parse("alice@example.com").unwrap();
     let used = |times: usize| {
         let one = (alice.clone(), KeyId::from_octets([1; 16]));
         Ask::Office(Errand::Opened(vec![one; times]))

@@ -1,0 +1,80 @@
+//! `kenin template`: what `kenin run` starts for mail whose people have keys. It is told what mail is judged by, as a worker
+//! is, and reads no mail. For each it doubles itself: the copy has this one mail, over a line of its own, and a
+//! connection of its own to the key process, works for it as a worker does, and ends. So whoever opens a mail has parsed
+//! nothing before, and nothing of it is there when the next one is opened.
+//!
+//! A copy begins with all that its template has in memory: nothing of that is secret, nor any mail's. The generator of random
+//! numbers sees that it is in a copy and begins anew (aws-lc, by memory that is empty there: MADV_WIPEONFORK). Hash
+//! tables of all copies are seeded alike, and none lives longer than its mail.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use kenin_keys::WorkerClient;
+use kenin_pki::crypto::Secret;
+use kenin_sys::{Copied, Fork, Otherwise, Template};
+
+use super::{Edge, Lists, code, line, one_mail, say_last_words, snapshot};
+use crate::snapshot::Snapshot;
+use crate::worker::frame::Kind;
+
+/// Makes copies until the edge goes; `memory` is how many octets it may have, and each of them.
+pub(crate) fn run(memory: u64) -> ExitCode {
+    code(work(memory))
+}
+
+fn work(memory: u64) -> io::Result<()> {
+    let stream = line(memory)?;
+    // The generator has to be there before copies are, to see that they are some.
+    Secret::random(1).map_err(io::Error::other)?;
+    let template = Template::confine(Otherwise::Refuse)?;
+    let edge = Arc::new(Edge(Mutex::new(stream)));
+    let Some(snapshot) = snapshot(&edge)? else {
+        return Ok(());
+    };
+    edge.say(Kind::Ready, &[])?;
+    let mut copy: Option<Copied> = None;
+    loop {
+        let came = edge.handed();
+        // Whatever comes: the mail before is over, and who had it ends now.
+        drop(copy.take());
+        let line = match came {
+            Ok(Some(line)) => UnixStream::from(line),
+            Ok(None) => return Ok(()),
+            // An octet without a descriptor: there is no other mail yet.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
+            Err(error) => return Err(error),
+        };
+        let Some(keys) = edge.handed()? else {
+            return Ok(());
+        };
+        match template.fork() {
+            Ok(Fork::Template(copied)) => copy = Some(copied),
+            Ok(Fork::Copy) => {
+                let done = take_over(&edge, line, keys.into(), &snapshot);
+                // What its template has is given back without being looked at: it is the most that a copy has.
+                std::process::exit(i32::from(done.is_err()));
+            }
+            // The edge sees that the line has ended.
+            Err(_) => {}
+        }
+    }
+}
+
+/// What a copy does.
+fn take_over(
+    edge: &Arc<Edge>,
+    line: UnixStream,
+    keys: UnixStream,
+    snapshot: &Snapshot,
+) -> io::Result<()> {
+    // Nothing is left of the template's line.
+    say_last_words(&line)?;
+    edge.replace(line);
+    edge.say(Kind::Ready, &[])?;
+    let keys = Arc::new(Mutex::new(WorkerClient::new(keys)));
+    one_mail(edge, snapshot, &mut Lists::new(edge), Some(&keys))?;
+    Ok(())
+}
