@@ -1,17 +1,22 @@
 //! `[workers] isolate`: mail is parsed by processes that can do nothing else. What they say is what threads would say; one
 //! that is killed, hangs or is replaced loses no mail.
 
+use std::collections::HashSet;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kenin_tests::client::Envelope;
 use kenin_tests::forge::enveloped::{Way, encrypted, fields, mail, shows, with_last_bit_changed};
 use kenin_tests::forge::{Town, mime};
 use kenin_tests::kenin::{Gateway, Setup, envelope};
+use kenin_tests::memory::{catch, copies, in_memory};
 use kenin_tests::opened::{self, BOB, MALLORY, People};
 use kenin_tests::sink::Sink;
 use kenin_tests::world::{is_gone, pause, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
+
+const CANARY: &str = "the canary sings in the coal mine";
 
 fn setup(sink: &Sink) -> Setup {
     Setup {
@@ -74,36 +79,150 @@ fn large_mail_goes_by_its_file() {
     assert_eq!(gateway.workers().len(), 1);
 }
 
-/// What is in one mail is seen by whoever had it, and by nobody who has another.
-#[test]
-fn a_worker_that_has_opened_a_mail_takes_no_other() {
-    const CANARY: &str = "the canary sings in the coal mine";
-    let sink = Sink::start();
+/// Mail is opened by these.
+fn opening(sink: &Sink) -> Gateway {
     let mut setup = opened::setup(sink.address);
     setup.tables.push_str("[workers]\nisolate = true\n");
-    let mut gateway = opened::started(&setup);
+    opened::started(&setup)
+}
+
+fn one_template(gateway: &mut Gateway) -> Pid {
+    let all = gateway.templates();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all[0]
+}
+
+/// What is in one mail is seen by whoever had it, and by nobody who has another.
+#[test]
+fn who_opens_a_mail_has_had_no_other_and_gets_no_other() {
+    let sink = Sink::start();
+    let mut gateway = opening(&sink);
+    let worker = one_worker(&mut gateway);
+    assert!(gateway.templates().is_empty());
     let both = Envelope {
         to: vec![MALLORY.to_owned(), BOB.to_owned()],
         ..Envelope::new("alice@example.jp", BOB)
     };
     let good = encrypted(Way::Gcm, &[&People::get().bob], &opened::text(CANARY));
     let bad = with_last_bit_changed(&good);
+    let mut templates = Vec::new();
     for (object, opens) in [(good, 1), (bad, 0)] {
-        let worker = one_worker(&mut gateway);
         sink.clear();
         let raw = mail(&fields("alice@example.jp", "one@example.jp"), &object);
         let reply = gateway.send(&both, &raw);
         assert_eq!(reply.text(), "250 2.0.0 Accepted");
-        wait_for("it ends", || is_gone(worker));
+        wait_for("who opened it ends", || copies(&mut gateway).is_empty());
+        templates.push(one_template(&mut gateway));
         let mails = sink.mails();
         assert_eq!(mails.len(), 2);
         let open = mails.iter().filter(|got| shows(&got.raw, CANARY));
         assert_eq!(open.count(), opens);
     }
+    // Who makes them is the same, and has seen nothing; workers had no part in it.
+    assert_eq!(templates[0], templates[1]);
+    if let Some(found) = in_memory(templates[0], &[CANARY.as_bytes().to_vec()]) {
+        assert_eq!(found, [0]);
+    }
+    assert_eq!(one_worker(&mut gateway), worker);
     opened::used(&gateway, 2);
     assert_eq!(opened::traces(&gateway, CANARY), [""; 0]);
     let log = gateway.log();
     assert!(!log.contains("a worker was lost"), "{log}");
+    let ended = format!(") Z {} ", templates[0].as_raw_nonzero());
+    wait_for("nothing that has ended is left", || {
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let mut states = all.map(|one| fs::read_to_string(one.path().join("stat")));
+        !states.any(|state| state.is_ok_and(|state| state.contains(&ended)))
+    });
+}
+
+#[test]
+fn who_opens_a_mail_is_confined_as_a_worker_and_begins_nothing() {
+    let sink = Sink::start();
+    let mut gateway = opening(&sink);
+    let Some(caught) = catch(&mut gateway, CANARY) else {
+        return;
+    };
+    let template = one_template(&mut gateway);
+    let line = |pid: Pid, name: &str| {
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    for pid in [template, caught.worker] {
+        assert_eq!(line(pid, "Seccomp:"), "2");
+        assert_eq!(line(pid, "NoNewPrivs:"), "1");
+        assert_eq!(line(pid, "Threads:"), "1");
+    }
+    // One filter more: it may do less than who has made it.
+    let filters = |pid| line(pid, "Seccomp_filters:").parse::<u32>().unwrap_or(0);
+    let (own, copied) = (filters(template), filters(caught.worker));
+    assert!(own == 0 || copied == own + 1, "{own} {copied}");
+    // It has its own line and its own connection, and of the template's nothing.
+    let sockets = |pid: Pid| -> HashSet<PathBuf> {
+        let open = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap();
+        let targets = open.flatten().map(|one| fs::read_link(one.path()).unwrap());
+        targets
+            .filter(|to| to.to_string_lossy().starts_with("socket:"))
+            .collect()
+    };
+    let (own, copied) = (sockets(template), sockets(caught.worker));
+    assert_eq!((own.len(), copied.len()), (1, 2));
+    assert!(own.is_disjoint(&copied));
+    caught.let_go(&mut gateway);
+}
+
+#[test]
+fn who_is_killed_while_it_opens_a_mail_costs_this_mail_only() {
+    let sink = Sink::start();
+    let mut gateway = opening(&sink);
+    let Some(caught) = catch(&mut gateway, CANARY) else {
+        return;
+    };
+    let (template, copy) = (one_template(&mut gateway), caught.worker);
+    kill_process(copy, Signal::KILL).unwrap();
+    wait_for("it ends", || is_gone(copy));
+    let before = sink.count();
+    assert_eq!(caught.let_go(&mut gateway).unwrap().code, 451);
+    assert_eq!(sink.count(), before);
+    let from = "alice@example.jp";
+    let raw = opened::to_bob(Way::Gcm, from, "next@example.jp", &opened::text(CANARY));
+    assert_eq!(gateway.send(&Envelope::new(from, BOB), &raw).code, 250);
+    assert_eq!(one_template(&mut gateway), template);
+    wait_for("who opened it ends", || copies(&mut gateway).is_empty());
+}
+
+/// Whoever makes them is ended with them, and the next mail has another.
+#[test]
+fn who_opens_a_mail_ends_with_its_template_and_with_the_gateway() {
+    let sink = Sink::start();
+    for which in ["template", "gateway", "gateway that drains"] {
+        let mut gateway = opening(&sink);
+        let Some(caught) = catch(&mut gateway, CANARY) else {
+            return;
+        };
+        let (template, copy) = (one_template(&mut gateway), caught.worker);
+        match which {
+            "template" => kill_process(template, Signal::KILL).unwrap(),
+            "gateway" => gateway.process().kill(),
+            _ => gateway.process().signal(Signal::TERM),
+        }
+        if which != "gateway that drains" {
+            wait_for("it ends", || is_gone(copy));
+        }
+        let reply = caught.let_go(&mut gateway);
+        if which == "template" {
+            assert_eq!(reply.unwrap().code, 451);
+            let from = "alice@example.jp";
+            let raw = opened::to_bob(Way::Gcm, from, "next@example.jp", &opened::text(CANARY));
+            assert_eq!(gateway.send(&Envelope::new(from, BOB), &raw).code, 250);
+            assert_ne!(one_template(&mut gateway), template);
+        } else {
+            gateway.process().wait();
+        }
+        wait_for("both have ended", || is_gone(template) && is_gone(copy));
+    }
 }
 
 #[test]
@@ -208,6 +327,9 @@ fn workers_end_with_the_gateway_however_that_ends() {
 #[test]
 fn from_a_shell_a_worker_is_nothing() {
     let out = kenin_tests::kenin::kenin(&["worker", "--memory", "1000000000"]);
+    assert!(!out.status.success());
+    assert!(out.stdout.is_empty());
+    let out = kenin_tests::kenin::kenin(&["template", "--memory", "1000000000"]);
     assert!(!out.status.success());
     assert!(out.stdout.is_empty());
 }

@@ -95,8 +95,11 @@ fn a_private_key_is_in_no_process_but_the_one_for_keys() {
         assert_eq!(has(keys, &theirs), Some(true), "the search finds keys");
     }
     assert_eq!(has(keys, &canary()), Some(false), "it sees no mail");
-    for worker in doing(&mut gateway, "worker") {
-        assert_eq!(has(worker, &pieces), Some(false), "a worker has a key");
+    let templates = doing(&mut gateway, "template");
+    assert_eq!(templates.len(), 1);
+    for template in templates {
+        assert_eq!(has(template, &pieces), Some(false), "it has a key");
+        assert_eq!(has(template, &canary()), Some(false), "it sees no mail");
     }
     gone.store(true, Ordering::SeqCst);
     assert_eq!(sending.join().unwrap().code, 250);

@@ -11,10 +11,9 @@ use rustix::process::Pid;
 use crate::client::{Client, Envelope, Reply, send};
 use crate::forge::Town;
 use crate::forge::certificates::pem;
+use crate::memory::doing;
 use crate::parts;
-use crate::world::{
-    Folder, Process, children, files, free_address, listens, run, wait_for, write_secret,
-};
+use crate::world::{Folder, Process, files, free_address, listens, run, wait_for, write_secret};
 
 /// What a gateway is started with.
 #[derive(Clone, Debug)]
@@ -220,22 +219,19 @@ impl Gateway {
 
     /// The workers that it has.
     pub fn workers(&mut self) -> Vec<Pid> {
-        let is_one = |pid: &Pid| {
-            let words = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
-            let words = words.unwrap_or_default();
-            words
-                .split(|octet| *octet == 0)
-                .any(|word| word == b"worker")
-        };
-        let parent = self.process().pid();
-        children(parent).into_iter().filter(is_one).collect()
+        doing(self, "worker")
     }
 
-    /// How many descriptors it has open, but for its line to each worker: some workers are kept for the next mails.
+    /// The templates that it has, whose copies open mail.
+    pub fn templates(&mut self) -> Vec<Pid> {
+        doing(self, "template")
+    }
+
+    /// How many descriptors it has open, but for its line to each worker and template: some are kept for the next mails.
     pub fn descriptors(&mut self) -> usize {
         let pid = self.process().pid().as_raw_nonzero();
         let all = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-        all.saturating_sub(self.workers().len())
+        all.saturating_sub(self.workers().len() + self.templates().len())
     }
 
     /// How much memory it holds, in KiB.

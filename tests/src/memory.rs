@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use rustix::process::Pid;
 
-use crate::client::{Client, Envelope};
+use crate::client::{Client, Envelope, Reply};
 use crate::forge::enveloped::Way;
 use crate::kenin::Gateway;
 use crate::opened::{BOB, text, to_bob};
@@ -62,7 +62,7 @@ pub fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// The processes of a gateway that do this: `worker`, `key-process`.
+/// The processes of a gateway that do this: `worker`, `template`, `key-process`.
 pub fn doing(gateway: &mut Gateway, what: &str) -> Vec<Pid> {
     let does = |pid: &Pid| {
         let words = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
@@ -72,6 +72,12 @@ pub fn doing(gateway: &mut Gateway, what: &str) -> Vec<Pid> {
     };
     let parent = gateway.process().pid();
     children(parent).into_iter().filter(does).collect()
+}
+
+/// The copies of its templates, which have a mail in hand.
+pub fn copies(gateway: &mut Gateway) -> Vec<Pid> {
+    let templates = doing(gateway, "template");
+    templates.into_iter().flat_map(children).collect()
 }
 
 /// A line of `/proc/PID/status` about memory, in KiB.
@@ -87,14 +93,14 @@ pub fn status_kib(pid: Pid, name: &str) -> u64 {
 pub struct Caught {
     /// The worker.
     pub worker: Pid,
-    sending: JoinHandle<()>,
+    sending: JoinHandle<Option<Reply>>,
 }
 
 impl Caught {
-    /// Lets the gateway go on, if it still lives, and waits until the client has heard something or nothing.
-    pub fn let_go(self, gateway: &mut Gateway) {
+    /// Lets the gateway go on, if it still lives, and waits until the client has heard something, which is given, or nothing.
+    pub fn let_go(self, gateway: &mut Gateway) -> Option<Reply> {
         gateway.process().resume();
-        let _ = self.sending.join();
+        self.sending.join().ok().flatten()
     }
 }
 
@@ -121,13 +127,11 @@ pub fn catch(gateway: &mut Gateway, canary: &str) -> Option<Caught> {
         let used = uses(gateway);
         let address = gateway.address;
         let sending = thread::spawn(move || {
-            if let Some(mut client) = Client::try_connect(address, PATIENCE) {
-                let greeted = client
-                    .reply()
-                    .and_then(|_| client.try_command("EHLO a.example"));
-                // Whatever becomes of it: its gateway may be ended meanwhile.
-                let _ = greeted.and_then(|_| client.mail(&Envelope::new(FROM, BOB), &raw));
-            }
+            // Whatever becomes of it: its gateway may be ended meanwhile.
+            let mut client = Client::try_connect(address, PATIENCE)?;
+            client.reply()?;
+            client.try_command("EHLO a.example")?;
+            client.mail(&Envelope::new(FROM, BOB), &raw)
         });
         let end = Instant::now() + PATIENCE;
         while uses(gateway) == used {
@@ -136,7 +140,7 @@ pub fn catch(gateway: &mut Gateway, canary: &str) -> Option<Caught> {
         }
         gateway.process().pause();
         for _ in 0..LOOKS {
-            for worker in doing(gateway, "worker") {
+            for worker in copies(gateway) {
                 let Some(found) = in_memory(worker, &needle) else {
                     gateway.process().resume();
                     return None;

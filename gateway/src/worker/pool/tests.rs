@@ -265,6 +265,20 @@ async fn a_copy_that_ends_or_lies_costs_its_mail_and_its_template_is_kept() {
     }
 }
 
+#[tokio::test]
+async fn a_copy_that_says_nothing_is_ended_with_its_template() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = pool(dir.path(), "exit 1").await;
+    let (worker, is_over) = template(&pool.snapshots.load_full(), |mut line, _keys| {
+        let _ = line.write_all(&[0, 0, 0, 1, 16]);
+        let _ = io::copy(&mut line, &mut io::sink());
+    });
+    pool.lock().push(worker);
+    let (done, free) = decided_for(pool, 300, with_a_key()).await;
+    assert_eq!((done.err(), free), (Some(Lost::Late), 0));
+    assert!(is_over.recv().is_err());
+}
+
 /// Mail of people who have keys is nobody's who has had another.
 #[tokio::test]
 async fn a_worker_gets_no_mail_whose_people_have_keys() {
