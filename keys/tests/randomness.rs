@@ -10,6 +10,10 @@ use kenin_pki::crypto::Secret;
 use kenin_sys::{Fork, Otherwise, Template};
 
 fn main() {
+    no_copy_draws_what_another_draws();
+}
+
+fn no_copy_draws_what_another_draws() {
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
     // The generator has begun: what it would give next is the same in each copy, if nothing tells it.
     let mut seen = HashSet::from([random()]);

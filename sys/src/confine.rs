@@ -10,8 +10,8 @@ use std::io;
 use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetStatus};
 use libc::{c_int, c_long};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    BpfProgram, BpfProgramRef, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
 };
 
 /// What a process is there for.
@@ -86,7 +86,7 @@ pub(crate) fn for_copies(otherwise: Otherwise) -> io::Result<BpfProgram> {
 }
 
 /// Adds a filter to those that this process has.
-pub(crate) fn restrict_further(program: &BpfProgram) -> io::Result<()> {
+pub(crate) fn restrict_further(program: BpfProgramRef<'_>) -> io::Result<()> {
     seccompiler::apply_filter_all_threads(program).map_err(io::Error::other)
 }
 
