@@ -19,6 +19,8 @@ struct Row {
     pss: bool,
     signers: &'static [Program],
     verifiers: &'static [Program],
+    /// What this verifier does not verify of that signer all the same.
+    not: &'static [(Program, Program)],
 }
 
 /// Everybody who signs.
@@ -63,6 +65,7 @@ const fn kenin_alone(name: &'static str, pen: fn(&Everybody) -> &signing::Pen) -
         pss: false,
         signers: &[Program::Kenin],
         verifiers: &[Program::Kenin],
+        not: &[],
     }
 }
 
@@ -75,6 +78,7 @@ const ROWS: [Row; 10] = {
             pss: false,
             signers: &[Kenin, OpenSsl, Nss, Gpgsm],
             verifiers: &[Kenin, OpenSsl, Nss, Gpgsm],
+            not: &[],
         },
         Row {
             name: "RSA PSS",
@@ -82,6 +86,7 @@ const ROWS: [Row; 10] = {
             pss: true,
             signers: &[OpenSsl],
             verifiers: &[Kenin, OpenSsl, Nss, Gpgsm],
+            not: &[],
         },
         Row {
             name: "RSA PSS, key for nothing else",
@@ -89,6 +94,7 @@ const ROWS: [Row; 10] = {
             pss: true,
             signers: &[Kenin, OpenSsl],
             verifiers: &[Kenin, OpenSsl, Gpgsm],
+            not: &[],
         },
         Row {
             name: "ECDSA P-256",
@@ -96,6 +102,7 @@ const ROWS: [Row; 10] = {
             pss: false,
             signers: &[Kenin, OpenSsl, Nss],
             verifiers: &[Kenin, OpenSsl, Nss, Gpgsm],
+            not: &[],
         },
         Row {
             name: "ECDSA P-384",
@@ -103,6 +110,8 @@ const ROWS: [Row; 10] = {
             pss: false,
             signers: &[Kenin, OpenSsl, Nss],
             verifiers: &[Kenin, OpenSsl, Nss, Gpgsm],
+            // They sign a digest of SHA-256, and it wants the one that goes with the curve.
+            not: &[(Gpgsm, OpenSsl), (Gpgsm, Nss)],
         },
         Row {
             name: "ECDSA P-521",
@@ -110,6 +119,7 @@ const ROWS: [Row; 10] = {
             pss: false,
             signers: &[Kenin, OpenSsl, Nss],
             verifiers: &[Kenin, OpenSsl, Nss],
+            not: &[],
         },
         kenin_alone("Ed25519", |all| &all.ed25519),
         kenin_alone("ML-DSA-44", |all| &all.ml_dsa[0]),
@@ -146,7 +156,8 @@ fn every_program_verifies_what_every_other_signs_as_far_as_it_can() {
             let mut cells = String::new();
             for program in Program::ALL {
                 let right = shop.verifies(program, pen, &made, &part());
-                if right != row.verifiers.contains(&program) {
+                let can = row.verifiers.contains(&program);
+                if right != (can && !row.not.contains(&(program, signer))) {
                     let word = if right { "verifies" } else { "cannot verify" };
                     wrong.push(format!("{program:?} {word} {} of {signer:?}", row.name));
                 }

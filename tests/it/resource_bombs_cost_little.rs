@@ -422,7 +422,9 @@ fn dec_16_recipients_cost_little() {
         assert!(own < bound, "{name}: {own:?} of {bound:?}");
     }
     // A password beside it keeps nobody from reading.
-    let both = with(&rsa, vec![password, ours]);
+    let mut both = made(&rsa);
+    both.recipients.insert(0, password);
+    let both = enveloped::mail(&mime::headers("bob@example.jp"), &both.object());
     assert_eq!(cost_of_opening(&folder, &rsa, &both).0, 0);
 }
 

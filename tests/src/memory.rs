@@ -138,6 +138,14 @@ pub fn catch(gateway: &mut Gateway, canary: &str) -> Option<Caught> {
             assert!(Instant::now() < end, "no key is used:\n{}", gateway.log());
             thread::yield_now();
         }
+        // Then it still asks what is remembered. Nothing but the memory that it takes tells that it has the text.
+        for worker in copies(gateway) {
+            let before = resident(worker);
+            while resident(worker).is_some_and(|now| now < before.unwrap_or(0) + ROOM / PAGE) {
+                assert!(Instant::now() < end, "it does not open:\n{}", gateway.log());
+                thread::yield_now();
+            }
+        }
         gateway.process().pause();
         for _ in 0..LOOKS {
             for worker in copies(gateway) {
@@ -156,6 +164,12 @@ pub fn catch(gateway: &mut Gateway, canary: &str) -> Option<Caught> {
     panic!("no worker was caught:\n{}", gateway.log());
 }
 
+/// Pages that a process has in memory; nothing when it has gone.
+fn resident(pid: Pid) -> Option<usize> {
+    let pages = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero()));
+    pages.ok()?.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// How often a key was used, as the key process wrote it down before it answered.
 fn uses(gateway: &Gateway) -> usize {
     gateway.log().matches("a key was used").count()
@@ -164,8 +178,10 @@ fn uses(gateway: &Gateway) -> usize {
 const FROM: &str = "attacker@evil.example";
 /// Octets of the text, half.
 const ROOM: usize = 4 << 20;
-const ROUNDS: usize = 10;
-const LOOKS: usize = 10;
+const ROUNDS: usize = 20;
+const LOOKS: usize = 2;
+/// Octets of a page, at least.
+const PAGE: usize = 4096;
 /// Octets that are looked for come in lines of hexadecimal. What is at the end of one piece of memory and at the beginning
 /// of the next is found, too.
 const SEARCH: &str = r"

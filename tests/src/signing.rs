@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::encryption::{PASSWORD, Program, Reader, part, said};
-use crate::forge::certificates::{Authority, pem};
+use crate::forge::certificates::{Authority, key_usage, pem};
 use crate::forge::keys::Key;
 use crate::forge::mime;
 use crate::kenin::kenin;
@@ -58,7 +58,13 @@ impl Workshop {
 
     /// Somebody with a key of OpenSSL's, which is offered to the other programs.
     pub fn pen(&self, name: &str, key: Key, only_pss: bool) -> Pen {
-        let reader = Reader::with(self.folder.path(), &self.root, name, key, |_| ());
+        let is_rsa = key.is_rsa();
+        let reader = Reader::with(self.folder.path(), &self.root, name, key, |form| {
+            // NSS signs with, and believes, what it could also encrypt for.
+            if is_rsa {
+                form.extensions[1] = key_usage(0xa0);
+            }
+        });
         self.nss.offer(&reader.pkcs12, PASSWORD);
         self.gpgsm.offer(&reader.pkcs12, PASSWORD);
         Pen {

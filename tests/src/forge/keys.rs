@@ -153,6 +153,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// Whether it is RSA that PKCS #1 v1.5 is for.
+    pub fn is_rsa(&self) -> bool {
+        self.pkey.id() == openssl::pkey::Id::RSA
+    }
+
     /// RSA of a size, e = 65537.
     pub fn rsa(bits: u32) -> Self {
         Self {
