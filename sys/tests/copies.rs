@@ -95,7 +95,9 @@ fn copies_may_do_what_workers_may() {
 
 fn a_copy_that_never_ends() {
     let template = Template::confine(Otherwise::Refuse).unwrap();
-    if matches!(template.fork().unwrap(), Fork::Copy) {
+    // Whoever lets go of a copy ends it.
+    let fork = template.fork().unwrap();
+    if matches!(fork, Fork::Copy) {
         println!("the copy");
     }
     sleep();
