@@ -148,12 +148,14 @@ impl Pipeline {
         let (start, budget) = (Instant::now(), snapshot.config.limits.deadline);
         let end = start + budget;
         let permits = async {
+            // Before it has a place: however many wait for their turn, others are judged meanwhile. Who has a place waits for
+            // no turn, so neither waits for ever.
+            let turn = self.opener.turn(&mail).await;
             let message = Arc::clone(&self.messages).acquire_owned().await.ok()?;
             let now = self.clock.read();
             let mut had = self.delivered.of(&mail, unix_time(now.time)).await;
             had.extend(opening::taken_in(&mail, &snapshot.config));
             let author = self.author(&mail, snapshot, now).await;
-            let turn = self.opener.turn(&mail).await;
             let core = Core::take(&self.cores, end).await?;
             Some(((message, turn), now, (had, author), core))
         };

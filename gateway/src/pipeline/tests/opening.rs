@@ -698,3 +698,24 @@ async fn large_mail_takes_turns_where_it_may_be_encrypted() {
     let next = large("alice@example.jp", encrypted);
     assert!(opener.turn(&next).await.is_some());
 }
+
+/// A few that waited had all places among the messages, and nobody's mail was judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_mail_that_waits_for_its_turn_has_no_place_that_others_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, _) = with_alice(dir.path(), |config| config.limits.messages = 1).await;
+    let turns = Arc::clone(&pipeline.opener.turns);
+    let all = u32::try_from(turns.available_permits()).unwrap();
+    let taken = turns.acquire_many_owned(all).await.unwrap();
+    let head = "From: carol@example.net\r\nContent-Type: application/pkcs7-mime\r\n\r\n";
+    let large = format!("{head}{}", "MIIB\r\n".repeat(1 << 18));
+    let mut waiting = pipeline.treat(mail("alice@example.jp", &large));
+    tokio::select! {
+        biased;
+        treatment = &mut waiting => panic!("{treatment:?}"),
+        () = std::future::ready(()) => {}
+    }
+    let other = pipeline.treat(mail("bob@example.net", PLAIN)).await;
+    assert!(prepended(&other).contains("smime=none (not-signed)"));
+    drop((waiting, taken));
+}
