@@ -173,6 +173,26 @@ impl Keyring {
         ring.is_none_or(|ring| ring.vault.load().line.is_there())
     }
 
+    /// The key process that is there now, for one mail, whichever takes over meanwhile: what one grants is nothing to another.
+    pub(crate) fn for_one_mail(&self) -> Self {
+        let ring = self.0.as_ref().map(|ring| {
+            Arc::new(Ring {
+                vault: ArcSwap::new(ring.vault.load_full()),
+                starter: None,
+                renewed: Notify::new(),
+            })
+        });
+        Self(ring)
+    }
+
+    /// It has been replaced by that of another ring.
+    #[cfg(test)]
+    pub(crate) fn taken_over_by(&self, other: &Self) {
+        if let (Some(ring), Some(other)) = (&self.0, &other.0) {
+            ring.vault.store(other.vault.load_full());
+        }
+    }
+
     /// A connection to it for whoever has a mail; nothing where it is not there.
     pub(crate) fn connection(&self) -> Option<UnixStream> {
         let vault = self.0.as_ref()?.vault.load_full();

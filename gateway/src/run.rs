@@ -214,7 +214,7 @@ impl Gateway {
         let pipeline = pipeline
             .with_keys(keyring.clone())
             .holding_in(quarantine.clone());
-        let workers = || Arc::new(Pool::new(Arc::clone(&snapshots), keyring.clone()));
+        let workers = || Arc::new(Pool::new(Arc::clone(&snapshots)));
         let filter = Arc::new(match isolate {
             true => pipeline.with_workers(workers()),
             false => pipeline,

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -72,6 +73,7 @@ impl Opener {
     ) -> OwnOffice<'o> {
         OwnOffice {
             opener: self,
+            keyring: self.keyring.for_one_mail(),
             envelope: &mail.envelope,
             size: mail.raw.len(),
             now,
@@ -89,6 +91,8 @@ impl Opener {
 /// The office of one mail.
 pub(crate) struct OwnOffice<'o> {
     opener: &'o Opener,
+    /// Of the key process that there was when the work began: it has the connection, and grants.
+    keyring: Keyring,
     envelope: &'o Envelope,
     /// Octets as it came.
     size: usize,
@@ -115,6 +119,11 @@ impl OwnOffice<'_> {
         all.filter(|(_, keys)| !keys.is_empty()).collect()
     }
 
+    /// A connection to the key process that grants, for whoever opens the mail; nothing where it is not there.
+    pub(crate) fn connection(&self) -> Option<UnixStream> {
+        self.keyring.connection()
+    }
+
     /// What the mail is granted: the keys of its recipients. Nothing before it is said that it came encrypted: whoever has
     /// taken over a worker may leave that out, and no key works for what somebody is to hear of.
     pub(crate) fn lease(&self) -> Result<Lease, NoKey> {
@@ -125,7 +134,7 @@ impl OwnOffice<'_> {
         if let Some(lease) = &*own {
             return Ok(lease.clone());
         }
-        let keyring = &self.opener.keyring;
+        let keyring = &self.keyring;
         if !keyring.is_there() {
             return Err(NoKey::Gone);
         }
@@ -223,7 +232,7 @@ impl OwnOffice<'_> {
 
 impl Office for OwnOffice<'_> {
     fn keys(&self, recipient: &Address) -> Vec<Arc<KeyFacts>> {
-        self.opener.keyring.of(DEFAULT_TENANT, recipient)
+        self.keyring.of(DEFAULT_TENANT, recipient)
     }
 
     fn granted(&self) -> Result<Box<dyn Granted + '_>, NoKey> {

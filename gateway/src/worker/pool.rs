@@ -27,7 +27,6 @@ use super::{HERE, IN_A_FILE, Job, What};
 use crate::act::{self, Decided};
 use crate::clock::Moment;
 use crate::harvest;
-use crate::keyring::Keyring;
 use crate::pipeline::{Clerk, OwnOffice};
 use crate::protect::{self, Author};
 use crate::snapshot::Snapshot;
@@ -45,7 +44,6 @@ pub(crate) struct Pool {
     /// In front of those of a worker.
     arguments: Vec<OsString>,
     snapshots: Arc<ArcSwap<Snapshot>>,
-    keyring: Keyring,
     free: Mutex<Vec<Worker>>,
     /// How many free ones of each sort are kept.
     spares: usize,
@@ -81,15 +79,14 @@ pub(crate) struct Work<'a> {
 }
 
 impl Pool {
-    /// Workers that judge by the snapshot that the pointer holds at the time, with the keys of this ring.
-    pub(crate) fn new(snapshots: Arc<ArcSwap<Snapshot>>, keyring: Keyring) -> Self {
+    /// Workers that judge by the snapshot that the pointer holds at the time.
+    pub(crate) fn new(snapshots: Arc<ArcSwap<Snapshot>>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             // What runs now, also where the file has another version by now.
             program: "/proc/self/exe".into(),
             arguments: Vec::new(),
             snapshots,
-            keyring,
             free: Mutex::default(),
             spares: cores.saturating_mul(2),
         }
@@ -211,8 +208,8 @@ impl Pool {
             Sort::Worker => talk(&worker.stream, &mut worker.lists, &job, &work, desks),
             Sort::Template => {
                 // Who has no keys to open it with needs none to talk to: signatures are the edge's to ask for.
-                let opens = !job.keys.is_empty();
-                let keys = opens.then(|| self.keyring.connection()).flatten();
+                let opening = work.office.filter(|_| !job.keys.is_empty());
+                let keys = opening.and_then(OwnOffice::connection);
                 let line = worker.copy(keys, &work).map_err(none)?;
                 talk(&line, &mut HashMap::new(), &job, &work, desks)
             }

@@ -1,9 +1,16 @@
 //! Mail that is opened, from the front end's question to its answer: with the real keeper of keys and a real store.
 
-use kenin_keys::{HeldKey, KeyFacts, KeyId, NoKey, State as KeyState, Uses};
+use std::sync::Mutex;
+
+use kenin_keys::{
+    Granted, Hand, HeldKey, KeyFacts, KeyId, NoKey, State as KeyState, Uses, WorkerClient,
+};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{Aes, ContentKind, KeyType, SigningKey, SoftKey};
+use kenin_pki::crypto::{
+    Aes, ContentKind, DigestAlgorithm, Kdf, KeyType, KeyWrap, Secret, SigningKey, SoftKey, Wrapped,
+    Wrapping,
+};
 use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_smime::encrypt::{Addressee, Protect};
 use kenin_smtp_filter::{Confided, Group, Outgoing, Share};
@@ -442,6 +449,43 @@ async fn key_03_no_key_is_granted_before_it_is_said_that_the_mail_came_encrypted
     let raw = encrypted(&[&alice], GCM, "carol@example.net");
     let (said, granted) = asked_in_order(&pipeline, mail("alice@example.jp", &raw), A_MINUTE).await;
     assert_eq!((said, granted), (Ok(()), [false, true]));
+}
+
+/// Where the keys were read again meanwhile, whoever opened it asked one key process for what another had granted: it went on
+/// unopened, and the log said that one may be taken over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_is_granted_keys_by_the_key_process_that_it_is_connected_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, _) = with_alice(dir.path(), |_| ()).await;
+    let journal = Journal {
+        addresses: LogAddresses::Full,
+    };
+    let (held, _) = key_of("alice@example.jp");
+    let next = Keyring::in_process(vec![held], journal).unwrap();
+    let (opener, now) = (pipeline.opener.clone(), pipeline.clock.read());
+    let end = Instant::now() + A_MINUTE;
+    let core = Core::take(&pipeline.cores, end).await.unwrap();
+    let worked = spawn_blocking(move || {
+        let (mail, discreet) = (mail("alice@example.jp", PLAIN), AtomicBool::new(false));
+        let office = opener.office(&mail, now, &[], &core, end, &discreet);
+        let connection = office.connection().unwrap();
+        opener.keyring.taken_over_by(&next);
+        assert_eq!(office.came_encrypted(&[[1; 32]]), Ok(()));
+        let client = Arc::new(Mutex::new(WorkerClient::new(connection)));
+        let hand = Hand::new(client, office.lease().unwrap().transaction());
+        let alice = Address::parse("alice@example.jp").unwrap();
+        let key = Arc::clone(&office.keys(&alice)[0]);
+        let wrapping = Wrapping::Agreement {
+            kdf: Kdf::Hkdf(DigestAlgorithm::Sha256),
+            wrap: KeyWrap::Aes(Aes::Bits128),
+            shared_info: Vec::new(),
+        };
+        let secret = Secret::new(vec![9; 16]);
+        let wrapped = Wrapped::wrap(wrapping, &key.public, &secret).unwrap();
+        let opened = hand.unwrap(&alice, key.id, 16, &wrapped);
+        opened.map(|opened| opened.expose().to_vec())
+    });
+    assert_eq!(worked.await.unwrap(), Ok(vec![9; 16]));
 }
 
 /// A thread that goes on after its mail has ended must not keep room that is never given back.

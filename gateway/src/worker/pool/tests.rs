@@ -38,10 +38,7 @@ async fn pool(dir: &Path, script: &str) -> Pool {
     Pool {
         program: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
-        ..Pool::new(
-            Arc::new(ArcSwap::from_pointee(snapshot)),
-            Keyring::default(),
-        )
+        ..Pool::new(Arc::new(ArcSwap::from_pointee(snapshot)))
     }
 }
 
