@@ -189,7 +189,8 @@ fn who_is_killed_while_it_opens_a_mail_costs_this_mail_only() {
     let from = "alice@example.jp";
     let raw = opened::to_bob(Way::Gcm, from, "next@example.jp", &opened::text(CANARY));
     assert_eq!(gateway.send(&Envelope::new(from, BOB), &raw).code, 250);
-    assert_eq!(one_template(&mut gateway), template);
+    // Its copies were laid out alike.
+    assert_ne!(one_template(&mut gateway), template);
     wait_for("who opened it ends", || copies(&mut gateway).is_empty());
 }
 

@@ -180,8 +180,8 @@ impl Pool {
         })
     }
 
-    /// Has a worker do this, and reads its result. A worker that did is kept, any other is ended. So is a template, but for one
-    /// whose copy has failed in time.
+    /// Has a worker do this, and reads its result. A worker that did is kept, any other is ended. So is a template whose copy
+    /// did not: its copies have their memory laid out alike, and whoever has tried something tries it on another next.
     fn done<T>(
         &self,
         what: What,
@@ -220,10 +220,11 @@ impl Pool {
             result(kind, content.expose(), &work)
         });
         let is_late = |failed: &io::Error| failed.kind() == io::ErrorKind::TimedOut;
-        let is_kept = match sort {
-            Sort::Worker => done.is_ok(),
-            Sort::Template => !done.as_ref().is_err_and(is_late) && worker.end_copy().is_ok(),
-        };
+        let is_kept = done.is_ok()
+            && match sort {
+                Sort::Worker => true,
+                Sort::Template => worker.end_copy().is_ok(),
+            };
         if is_kept {
             self.put(worker);
         }
