@@ -18,7 +18,7 @@ use tokio::time::timeout;
 /// A line. It ends when this is dropped, and with it whoever hears it.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// One mail sends few, and there are only so many mails.
+    /// One mail sends few, and there are only so many mails; where nothing is answered, nothing more is put here.
     frames: mpsc::UnboundedSender<Vec<u8>>,
     asking: Arc<Asking>,
     number: AtomicU32,
@@ -76,6 +76,10 @@ impl Line {
 
     /// Says something whose answer nobody waits for.
     pub(super) fn tell(&self, request: &EdgeRequest) {
+        // What was granted ends by itself.
+        if self.asking.is_full() {
+            return;
+        }
         if let Ok((_, frame)) = self.frame(request) {
             // Where nobody hears it, what it is about has ended too.
             let _ = self.frames.send(frame);
@@ -95,8 +99,16 @@ struct Asking(Mutex<Option<HashMap<u32, oneshot::Sender<Answer>>>>);
 
 impl Asking {
     fn add(&self, number: u32, asker: oneshot::Sender<Answer>) -> Option<()> {
-        self.lock().as_mut()?.insert(number, asker);
+        let mut all = self.lock();
+        let all = all.as_mut().filter(|all| all.len() < MAX_UNANSWERED)?;
+        all.insert(number, asker);
         Some(())
+    }
+
+    /// Whether nobody answers any more, as it seems.
+    fn is_full(&self) -> bool {
+        let all = self.lock();
+        all.as_ref().is_some_and(|all| all.len() >= MAX_UNANSWERED)
     }
 
     fn answer(&self, number: u32, answer: Answer) {
@@ -140,6 +152,8 @@ async fn say(mut stream: OwnedWriteHalf, mut frames: mpsc::UnboundedReceiver<Vec
 
 /// What the key process answers on this line needs no key.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Questions without an answer, also such as nobody waits for any more: more than there are mails.
+const MAX_UNANSWERED: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -189,6 +203,28 @@ mod tests {
         line.gone().wait_for(|gone| *gone).await.unwrap();
         assert_eq!(line.ask(&release(3)).await, Err(NoKey::Gone));
         assert!(!line.is_there());
+    }
+
+    /// A key process waits for whoever reads its record. Meanwhile the edge kept every question in memory, without end.
+    #[tokio::test]
+    async fn one_that_does_not_answer_is_not_asked_without_end() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let line = Line::open(ours).unwrap();
+        let add = |number: usize| {
+            let number = u32::try_from(number).unwrap();
+            line.asking.add(number, oneshot::channel().0)
+        };
+        assert!((0..MAX_UNANSWERED).all(|number| add(number).is_some()));
+        assert!(add(MAX_UNANSWERED).is_none());
+        assert_eq!(line.ask(&release(1)).await, Err(NoKey::Gone));
+        let sent = line.number.load(Ordering::Relaxed);
+        line.tell(&release(1));
+        assert_eq!(line.number.load(Ordering::Relaxed), sent);
+        // It answers again.
+        line.asking.answer(0, Answer::Done);
+        line.tell(&release(1));
+        assert_eq!(line.number.load(Ordering::Relaxed), sent + 1);
+        assert!(add(0).is_some());
     }
 
     #[tokio::test]
