@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use kenin_keys::octets::Writer;
@@ -193,7 +193,8 @@ impl Pool {
         let none = |failed: io::Error| {
             error!(id, error = %failed, "a worker cannot be started");
             match failed.kind() {
-                io::ErrorKind::TimedOut => Lost::Late,
+                // The start has a time of its own: where that is over first, the mail is not to blame.
+                io::ErrorKind::TimedOut if Instant::now() >= work.until => Lost::Late,
                 _ => Lost::NoWorker,
             }
         };
@@ -259,11 +260,13 @@ impl Pool {
         let mut free = self.lock();
         let fits = |one: &Worker| one.sort == sort && Arc::ptr_eq(&one.snapshot, snapshot);
         let place = free.iter().rposition(fits)?;
-        Some(free.swap_remove(place))
+        // The one that came back last, so that those nobody needs grow idle.
+        Some(free.remove(place))
     }
 
     /// Keeps a worker that is as new as the snapshot and not too old; and lets those go that no longer are.
-    fn put(&self, worker: Worker) {
+    fn put(&self, mut worker: Worker) {
+        worker.idle = Instant::now();
         let current = self.snapshots.load_full();
         let is_good = |worker: &Worker| {
             Arc::ptr_eq(&worker.snapshot, &current)
@@ -280,11 +283,11 @@ impl Pool {
                     Sort::Worker => &mut workers,
                     Sort::Template => &mut templates,
                 };
-                if is_good(worker) && *count < self.spares {
+                if is_good(worker) && is_spare(*count, self.spares, worker.idle.elapsed()) {
                     *count += 1;
                     place += 1;
                 } else {
-                    gone.push(free.swap_remove(place));
+                    gone.push(free.remove(place));
                 }
             }
         }
@@ -295,6 +298,12 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, Vec<Worker>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether one more is kept beside so many: as many as are always at hand, and in a rush those that had a mail a moment ago,
+/// since one that is started costs more than many mails.
+fn is_spare(kept: usize, always: usize, idle: Duration) -> bool {
+    kept < always || (kept < MOST_SPARES && idle < RUSH)
 }
 
 /// What is to be done with a mail, as a worker is told.
@@ -366,6 +375,10 @@ fn hand_over(job: &Job, mail: &Mail, line: &mut Until<'_>) -> io::Result<()> {
     }
 }
 
+/// How many are kept at most: as many mails are in hand at one time, by default.
+const MOST_SPARES: usize = 64;
+/// How long one is kept that is not always at hand.
+const RUSH: Duration = Duration::from_secs(10);
 /// A worker that has had so many mails is replaced: who has taken it over does not keep it.
 const MAX_MAILS: u32 = 10_000;
 /// Lists that one worker is told of.

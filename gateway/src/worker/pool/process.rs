@@ -37,6 +37,8 @@ pub(super) struct Worker {
     /// What it was told of. A copy begins with nothing.
     pub(super) lists: HashMap<[u8; 32], Crl>,
     pub(super) mails: u32,
+    /// Since when it has had nothing to do.
+    pub(super) idle: Instant,
 }
 
 impl Worker {
@@ -66,6 +68,7 @@ impl Worker {
             snapshot: Arc::clone(work.snapshot),
             lists: HashMap::new(),
             mails: 0,
+            idle: Instant::now(),
         };
         let mut line = Until {
             stream: &worker.stream,

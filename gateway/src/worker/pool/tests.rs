@@ -174,6 +174,7 @@ fn template(
         snapshot: Arc::clone(snapshot),
         lists: HashMap::new(),
         mails: 0,
+        idle: Instant::now(),
     };
     (worker, is_over)
 }
@@ -427,4 +428,18 @@ fn no_more_names_are_remembered_than_a_mail_and_its_copies_have() {
     // Nor is that a mail has none said without end.
     let mut asked = Asked::default();
     assert!((0..=MAX_NAMES).any(|_| asked.one_more(&named(0)).is_err()));
+}
+
+#[test]
+fn in_a_rush_those_are_kept_that_had_a_mail_a_moment_ago() {
+    let (now, long) = (Duration::ZERO, RUSH);
+    for (kept, idle, expected) in [
+        (3, long, true),
+        (4, now, true),
+        (4, long, false),
+        (MOST_SPARES - 1, now, true),
+        (MOST_SPARES, now, false),
+    ] {
+        assert_eq!(is_spare(kept, 4, idle), expected, "{kept} {idle:?}");
+    }
 }
