@@ -85,7 +85,7 @@ pub enum KeyCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Make the key-encryption key that a token guards, as [keys] token_key names it
+    /// Make the key-encryption key that a token guards, as `token_key` of the keys names it
     #[command(
         after_help = Exit::help(),
         long_about = "Make the key-encryption key that a token guards, as `token_key` of [keys] names it: 32 random bytes, \
