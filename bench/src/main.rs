@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         ["relay"] => kept("relay", relay::relay())
             .and_then(|()| kept("relay-opened", relay::opened::measure())),
         ["relay", "opened"] => kept("relay-opened", relay::opened::measure()),
+        ["relay", "opened", "large"] => kept("relay-opened-large", relay::opened::measure_large()),
         ["noop-relay", listen, next_hop] => relay::noop::serve(listen, next_hop),
         ["idle"] => kept("idle", idle::idle()),
         ["hold", kind, address, count] => idle::hold(kind, address, count),
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: kenin-bench engine | milter [sign] | relay [opened] | crl | idle | store [CERTIFICATES] | \
+        "usage: kenin-bench engine | milter [sign] | relay [opened [large]] | crl | idle | store [CERTIFICATES] | \
          timing unwrap [CALLS] | timing reply [MAILS] | soak [MAILS [KILLS [SEED]]]"
     );
     ExitCode::from(2)

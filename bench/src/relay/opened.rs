@@ -70,6 +70,13 @@ pub(crate) fn measure() -> Result<Value, Trouble> {
     }))
 }
 
+/// The last part of it alone.
+pub(crate) fn measure_large() -> Result<Value, Trouble> {
+    introduce();
+    let large = large::measure(&People::new()?)?;
+    Ok(json!({ "bench": "relay opened large", "large": large }))
+}
+
 /// Nobody's time counts before what cannot be opened is told from what can.
 fn tells_apart(people: &People, mode: Mode) -> Result<(), Trouble> {
     let sink = Sink::keeping("", WHOLE)?;
