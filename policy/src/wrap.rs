@@ -337,14 +337,14 @@ impl Copy<'_> {
             "Content-Type: text/plain; charset=utf-8\r\nContent-Language: ja, en\r\n\
              Content-Transfer-Encoding: base64\r\n",
         );
-        names::push_base64(&mut out, statement::text(&told).as_bytes());
+        kenin_smime::push_base64(&mut out, statement::text(&told).as_bytes());
         part(
             &mut out,
             "Content-Type: application/json; name=\"kenin-verdict.json\"\r\n\
              Content-Disposition: attachment; filename=\"kenin-verdict.json\"\r\n\
              Content-Transfer-Encoding: base64\r\n",
         );
-        names::push_base64(&mut out, evidence::json(&told).as_bytes());
+        kenin_smime::push_base64(&mut out, evidence::json(&told).as_bytes());
         // Only what is 7-bit says nothing of its encoding.
         let encoding = match inner.is_ascii() {
             true => "",

@@ -41,8 +41,8 @@ pub(crate) fn length(content: usize) -> usize {
         .saturating_mul(WIDTH.saturating_add(2))
 }
 
-/// Whole content in lines.
-pub(crate) fn push_base64(out: &mut Vec<u8>, content: &[u8]) {
+/// Adds a whole content as base64 in lines of 76 (RFC 2045 §6.8).
+pub fn push_base64(out: &mut Vec<u8>, content: &[u8]) {
     out.reserve(length(content.len()));
     push_lines(out, content);
 }

@@ -29,6 +29,7 @@ pub mod sign;
 #[cfg(test)]
 mod testing;
 
+pub use base64_lines::push_base64;
 pub use defect::{Check, Defect};
 pub use examine::{examine, examine_cms, examine_with};
 pub use facts::{

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::base64_lines::push_base64;
 use crate::canonical;
 use crate::limits::Limits;
 use crate::mime::{Part, PartKind, TransferEncoding, Tree, fields, slice};
@@ -125,10 +126,7 @@ fn push(out: &mut Vec<u8>, from: &[u8], range: Range<usize>) {
 }
 
 fn encode(body: Cow<'_, [u8]>, out: &mut Vec<u8>) {
-    for line in body.chunks(57) {
-        base64_simd::STANDARD.encode_append(line, out);
-        out.extend_from_slice(b"\r\n");
-    }
+    push_base64(out, &body);
     // The line end before the next delimiter is not the part's.
     if out.ends_with(b"\r\n") && !body.is_empty() {
         out.truncate(out.len() - 2);

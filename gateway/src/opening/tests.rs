@@ -20,9 +20,16 @@ use kenin_smime::sign::{Form, Signer};
 use super::*;
 use crate::substitute;
 
+mod room;
+
+mod replayed;
+
 const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
+
 const CBC: ContentKind = ContentKind::AesCbc(Aes::Bits256);
+
 const ENTITY: &str = "Content-Type: text/plain\r\n\r\nThe canary sings.\r\n";
+
 const FROM: &str =
     "From: carol@example.net\r\nTo: alice@example.jp\r\nMessage-ID: <1@example.net>\r\n";
 
@@ -617,219 +624,6 @@ fn dec_06_refusals_of_the_key_process() {
         assert!(opening.copies.is_empty() && opening.used.is_empty());
         assert_eq!(opening.named, [0]);
     }
-}
-
-/// DEC-11: Alice's own mail, sent to her again by somebody to whom an answer would go.
-#[test]
-fn dec_11_what_comes_again_under_another_sender_stays_encrypted() {
-    let mut world = World::default();
-    let alice = world.person("alice@example.jp", KeyType::P256);
-    let people = [person(0, "alice@example.jp", &[&alice])];
-    let captured = encrypted(ENTITY.as_bytes(), &[&alice], GCM);
-    let sent = |header: &str, entity: &[u8]| [header.as_bytes(), entity].concat();
-    let state = |raw: &[u8]| states(&world.open(raw, &people).unwrap())[0];
-    assert_eq!(state(&sent(FROM, &captured)), State::Opened);
-    assert_eq!(
-        state(&sent(FROM, &captured)),
-        State::Opened,
-        "the same mail again"
-    );
-    let other_id = FROM.replace("<1@", "<2@");
-    assert_eq!(state(&sent(&other_id, &captured)), State::Opened);
-    let unwraps = world.unwraps();
-    let mallory = "From: mallory@example.com\r\nTo: alice@example.jp\r\n";
-    let reply_to = format!("{FROM}Reply-To: mallory@example.com\r\n");
-    for header in [mallory, &reply_to] {
-        assert_eq!(state(&sent(header, &captured)), State::Replayed);
-    }
-    assert_eq!(world.unwraps(), unwraps, "no key worked for it");
-    // Nor in a new envelope, or behind a signature of Mallory's.
-    let wrapped = encrypted(&captured, &[&alice], GCM);
-    let opening = world.open(&sent(mallory, &wrapped), &people).unwrap();
-    assert_eq!(states(&opening), [State::Replayed]);
-    assert!(opening.copies.is_empty());
-    let carol = Owned::new("mallory@example.com", KeyType::P256);
-    let signer = Signer::new(&carol.key, &carol.certificate);
-    let signed = signer.sign(&captured, Form::Clear).unwrap();
-    assert_eq!(state(&sent(mallory, &signed)), State::Replayed);
-    let resigned = encrypted(&signed, &[&alice], GCM);
-    assert_eq!(state(&sent(mallory, &resigned)), State::Replayed);
-}
-
-/// Of what has no integrity anybody can change a part that nobody misses, and of the sender's key how it is written.
-#[test]
-fn dec_11_a_captured_mail_whose_octets_were_changed_stays_encrypted() {
-    for kind in [KeyType::Rsa(2048), KeyType::P256, KeyType::X25519] {
-        let mut world = World::default();
-        let alice = world.person("alice@example.jp", kind);
-        let people = [
-            person(0, "alice@example.jp", &[&alice]),
-            person(1, "info@example.jp", &[&alice]),
-        ];
-        let text = "The canary sings. ".repeat(20);
-        let entity = format!("Content-Type: text/plain\r\n\r\n{text}\r\n");
-        let captured = encrypted(entity.as_bytes(), &[&alice], CBC);
-        let open = |header: &str, entity: &[u8]| {
-            let raw = [header.as_bytes(), entity].concat();
-            states(&world.open(&raw, &people).unwrap())
-        };
-        assert_eq!(open(FROM, &captured), [State::Opened; 2]);
-        let layer = kenin_smime::open::EncryptedLayer::of(&captured, &Limits::default()).unwrap();
-        let peer = layer.recipients()[0].wrapped.as_ref().unwrap().peer.clone();
-        let changed = with_object(&captured, |object| {
-            let at = object.len() - 100;
-            object[at] ^= 1;
-            if kind == KeyType::X25519 {
-                // A bit that does not count (RFC 7748 §5).
-                let at = memchr::memmem::find(object, &peer).unwrap();
-                object[at + 31] ^= 0x80;
-            }
-        });
-        let unwraps = world.unwraps();
-        let mallory = "From: mallory@example.com\r\nTo: alice@example.jp\r\n";
-        assert_eq!(open(mallory, &changed), [State::Replayed; 2], "{kind:?}");
-        assert_eq!(world.unwraps(), unwraps, "no key worked for it");
-    }
-}
-
-/// Where two bring one content at the same moment, it is the first one's.
-#[test]
-fn dec_11_who_is_remembered_meanwhile_was_first() {
-    let mut world = World::default();
-    let alice = world.person("alice@example.jp", KeyType::P256);
-    let raw = mail(&encrypted(ENTITY.as_bytes(), &[&alice], GCM));
-    let people = [person(0, "alice@example.jp", &[&alice])];
-    world.faster.set(true);
-    let opening = world.open(&raw, &people).unwrap();
-    assert_eq!(states(&opening), [State::Replayed]);
-    assert!(opening.copies.is_empty());
-    assert_eq!(world.remembered.get(), 1);
-}
-
-/// A store that reads and does not write, as on a full disk, must not make a sender look like one who guesses.
-#[test]
-fn what_opens_is_no_failure_where_nothing_can_be_remembered() {
-    let mut world = World::default();
-    let alice = world.person("alice@example.jp", KeyType::P256);
-    let inner = encrypted(ENTITY.as_bytes(), &[&alice], GCM);
-    let raw = mail(&encrypted(&inner, &[&alice], GCM));
-    let people = [person(0, "alice@example.jp", &[&alice])];
-    // Of each layer, the content and what is wrapped for her.
-    for (left, uses) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
-        world.seen.borrow_mut().clear();
-        world.left.set(left);
-        assert_eq!(world.open(&raw, &people).unwrap_err(), Closed::Record);
-        assert_eq!(world.said.take().len(), uses, "{left}");
-    }
-    // The answer to a guess is the same, and it is one.
-    world.left.set(0);
-    *world.refusal.lock().unwrap() = Some(NoKey::Refused(Refusal::Failed));
-    assert_eq!(world.open(&raw, &people).unwrap_err(), Closed::Record);
-    assert!(world.said.take().is_empty());
-}
-
-#[test]
-fn memory_is_waited_for_and_never_exceeded() {
-    let mut world = World::default();
-    let alice = world.person("alice@example.jp", KeyType::P256);
-    let raw = mail(&encrypted(ENTITY.as_bytes(), &[&alice], GCM));
-    let people = [person(0, "alice@example.jp", &[&alice])];
-    // All but what is lost by rounding.
-    let all = 65_535 * 1024 / 6;
-    let opening = world.open(&raw, &people).unwrap();
-    assert_eq!(world.memory.try_take(all).unwrap_err(), NoRoom::Now);
-    drop(opening);
-    let taken = world.memory.try_take(all).unwrap();
-    assert_eq!(world.open(&raw, &people).unwrap_err(), Closed::Memory);
-    drop(taken);
-    // One that never fits stays encrypted.
-    world.memory = Memory::new(0);
-    let opening = world.open(&raw, &people).unwrap();
-    assert_eq!(states(&opening), [State::Undecryptable]);
-    assert_eq!((opening.named, world.unwraps()), (vec![0], 1));
-}
-
-#[test]
-fn several_contents_of_one_mail_take_memory_each() {
-    let mut world = World::default();
-    let alice = world.person("alice@example.jp", KeyType::P256);
-    let bob = world.person("bob@example.jp", KeyType::P256);
-    let entity = [
-        "Content-Type: text/plain\r\n\r\n",
-        &"canary\r\n".repeat(1250),
-    ]
-    .concat();
-    let inner = encrypted(entity.as_bytes(), &[&alice], GCM);
-    let raw = mail(&encrypted(&inner, &[&alice, &bob], GCM));
-    let people = [
-        person(0, "alice@example.jp", &[&alice]),
-        person(1, "bob@example.jp", &[&bob]),
-    ];
-    world.memory = Memory::new(160 << 10);
-    let opening = world.open(&raw, &people).unwrap();
-    assert_eq!(states(&opening), [State::Opened; 2]);
-    assert_eq!(opening.copies.len(), 2);
-    assert_eq!(world.memory.try_take(4096).unwrap_err(), NoRoom::Now);
-    drop(opening);
-    // There is room for what Bob gets, and not for what is in it for Alice beside that. Nobody hears of it, and it is no guess.
-    world.memory = Memory::new(120 << 10);
-    let opening = world.open(&raw, &people).unwrap();
-    assert_eq!(states(&opening), [State::Undecryptable, State::Opened]);
-    assert_eq!(opening.copies.len(), 1);
-    assert_eq!((&opening.named[..], opening.used.len()), (&[0, 1][..], 3));
-    drop(opening);
-    // For her alone it takes the place of what was around.
-    let raw = mail(&encrypted(&inner, &[&alice], GCM));
-    let opening = world.open(&raw, &people[..1]).unwrap();
-    assert_eq!(states(&opening), [State::Opened]);
-}
-
-/// BOMB-03: an entity of 57,028 octets in few.
-fn compressed() -> Vec<u8> {
-    let zlib = [
-        &b"\x78\xda\xed\xc8\xb1\x09\x84\x30\x14\x00\xd0\x5e\x70\x87\x2c\x70\xda\xdb\xba\x42\x16\x08\x12\x54\
-           \x90\x7f\x72\xa6\x38\xb7\x77\x0f\x79\xaf\x7c\xf3\x37\x5a\x8d\xf6\xc9\xf7\x59\xa7\xd4\xea\xbf\x8d\
-           \xe7\x51\xf6\xe8\xbb\xbe\xcb\x5b\x4d\x4b\x89\xf2\xbb\xd3\xb5\xc7\x7a\x0d"[..],
-        &b"\x4a\x29\xa5\x94\x52".repeat(27),
-        b"\x4a\x29\xf5\xf2\x7a\x00\xdc\x0e\xa9\x42",
-    ]
-    .concat();
-    let data = write::seq(&[
-        write::integer(0),
-        write::seq(&[write::oid("1.2.840.113549.1.9.16.3.8")]),
-        write::seq(&[
-            write::oid("1.2.840.113549.1.7.1"),
-            write::explicit(0, &write::octet_string(&zlib)),
-        ]),
-    ]);
-    let object = write::seq(&[
-        write::oid("1.2.840.113549.1.9.16.1.9"),
-        write::explicit(0, &data),
-    ]);
-    let header = "Content-Type: application/pkcs7-mime; smime-type=compressed-data\r\n\
-        Content-Transfer-Encoding: base64\r\n\r\n";
-    [header, &base64(&object)].concat().into_bytes()
-}
-
-#[test]
-fn what_is_compressed_takes_the_memory_that_it_expands_to() {
-    let mut world = World::default();
-    let alice = world.person("alice@example.jp", KeyType::P256);
-    let raw = mail(&encrypted(&compressed(), &[&alice], GCM));
-    let people = [person(0, "alice@example.jp", &[&alice])];
-    let opening = world.open(&raw, &people).unwrap();
-    assert!(text(&opening.copies[0]).ends_with("The canary sings.\r\n"));
-    // All but 236 KiB, of which it has more.
-    let rest = 65_300 * 1024 / 6;
-    assert_eq!(world.memory.try_take(rest).unwrap_err(), NoRoom::Now);
-    drop(opening);
-    assert!(world.memory.try_take(rest).is_ok());
-    // Where there is not as much it stays compressed.
-    world.memory = Memory::new(100 << 10);
-    let opening = world.open(&raw, &people).unwrap();
-    assert_eq!(states(&opening), [State::Opened]);
-    let out = text(&opening.copies[0]);
-    assert!(out.contains("smime-type=compressed-data") && !out.contains("canary"));
 }
 
 /// DEC-15: nothing that is printed of it shows what was inside.

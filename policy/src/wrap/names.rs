@@ -1,4 +1,4 @@
-//! Header values of a message of our own: display names, dates, base64 in lines.
+//! Header values of a message of our own: display names, dates.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -51,14 +51,6 @@ pub(super) fn date(time: UnixTime) -> String {
         .copied()
         .unwrap_or_default();
     format!("{weekday}, {day} {month} {year} {hour:02}:{minute:02}:{second:02} +0000")
-}
-
-/// base64 in lines of 76 (RFC 2045 §6.8).
-pub(super) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    for line in bytes.chunks(57) {
-        out.extend_from_slice(STANDARD.encode(line).as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
 }
 
 /// Octets of text in one encoded word of at most 75.

@@ -362,7 +362,7 @@ fn a_certificate_in_any_other_shape_keeps_the_mail_with_its_sender() {
         .to_owned();
     let encoded = |bytes: &[u8]| {
         let mut out = Vec::new();
-        names::push_base64(&mut out, bytes);
+        kenin_smime::push_base64(&mut out, bytes);
         String::from_utf8(out).unwrap()
     };
     let mixed = |kind: &str, encoding: &str, body: &str| {

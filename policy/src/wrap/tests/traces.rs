@@ -29,7 +29,7 @@ fn holder(scene: &Scene, common: &str) -> Party {
 
 fn encoded(bytes: &[u8]) -> String {
     let mut out = Vec::new();
-    names::push_base64(&mut out, bytes);
+    kenin_smime::push_base64(&mut out, bytes);
     String::from_utf8(out).unwrap()
 }
 
