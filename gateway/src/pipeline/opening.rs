@@ -342,16 +342,28 @@ impl Granted for Hand<'_> {
 
 /// Not where the header names something else, whoever reads it. What is in a signature is looked at, too.
 fn may_be_encrypted(raw: &[u8]) -> bool {
+    content_type(raw).is_none_or(|value| {
+        let is_signed = value.starts_with(b"multipart/signed");
+        is_signed || !(value.starts_with(b"text/") || value.starts_with(b"multipart/"))
+    })
+}
+
+/// Whether the mail itself seems to be encrypted, and not what is in it. A guess, from which nothing follows but who has it
+/// first.
+pub(crate) fn is_encrypted_itself(raw: &[u8]) -> bool {
+    content_type(raw).is_some_and(|value| value.starts_with(b"application/"))
+}
+
+/// What the header names, in small letters, where all readers find the same field.
+fn content_type(raw: &[u8]) -> Option<Vec<u8>> {
     let scanned = header::scan(raw);
     let types = scanned.fields.iter();
     let mut types = types.filter(|field| field.may_be(raw, |name| name == "content-type"));
     let (Some(only), None) = (types.next(), types.next()) else {
-        return true;
+        return None;
     };
     let value = header::unfold(only.value(raw)).to_ascii_lowercase();
-    let value = value.trim_ascii_start();
-    let is_signed = value.starts_with(b"multipart/signed");
-    is_signed || !(value.starts_with(b"text/") || value.starts_with(b"multipart/"))
+    Some(value.trim_ascii_start().to_vec())
 }
 
 fn lock<T>(own: &Mutex<T>) -> MutexGuard<'_, T> {

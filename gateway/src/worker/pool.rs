@@ -1,7 +1,7 @@
 //! The edge's end: workers that are free, those that are at work, and what they may say. A worker has one mail at a time, and
 //! what it says is taken as mail is: bounded, and checked. Whoever says what no worker says, or nothing in time, is ended; the
-//! mail is then the caller's to answer. Mail whose people have keys is for a copy of a template, which is handed its line and
-//! a connection to the key process and has this one mail.
+//! mail is then the caller's to answer. Mail that is signed, or opened, with people's keys is for a copy of a template, which is
+//! handed its line and a connection to the key process and has this one mail.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -27,7 +27,7 @@ use super::{HERE, IN_A_FILE, Job, What};
 use crate::act::{self, Decided};
 use crate::clock::Moment;
 use crate::harvest;
-use crate::pipeline::{Clerk, OwnOffice};
+use crate::pipeline::{Clerk, OwnOffice, is_encrypted_itself};
 use crate::protect::{self, Author};
 use crate::snapshot::Snapshot;
 
@@ -78,6 +78,20 @@ pub(crate) struct Work<'a> {
     pub(crate) until: Instant,
 }
 
+impl Work<'_> {
+    /// The same for a worker that opens nothing, where it seems that nothing has to be opened: a copy costs many times as much.
+    fn without_keys(self) -> Option<Self> {
+        let office = self.office?;
+        let is_plain = self.author.key.is_none()
+            && !is_encrypted_itself(&self.mail.raw)
+            && !office.all_keys().is_empty();
+        is_plain.then_some(Self {
+            office: None,
+            ..self
+        })
+    }
+}
+
 impl Pool {
     /// Workers that judge by the snapshot that the pointer holds at the time.
     pub(crate) fn new(snapshots: Arc<ArcSwap<Snapshot>>) -> Self {
@@ -100,11 +114,18 @@ impl Pool {
         clerk: &mut Clerk<'_>,
         protecting: &mut protect::Clerk<'_>,
     ) -> Result<Decided, Lost> {
-        let desks = Desks {
+        let mut desks = Desks {
             clerk: Some(clerk),
             protecting: Some(protecting),
         };
-        self.decided(What::Decide, work, desks)
+        if let Some(work) = work.without_keys() {
+            let decided = self.decided(What::Decide, work, &mut desks)?;
+            // Whoever leaves out that something is encrypted in it leaves it so.
+            if decided.verdict.encryption.is_empty() {
+                return Ok(decided);
+            }
+        }
+        self.decided(What::Decide, work, &mut desks)
     }
 
     /// Says what becomes of a mail that is not examined, for this reason. It blocks.
@@ -114,11 +135,11 @@ impl Pool {
         work: Work<'_>,
         protecting: &mut protect::Clerk<'_>,
     ) -> Result<Decided, Lost> {
-        let desks = Desks {
+        let mut desks = Desks {
             clerk: None,
             protecting: Some(protecting),
         };
-        self.decided(What::Stamp(reason), work, desks)
+        self.decided(What::Stamp(reason), work, &mut desks)
     }
 
     /// The certificate with this fingerprint (hex) among those that signed the mail, where the rules want it kept. It
@@ -142,7 +163,7 @@ impl Pool {
             until: Instant::now() + snapshot.config.limits.deadline,
         };
         let what = What::Find(sha256.to_owned());
-        let found = self.done(what, work, Desks::default(), |kind, content, _| {
+        let found = self.done(what, work, &mut Desks::default(), |kind, content, _| {
             match (kind, codec::read::<Option<harvest::Found>>(content)) {
                 (Kind::Found, Ok(found)) => Ok(found),
                 (Kind::Found, Err(error)) => Err(io::Error::other(error)),
@@ -157,7 +178,7 @@ impl Pool {
         &self,
         what: What,
         work: Work<'_>,
-        desks: Desks<'_, '_, '_>,
+        desks: &mut Desks<'_, '_, '_>,
     ) -> Result<Decided, Lost> {
         self.done(what, work, desks, |kind, content, work| {
             if kind != Kind::Decided {
@@ -186,7 +207,7 @@ impl Pool {
         &self,
         what: What,
         work: Work<'_>,
-        desks: Desks<'_, '_, '_>,
+        desks: &mut Desks<'_, '_, '_>,
         result: impl FnOnce(Kind, &[u8], &Work<'_>) -> io::Result<T>,
     ) -> Result<T, Lost> {
         let id = &work.mail.envelope.id;
@@ -325,7 +346,7 @@ fn talk(
     lists: &mut HashMap<[u8; 32], Crl>,
     job: &Job,
     work: &Work<'_>,
-    mut desks: Desks<'_, '_, '_>,
+    desks: &mut Desks<'_, '_, '_>,
 ) -> io::Result<(Kind, Vec<u8>)> {
     let size = usize::try_from(work.snapshot.config.limits.message_size);
     let most = size.unwrap_or(usize::MAX / 8).saturating_mul(4);
@@ -348,7 +369,7 @@ fn talk(
             Kind::Ask => {
                 let ask: Ask = codec::read(&content).map_err(io::Error::other)?;
                 asked.one_more(&ask)?;
-                let told = tell(&ask, work, lists, &mut desks)?;
+                let told = tell(&ask, work, lists, desks)?;
                 send(&mut line, Kind::Told, &written(&told))?;
             }
             Kind::Panicked => return Err(panicked(&content)),
