@@ -17,6 +17,7 @@ mod ml_dsa;
 mod public;
 mod random;
 mod raw;
+mod rsa;
 mod rsaes;
 mod seal;
 mod secret;

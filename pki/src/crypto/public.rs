@@ -1,11 +1,14 @@
 //! Public keys and verification. Sizes and forms are checked before any mathematics.
 //! <https://www.rfc-editor.org/rfc/rfc5280#section-4.1.2.7>
 
+use std::sync::Arc;
+
 use crate::algorithm::AlgorithmIdentifier;
 use crate::der::{DerError, Reader};
 use crate::oid::{self, Oid, OidBuf};
 
 use super::dsa::DsaParameters;
+use super::rsa::RsaNumbers;
 use super::signature::PssParameters;
 use super::{
     Curve, Digest, DigestAlgorithm, Digester, MlDsa, MlKem, OaepParameters, SignatureAlgorithm, raw,
@@ -144,29 +147,23 @@ impl PublicKey {
         }
     }
 
-    /// Modulus and exponent of an RSA key, without leading zeros, whatever they are.
-    pub(super) fn rsa_numbers(&self) -> Option<(&[u8], &[u8])> {
+    /// Modulus and exponent of an RSA key, whatever they are.
+    pub(super) fn rsa_numbers(&self) -> Option<&RsaNumbers> {
         match &self.material {
-            Material::Rsa {
-                modulus, exponent, ..
-            } => Some((modulus.as_ref(), exponent.as_ref())),
+            Material::Rsa { numbers, .. } => Some(numbers),
             _ => None,
         }
     }
 
-    /// Modulus and exponent, without leading zeros, of an RSA key that may encrypt. `None` where it is another key, one
-    /// for signatures only, or out of bounds.
-    pub(super) fn rsa_for_encryption(&self) -> Option<(&[u8], &[u8])> {
+    /// Modulus and exponent of an RSA key that may encrypt. `None` where it is another key, one for signatures only, or
+    /// out of bounds.
+    pub(super) fn rsa_for_encryption(&self) -> Option<&RsaNumbers> {
         match &self.material {
             Material::Rsa {
-                modulus,
-                exponent,
+                numbers,
                 pss_only: false,
                 ..
-            } => {
-                rsa_in_bounds(modulus, exponent).ok()?;
-                Some((modulus.as_ref(), exponent.as_ref()))
-            }
+            } => numbers.are_in_bounds().then_some(&**numbers),
             _ => None,
         }
     }
@@ -253,22 +250,21 @@ impl PublicKey {
             return Err(VerifyError::BadSignature);
         }
         outcome(match (&self.material, algorithm) {
+            (Material::Rsa { numbers, .. }, SignatureAlgorithm::RsaPkcs1(named)) => {
+                let key = numbers.key();
+                key.map(|key| key.verify_pkcs1(named, digest, signature))
+            }
             (
-                Material::Rsa {
-                    modulus, exponent, ..
-                },
-                SignatureAlgorithm::RsaPkcs1(named),
-            ) => raw::verify_rsa_pkcs1(modulus, exponent, named, digest, signature),
-            (
-                Material::Rsa {
-                    modulus, exponent, ..
-                },
+                Material::Rsa { numbers, .. },
                 SignatureAlgorithm::RsaPss {
                     digest: named,
                     mgf,
                     salt_len,
                 },
-            ) => raw::verify_rsa_pss(modulus, exponent, (named, mgf, salt_len), digest, signature),
+            ) => {
+                let key = numbers.key();
+                key.map(|key| key.verify_pss((named, mgf, salt_len), digest, signature))
+            }
             (Material::Ec(curve), SignatureAlgorithm::Ecdsa(_)) => {
                 raw::verify_ecdsa(*curve, &self.bits, digest, signature)
             }
@@ -292,15 +288,16 @@ impl PublicKey {
             (Material::Opaque, _) => Err(VerifyError::Unsupported),
             (
                 Material::Rsa {
-                    modulus,
-                    exponent,
+                    numbers,
                     pss_only,
                     restriction,
                     oaep,
                 },
                 SignatureAlgorithm::RsaPkcs1(_) | SignatureAlgorithm::RsaPss { .. },
             ) => {
-                rsa_in_bounds(modulus, exponent)?;
+                if !numbers.are_in_bounds() {
+                    return Err(VerifyError::BadKey);
+                }
                 if oaep.is_some() {
                     return Err(VerifyError::Mismatch);
                 }
@@ -360,10 +357,9 @@ impl PublicKey {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Material {
-    /// Magnitudes without leading zeros.
     Rsa {
-        modulus: Box<[u8]>,
-        exponent: Box<[u8]>,
+        /// Shared by all copies, so that what is made of them is made once.
+        numbers: Arc<RsaNumbers>,
         pss_only: bool,
         restriction: Option<PssParameters>,
         /// A key that encrypts by OAEP and does nothing else, with the parameters that it asks for.
@@ -407,12 +403,10 @@ impl Material {
                 let kind = KeyKind::Rsa {
                     bits: bit_length(modulus),
                 };
-                let (modulus, exponent) = (modulus.into(), exponent.into());
                 Some((
                     kind,
                     Self::Rsa {
-                        modulus,
-                        exponent,
+                        numbers: Arc::new(RsaNumbers::new(modulus, exponent)),
                         pss_only,
                         restriction,
                         oaep,
@@ -473,21 +467,6 @@ const fn outcome(verified: Option<bool>) -> Result<(), VerifyError> {
     }
 }
 
-/// What a hostile key could make expensive is refused here: a huge modulus, a long exponent.
-fn rsa_in_bounds(modulus: &[u8], exponent: &[u8]) -> Result<(), VerifyError> {
-    let size = bit_length(modulus);
-    let exponent_size = bit_length(exponent);
-    let good = (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&size)
-        && (2..=MAX_EXPONENT_BITS).contains(&exponent_size)
-        && is_odd(modulus)
-        && is_odd(exponent);
-    if good {
-        Ok(())
-    } else {
-        Err(VerifyError::BadKey)
-    }
-}
-
 pub(super) fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|last| last & 1 == 1)
 }
@@ -500,7 +479,3 @@ pub(super) fn bit_length(magnitude: &[u8]) -> u32 {
         .saturating_mul(8)
         .saturating_sub(first)
 }
-
-const MIN_RSA_BITS: u32 = 1024;
-const MAX_RSA_BITS: u32 = 8192;
-const MAX_EXPONENT_BITS: u32 = 33;

@@ -44,7 +44,7 @@ impl PublicKey {
         match self.kind() {
             KeyKind::Rsa { bits } => self
                 .rsa_numbers()
-                .and_then(|(modulus, exponent)| rsa_weakness(*bits, modulus, exponent)),
+                .and_then(|rsa| rsa_weakness(*bits, rsa.modulus(), rsa.exponent())),
             // Who agrees or encapsulates looks at the key first.
             KeyKind::Ec(_) | KeyKind::X25519 | KeyKind::MlKem(_) => {
                 probe(self).is_none().then_some(Weakness::Group)

@@ -104,8 +104,8 @@ impl Wrapped {
         match &self.wrapping {
             Wrapping::RsaPkcs1 => self.unwrap_pkcs1(key, rejection, length),
             Wrapping::RsaOaep(parameters) => {
-                let (modulus, _) = key.public().rsa_for_encryption().ok_or(OpenError)?;
-                if !is_ciphertext(&self.encrypted_key, modulus) {
+                let rsa = key.public().rsa_for_encryption().ok_or(OpenError)?;
+                if !is_ciphertext(&self.encrypted_key, rsa.modulus()) {
                     return Err(OpenError);
                 }
                 let block = raw_block(key, &self.encrypted_key)?;
@@ -139,13 +139,14 @@ impl Wrapped {
                 return Err(KeyError::Unsupported);
             }
             Wrapping::RsaPkcs1 => {
-                let (modulus, exponent) = to.rsa_for_encryption().ok_or(KeyError::Unsupported)?;
-                let made = raw::encrypt_rsa_pkcs1(modulus, exponent, key.expose());
+                let rsa = to.rsa_for_encryption().ok_or(KeyError::Unsupported)?;
+                let made = rsa.key().and_then(|rsa| rsa.encrypt_pkcs1(key.expose()));
                 (made.ok_or(KeyError::Failed)?, Vec::new())
             }
             Wrapping::RsaOaep(parameters) => {
-                let (modulus, exponent) = to.rsa_for_encryption().ok_or(KeyError::Unsupported)?;
-                let made = raw::encrypt_rsa_oaep(modulus, exponent, parameters, key.expose());
+                let rsa = to.rsa_for_encryption().ok_or(KeyError::Unsupported)?;
+                let made = rsa.key();
+                let made = made.and_then(|rsa| rsa.encrypt_oaep(parameters, key.expose()));
                 (made.ok_or(KeyError::Failed)?, Vec::new())
             }
             Wrapping::Agreement {
@@ -182,7 +183,7 @@ impl Wrapped {
         length: usize,
     ) -> Result<Secret, OpenError> {
         let public = key.public();
-        let (modulus, _) = public.rsa_for_encryption().ok_or(OpenError)?;
+        let modulus = public.rsa_for_encryption().ok_or(OpenError)?.modulus();
         if public.oaep().is_some() {
             return Err(OpenError);
         }

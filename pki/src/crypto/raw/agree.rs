@@ -1,13 +1,13 @@
-//! What a private key does in opening, and what a public key does in protecting.
+//! What a private key does in opening.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
 use aws_lc_sys as sys;
 
-use crate::crypto::{Curve, OaepParameters, Secret};
+use crate::crypto::{Curve, Secret};
 
-use super::{Owned, PrivateKey, failed, method, rsa_public, succeeded};
+use super::{Owned, PrivateKey, failed, succeeded};
 
 impl PrivateKey {
     /// RSADP (RFC 8017 §5.1.2), blinded, and checked against faults by the library. `None` where it is no RSA key, or
@@ -83,73 +83,5 @@ impl PrivateKey {
             unsafe { sys::X25519(out.as_mut_ptr(), private.expose().as_ptr(), peer.as_ptr()) };
         let out = Secret::new(out);
         succeeded(code).then_some(out)
-    }
-}
-
-/// RSAES-PKCS1-v1_5 (RFC 8017 §7.2.1). `None` where the key was refused or is too small for the message.
-pub(crate) fn encrypt_rsa_pkcs1(
-    modulus: &[u8],
-    exponent: &[u8],
-    message: &[u8],
-) -> Option<Vec<u8>> {
-    let rsa = rsa_public(modulus, exponent)?;
-    encrypt(&rsa, message, sys::RSA_PKCS1_PADDING)
-}
-
-/// RSAES-OAEP (RFC 8017 §7.1.1). `None` as above.
-pub(crate) fn encrypt_rsa_oaep(
-    modulus: &[u8],
-    exponent: &[u8],
-    parameters: &OaepParameters,
-    message: &[u8],
-) -> Option<Vec<u8>> {
-    let rsa = rsa_public(modulus, exponent)?;
-    // SAFETY: a live key.
-    let size = usize::try_from(unsafe { sys::RSA_size(rsa.get()) }).ok()?;
-    let mut padded = vec![0; size];
-    // SAFETY: all slices are live and have the stated lengths, which the library checks against each other; the
-    // descriptions are static.
-    let code = unsafe {
-        sys::RSA_padding_add_PKCS1_OAEP_mgf1(
-            padded.as_mut_ptr(),
-            padded.len(),
-            message.as_ptr(),
-            message.len(),
-            parameters.label.as_ptr(),
-            parameters.label.len(),
-            method(parameters.digest),
-            method(parameters.mgf),
-        )
-    };
-    let padded = Secret::new(padded);
-    if !succeeded(code) {
-        return None;
-    }
-    encrypt(&rsa, padded.expose(), sys::RSA_NO_PADDING)
-}
-
-/// RSAEP (RFC 8017 §5.1.1), for tests of blocks that nobody would make.
-#[cfg(test)]
-pub(crate) fn encrypt_rsa_raw(modulus: &[u8], exponent: &[u8], block: &[u8]) -> Option<Vec<u8>> {
-    let rsa = rsa_public(modulus, exponent)?;
-    encrypt(&rsa, block, sys::RSA_NO_PADDING)
-}
-
-fn encrypt(rsa: &Owned<sys::RSA>, message: &[u8], padding: c_int) -> Option<Vec<u8>> {
-    // SAFETY: the key is live; `out` has the room of its modulus; the message is live and its length is checked by the
-    // library.
-    unsafe {
-        let mut out = vec![0; usize::try_from(sys::RSA_size(rsa.get())).ok()?];
-        let mut length = 0;
-        let code = sys::RSA_encrypt(
-            rsa.get(),
-            &raw mut length,
-            out.as_mut_ptr(),
-            out.len(),
-            message.as_ptr(),
-            message.len(),
-            padding,
-        );
-        (succeeded(code) && length == out.len()).then_some(out)
     }
 }

@@ -14,6 +14,7 @@ mod kem;
 mod md5;
 mod ml_dsa;
 mod private;
+mod rsa;
 mod verify;
 
 use std::ffi::c_int;
@@ -23,18 +24,14 @@ use aws_lc_sys as sys;
 
 use super::{Curve, DigestAlgorithm};
 
-#[cfg(test)]
-pub(super) use agree::encrypt_rsa_raw;
-pub(super) use agree::{encrypt_rsa_oaep, encrypt_rsa_pkcs1};
 pub(super) use cipher::{Cipher, Direction};
 pub(super) use derive::{aes_unwrap, aes_wrap, hkdf};
 pub(super) use kem::encapsulate;
 pub(super) use md5::Md5;
 pub(super) use ml_dsa::verify_ml_dsa;
 pub(super) use private::PrivateKey;
-pub(super) use verify::{
-    verify_dsa, verify_ecdsa, verify_ed25519, verify_rsa_pkcs1, verify_rsa_pss,
-};
+pub(super) use rsa::RsaPublic;
+pub(super) use verify::{verify_dsa, verify_ecdsa, verify_ed25519};
 
 /// Something of the library's that is freed when dropped.
 struct Owned<T> {
@@ -59,15 +56,6 @@ impl<T> Drop for Owned<T> {
         // SAFETY: the pointer came from the function that pairs with `free`, and nothing else frees it.
         unsafe { (self.free)(self.pointer.as_ptr()) }
     }
-}
-
-fn rsa_public(modulus: &[u8], exponent: &[u8]) -> Option<Owned<sys::RSA>> {
-    let (n, e) = (number(modulus)?, number(exponent)?);
-    // SAFETY: the library copies both numbers.
-    Owned::new(
-        unsafe { sys::RSA_new_public_key(n.get(), e.get()) },
-        sys::RSA_free,
-    )
 }
 
 fn number(magnitude: &[u8]) -> Option<Owned<sys::BIGNUM>> {

@@ -1,66 +1,12 @@
-//! Signatures of others.
+//! Signatures of others, but for RSA's and ML-DSA's.
 
-use std::ffi::c_int;
 use std::ptr;
 
 use aws_lc_sys as sys;
 
-use crate::crypto::{Curve, DigestAlgorithm};
+use crate::crypto::Curve;
 
-use super::{Owned, curve_nid, method, nid, number, rsa_public, succeeded};
-
-/// Verifies RSASSA-PKCS1-v1_5 of a digest. `None`: the key was refused.
-pub(crate) fn verify_rsa_pkcs1(
-    modulus: &[u8],
-    exponent: &[u8],
-    algorithm: DigestAlgorithm,
-    digest: &[u8],
-    signature: &[u8],
-) -> Option<bool> {
-    let rsa = rsa_public(modulus, exponent)?;
-    // SAFETY: pointers and lengths are of live slices; the key is live.
-    let code = unsafe {
-        sys::RSA_verify(
-            nid(algorithm),
-            digest.as_ptr(),
-            digest.len(),
-            signature.as_ptr(),
-            signature.len(),
-            rsa.get(),
-        )
-    };
-    Some(succeeded(code))
-}
-
-/// Verifies RSASSA-PSS of a digest with exactly this salt length. `None`: the key was refused.
-pub(crate) fn verify_rsa_pss(
-    modulus: &[u8],
-    exponent: &[u8],
-    (algorithm, mgf, salt_len): (DigestAlgorithm, DigestAlgorithm, u32),
-    digest: &[u8],
-    signature: &[u8],
-) -> Option<bool> {
-    let rsa = rsa_public(modulus, exponent)?;
-    // Negative lengths have special meanings in the library; none can arise here.
-    let Ok(salt_len) = c_int::try_from(salt_len) else {
-        return Some(false);
-    };
-    // SAFETY: as above; `digest` has the size of its algorithm, which the caller checked, and the
-    // library's digest descriptions are static.
-    let code = unsafe {
-        sys::RSA_verify_pss_mgf1(
-            rsa.get(),
-            digest.as_ptr(),
-            digest.len(),
-            method(algorithm),
-            method(mgf),
-            salt_len,
-            signature.as_ptr(),
-            signature.len(),
-        )
-    };
-    Some(succeeded(code))
-}
+use super::{Owned, curve_nid, number, succeeded};
 
 /// Verifies ECDSA of a digest. `None`: the point is not on the curve.
 pub(crate) fn verify_ecdsa(

@@ -42,8 +42,8 @@ fn pkcs1(encrypted_key: Vec<u8>) -> Wrapped {
 
 /// A block as it is, encrypted.
 fn encrypt_block(key: &SoftKey, block: &[u8]) -> Wrapped {
-    let (modulus, exponent) = key.public().rsa_for_encryption().unwrap();
-    pkcs1(raw::encrypt_rsa_raw(modulus, exponent, block).unwrap())
+    let rsa = key.public().rsa_for_encryption().unwrap();
+    pkcs1(rsa.key().unwrap().encrypt_raw(block).unwrap())
 }
 
 /// The lengths of the keys of all content ciphers that are read.
@@ -93,7 +93,7 @@ fn probes(key: &SoftKey) -> Vec<(&'static str, Wrapped)> {
         block[place] = octet;
         encrypt_block(key, &block)
     };
-    let (modulus, _) = key.public().rsa_for_encryption().unwrap();
+    let modulus = key.public().rsa_for_encryption().unwrap().modulus();
     let number = |last: u8| [&[0; 255][..], &[last]].concat();
     let mut below = modulus.to_vec();
     *below.last_mut().unwrap() -= 1;
