@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use kenin_pki::Address;
 use kenin_pki::crypto::Secret;
 
-use crate::frame;
+use crate::frame::{self, Frames};
 use crate::key::{KeyFacts, KeyId};
 use crate::octets::Malformed;
 use crate::protocol::{
@@ -21,8 +21,8 @@ pub struct EdgeClient(Line);
 impl EdgeClient {
     /// Speaks over this connection.
     #[must_use]
-    pub const fn new(stream: UnixStream) -> Self {
-        Self(Line { stream, number: 0 })
+    pub fn new(stream: UnixStream) -> Self {
+        Self(Line::new(stream))
     }
 
     /// Announces a mail.
@@ -95,8 +95,8 @@ pub struct WorkerClient(Line);
 impl WorkerClient {
     /// Speaks over this connection.
     #[must_use]
-    pub const fn new(stream: UnixStream) -> Self {
-        Self(Line { stream, number: 0 })
+    pub fn new(stream: UnixStream) -> Self {
+        Self(Line::new(stream))
     }
 
     /// The content-encryption key of a layer.
@@ -146,18 +146,25 @@ pub enum ClientError {
 /// A connection.
 #[derive(Debug)]
 struct Line {
-    stream: UnixStream,
+    frames: Frames<UnixStream>,
     number: u32,
 }
 
 impl Line {
+    fn new(stream: UnixStream) -> Self {
+        Self {
+            frames: Frames::new(stream),
+            number: 0,
+        }
+    }
+
     fn ask(
         &mut self,
         frame: impl FnOnce(u32) -> Result<Vec<u8>, TooLong>,
     ) -> Result<Answer, ClientError> {
         self.number = self.number.wrapping_add(1);
-        frame::write(&mut self.stream, &frame(self.number)?)?;
-        let read = frame::read(&mut self.stream)?;
+        frame::write(self.frames.stream(), &frame(self.number)?)?;
+        let read = self.frames.next_frame()?;
         let read = read.ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
         let (number, answer) = Answer::from_frame(read.expose())?;
         if number != self.number {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use std::{process, thread};
 
-use crate::frame;
+use crate::frame::{self, Frames};
 use crate::keeper::{Decision, Job, Keeper, Log, Moment};
 use crate::protocol::{Answer, EdgeRequest, Refusal, WorkerRequest};
 
@@ -69,11 +69,12 @@ impl<L: Log + Send + 'static> Server<L> {
     ///
     /// # Errors
     /// That of the socket, and where what was said does not read.
-    pub fn edge(&self, mut stream: UnixStream) -> io::Result<()> {
-        while let Some(read) = frame::read(&mut stream)? {
+    pub fn edge(&self, stream: UnixStream) -> io::Result<()> {
+        let mut frames = Frames::new(stream);
+        while let Some(read) = frames.next_frame()? {
             let (number, request) = EdgeRequest::from_frame(read.expose()).map_err(malformed)?;
             let answer = self.keeper()?.edge((self.time.now)(), request);
-            send(&stream, number, &answer)?;
+            send(frames.stream(), number, &answer)?;
         }
         Ok(())
     }
@@ -82,9 +83,13 @@ impl<L: Log + Send + 'static> Server<L> {
     ///
     /// # Errors
     /// As [`Server::edge`].
-    pub fn worker(self: &Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
-        let writing = Arc::new(Mutex::new(stream.try_clone()?));
-        while let Some(read) = frame::read(&mut stream)? {
+    pub fn worker(self: &Arc<Self>, stream: UnixStream) -> io::Result<()> {
+        let worker = Arc::new(Worker {
+            stream,
+            writing: Mutex::new(()),
+        });
+        let mut frames = Frames::new(&worker.stream);
+        while let Some(read) = frames.next_frame()? {
             let (number, request) = WorkerRequest::from_frame(read.expose()).map_err(malformed)?;
             drop(read);
             let now = (self.time.now)();
@@ -97,14 +102,14 @@ impl<L: Log + Send + 'static> Server<L> {
                 Decision::Work(job, Duration::ZERO) => self.done(&job)?,
                 Decision::Work(job, delay) => {
                     let job = Arc::new(job);
-                    if self.later(&writing, number, (Arc::clone(&job), delay)) {
+                    if self.later(&worker, number, (Arc::clone(&job), delay)) {
                         continue;
                     }
                     self.keeper()?.unused(now, &job);
                     Answer::Refused(Refusal::TooManyFailures)
                 }
             };
-            send(&*lock(&writing)?, number, &answer)?;
+            worker.answer(number, &answer)?;
         }
         Ok(())
     }
@@ -121,7 +126,7 @@ impl<L: Log + Send + 'static> Server<L> {
     /// Answers after a while; false where too many wait already.
     fn later(
         self: &Arc<Self>,
-        writing: &Arc<Mutex<UnixStream>>,
+        worker: &Arc<Worker>,
         number: u32,
         (job, delay): (Arc<Job>, Duration),
     ) -> bool {
@@ -129,13 +134,13 @@ impl<L: Log + Send + 'static> Server<L> {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             return false;
         }
-        let (server, writing) = (Arc::clone(self), Arc::clone(writing));
+        let (server, worker) = (Arc::clone(self), Arc::clone(worker));
         let wait = self.time.wait;
         let begun = thread::Builder::new().spawn(move || {
             wait(delay);
-            if let (Ok(answer), Ok(stream)) = (server.done(&job), lock(&writing)) {
+            if let Ok(answer) = server.done(&job) {
                 // A worker that has gone needs no answer.
-                let _ = send(&stream, number, &answer);
+                let _ = worker.answer(number, &answer);
             }
             server.waiting.fetch_sub(1, Ordering::SeqCst);
         });
@@ -170,6 +175,20 @@ impl<L: Log + Send + 'static> Server<L> {
     }
 }
 
+/// The connection of a worker: it is read by one thread, and answered by several.
+struct Worker {
+    stream: UnixStream,
+    /// Held by who writes.
+    writing: Mutex<()>,
+}
+
+impl Worker {
+    fn answer(&self, number: u32, answer: &Answer) -> io::Result<()> {
+        let _alone = lock(&self.writing)?;
+        send(&self.stream, number, answer)
+    }
+}
+
 /// A panic ends the process, which then holds no keys any more; what it was about is not shown, only where it was.
 pub fn abort_on_panic() {
     std::panic::set_hook(Box::new(|info| {
@@ -185,10 +204,10 @@ fn lock<T>(mutex: &Mutex<T>) -> io::Result<MutexGuard<'_, T>> {
     mutex.lock().map_err(|_| io::Error::other("half done"))
 }
 
-fn send(mut stream: &UnixStream, number: u32, answer: &Answer) -> io::Result<()> {
+fn send(stream: &UnixStream, number: u32, answer: &Answer) -> io::Result<()> {
     let written = answer.to_frame(number);
     let written = written.map_err(|_| frame::invalid("an answer is too long"))?;
-    frame::write(&mut stream, written.expose())
+    frame::write(stream, written.expose())
 }
 
 fn malformed(error: crate::octets::Malformed) -> io::Error {

@@ -181,12 +181,13 @@ fn what_is_turned_away_since_too_many_answers_wait_is_no_failure() {
         assert!(first.unwrap(unwrap(transaction, &facts)).is_ok());
         edge.release(transaction).unwrap();
     }
-    let (mut stream, _) = raw_worker(&server);
+    let (stream, _) = raw_worker(&server);
     for transaction in waiting.into_iter().chain([other]) {
         let request = WorkerRequest::Unwrap(unwrap(transaction, &facts));
-        frame::write(&mut stream, &request.to_frame(7).unwrap()).unwrap();
+        frame::write(&stream, &request.to_frame(7).unwrap()).unwrap();
     }
-    let answer = frame::read(&mut stream).unwrap().unwrap();
+    let mut frames = Frames::new(&stream);
+    let answer = frames.next_frame().unwrap().unwrap();
     let (_, answer) = Answer::from_frame(answer.expose()).unwrap();
     assert_eq!(answer, Answer::Refused(Refusal::TooManyFailures));
     let counts = server.keeper().unwrap().counts(facts.id).unwrap();
@@ -196,7 +197,7 @@ fn what_is_turned_away_since_too_many_answers_wait_is_no_failure() {
     assert!(edge.opened(other, alice, facts.id).is_err());
     drop(shut);
     for _ in 0..64 {
-        let answer = frame::read(&mut stream).unwrap().unwrap();
+        let answer = frames.next_frame().unwrap().unwrap();
         let (_, answer) = Answer::from_frame(answer.expose()).unwrap();
         assert_eq!(answer, Answer::Key(Secret::new(vec![9; 16])));
     }
