@@ -21,6 +21,7 @@ mod secret_file;
 mod serve;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod token;
 
 pub use client::{ClientError, EdgeClient, WorkerClient};

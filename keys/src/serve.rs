@@ -1,4 +1,4 @@
-//! The thin part of the key process that touches sockets: a thread a connection, and nothing else.
+//! The thin part of the key process that touches sockets: a connection has a thread to itself, and no other waits for it.
 //!
 //! The process inherits two connections to its parent: the edge's line, and a door, through which the parent hands in one
 //! end of a connection for each worker. So nothing has a name by which it could be connected to, and a new worker gets a
@@ -20,11 +20,13 @@ use std::{process, thread};
 use crate::frame::{self, Frames};
 use crate::keeper::{Decision, Job, Keeper, Log, Moment};
 use crate::protocol::{Answer, EdgeRequest, Refusal, WorkerRequest};
+use crate::threads::Threads;
 
 /// A key process.
 pub struct Server<L> {
     keeper: Mutex<Keeper<L>>,
     time: Time,
+    threads: Threads,
     connections: AtomicUsize,
     waiting: AtomicUsize,
 }
@@ -45,6 +47,7 @@ impl<L: Log + Send + 'static> Server<L> {
         Arc::new(Self {
             keeper: Mutex::new(keeper),
             time,
+            threads: Threads::new(),
             connections: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         })
@@ -136,7 +139,7 @@ impl<L: Log + Send + 'static> Server<L> {
         }
         let (server, worker) = (Arc::clone(self), Arc::clone(worker));
         let wait = self.time.wait;
-        let begun = thread::Builder::new().spawn(move || {
+        let begun = self.threads.run(move || {
             wait(delay);
             if let Ok(answer) = server.done(&job) {
                 // A worker that has gone needs no answer.
@@ -158,7 +161,7 @@ impl<L: Log + Send + 'static> Server<L> {
                 continue;
             }
             let server = Arc::clone(self);
-            let begun = thread::Builder::new().spawn(move || {
+            let begun = self.threads.run(move || {
                 // What goes wrong with one connection ends that one; its other end sees it.
                 let _ = server.worker(stream);
                 server.connections.fetch_sub(1, Ordering::SeqCst);

@@ -224,6 +224,35 @@ fn who_comes_in_by_the_door_is_served_until_the_edge_goes() {
     assert!(served.join().unwrap().is_ok());
 }
 
+/// The thread that heard one of them hears the next one, too.
+#[test]
+fn connections_neither_wait_for_others_nor_see_what_others_left() {
+    let (server, facts) = server();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (door, inside) = UnixStream::pair().unwrap();
+    let served = thread::spawn(move || server.run(theirs, inside));
+    let mut edge = EdgeClient::new(ours);
+    let grant = grant("192.0.2.1");
+    let transaction = grant.transaction;
+    edge.grant(grant).unwrap();
+    let connected = || {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        kenin_sys::send_descriptor(door.as_fd(), theirs.as_fd()).unwrap();
+        ours
+    };
+    let mut silent = connected();
+    silent.write_all(b"\0\0").unwrap();
+    for _ in 0..3 {
+        let mut cut = connected();
+        cut.write_all(b"\0\0\0\x09abc").unwrap();
+        drop(cut);
+        let mut worker = WorkerClient::new(connected());
+        assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
+    }
+    drop((edge, silent));
+    assert!(served.join().unwrap().is_ok());
+}
+
 /// Without a door nobody could use what is granted.
 #[test]
 fn whose_door_is_shut_serves_no_longer() {
