@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kenin_keys::protocol::{Answer, EdgeRequest, MAX_FRAME, Refusal};
 use kenin_keys::{ClientError, NoKey};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -128,7 +128,9 @@ impl Asking {
     }
 }
 
-async fn hear(mut stream: OwnedReadHalf, asking: &Asking) -> io::Result<()> {
+async fn hear(stream: OwnedReadHalf, asking: &Asking) -> io::Result<()> {
+    // No key comes here, so nothing has to be wiped.
+    let mut stream = BufReader::with_capacity(AHEAD, stream);
     loop {
         let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
         if length > MAX_FRAME {
@@ -143,15 +145,21 @@ async fn hear(mut stream: OwnedReadHalf, asking: &Asking) -> io::Result<()> {
 }
 
 async fn say(mut stream: OwnedWriteHalf, mut frames: mpsc::UnboundedReceiver<Vec<u8>>) {
-    while let Some(frame) = frames.recv().await {
-        if stream.write_all(&frame).await.is_err() {
+    let mut ready = Vec::new();
+    while frames.recv_many(&mut ready, AT_ONCE).await > 0 {
+        if stream.write_all(&ready.concat()).await.is_err() {
             return;
         }
+        ready.clear();
     }
 }
 
 /// What the key process answers on this line needs no key.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Octets that are read at once: some answers.
+const AHEAD: usize = 1024;
+/// Frames that are written at once, where so many mails speak.
+const AT_ONCE: usize = 64;
 /// Questions without an answer, also such as nobody waits for any more: more than there are mails.
 const MAX_UNANSWERED: usize = 4096;
 
