@@ -76,13 +76,29 @@ fn restrict_files() -> io::Result<Files> {
     })
 }
 
-/// What a copy of a template takes from itself, so that what is left to it is what a worker may. It is made before: a copy has
-/// one call to make.
+/// What a copy of a template takes from itself, so that what is left to it is what a worker may, without threads. It is made
+/// before, and says no more than that: each copy has the kernel translate it anew.
 pub(crate) fn for_copies(otherwise: Otherwise) -> io::Result<BpfProgram> {
-    let mut rules = allowed(Role::Worker)?;
+    let worker = allowed(Role::Worker)?;
+    let mut less = BTreeMap::new();
+    for (call, rules) in allowed(Role::Template)? {
+        let Some(kept) = worker.get(&call) else {
+            less.insert(call, Vec::new());
+            continue;
+        };
+        let gone: Vec<SeccompRule> = rules
+            .into_iter()
+            .filter(|rule| !kept.contains(rule))
+            .collect();
+        // No rules at all would be all of the call.
+        if !gone.is_empty() {
+            less.insert(call, gone);
+        }
+    }
+    less.insert(libc::SYS_clone, Vec::new());
     // The number of this process is not the copy's. Whoever aborts ends all the same.
-    rules.remove(&libc::SYS_tgkill);
-    filter(rules, denied(otherwise), SeccompAction::Allow)
+    less.insert(libc::SYS_tgkill, Vec::new());
+    filter(less, SeccompAction::Allow, denied(otherwise))
 }
 
 /// Adds a filter to those that this process has.

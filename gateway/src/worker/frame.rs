@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,19 +92,38 @@ pub(super) fn receive(from: &mut impl Read, most: usize) -> io::Result<Option<(K
 
 /// A socket that is used until a time and not longer, however little comes with each read.
 pub(super) struct Until<'a> {
-    pub(super) stream: &'a UnixStream,
-    pub(super) end: Instant,
+    stream: &'a UnixStream,
+    end: Instant,
+    /// When the socket was told how long it may take.
+    told: Option<Instant>,
 }
 
-impl Until<'_> {
-    /// How long it may still take, told to the socket.
-    fn set(&self) -> io::Result<()> {
-        let left = self.end.saturating_duration_since(Instant::now());
+impl<'a> Until<'a> {
+    pub(super) const fn new(stream: &'a UnixStream, end: Instant) -> Self {
+        Self {
+            stream,
+            end,
+            told: None,
+        }
+    }
+
+    pub(super) const fn stream(&self) -> &'a UnixStream {
+        self.stream
+    }
+
+    /// How long it may still take, told to the socket, unless that has just been said: each time costs two system calls.
+    fn set(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let left = self.end.saturating_duration_since(now);
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        self.stream.set_read_timeout(Some(left))?;
-        self.stream.set_write_timeout(Some(left))
+        if self.told.is_none_or(|told| now.duration_since(told) > LATE) {
+            self.stream.set_read_timeout(Some(left))?;
+            self.stream.set_write_timeout(Some(left))?;
+            self.told = Some(now);
+        }
+        Ok(())
     }
 }
 
@@ -138,13 +157,13 @@ pub(super) fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
+/// How much longer than its time a socket may be used.
+const LATE: Duration = Duration::from_millis(10);
 /// More than this is not made room for before it has come.
 const AT_ONCE: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -177,10 +196,7 @@ mod tests {
     fn who_says_a_little_now_and_then_is_not_waited_for_longer() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"\0\0").unwrap();
-        let mut until = Until {
-            stream: &ours,
-            end: Instant::now() + Duration::from_millis(20),
-        };
+        let mut until = Until::new(&ours, Instant::now() + Duration::from_millis(20));
         let error = receive(&mut until, 4).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(

@@ -163,13 +163,16 @@ impl Pool {
             until: Instant::now() + snapshot.config.limits.deadline,
         };
         let what = What::Find(sha256.to_owned());
-        let found = self.done(what, work, &mut Desks::default(), |kind, content, _| {
-            match (kind, codec::read::<Option<harvest::Found>>(content)) {
+        let found = self.done(
+            what,
+            work,
+            &mut Desks::default(),
+            |kind, content, _| match (kind, codec::read::<Option<harvest::Found>>(content)) {
                 (Kind::Found, Ok(found)) => Ok(found),
                 (Kind::Found, Err(error)) => Err(io::Error::other(error)),
                 _ => Err(invalid("another kind of frame")),
-            }
-        });
+            },
+        );
         let found = found.ok().flatten();
         found.filter(|found| harvest::is_it(&found.certificate, sha256))
     }
@@ -351,10 +354,7 @@ fn talk(
     let size = usize::try_from(work.snapshot.config.limits.message_size);
     let most = size.unwrap_or(usize::MAX / 8).saturating_mul(4);
     let most = most.saturating_add(MAX_BESIDE_MAIL);
-    let mut line = Until {
-        stream,
-        end: work.until,
-    };
+    let mut line = Until::new(stream, work.until);
     hand_over(job, work.mail, &mut line)?;
     let mut asked = Asked::default();
     loop {
@@ -391,7 +391,7 @@ fn hand_over(job: &Job, mail: &Mail, line: &mut Until<'_>) -> io::Result<()> {
         Some(descriptor) => {
             out.u8(IN_A_FILE);
             line.write_all(&frame(Kind::Job, &out.finish())?)?;
-            kenin_sys::send_descriptor(line.stream.as_fd(), descriptor)
+            kenin_sys::send_descriptor(line.stream().as_fd(), descriptor)
         }
     }
 }

@@ -132,27 +132,52 @@ fn rsa_weakness(bits: u32, modulus: &[u8], exponent: &[u8]) -> Option<Weakness> 
     if !is_odd(exponent) || bit_length(exponent) < 17 {
         return Some(Weakness::Exponent);
     }
-    let mut remainders = SMALL_PRIMES
-        .iter()
-        .map(|prime| (*prime, remainder(modulus, *prime)));
-    if !is_odd(modulus) || remainders.clone().any(|(_, remainder)| remainder == 0) {
+    let remainders = remainders(modulus);
+    if !is_odd(modulus) || remainders.iter().any(|(_, remainder)| *remainder == 0) {
         return Some(Weakness::Factor);
     }
     // Primes of that generator are powers of 65537 modulo the product of these primes, and so is what they make.
     // Another modulus is one for all of them in one case of two hundred million.
-    let roca = remainders.all(|(prime, remainder)| is_power(remainder, prime));
+    let roca = remainders
+        .into_iter()
+        .all(|(prime, remainder)| is_power(remainder, prime));
     roca.then_some(Weakness::Roca)
 }
 
-/// A number modulo a small prime.
-fn remainder(number: &[u8], prime: u32) -> u32 {
-    number.iter().fold(0, |remainder: u32, octet| {
-        remainder
-            .wrapping_mul(256)
-            .wrapping_add(u32::from(*octet))
-            .checked_rem(prime)
-            .unwrap_or(0)
-    })
+/// A number modulo each of the small primes, with the prime. The number is reduced by a few of them together, whose product
+/// has no more than 32 bits.
+fn remainders(number: &[u8]) -> Vec<(u32, u32)> {
+    let reduced = |some: &[u32]| {
+        let product = some
+            .iter()
+            .fold(1, |product: u32, prime| product.wrapping_mul(*prime));
+        (some.to_vec(), remainder(number, product))
+    };
+    let together = SMALL_PRIMES.chunks(4).map(reduced);
+    let each = together.flat_map(|(some, rest)| {
+        let of = move |prime: u32| (prime, rest.checked_rem(prime).unwrap_or(0));
+        some.into_iter().map(of)
+    });
+    each.collect()
+}
+
+/// A number modulo another.
+fn remainder(number: &[u8], by: u32) -> u32 {
+    let by = u64::from(by);
+    let (head, limbs) = number.as_rchunks::<4>();
+    let head = head
+        .iter()
+        .fold(0, |head, octet| (head << 8) | u64::from(*octet));
+    let limbs = limbs
+        .iter()
+        .map(|limb| u64::from(u32::from_be_bytes(*limb)));
+    let rest = std::iter::once(head)
+        .chain(limbs)
+        .fold(0, |rest: u64, limb| {
+            // It is below 2^32, as what it is divided by is.
+            ((rest << 32) | limb).checked_rem(by).unwrap_or(0)
+        });
+    u32::try_from(rest).unwrap_or(0)
 }
 
 /// Whether a power of 65537 has this remainder modulo a small prime.

@@ -70,10 +70,8 @@ impl Worker {
             mails: 0,
             idle: Instant::now(),
         };
-        let mut line = Until {
-            stream: &worker.stream,
-            end: work.until.min(Instant::now() + START),
-        };
+        let end = work.until.min(Instant::now() + START);
+        let mut line = Until::new(&worker.stream, end);
         send(
             &mut line,
             Kind::Outfit,
@@ -92,10 +90,8 @@ impl Worker {
         kenin_sys::send_descriptor(self.stream.as_fd(), keys.as_fd())?;
         // Their end is the copy's own: where it has gone, ours tells.
         drop((theirs, keys));
-        ready(&mut Until {
-            stream: &stream,
-            end: work.until.min(Instant::now() + START),
-        })?;
+        let end = work.until.min(Instant::now() + START);
+        ready(&mut Until::new(&stream, end))?;
         Ok(stream)
     }
 

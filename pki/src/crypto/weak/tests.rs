@@ -321,3 +321,17 @@ KN0GdBmR3MAF6j0Ixwln8SmmA7h6EBFpAabvaCkMnQoPkK1z6UOinz5QyW2viyKo
 AdpZ/az9rIwULPgoynhbve0=
 -----END PRIVATE KEY-----
 ";
+
+proptest::proptest! {
+    #[test]
+    fn a_number_has_the_remainders_that_are_calculated_by_hand(number in proptest::collection::vec(0..=u8::MAX, 0..70)) {
+        let found = remainders(&number);
+        proptest::prop_assert_eq!(found.len(), SMALL_PRIMES.len());
+        for (prime, remainder) in found {
+            let by_hand = number
+                .iter()
+                .fold(0, |rest, octet| (rest * 256 + u32::from(*octet)) % prime);
+            proptest::prop_assert_eq!(remainder, by_hand, "{}", prime);
+        }
+    }
+}
