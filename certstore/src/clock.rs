@@ -58,11 +58,12 @@ impl Store {
         tenant: &str,
         time: UnixTime,
     ) -> Result<ClockMark, StoreError> {
-        let (time, resets) = ask!(self, fetch_one as (i64, i64):
+        let rows = ask!(self, fetch_all as (i64, i64):
             "INSERT INTO clock (tenant, mark, resets) VALUES ($1, $2, 1) \
              ON CONFLICT (tenant) DO UPDATE SET mark = excluded.mark, resets = clock.resets + 1 \
              RETURNING mark, resets",
             tenant, time.0)?;
+        let (time, resets) = self.only(rows)?;
         Ok(ClockMark {
             time: UnixTime(time),
             resets,
@@ -74,6 +75,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::DEFAULT_TENANT;
+    use crate::database::statement;
     use crate::testplace::{Place, on_both};
 
     on_both!(
@@ -134,5 +136,22 @@ mod tests {
         assert!(raised.unwrap());
         let found = store.clock_mark("one").await.unwrap();
         assert_eq!(found, Some(mark(2000, 1)));
+    }
+
+    /// SQLite says that a change does not count after the row that says what it was.
+    #[tokio::test]
+    async fn a_mark_that_does_not_count_is_not_set() {
+        let place = Place::sqlite();
+        let store = place.open().await;
+        for text in [
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)",
+            "CREATE TRIGGER late AFTER INSERT ON clock BEGIN INSERT INTO child VALUES (1); END",
+        ] {
+            statement!(store, execute: text).await.unwrap();
+        }
+        let reset = store.reset_clock_mark(DEFAULT_TENANT, UnixTime(1000));
+        assert!(reset.await.is_err());
+        assert_eq!(store.clock_mark(DEFAULT_TENANT).await.unwrap(), None);
     }
 }

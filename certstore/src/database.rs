@@ -228,6 +228,13 @@ impl Store {
         .await
     }
 
+    /// The one row of a statement that changes something by itself, of which all rows were fetched. Whoever fetches only the
+    /// first one does not hear that SQLite could not make the change count: that comes after it.
+    pub(crate) fn only<T>(&self, rows: Vec<T>) -> Result<T, StoreError> {
+        let row = rows.into_iter().next();
+        row.ok_or_else(|| self.database("it does not say what it changed"))
+    }
+
     pub(crate) fn failed(&self, error: &sqlx::Error) -> StoreError {
         self.database(&error.to_string())
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::PublicKey;
+use sqlx::Connection;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
@@ -262,12 +263,12 @@ impl Store {
     ) -> Result<i64, StoreError> {
         let since = now.saturating_sub(DAY);
         ask!(self, execute: "DELETE FROM aborted WHERE tenant = $1 AND last_at < $2", tenant, since)?;
-        let (times,) = ask!(self, fetch_one as (i64,):
+        let rows = ask!(self, fetch_all as (i64,):
             "INSERT INTO aborted (tenant, hash, times, last_at) VALUES ($1, $2, 1, $3) \
              ON CONFLICT (tenant, hash) DO UPDATE SET times = aborted.times + 1, \
              last_at = excluded.last_at RETURNING times",
             tenant, hash.as_slice(), now)?;
-        Ok(times)
+        self.only(rows).map(|(times,)| times)
     }
 
     /// Writes everything out and closes the file, or leaves the database.
@@ -302,6 +303,12 @@ async fn file(
     let pool = SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(TIME_LIMIT)
+        // SQLite ends some transactions by itself, as on a full disk. sqlx goes on counting that one, and would begin no
+        // other: such a connection is closed.
+        .before_acquire(|connection, _| {
+            let is_free = !connection.is_in_transaction();
+            Box::pin(async move { Ok(is_free) })
+        })
         .connect_with(options)
         .await;
     pool.map_err(|error| StoreError::Database {
