@@ -5,11 +5,11 @@
 
 mod breaker;
 mod cache;
-mod ciphertexts;
 mod clock;
 mod database;
 mod delivered;
 pub mod directory;
+mod encrypted;
 mod error;
 pub mod fetch;
 mod fetched;
@@ -29,6 +29,7 @@ mod tenants;
 mod testpki;
 #[cfg(test)]
 mod testplace;
+mod together;
 mod view;
 
 pub use breaker::{Breaker, Resting};
@@ -36,8 +37,8 @@ pub use cache::{
     AnswerCache, Cache, CacheCounts, CacheError, CacheServer, CacheSettings, Clock, Keeping,
     ParseCacheError, TenantCache,
 };
-pub use ciphertexts::{Ciphertext, FirstSeen};
 pub use clock::ClockMark;
+pub use encrypted::{EncryptedMail, FirstSeen};
 pub use error::StoreError;
 pub use fetched::FetchedList;
 pub use files::{

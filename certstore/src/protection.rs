@@ -3,8 +3,8 @@
 
 use kenin_pki::crypto::{Aes, ContentKind};
 
-use crate::database::ask;
-use crate::{Store, StoreError};
+use crate::database::{Change, ask};
+use crate::{EncryptedMail, Store, StoreError};
 
 /// What the holder of a certificate said can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,38 +16,31 @@ pub struct KeptCapabilities {
 }
 
 impl Store {
-    /// Keeps that mail with these ids (SHA-256 of what stands in its Message-ID) came encrypted at this time (seconds
-    /// since 1970) for people in these domains. It is forgotten after four hundred days; by a clock that cannot be right (no
-    /// time) nothing is, and what comes meanwhile is kept until it comes again.
-    ///
-    /// # Errors
-    /// When the store fails; then nothing is kept.
-    pub async fn put_encrypted_mail(
+    /// Keeps, as a part of all that is remembered of it, that mail with these ids came encrypted for people in these domains.
+    pub(crate) async fn put_encrypted_mail(
         &self,
+        change: &mut Change,
         tenant: &str,
-        ids: &[[u8; 32]],
-        domains: &[&str],
-        now: Option<i64>,
+        mail: &EncryptedMail,
     ) -> Result<(), StoreError> {
-        if ids.is_empty() || domains.is_empty() {
+        if mail.ids.is_empty() || mail.domains.is_empty() {
             return Ok(());
         }
-        // Alone: two nodes that write the same rows in another order would wait for each other.
-        let mut change = self.begin_alone(tenant).await?;
-        if let Some(now) = now.filter(|now| self.swept.encrypted_mail.is_due(*now)) {
+        let swept = &self.swept.encrypted_mail;
+        if let Some(now) = mail.at.filter(|now| swept.is_due(*now)) {
             ask!(self, change.execute: "DELETE FROM encrypted_mail WHERE tenant = $1 AND at < $2",
                 tenant, now.saturating_sub(REMEMBERED))?;
         }
-        let at = now.unwrap_or(i64::MAX);
-        for id in ids {
-            for domain in domains {
+        let at = mail.at.unwrap_or(i64::MAX);
+        for id in &mail.ids {
+            for domain in &mail.domains {
                 ask!(self, change.execute:
                     "INSERT INTO encrypted_mail (tenant, id, domain, at) VALUES ($1, $2, $3, $4) \
                      ON CONFLICT (tenant, id, domain) DO UPDATE SET at = excluded.at",
-                    tenant, id.as_slice(), *domain, at)?;
+                    tenant, id.as_slice(), domain.as_str(), at)?;
             }
         }
-        self.keep(change).await
+        Ok(())
     }
 
     /// Whether mail with one of these ids came encrypted for somebody in one of these domains, and is not forgotten by now.
@@ -172,8 +165,14 @@ mod tests {
             let store = store.clone();
             async move {
                 let domains = ["own.example", "branch.example"];
-                let put = store.put_encrypted_mail(DEFAULT_TENANT, &ids, &domains, Some(now));
-                put.await.unwrap();
+                let mail = EncryptedMail {
+                    ids,
+                    domains: domains.map(str::to_owned).to_vec(),
+                    at: Some(now),
+                    ..EncryptedMail::default()
+                };
+                let put = store.remember_encrypted(DEFAULT_TENANT, mail);
+                assert!(put.await.unwrap().is_empty());
             }
         };
         let known = |tenant, ids: Vec<[u8; 32]>, domain, now| {

@@ -20,9 +20,11 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::database::{Change, Connections, Pool, READING, WRITING, ask, statement};
+use crate::encrypted::{Queued, Remembered};
 use crate::index::parts;
 use crate::migrations::{self, Dialect};
 use crate::swept::Swept;
+use crate::together::Together;
 use crate::{RevocationIndex, Server, StoreError, scope};
 
 /// The tenant of a simple installation.
@@ -38,6 +40,8 @@ pub struct Store {
     pub(crate) silent: Arc<AtomicBool>,
     /// When what is too old was last looked for.
     pub(crate) swept: Arc<Swept>,
+    /// Encrypted mail that waits to be remembered.
+    pub(crate) together: Arc<Together<Queued, Remembered>>,
 }
 
 impl Store {
@@ -107,6 +111,7 @@ impl Store {
             pool,
             silent: Arc::default(),
             swept: Arc::default(),
+            together: Arc::default(),
         }
     }
 

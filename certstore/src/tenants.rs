@@ -272,6 +272,7 @@ async fn in_memory() -> Store {
         pool: Pool::Sqlite(pool),
         silent: Arc::default(),
         swept: Arc::default(),
+        together: Arc::default(),
     }
 }
 

@@ -9,6 +9,7 @@ mod digests;
 mod layers;
 mod memory;
 mod message;
+mod named;
 #[cfg(test)]
 mod tests;
 
@@ -99,21 +100,45 @@ pub(crate) trait Office {
     /// What the keys of the mail's recipients do for it.
     fn granted(&self) -> Result<Box<dyn Granted + '_>, NoKey>;
 
-    /// Whom an answer to the first mail with this encrypted content went to ([`Answers::digest`]); nothing where it is new.
-    fn first(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, Closed>;
+    /// Lets a layer in that names a key of somebody's, before any key works: from then on nobody outside is to hear what is
+    /// done with the mail. Then there is room for it, or it ends there; and then it is remembered, all of it at once.
+    fn admit(&self, arrival: &Arrival) -> Result<Admission, Closed>;
 
-    /// Remembers that this mail has it; the same of the first mail, which may be this one.
-    fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed>;
-
-    /// Remembers what a message that came encrypted is called, by the digests of its Message-IDs. Told for the first time
-    /// before any key works: from then on nobody outside is to hear what is done with the mail.
-    fn came_encrypted(&self, message_ids: &[[u8; 32]]) -> Result<(), Closed>;
-
-    /// Room for an encrypted content of so many octets; `wait` says whether it may be waited for.
+    /// Room for so many octets more; `wait` says whether it may be waited for.
     fn room(&self, octets: usize, wait: bool) -> Result<Room, NoRoom>;
 
-    /// These uses of keys were no guesses.
-    fn opened(&self, used: &[(Address, KeyId)]);
+    /// These uses of keys were no guesses, whatever becomes of the rest. And remembers what the messages are called that answers
+    /// to the mail name, by the digests of their Message-IDs.
+    fn opened(&self, used: &[(Address, KeyId)], message_ids: &[[u8; 32]]) -> Result<(), Closed>;
+}
+
+/// A layer that names a key of somebody's.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    /// What the mail is called, by the digests of its Message-IDs. None for a layer within another.
+    pub(crate) message_ids: Vec<[u8; 32]>,
+    /// SHA-256 of its encrypted content, and of what is wrapped for each person whose key would be asked.
+    pub(crate) digests: Vec<[u8; 32]>,
+    /// Whom an answer to the mail goes to.
+    pub(crate) answers: Answers,
+    /// How many octets there has to be room for, if any.
+    pub(crate) octets: Option<usize>,
+    /// Whether that may be waited for.
+    pub(crate) wait: bool,
+}
+
+/// What comes of it.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// It is remembered.
+    Granted {
+        /// What it wanted.
+        room: Option<Room>,
+        /// For each of its digests, whom an answer to the first mail with that went to ([`Answers::digest`]).
+        firsts: Vec<Vec<u8>>,
+    },
+    /// Nothing of it is remembered.
+    NoRoom(NoRoom),
 }
 
 /// Why a mail cannot be opened now; another try may do it. It says nothing of what is inside.

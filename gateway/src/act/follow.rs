@@ -136,21 +136,9 @@ fn opened(
         judge,
     });
     let opening = opening.and_then(|opening| {
-        // Before all that may still go wrong: what has opened is no failure of its sender's.
-        if !opening.used.is_empty() {
-            office.opened(&opening.used);
-        }
-        // An answer names the message that its author has seen.
-        for copy in &opening.copies {
-            office.came_encrypted(&message_ids(&copy.message))?;
-        }
-        if opening.copies.is_empty() && !opening.named.is_empty() {
-            // As much work as where something opened, which has a name in any case.
-            let mut ids = message_ids(raw);
-            if ids.is_empty() {
-                ids = message_ids(format!("Message-ID: <{name}>\r\n\r\n").as_bytes());
-            }
-            office.came_encrypted(&ids)?;
+        let names = names(&opening, raw, &name);
+        if !opening.used.is_empty() || !names.is_empty() {
+            office.opened(&opening.used, &names)?;
         }
         Ok(opening)
     });
@@ -164,6 +152,23 @@ fn opened(
         return Err(reply::keys_gone());
     }
     Ok(opening)
+}
+
+/// What an answer to it names, by digests: the message that its author has seen.
+fn names(opening: &Opening, raw: &[u8], name: &str) -> Vec<[u8; 32]> {
+    let copies = opening.copies.iter();
+    let mut ids: Vec<[u8; 32]> = copies.flat_map(|copy| message_ids(&copy.message)).collect();
+    if opening.copies.is_empty() && !opening.named.is_empty() {
+        // As much work as where something opened, which has a name in any case.
+        ids = message_ids(raw);
+        if ids.is_empty() {
+            ids = message_ids(format!("Message-ID: <{name}>\r\n\r\n").as_bytes());
+        }
+    }
+    // Copies of one message have one name.
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 fn when_gone(config: &Config) -> WhenGone {

@@ -5,14 +5,13 @@
 //! Whatever does not open is treated as if it had, as far as that can be seen from outside.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kenin_keys::protocol::Refusal;
-use kenin_keys::{Granted, KeyFacts, KeyId, NoKey, State as KeyState};
+use kenin_keys::{Granted, KeyId, NoKey};
 use kenin_pki::address::Address;
-use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{PublicKey, Secret};
+use kenin_pki::crypto::Secret;
 use kenin_policy::protect::message_ids;
 use kenin_policy::verdict::EncryptionVerdict;
 use kenin_smime::Limits;
@@ -21,7 +20,8 @@ use tracing::error;
 
 use super::digests::{digest_of, digest_of_key};
 use super::memory::{NoRoom, Room};
-use super::{Closed, Job, Person, State};
+use super::named::{chosen, names};
+use super::{Admission, Arrival, Closed, Job, Person, State};
 
 /// A content that was opened, and for whom.
 pub(super) struct Found {
@@ -87,7 +87,7 @@ impl<'j> Walk<'j> {
                 Err(closed) => {
                     // What has opened by then is no failure of its sender's, who comes again.
                     if !self.used.is_empty() {
-                        self.job.office.opened(&self.used);
+                        let _ = self.job.office.opened(&self.used, &[]);
                     }
                     return Err(closed);
                 }
@@ -124,18 +124,10 @@ impl<'j> Walk<'j> {
         }
         let mut inside = Vec::new();
         if !named.is_empty() {
-            let layer = match outermost {
-                true => {
-                    self.job.office.came_encrypted(&message_ids(self.job.raw))?;
-                    self.with_room(layer, bytes)?
-                }
-                false => Some(layer),
-            };
             // What is around goes, unless it is somebody's.
             let spare = outermost || others.is_empty();
-            match layer {
-                Some(layer) => inside = self.open(&layer, &task.layers, named, spare)?,
-                None => self.set(&named, State::Undecryptable),
+            if let Some((layer, asked)) = self.admitted(layer, bytes, &named, outermost)? {
+                inside = self.open(&layer, &task.layers, asked, spare);
             }
         }
         if !outermost && !others.is_empty() {
@@ -155,77 +147,116 @@ impl<'j> Walk<'j> {
         }
     }
 
-    /// The layer, when there is memory for what is in it; nothing where there never is. While it waits, its own octets
-    /// are not held.
-    fn with_room(
+    /// The layer once it is let in, and whose keys are asked; nothing where it stays as it is.
+    ///
+    /// It is remembered before any key works: what was taken from another mail costs nobody a failure. So it is also where no
+    /// key works then, which takes nothing from anybody: whoever brings it first is first either way, and the same mail that
+    /// comes again is answered to the same.
+    fn admitted(
         &mut self,
         layer: EncryptedLayer,
         bytes: &[u8],
-    ) -> Result<Option<EncryptedLayer>, Closed> {
+        named: &[usize],
+        outermost: bool,
+    ) -> Result<Option<(EncryptedLayer, Vec<Asked>)>, Closed> {
+        let mut arrival = Arrival {
+            message_ids: Vec::new(),
+            digests: Vec::new(),
+            answers: self.job.answers.clone(),
+            octets: None,
+            wait: false,
+        };
+        if outermost {
+            arrival.message_ids = message_ids(self.job.raw);
+        }
+        if layer.cipher().is_legacy() {
+            // Everybody sees that, so that nobody learns anything.
+            self.set(named, State::Undecryptable);
+            if outermost {
+                self.job.office.admit(&arrival)?;
+            }
+            return Ok(None);
+        }
+        let asked = self.asked(&layer, named);
+        arrival.digests = digests_of(&layer, &asked);
         let size = layer.encrypted_len();
-        let (room, layer) = match self.job.office.room(size, false) {
-            Err(NoRoom::Now) => {
+        arrival.octets = outermost.then_some(size);
+        let (admission, layer) = match self.job.office.admit(&arrival)? {
+            Admission::NoRoom(NoRoom::Now) => {
+                // While it waits, its own octets are not held.
                 drop(layer);
-                let room = self.job.office.room(size, true);
-                (room, root_layer(bytes, self.limits))
+                arrival.wait = true;
+                let admission = self.job.office.admit(&arrival)?;
+                (admission, root_layer(bytes, self.limits))
             }
             other => (other, Some(layer)),
         };
-        match room {
-            Ok(room) => {
-                self.room = Some(Arc::new(room));
-                Ok(layer)
-            }
-            Err(NoRoom::Ever) => {
+        let (room, firsts) = match admission {
+            Admission::Granted { room, firsts } => (room, firsts),
+            Admission::NoRoom(NoRoom::Now) => return Err(Closed::Memory),
+            Admission::NoRoom(NoRoom::Ever) => {
                 error!(
                     size,
                     "an encrypted mail stays so: it does not fit into [decrypt] memory"
                 );
-                Ok(None)
+                self.set(named, State::Undecryptable);
+                arrival.digests.clear();
+                arrival.octets = None;
+                self.job.office.admit(&arrival)?;
+                return Ok(None);
             }
-            Err(NoRoom::Now) => Err(Closed::Memory),
+        };
+        if let Some(room) = room {
+            self.room = Some(Arc::new(room));
         }
+        let asked = self.not_anothers(asked, named, &arrival.digests, &firsts)?;
+        let Some(layer) = layer else {
+            self.set(named, State::Undecryptable);
+            return Ok(None);
+        };
+        Ok(Some((layer, asked)))
     }
 
-    /// Opens a layer for the people that it names. `spare` says whether there is memory already for one content of it.
+    /// Those of whom nothing came before in another mail; the others' keys are not asked.
+    fn not_anothers(
+        &mut self,
+        asked: Vec<Asked>,
+        named: &[usize],
+        digests: &[[u8; 32]],
+        firsts: &[Vec<u8>],
+    ) -> Result<Vec<Asked>, Closed> {
+        if firsts.len() != digests.len() {
+            return Err(Closed::Record);
+        }
+        let own = self.job.answers.digest;
+        let all = digests.iter().zip(firsts);
+        let anothers = all.filter(|(_, first)| **first != own);
+        let anothers: HashSet<&[u8; 32]> = anothers.map(|(digest, _)| digest).collect();
+        if digests
+            .first()
+            .is_some_and(|content| anothers.contains(content))
+        {
+            self.set(named, State::Replayed);
+            return Ok(Vec::new());
+        }
+        let (replayed, asked): (Vec<Asked>, Vec<Asked>) = asked
+            .into_iter()
+            .partition(|one| anothers.contains(&one.wrapped));
+        for one in replayed {
+            self.set(&[one.person], State::Replayed);
+        }
+        Ok(asked)
+    }
+
+    /// Opens a layer with the keys of these people. `spare` says whether there is memory already for one content of it.
     fn open(
         &mut self,
         layer: &EncryptedLayer,
         around: &[EncryptionVerdict],
-        named: Vec<usize>,
+        asked: Vec<Asked>,
         mut spare: bool,
-    ) -> Result<Vec<Task>, Closed> {
-        if layer.cipher().is_legacy() {
-            // Everybody sees that, so that nobody learns anything.
-            self.set(&named, State::Undecryptable);
-            return Ok(Vec::new());
-        }
-        let sha256 = digest_of(layer);
-        // Before any key works: what was taken from another mail costs nobody a failure.
-        if self.is_anothers(&sha256)? {
-            self.set(&named, State::Replayed);
-            return Ok(Vec::new());
-        }
-        let (asked, wrapped) = self.asked(layer, named)?;
+    ) -> Vec<Task> {
         let (contents, guess) = self.content_keys(layer, asked);
-        let people: Vec<usize> = contents
-            .iter()
-            .flat_map(|(_, users)| users)
-            .map(|user| user.person)
-            .collect();
-        if people.is_empty() && !guess {
-            return Ok(Vec::new());
-        }
-        // Also of what will not open: both take the same way. Somebody else may have been faster since.
-        let closed = match self.is_first(&sha256, &wrapped) {
-            Ok(true) => None,
-            Ok(false) => {
-                self.set(&people, State::Replayed);
-                return Ok(Vec::new());
-            }
-            // Nothing comes of it now, whatever is inside; what opens is told apart from a guess all the same.
-            Err(closed) => Some(closed),
-        };
         if guess && let Ok(key) = Secret::random(layer.key_len()) {
             // As much work as with a key.
             drop(
@@ -245,11 +276,6 @@ impl<'j> Walk<'j> {
             };
             self.set(&people, State::Opened);
             self.used.extend(users.into_iter().filter_map(User::of_key));
-            if closed.is_some() {
-                // Wiped.
-                drop(Secret::new(opened.entity));
-                continue;
-            }
             // What opens to several contents takes more than what came.
             if !std::mem::take(&mut spare) && !self.has_more_room(opened.entity.len()) {
                 self.set(&people, State::Undecryptable);
@@ -272,7 +298,7 @@ impl<'j> Walk<'j> {
                 people,
             });
         }
-        closed.map_or(Ok(inside), Err)
+        inside
     }
 
     /// What is in the compressed layers that all of a content is, as far as there is memory for it: it may be a hundred
@@ -312,54 +338,23 @@ impl<'j> Walk<'j> {
         }
     }
 
-    /// Whether this came before in another mail.
-    fn is_anothers(&self, sha256: &[u8; 32]) -> Result<bool, Closed> {
-        let first = self.job.office.first(sha256)?;
-        Ok(first.is_some_and(|first| first != self.job.answers.digest))
-    }
-
-    /// Remembers the content and what is wrapped for whom; whether all of it is of this mail first.
-    fn is_first(&self, sha256: &[u8; 32], wrapped: &[[u8; 32]]) -> Result<bool, Closed> {
-        let own = self.job.answers.digest;
-        for sha256 in std::iter::once(sha256).chain(wrapped) {
-            if self.job.office.remember(sha256, self.job.answers)? != own {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Whose keys are asked, and the digests of what is wrapped for them. Without integrity anybody can change a content,
-    /// and with it its digest; what is wrapped for somebody stays the same, or does not unwrap. Where that came before in
-    /// another mail, no key is asked.
-    fn asked(
-        &mut self,
-        layer: &EncryptedLayer,
-        named: Vec<usize>,
-    ) -> Result<(Vec<Asked>, Vec<[u8; 32]>), Closed> {
-        let (mut asked, mut wrapped) = (Vec::new(), Vec::new());
+    /// Whose keys are asked, unless what is wrapped for them came before. Who has none that may be asked is done with.
+    fn asked(&mut self, layer: &EncryptedLayer, named: &[usize]) -> Vec<Asked> {
+        let mut asked = Vec::new();
         for person in named {
-            let own = self.job.people.get(person);
+            let own = self.job.people.get(*person);
             let Some((key, recipient)) = own.and_then(|own| chosen(layer, own)) else {
-                self.set(&[person], State::Undecryptable);
+                self.set(&[*person], State::Undecryptable);
                 continue;
             };
-            let sha256 = digest_of_key(layer, recipient);
-            // People may have a key in common.
-            if !wrapped.contains(&sha256) {
-                if self.is_anothers(&sha256)? {
-                    self.set(&[person], State::Replayed);
-                    continue;
-                }
-                wrapped.push(sha256);
-            }
             asked.push(Asked {
-                person,
+                person: *person,
                 key,
                 recipient,
+                wrapped: digest_of_key(layer, recipient),
             });
         }
-        Ok((asked, wrapped))
+        asked
     }
 
     /// The content-encryption keys that the people's keys unwrap, each with those who have it. The flag says whether a key
@@ -377,6 +372,7 @@ impl<'j> Walk<'j> {
             person: place,
             key,
             recipient,
+            ..
         } in asked
         {
             let Some(person) = self.job.people.get(place) else {
@@ -459,6 +455,8 @@ struct Asked {
     key: KeyId,
     /// Which recipient of the layer it is.
     recipient: usize,
+    /// The digest of what is wrapped for them.
+    wrapped: [u8; 32],
 }
 
 /// Somebody who has a content-encryption key.
@@ -474,6 +472,21 @@ impl User {
     }
 }
 
+/// By what it is known when it comes again: its content, and what is wrapped for whom. Without integrity anybody can change a
+/// content, and with it its digest; what is wrapped for somebody stays the same, or does not unwrap.
+fn digests_of(layer: &EncryptedLayer, asked: &[Asked]) -> Vec<[u8; 32]> {
+    let mut digests = vec![digest_of(layer)];
+    // People may have a key in common.
+    let mut known = HashSet::new();
+    digests.extend(
+        asked
+            .iter()
+            .map(|one| one.wrapped)
+            .filter(|wrapped| known.insert(*wrapped)),
+    );
+    digests
+}
+
 /// The encrypted layer that all of a message is, behind signatures around the whole.
 fn root_layer(raw: &[u8], limits: &Limits) -> Option<EncryptedLayer> {
     if let Some(layer) = EncryptedLayer::of(raw, limits) {
@@ -487,48 +500,4 @@ fn root_layer(raw: &[u8], limits: &Limits) -> Option<EncryptedLayer> {
         content = Secret::new(signed_content(content.expose(), limits)?);
     }
     EncryptedLayer::of(content.expose(), limits)
-}
-
-/// Whether a layer names a certificate of the person's, in whatever way, and however often.
-fn names(layer: &EncryptedLayer, person: &Person) -> bool {
-    let own: Vec<Certificate> = person
-        .keys
-        .iter()
-        .flat_map(|key| own_certificates(key))
-        .collect();
-    let mut recipients = layer.recipients().iter();
-    recipients.any(|recipient| own.iter().any(|own| recipient.id.matches(own)))
-}
-
-/// The one key of the person's that is asked, and which recipient of the layer it is: one in use before one that was
-/// replaced. Nothing where all that is for theirs is wrapped as old programs did.
-fn chosen(layer: &EncryptedLayer, person: &Person) -> Option<(KeyId, usize)> {
-    let mut owned: Vec<(&Arc<KeyFacts>, Certificate)> = Vec::new();
-    for key in &person.keys {
-        owned.extend(own_certificates(key).into_iter().map(|own| (key, own)));
-    }
-    let certificates: Vec<Certificate> = owned.iter().map(|(_, own)| own.clone()).collect();
-    let matches = layer.match_certificates(&certificates);
-    let matched = matches.iter().filter_map(|found| {
-        let (key, _) = owned.get(found.certificate)?;
-        let wrapped = layer.recipients().get(found.recipient)?.wrapped.as_ref()?;
-        if wrapped.wrapping.is_legacy() {
-            return None;
-        }
-        Some((key.state != KeyState::Active, key.id, found.recipient))
-    });
-    let (_, key, recipient) = matched.min()?;
-    Some((key, recipient))
-}
-
-/// The certificates of a key, without those of the authorities above.
-fn own_certificates(key: &KeyFacts) -> Vec<Certificate> {
-    let certificates = key.certificates.iter();
-    let own = certificates.filter(|one| is_same(one.public_key(), &key.public));
-    own.cloned().collect()
-}
-
-/// A certificate may say of its key that it is for one padding only, and the key file not.
-fn is_same(one: &PublicKey, other: &PublicKey) -> bool {
-    one.kind() == other.kind() && one.bits() == other.bits()
 }

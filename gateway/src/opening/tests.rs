@@ -90,12 +90,13 @@ struct World {
     refusal: Mutex<Option<NoKey>>,
     unwraps: AtomicUsize,
     seen: RefCell<HashMap<[u8; 32], Vec<u8>>>,
+    /// How many digests were.
     remembered: Cell<usize>,
-    /// Whether somebody else remembers each content a moment before.
-    faster: Cell<bool>,
+    /// How many names of mails were.
+    names: Cell<usize>,
     /// Whether it was said that nobody is to hear of it.
     told: Cell<bool>,
-    /// How many contents can still be remembered.
+    /// How many layers can still be remembered.
     left: Cell<usize>,
     /// Uses that were said to be no guesses.
     said: RefCell<Vec<(Address, KeyId)>>,
@@ -112,7 +113,7 @@ impl Default for World {
             unwraps: AtomicUsize::new(0),
             seen: RefCell::default(),
             remembered: Cell::new(0),
-            faster: Cell::new(false),
+            names: Cell::new(0),
             told: Cell::new(false),
             left: Cell::new(usize::MAX),
             said: RefCell::default(),
@@ -162,35 +163,34 @@ impl Office for World {
         Ok(Box::new(Keys(&self.keys, &self.refusal, &self.unwraps)))
     }
 
-    fn first(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, Closed> {
-        Ok(self.seen.borrow().get(sha256).cloned())
-    }
-
-    fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed> {
+    fn admit(&self, arrival: &Arrival) -> Result<Admission, Closed> {
+        self.told.set(true);
+        let room = match arrival.octets.map(|octets| self.memory.try_take(octets)) {
+            Some(Err(why)) => return Ok(Admission::NoRoom(why)),
+            Some(Ok(room)) => Some(room),
+            None => None,
+        };
         let Some(left) = self.left.get().checked_sub(1) else {
             return Err(Closed::Record);
         };
         self.left.set(left);
-        self.remembered.set(self.remembered.get() + 1);
-        if self.faster.get() {
-            return Ok(vec![7; 32]);
-        }
-        let mut seen = self.seen.borrow_mut();
-        let own = answers.digest.to_vec();
-        Ok(seen.entry(*sha256).or_insert(own).clone())
-    }
-
-    fn came_encrypted(&self, _: &[[u8; 32]]) -> Result<(), Closed> {
-        self.told.set(true);
-        Ok(())
+        let (names, digests) = (arrival.message_ids.len(), arrival.digests.len());
+        self.names.set(self.names.get() + names);
+        self.remembered.set(self.remembered.get() + digests);
+        let (mut seen, own) = (self.seen.borrow_mut(), arrival.answers.digest);
+        let mut first = |digest: &[u8; 32]| seen.entry(*digest).or_insert(own.to_vec()).clone();
+        let firsts = arrival.digests.iter().map(&mut first).collect();
+        Ok(Admission::Granted { room, firsts })
     }
 
     fn room(&self, octets: usize, _: bool) -> Result<Room, NoRoom> {
         self.memory.try_take(octets)
     }
 
-    fn opened(&self, used: &[(Address, KeyId)]) {
+    fn opened(&self, used: &[(Address, KeyId)], message_ids: &[[u8; 32]]) -> Result<(), Closed> {
+        assert!(message_ids.is_empty(), "nothing is called so here");
         self.said.borrow_mut().extend_from_slice(used);
+        Ok(())
     }
 }
 
@@ -562,6 +562,8 @@ fn ciphers_of_old_programs_ask_no_key() {
     let opening = world.open(&mail(&old), &people).unwrap();
     assert_eq!(states(&opening), [State::Undecryptable]);
     assert_eq!((opening.named, world.unwraps()), (vec![0], 0));
+    // By its name an answer to it is known.
+    assert_eq!((world.names.get(), world.remembered.get()), (1, 0));
     // Nor where one is inside.
     let outer = mail(&encrypted(&old, &[&alice], GCM));
     let opening = world.open(&outer, &people).unwrap();
@@ -582,7 +584,7 @@ fn bomb_10_a_key_that_is_named_twice_does_not_work() {
         let opening = world.open(&raw, &people).unwrap();
         assert_eq!(states(&opening), [State::Undecryptable]);
         assert_eq!(opening.named, [0]);
-        assert!(world.told.get());
+        assert!(world.told.take() && world.names.take() == 1);
         assert_eq!(world.unwraps(), 0);
     }
 }

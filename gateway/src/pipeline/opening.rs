@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kenin_certstore::{Ciphertext, DEFAULT_TENANT, Store, StoreError};
+use kenin_certstore::{DEFAULT_TENANT, EncryptedMail, Store, StoreError};
 use kenin_keys::protocol::MAX_RECIPIENTS;
 use kenin_keys::{Granted, KeyFacts, KeyId, NoKey};
 use kenin_pki::address::Address;
@@ -24,7 +24,7 @@ use crate::clock::{Moment, unix_time};
 use crate::config::Config;
 use crate::keyring::{Ask, Keyring, Lease};
 use crate::metrics;
-use crate::opening::{Answers, Closed, Memory, NoRoom, Office, Room};
+use crate::opening::{Admission, Arrival, Closed, Memory, NoRoom, Office, Room};
 use crate::quarantine::{Quarantine, QuarantineError};
 
 /// What mail is opened with.
@@ -162,11 +162,9 @@ impl OwnOffice<'_> {
         self.discreet.load(Ordering::Relaxed)
     }
 
-    /// Takes room, and holds it in the stead of who works on the mail.
-    pub(crate) fn hold_room(&self, octets: usize, wait: bool) -> Result<(), NoRoom> {
-        let room = self.room(octets, wait)?;
+    /// Holds room in the stead of who works on the mail.
+    pub(crate) fn hold(&self, room: Room) {
         lock(&self.rooms).push(room);
-        Ok(())
     }
 
     /// The room that is held, which whoever has the mail from now on is to hold.
@@ -206,6 +204,62 @@ impl OwnOffice<'_> {
         })
     }
 
+    /// From now on nobody outside is to hear what is done with the mail, and it may have to be held whatever is inside: what
+    /// cannot be is put off before that is known to anybody.
+    fn be_discreet(&self) -> Result<(), Closed> {
+        self.discreet.store(true, Ordering::Relaxed);
+        self.may_be_held()
+    }
+
+    /// Tells the key process what opened.
+    fn tell_opened(&self, used: &[(Address, KeyId)]) {
+        let Some(lease) = lock(&self.lease).clone() else {
+            return;
+        };
+        for (address, key) in used {
+            // Whoever has taken over a worker may say anything.
+            if self.keys(address).iter().any(|own| own.id == *key) {
+                lease.opened(address, *key);
+            }
+        }
+    }
+
+    /// Remembers it, and under which names it came encrypted: what did is not answered in clear (DEC-14). Gives of each content
+    /// whom an answer to the first mail with it went to.
+    fn remember(&self, mail: EncryptedMail) -> Result<Vec<Vec<u8>>, Closed> {
+        let firsts = match &self.opener.store {
+            None => vec![mail.answers.to_vec(); mail.contents.len()],
+            Some(store) => {
+                let mail = EncryptedMail {
+                    domains: self.domains(),
+                    at: self.time(),
+                    ..mail
+                };
+                let asked = store.remember_encrypted(DEFAULT_TENANT, mail);
+                let firsts = self.asked(asked)?.into_iter();
+                firsts.map(|first| first.answers).collect()
+            }
+        };
+        self.announced.store(true, Ordering::Relaxed);
+        Ok(firsts)
+    }
+
+    /// The domains in which the mail may be answered.
+    fn domains(&self) -> Vec<String> {
+        let to = self.envelope.rcpt_to.iter();
+        let to: Vec<Address> = to
+            .filter_map(|to| Address::parse(&to.address).ok())
+            .collect();
+        // Whoever gets it under one address answers it under another.
+        let keys: Vec<Arc<KeyFacts>> = to.iter().flat_map(|to| self.keys(to)).collect();
+        let others = keys.iter().flat_map(|key| &key.addresses);
+        let domains = to.iter().chain(others).map(Address::domain);
+        let mut domains: Vec<String> = domains.map(str::to_owned).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        domains
+    }
+
     /// When it is; nothing where that cannot be right.
     fn time(&self) -> Option<i64> {
         let trusted = self.now.trust.is_trusted();
@@ -222,7 +276,7 @@ impl OwnOffice<'_> {
         match self.wait(timeout(STORE_PATIENCE, asked)) {
             Some(Ok(Ok(answer))) => Ok(answer),
             Some(Ok(Err(why))) => {
-                error!(error = %why, "what was encrypted before cannot be looked up");
+                error!(error = %why, "what came encrypted cannot be remembered");
                 Err(Closed::Record)
             }
             Some(Err(_)) | None => Err(Closed::Record),
@@ -241,51 +295,24 @@ impl Office for OwnOffice<'_> {
         Ok(Box::new(Hand { lease, office }))
     }
 
-    fn first(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, Closed> {
-        let Some(store) = &self.opener.store else {
-            return Ok(None);
+    fn admit(&self, arrival: &Arrival) -> Result<Admission, Closed> {
+        self.be_discreet()?;
+        // Before it is remembered: what waits in vain leaves nothing in the store.
+        let room = match arrival.octets.map(|octets| self.room(octets, arrival.wait)) {
+            Some(Err(why)) => return Ok(Admission::NoRoom(why)),
+            Some(Ok(room)) => Some(room),
+            None => None,
         };
-        let first = self.asked(store.ciphertext(DEFAULT_TENANT, sha256))?;
-        Ok(first.map(|first| first.answers))
-    }
-
-    fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed> {
-        let Some(store) = &self.opener.store else {
-            return Ok(answers.digest.to_vec());
+        let mail = EncryptedMail {
+            ids: arrival.message_ids.clone(),
+            contents: arrival.digests.clone(),
+            answers: arrival.answers.digest,
+            sender: arrival.answers.sender.clone(),
+            message_id: arrival.answers.message_id.clone(),
+            ..EncryptedMail::default()
         };
-        let ciphertext = Ciphertext {
-            sha256,
-            answers: &answers.digest,
-            sender: &answers.sender,
-            message_id: &answers.message_id,
-        };
-        let asked = store.remember_ciphertext(DEFAULT_TENANT, &ciphertext, self.time());
-        self.asked(asked).map(|first| first.answers)
-    }
-
-    /// What came encrypted is not answered in clear (DEC-14). And from now on it may have to be held whatever is inside: what
-    /// cannot be is put off before that is known to anybody.
-    fn came_encrypted(&self, message_ids: &[[u8; 32]]) -> Result<(), Closed> {
-        self.discreet.store(true, Ordering::Relaxed);
-        self.may_be_held()?;
-        let Some(store) = &self.opener.store else {
-            self.announced.store(true, Ordering::Relaxed);
-            return Ok(());
-        };
-        let to = self.envelope.rcpt_to.iter();
-        let to: Vec<Address> = to
-            .filter_map(|to| Address::parse(&to.address).ok())
-            .collect();
-        // Whoever gets it under one address answers it under another.
-        let keys: Vec<Arc<KeyFacts>> = to.iter().flat_map(|to| self.keys(to)).collect();
-        let others = keys.iter().flat_map(|key| &key.addresses);
-        let mut domains: Vec<&str> = to.iter().chain(others).map(Address::domain).collect();
-        domains.sort_unstable();
-        domains.dedup();
-        let asked = store.put_encrypted_mail(DEFAULT_TENANT, message_ids, &domains, self.time());
-        self.asked(asked)?;
-        self.announced.store(true, Ordering::Relaxed);
-        Ok(())
+        let firsts = self.remember(mail)?;
+        Ok(Admission::Granted { room, firsts })
     }
 
     fn room(&self, octets: usize, wait: bool) -> Result<Room, NoRoom> {
@@ -299,16 +326,17 @@ impl Office for OwnOffice<'_> {
         }
     }
 
-    fn opened(&self, used: &[(Address, KeyId)]) {
-        let Some(lease) = lock(&self.lease).clone() else {
-            return;
-        };
-        for (address, key) in used {
-            // Whoever has taken over a worker may say anything.
-            if self.keys(address).iter().any(|own| own.id == *key) {
-                lease.opened(address, *key);
-            }
+    fn opened(&self, used: &[(Address, KeyId)], message_ids: &[[u8; 32]]) -> Result<(), Closed> {
+        self.tell_opened(used);
+        if message_ids.is_empty() {
+            return Ok(());
         }
+        self.be_discreet()?;
+        let mail = EncryptedMail {
+            ids: message_ids.to_vec(),
+            ..EncryptedMail::default()
+        };
+        self.remember(mail).map(drop)
     }
 }
 

@@ -29,7 +29,7 @@ use super::{HERE, IN_A_FILE, Job, What};
 use crate::act::{Decided, Matter, act, follow};
 use crate::clock::unix_time;
 use crate::exit::Exit;
-use crate::opening::{Answers, Closed, NoRoom, Office, Room};
+use crate::opening::{Admission, Answers, Arrival, Closed, NoRoom, Office, Room};
 use crate::pipeline::verdict_of;
 use crate::protect::{self, Author, AuthorKey};
 use crate::snapshot::Snapshot;
@@ -210,14 +210,6 @@ impl AfarOffice<'_> {
     fn run(&self, errand: Errand) -> Told {
         self.edge.ask(&Ask::Office(errand))
     }
-
-    fn known(&self, errand: Errand) -> Result<Option<Vec<u8>>, Closed> {
-        match self.run(errand) {
-            Told::Answers(answers) => Ok(answers),
-            Told::Closed(why) => Err(why),
-            _ => Err(Closed::Record),
-        }
-    }
 }
 
 impl Office for AfarOffice<'_> {
@@ -236,24 +228,20 @@ impl Office for AfarOffice<'_> {
         }
     }
 
-    fn first(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, Closed> {
-        self.known(Errand::First(*sha256))
-    }
-
-    fn remember(&self, sha256: &[u8; 32], answers: &Answers) -> Result<Vec<u8>, Closed> {
+    fn admit(&self, arrival: &Arrival) -> Result<Admission, Closed> {
         let short = |text: &str| text.chars().take(MAX_VALUE).collect();
-        let answers = Answers {
-            digest: answers.digest,
-            sender: short(&answers.sender),
-            message_id: short(&answers.message_id),
+        let arrival = Arrival {
+            answers: Answers {
+                digest: arrival.answers.digest,
+                sender: short(&arrival.answers.sender),
+                message_id: short(&arrival.answers.message_id),
+            },
+            ..arrival.clone()
         };
-        let first = self.known(Errand::Remember(*sha256, answers))?;
-        first.ok_or(Closed::Record)
-    }
-
-    fn came_encrypted(&self, message_ids: &[[u8; 32]]) -> Result<(), Closed> {
-        match self.run(Errand::CameEncrypted(message_ids.to_vec())) {
-            Told::Done => Ok(()),
+        let room = arrival.octets.map(|_| Room::elsewhere());
+        match self.run(Errand::Admit(arrival)) {
+            Told::Admitted(firsts) => Ok(Admission::Granted { room, firsts }),
+            Told::NoRoom(why) => Ok(Admission::NoRoom(why)),
             Told::Closed(why) => Err(why),
             _ => Err(Closed::Record),
         }
@@ -267,8 +255,12 @@ impl Office for AfarOffice<'_> {
         }
     }
 
-    fn opened(&self, used: &[(Address, KeyId)]) {
-        self.run(Errand::Opened(used.to_vec()));
+    fn opened(&self, used: &[(Address, KeyId)], message_ids: &[[u8; 32]]) -> Result<(), Closed> {
+        match self.run(Errand::Opened(used.to_vec(), message_ids.to_vec())) {
+            Told::Done => Ok(()),
+            Told::Closed(why) => Err(why),
+            _ => Err(Closed::Record),
+        }
     }
 }
 

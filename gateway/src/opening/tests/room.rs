@@ -14,13 +14,17 @@ fn memory_is_waited_for_and_never_exceeded() {
     assert_eq!(world.memory.try_take(all).unwrap_err(), NoRoom::Now);
     drop(opening);
     let taken = world.memory.try_take(all).unwrap();
+    assert_eq!((world.names.take(), world.remembered.take()), (1, 2));
     assert_eq!(world.open(&raw, &people).unwrap_err(), Closed::Memory);
+    assert_eq!((world.names.get(), world.remembered.get()), (0, 0));
     drop(taken);
     // One that never fits stays encrypted.
     world.memory = Memory::new(0);
     let opening = world.open(&raw, &people).unwrap();
     assert_eq!(states(&opening), [State::Undecryptable]);
     assert_eq!((opening.named, world.unwraps()), (vec![0], 1));
+    // By its name an answer to it is known.
+    assert_eq!((world.names.get(), world.remembered.get()), (1, 0));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use kenin_smtp_filter::{Confided, Group, Outgoing, Share};
 use super::*;
 use crate::config::{KeyAt, LogAddresses, Notify, Quarantine as Settings, Receipts};
 use crate::key_process::Journal;
-use crate::opening::{Closed, Office, State};
+use crate::opening::{Answers, Arrival, Closed, Office, State};
 
 const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
 const CBC: ContentKind = ContentKind::AesCbc(Aes::Bits256);
@@ -413,6 +413,17 @@ async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not
 
 const A_MINUTE: Duration = Duration::from_secs(60);
 
+/// A layer that needs no room.
+fn arrival() -> Arrival {
+    Arrival {
+        message_ids: vec![[1; 32]],
+        digests: vec![[2; 32]],
+        answers: Answers::of(b"From: carol@example.net\r\n\r\n"),
+        octets: None,
+        wait: false,
+    }
+}
+
 /// What comes of it when it is said that this mail came encrypted, which somebody waits for so long; and whether its keys
 /// are granted before that and after.
 async fn asked_in_order(
@@ -434,7 +445,7 @@ async fn asked_in_order(
             }
         };
         let before = granted();
-        let said = office.came_encrypted(&[[1; 32]]);
+        let said = office.admit(&arrival()).map(drop);
         assert!(office.is_discreet());
         (said, [before, granted()])
     });
@@ -470,7 +481,7 @@ async fn a_mail_is_granted_keys_by_the_key_process_that_it_is_connected_to() {
         let office = opener.office(&mail, now, &[], &core, end, &discreet);
         let connection = office.connection().unwrap();
         opener.keyring.taken_over_by(&next);
-        assert_eq!(office.came_encrypted(&[[1; 32]]), Ok(()));
+        assert!(office.admit(&arrival()).is_ok());
         let client = Arc::new(Mutex::new(WorkerClient::new(connection)));
         let hand = Hand::new(client, office.lease().unwrap().transaction());
         let alice = Address::parse("alice@example.jp").unwrap();
@@ -538,12 +549,20 @@ async fn what_finds_no_memory_waits_and_is_put_off() {
     let raw = encrypted(&[&alice], GCM, "carol@example.net");
     let reply = refused(&pipeline.treat(mail("alice@example.jp", &raw)).await);
     assert_eq!(reply, "451 4.3.2 System busy, try again later");
+    let store = pipeline.store.clone().unwrap();
+    let ids = kenin_policy::protect::message_ids(b"Message-ID: <1@x>\r\n\r\n");
+    let is_known = async || {
+        let known = store.is_encrypted_mail("default", &ids, &["example.jp"], unix_time(now()).0);
+        known.await.unwrap()
+    };
+    assert!(!is_known().await, "what waits in vain leaves nothing");
     let other = pipeline.treat(mail("alice@example.jp", PLAIN)).await;
     assert!(prepended(&other).contains("smime=none (not-signed)"));
     drop(taken);
     let mail = mail("alice@example.jp", &raw);
     let groups = groups(pipeline.treat(mail.clone()).await);
     assert!(sent(&mail, &groups[0].share).0);
+    assert!(is_known().await);
 }
 
 /// failures.md: what is inside may say nothing good by a clock that cannot be right, and is opened, whatever the rule: to put

@@ -1,6 +1,6 @@
 //! Mail that leaves: what is required goes encrypted or not at all, whatever fails.
 
-use kenin_certstore::{DEFAULT_TENANT, Origin};
+use kenin_certstore::{DEFAULT_TENANT, EncryptedMail, Origin};
 use kenin_keys::{HeldKey, KeyFacts, KeyId, State, Uses};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
@@ -388,10 +388,14 @@ async fn an_answer_to_mail_that_came_encrypted_is_encrypted_or_refused() {
     let store = gateway.pipeline.store.clone().unwrap();
     let ids = kenin_policy::protect::message_ids(b"Message-ID: <secret@x.example>\r\n\r\n");
     let time = unix_time(now()).0;
-    store
-        .put_encrypted_mail(DEFAULT_TENANT, &ids, &["own.example"], Some(time))
-        .await
-        .unwrap();
+    let came = EncryptedMail {
+        ids,
+        domains: vec!["own.example".to_owned()],
+        at: Some(time),
+        ..EncryptedMail::default()
+    };
+    let remembered = store.remember_encrypted(DEFAULT_TENANT, came);
+    assert!(remembered.await.unwrap().is_empty());
     let answer = |login: Option<&str>, id: &str| {
         let raw = MAIL.replacen("Subject", &format!("In-Reply-To: <{id}>\r\nSubject"), 1);
         let mut mail = mail("x@elsewhere.example", &raw);

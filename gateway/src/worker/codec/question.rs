@@ -12,7 +12,7 @@ use kenin_pki::ocsp::OcspResponse;
 use kenin_policy::{Question, protect};
 
 use super::{Coded, coded, coded_by_number};
-use crate::opening::{Answers, Closed, NoRoom};
+use crate::opening::{Answers, Arrival, Closed, NoRoom};
 
 /// Something asked.
 #[derive(Clone, Debug)]
@@ -45,16 +45,12 @@ pub(in crate::worker) enum Ask {
 pub(in crate::worker) enum Errand {
     /// The key process is to know of it.
     Grant,
-    /// Whom an answer to the first mail with an encrypted content went to, by its SHA-256.
-    First([u8; 32]),
-    /// This one has it.
-    Remember([u8; 32], Answers),
-    /// What it is called, by digests.
-    CameEncrypted(Vec<[u8; 32]>),
+    /// A layer of it is let in.
+    Admit(Arrival),
     /// Room for so many octets, which may be waited for or not.
     Room(usize, bool),
-    /// Uses of keys that were no guesses.
-    Opened(Vec<(Address, KeyId)>),
+    /// Uses of keys that were no guesses, and what messages are called that answers name, by digests.
+    Opened(Vec<(Address, KeyId)>, Vec<[u8; 32]>),
 }
 
 /// What is told.
@@ -83,8 +79,8 @@ pub(in crate::worker) enum Told {
     Protection(Vec<protect::Answered>),
     /// Under what the key process knows the mail; nothing where it does not.
     Granted(Option<Transaction>),
-    /// Whom an answer goes to, where the store knows.
-    Answers(Option<Vec<u8>>),
+    /// The layer is let in: for each digest, whom an answer to the first mail with that went to.
+    Admitted(Vec<Vec<u8>>),
     /// It is done.
     Done,
     /// It cannot be done now, for want of memory or of the store.
@@ -99,6 +95,14 @@ coded!(Answers {
     message_id,
 });
 
+coded!(Arrival {
+    message_ids,
+    digests,
+    answers,
+    octets,
+    wait,
+});
+
 coded_by_number!(Closed: Memory = 0, Record = 1, Full = 2, Storage = 3);
 coded_by_number!(NoRoom: Now = 0, Ever = 1);
 
@@ -108,27 +112,19 @@ impl Coded for Errand {
             Self::Grant => {
                 out.u8(0);
             }
-            Self::First(sha256) => {
+            Self::Admit(arrival) => {
                 out.u8(1);
-                sha256.write(out);
-            }
-            Self::Remember(sha256, answers) => {
-                out.u8(2);
-                sha256.write(out);
-                answers.write(out);
-            }
-            Self::CameEncrypted(message_ids) => {
-                out.u8(3);
-                message_ids.write(out);
+                arrival.write(out);
             }
             Self::Room(octets, wait) => {
-                out.u8(4);
+                out.u8(2);
                 octets.write(out);
                 wait.write(out);
             }
-            Self::Opened(used) => {
-                out.u8(5);
+            Self::Opened(used, message_ids) => {
+                out.u8(3);
                 used.write(out);
+                message_ids.write(out);
             }
         }
     }
@@ -136,11 +132,9 @@ impl Coded for Errand {
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         match from.u8()? {
             0 => Ok(Self::Grant),
-            1 => Coded::read(from).map(Self::First),
-            2 => Ok(Self::Remember(Coded::read(from)?, Coded::read(from)?)),
-            3 => Coded::read(from).map(Self::CameEncrypted),
-            4 => Ok(Self::Room(Coded::read(from)?, Coded::read(from)?)),
-            5 => Coded::read(from).map(Self::Opened),
+            1 => Coded::read(from).map(Self::Admit),
+            2 => Ok(Self::Room(Coded::read(from)?, Coded::read(from)?)),
+            3 => Ok(Self::Opened(Coded::read(from)?, Coded::read(from)?)),
             _ => Err(Malformed("an unknown errand")),
         }
     }
@@ -347,9 +341,9 @@ impl Coded for Told {
                 out.u8(7);
                 transaction.write(out);
             }
-            Self::Answers(answers) => {
+            Self::Admitted(firsts) => {
                 out.u8(8);
-                answers.write(out);
+                firsts.write(out);
             }
             Self::Done => {
                 out.u8(9);
@@ -379,7 +373,7 @@ impl Coded for Told {
             5 => Coded::read(from).map(Self::Signature),
             6 => Coded::read(from).map(Self::Protection),
             7 => Coded::read(from).map(Self::Granted),
-            8 => Coded::read(from).map(Self::Answers),
+            8 => Coded::read(from).map(Self::Admitted),
             9 => Ok(Self::Done),
             10 => Coded::read(from).map(Self::Closed),
             11 => Coded::read(from).map(Self::NoRoom),

@@ -20,7 +20,7 @@ use super::question::{Errand, List};
 use super::*;
 use crate::act::Decided;
 use crate::clock::{Moment, Trust};
-use crate::opening::{Answers, Closed, NoRoom, State};
+use crate::opening::{Answers, Arrival, Closed, NoRoom, State};
 use crate::pipeline::tests::{mail, mail_to};
 use crate::substitute::tests::signed;
 
@@ -231,6 +231,16 @@ pub(in crate::worker) fn plan_answers() -> Vec<protect::Answered> {
     answered.collect()
 }
 
+fn arrival(octets: Option<usize>, wait: bool) -> Arrival {
+    Arrival {
+        message_ids: vec![[3; 32], [4; 32]],
+        digests: vec![[5; 32], [6; 32]],
+        answers: Answers::of(b"From: a@b\r\nMessage-ID: <1@b>\r\n\r\n"),
+        octets,
+        wait,
+    }
+}
+
 const CIPHERS: [ContentKind; 7] = [
     ContentKind::AesCbc(Aes::Bits128),
     ContentKind::AesCbc(Aes::Bits192),
@@ -269,17 +279,16 @@ fn questions_and_answers_are_the_same_at_the_other_end() {
             vec![0x31, 0],
         ),
         Ask::Office(Errand::Grant),
-        Ask::Office(Errand::First([5; 32])),
-        Ask::Office(Errand::Remember(
-            [6; 32],
-            Answers::of(b"From: a@b\r\nMessage-ID: <1@b>\r\n\r\n"),
-        )),
-        Ask::Office(Errand::CameEncrypted(vec![[7; 32], [8; 32]])),
+        Ask::Office(Errand::Admit(arrival(Some(1 << 20), true))),
+        Ask::Office(Errand::Admit(arrival(None, false))),
         Ask::Office(Errand::Room(1 << 20, true)),
-        Ask::Office(Errand::Opened(vec![(
-            Address::parse("b@example.jp").unwrap(),
-            KeyId::from_octets([9; 16]),
-        )])),
+        Ask::Office(Errand::Opened(
+            vec![(
+                Address::parse("b@example.jp").unwrap(),
+                KeyId::from_octets([9; 16]),
+            )],
+            vec![[7; 32], [8; 32]],
+        )),
     ] {
         assert_eq!(shown(&through(&ask)), shown(&ask));
     }
@@ -303,8 +312,8 @@ fn questions_and_answers_are_the_same_at_the_other_end() {
         Told::Protection(plan_answers()),
         Told::Granted(Some(Transaction::from_octets([1; 16]))),
         Told::Granted(None),
-        Told::Answers(Some(vec![1; 32])),
-        Told::Answers(None),
+        Told::Admitted(vec![vec![1; 32], vec![2; 32]]),
+        Told::Admitted(Vec::new()),
         Told::Done,
         Told::Closed(Closed::Memory),
         Told::Closed(Closed::Record),

@@ -13,7 +13,7 @@ use kenin_smtp_filter::Envelope;
 
 use super::Work;
 use crate::clock::unix_time;
-use crate::opening::{Closed, Office};
+use crate::opening::{Admission, Answers, Arrival, Office};
 use crate::pipeline::{Clerk, OwnOffice};
 use crate::protect;
 use crate::worker::codec::question::{Errand, List};
@@ -42,30 +42,34 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn one_more(&mut self, ask: &Ask) -> io::Result<()> {
-        let mut more = 1;
-        let (count, most) = match ask {
-            Ask::Question(_) | Ask::Entry { .. } => (&mut self.questions, MAX_QUESTIONS),
-            Ask::Protection(_) => (&mut self.plans, MAX_ROUNDS),
-            Ask::Statement(_) => (&mut self.statements, MAX_SIGNATURES),
-            Ask::Wrapping(..) => (&mut self.wrappings, MAX_SIGNATURES),
-            Ask::Author(..) => (&mut self.signatures, MAX_SIGNATURES),
+        let (asked, more, most) = match ask {
+            Ask::Question(_) | Ask::Entry { .. } => (&mut self.questions, 1, MAX_QUESTIONS),
+            Ask::Protection(_) => (&mut self.plans, 1, MAX_ROUNDS),
+            Ask::Statement(_) => (&mut self.statements, 1, MAX_SIGNATURES),
+            Ask::Wrapping(..) => (&mut self.wrappings, 1, MAX_SIGNATURES),
+            Ask::Author(..) => (&mut self.signatures, 1, MAX_SIGNATURES),
             // Each of them is told to the key process, in the line in which other mails are announced.
-            Ask::Office(Errand::Opened(used)) => {
-                more = used.len().max(1);
-                (&mut self.uses, MAX_USES)
+            Ask::Office(Errand::Opened(used, message_ids)) => {
+                count(&mut self.names, message_ids.len(), MAX_NAMES)?;
+                (&mut self.uses, used.len().max(1), MAX_USES)
             }
-            // Each of them is kept for 400 days, for each domain of the recipients'.
-            Ask::Office(Errand::CameEncrypted(message_ids)) => {
-                more = message_ids.len().max(1);
-                (&mut self.names, MAX_NAMES)
+            // Each of them is kept for a hundred days.
+            Ask::Office(Errand::Admit(arrival)) => {
+                count(&mut self.names, arrival.message_ids.len(), MAX_NAMES)?;
+                (&mut self.errands, arrival.digests.len().max(1), MAX_ERRANDS)
             }
-            Ask::Office(_) => (&mut self.errands, MAX_ERRANDS),
+            Ask::Office(_) => (&mut self.errands, 1, MAX_ERRANDS),
         };
-        *count = count.saturating_add(more);
-        match *count > most {
-            true => Err(invalid("a worker asks too much")),
-            false => Ok(()),
-        }
+        count(asked, more, most)
+    }
+}
+
+/// So many more of this.
+fn count(asked: &mut usize, more: usize, most: usize) -> io::Result<()> {
+    *asked = asked.saturating_add(more);
+    match *asked > most {
+        true => Err(invalid("a worker asks too much")),
+        false => Ok(()),
     }
 }
 
@@ -154,34 +158,45 @@ pub(super) fn tell(
 
 /// What is done for a mail that a worker opens. Its keys work for its recipients, whatever the worker says.
 fn run(errand: &Errand, office: &OwnOffice<'_>) -> io::Result<Told> {
-    let known = |known: Result<Option<Vec<u8>>, Closed>| match known {
-        Ok(answers) => Told::Answers(answers),
-        Err(why) => Told::Closed(why),
-    };
     Ok(match errand {
         Errand::Grant => {
             let lease = office.lease().ok();
             Told::Granted(lease.map(|lease| lease.transaction()))
         }
-        Errand::First(sha256) => known(office.first(sha256)),
-        Errand::Remember(sha256, answers) => {
-            if answers.sender.len() > MAX_VALUE || answers.message_id.len() > MAX_VALUE {
-                return Err(invalid("a field of a mail is too long"));
+        Errand::Admit(arrival) => admit(arrival, office)?,
+        Errand::Room(octets, wait) => match office.room(*octets, *wait) {
+            Ok(room) => {
+                office.hold(room);
+                Told::Done
             }
-            known(office.remember(sha256, answers).map(Some))
-        }
-        Errand::CameEncrypted(message_ids) => match office.came_encrypted(message_ids) {
+            Err(why) => Told::NoRoom(why),
+        },
+        Errand::Opened(used, message_ids) => match office.opened(used, message_ids) {
             Ok(()) => Told::Done,
             Err(why) => Told::Closed(why),
         },
-        Errand::Room(octets, wait) => match office.hold_room(*octets, *wait) {
-            Ok(()) => Told::Done,
-            Err(why) => Told::NoRoom(why),
-        },
-        Errand::Opened(used) => {
-            office.opened(used);
-            Told::Done
+    })
+}
+
+fn admit(arrival: &Arrival, office: &OwnOffice<'_>) -> io::Result<Told> {
+    let Answers {
+        sender, message_id, ..
+    } = &arrival.answers;
+    if sender.len() > MAX_VALUE || message_id.len() > MAX_VALUE {
+        return Err(invalid("a field of a mail is too long"));
+    }
+    if arrival.digests.len() > MAX_DIGESTS {
+        return Err(invalid("more people than a mail has"));
+    }
+    Ok(match office.admit(arrival) {
+        Ok(Admission::Granted { room, firsts }) => {
+            if let Some(room) = room {
+                office.hold(room);
+            }
+            Told::Admitted(firsts)
         }
+        Ok(Admission::NoRoom(why)) => Told::NoRoom(why),
+        Err(why) => Told::Closed(why),
     })
 }
 
@@ -224,12 +239,15 @@ pub(super) const MAX_QUESTIONS: usize = 4096;
 /// Times that the plan of one mail may ask, and how much at once: an envelope has no more recipients.
 pub(super) const MAX_ROUNDS: usize = 16;
 pub(super) const MAX_MAILBOXES: usize = 4096;
-/// What one mail may have done to be opened: a few times for each layer, and twice for each key that is asked. All keys
+/// What one mail may have done to be opened: a few times for each layer, and once for each key that is asked. All keys
 /// together work 1,024 times for a mail.
 pub(super) const MAX_ERRANDS: usize = 8192;
+/// Digests that are remembered at once: of a content, and of what is wrapped for each recipient.
+const MAX_DIGESTS: usize = 1 + MAX_MAILBOXES;
 /// Octets of a header field that the store is told.
 const MAX_VALUE: usize = 4096;
-/// Message-IDs that are remembered of one mail: of the mail as it came and of each copy, so many as are read of a message.
+/// Message-IDs that are remembered of one mail, each for 400 days and for each domain of the recipients': of the mail as it came
+/// and of each copy, so many as are read of a message.
 pub(super) const MAX_NAMES: usize = (1 + MAX_SIGNATURES) * 64;
 /// Signatures of one kind that one mail may want: one for each copy.
 pub(super) const MAX_SIGNATURES: usize = 16;

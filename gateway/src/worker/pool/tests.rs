@@ -15,11 +15,12 @@ use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_policy::Question;
 use tokio::sync::Semaphore;
 
-use super::answers::{MAX_NAMES, MAX_QUESTIONS, MAX_SIGNATURES};
+use super::answers::{MAX_ERRANDS, MAX_NAMES, MAX_QUESTIONS, MAX_SIGNATURES};
 use super::*;
 use crate::clock::{Trust, unix_time};
 use crate::config::Config;
 use crate::init::{InitOptions, Mode, postfix};
+use crate::opening::{Answers, Arrival};
 use crate::pipeline::Core;
 use crate::pipeline::tests::mail;
 use crate::protect::{AuthorKey, Signatory};
@@ -398,7 +399,7 @@ fn no_more_keys_are_said_to_have_opened_something_than_can_have_worked_for_a_mai
     let alice = Address::parse("alice@example.com").unwrap();
     let used = |times: usize| {
         let one = (alice.clone(), KeyId::from_octets([1; 16]));
-        Ask::Office(Errand::Opened(vec![one; times]))
+        Ask::Office(Errand::Opened(vec![one; times], Vec::new()))
     };
     assert!(Asked::default().one_more(&used(MAX_USES + 1)).is_err());
     let mut asked = Asked::default();
@@ -413,21 +414,44 @@ fn no_more_keys_are_said_to_have_opened_something_than_can_have_worked_for_a_mai
 /// Whoever has taken over a worker could fill the store, in which each name stays for 400 days.
 #[test]
 fn no_more_names_are_remembered_than_a_mail_and_its_copies_have() {
-    let named = |times: usize| Ask::Office(Errand::CameEncrypted(vec![[1; 32]; times]));
+    let named = |times: usize| Ask::Office(Errand::Opened(Vec::new(), vec![[1; 32]; times]));
     // The most that is read of a message.
     let header: String = (0..500)
         .map(|n| format!("Message-ID: <{n}@x.example>\r\n"))
         .collect();
     let most = kenin_policy::protect::message_ids(header.as_bytes()).len();
     let mut asked = Asked::default();
-    for _ in 0..=MAX_SIGNATURES {
+    assert!(asked.one_more(&admitted(most, 1)).is_ok());
+    for _ in 0..MAX_SIGNATURES {
         assert!(asked.one_more(&named(most)).is_ok());
     }
     assert!(asked.one_more(&named(1)).is_err());
+    assert!(asked.one_more(&admitted(1, 1)).is_err());
     assert!(Asked::default().one_more(&named(MAX_NAMES + 1)).is_err());
     // Nor is that a mail has none said without end.
     let mut asked = Asked::default();
-    assert!((0..=MAX_NAMES).any(|_| asked.one_more(&named(0)).is_err()));
+    assert!((0..=MAX_USES).any(|_| asked.one_more(&named(0)).is_err()));
+}
+
+/// A layer with so many names and digests.
+fn admitted(names: usize, digests: usize) -> Ask {
+    Ask::Office(Errand::Admit(Arrival {
+        message_ids: vec![[1; 32]; names],
+        digests: vec![[2; 32]; digests],
+        answers: Answers::of(b""),
+        octets: None,
+        wait: false,
+    }))
+}
+
+/// The same with contents, which stay for a hundred days.
+#[test]
+fn no_more_contents_are_remembered_than_a_mail_has_layers_and_people() {
+    let mut asked = Asked::default();
+    assert!(asked.one_more(&admitted(0, MAX_ERRANDS - 1)).is_ok());
+    // One that has none is one all the same.
+    assert!(asked.one_more(&admitted(0, 0)).is_ok());
+    assert!(asked.one_more(&admitted(0, 1)).is_err());
 }
 
 #[test]
