@@ -2,8 +2,8 @@
 //! for it at this moment (RFC 8550 §2.3, §4; RFC 5280 §6).
 //!
 //! Whoever encrypts answers for the recipient's certificate, and nobody checks it afterwards. So that each is judged
-//! anew for each mail, with its path and its status. It asks and answers as [`mod@crate::step`] does. Where a certificate
-//! was found says nothing for it.
+//! for each mail, with its path and its status; a path that was found valid is believed as long as one of a signature is
+//! ([`PathCache`]). It asks and answers as [`mod@crate::step`] does. Where a certificate was found says nothing for it.
 
 use std::cmp::Reverse;
 
@@ -18,7 +18,7 @@ use crate::identity;
 use crate::reason::{Reason, ResultWord};
 use crate::step::{Answer, Answered, Asking, AtHand, MAX_ANSWERS, Question, Registered};
 use crate::trust::{AnchorSettings, TrustPolicy};
-use crate::trustpath;
+use crate::trustpath::{self, PathCache, Trusted};
 
 /// An address, and the certificates that were found for it.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub struct RecipientCase<'a> {
     known: &'a [Certificate],
     time: UnixTime,
     budget: Budget,
+    cache: Option<&'a PathCache>,
 }
 
 /// What [`step`] comes to.
@@ -86,7 +87,15 @@ impl<'a> RecipientCase<'a> {
             known,
             time,
             budget: Budget::DEFAULT,
+            cache: None,
         }
+    }
+
+    /// With paths that were found valid by this trust policy, these certificates and this state of the lists.
+    #[must_use]
+    pub const fn cached(mut self, cache: &'a PathCache) -> Self {
+        self.cache = Some(cache);
+        self
     }
 
     /// With another budget for paths than the default.
@@ -94,6 +103,15 @@ impl<'a> RecipientCase<'a> {
     pub fn within(mut self, budget: Budget) -> Self {
         self.budget = budget;
         self
+    }
+
+    const fn place(&self) -> trustpath::Place<'a> {
+        (self.trust, self.time, self.cache)
+    }
+
+    /// Its path, where one is known to be valid now.
+    fn cached_path(&self, leaf: &Certificate) -> Option<Trusted> {
+        trustpath::cached_for_encryption(self.place(), leaf)
     }
 
     /// Those that are looked at.
@@ -120,6 +138,9 @@ impl<'a> RecipientCase<'a> {
                         continue;
                     }
                 }
+            }
+            if self.cached_path(leaf).is_some() {
+                continue;
             }
             let anchors = self.trust.anchors();
             let reach = trustpath::reach(self.known, at_hand, anchors, &[], leaf);
@@ -151,6 +172,10 @@ impl<'a> RecipientCase<'a> {
             KeyKind::Dsa { .. } | KeyKind::Unsupported(_) => {
                 return said(Reason::UnsupportedAlgorithm);
             }
+        }
+        // Only of a key that is not weak a path was looked for.
+        if self.cached_path(leaf).is_some() {
+            return None;
         }
         let weakness = key.weakness()?;
         Some((Reason::WeakAlgorithm, weakness.to_string()))
@@ -193,14 +218,10 @@ impl<'a> RecipientCase<'a> {
             is_registered(at_hand, leaf).map_err(|reason| (reason, reason.text().to_owned()))?;
         }
         let anchors = self.trust.anchors();
-        let reach = trustpath::reach(self.known, at_hand, anchors, &[], leaf);
-        let place = (self.trust, self.time);
-        let found = trustpath::find_for_encryption(place, at_hand, leaf, &reach, budget);
-        let trusted = found.map_err(|error| {
-            let reason = trustpath::reason(error.as_ref(), at_hand);
-            let detail = error.map_or_else(|| reason.text().to_owned(), |e| e.to_string());
-            (reason, detail)
-        })?;
+        let trusted = match self.cached_path(leaf) {
+            Some(trusted) => trusted,
+            None => self.path(at_hand, leaf, budget)?,
+        };
         let settings = anchors.get(trusted.anchor()).map(|anchor| &anchor.settings);
         let settings = settings.cloned().unwrap_or_default();
         if settings.is_for_cards() {
@@ -210,6 +231,22 @@ impl<'a> RecipientCase<'a> {
         }
         self.identity(at_hand, leaf, &settings)
             .map_err(|reason| (reason, reason.text().to_owned()))
+    }
+
+    fn path(
+        &self,
+        at_hand: &AtHand<'_>,
+        leaf: &Certificate,
+        budget: &mut Budget,
+    ) -> Result<Trusted, (Reason, String)> {
+        let anchors = self.trust.anchors();
+        let reach = trustpath::reach(self.known, at_hand, anchors, &[], leaf);
+        let found = trustpath::find_for_encryption(self.place(), at_hand, leaf, &reach, budget);
+        found.map_err(|error| {
+            let reason = trustpath::reason(error.as_ref(), at_hand);
+            let detail = error.map_or_else(|| reason.text().to_owned(), |e| e.to_string());
+            (reason, detail)
+        })
     }
 
     /// Whether the certificate is the recipient's.

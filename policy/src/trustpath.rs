@@ -363,10 +363,9 @@ pub(crate) fn find(
     Ok(trusted)
 }
 
-/// Looks for a valid path for encrypting mail to the holder of a certificate that came with nothing. No cache: it is
-/// looked at for each mail anew.
+/// Looks for a valid path for encrypting mail to the holder of a certificate that came with nothing.
 pub(crate) fn find_for_encryption(
-    (trust, time): (&TrustPolicy, UnixTime),
+    (trust, time, cache): Place<'_>,
     at_hand: &AtHand<'_>,
     leaf: &Certificate,
     reach: &Reach<'_>,
@@ -378,7 +377,31 @@ pub(crate) fn find_for_encryption(
         purpose: Purpose::MailEncryption,
         ..trust.rules(mode, time)
     };
-    search(trust, &rules, (leaf, &gathered), unasked, budget)
+    let trusted = search(trust, &rules, (leaf, &gathered), unasked, budget)?;
+    if let (Some(cache), Some(key)) = (cache, encryption_key(trust, leaf)) {
+        cache.put(key, &trusted, time);
+    }
+    Ok(trusted)
+}
+
+/// What a path is judged by, and where those are that were found valid before.
+pub(crate) type Place<'a> = (&'a TrustPolicy, UnixTime, Option<&'a PathCache>);
+
+/// A path for encrypting mail that is known to be valid now.
+pub(crate) fn cached_for_encryption(
+    (trust, time, cache): Place<'_>,
+    leaf: &Certificate,
+) -> Option<Trusted> {
+    cache?.get(&encryption_key(trust, leaf)?, time)
+}
+
+/// Another one than any path of a signature has.
+fn encryption_key(trust: &TrustPolicy, leaf: &Certificate) -> Option<[u8; 32]> {
+    let mut digester = Digester::new(DigestAlgorithm::Sha256);
+    digester.update(b"for encryption: ");
+    digester.update(trust.revision().as_bytes());
+    digester.update(leaf.sha256());
+    digester.finish().as_ref().try_into().ok()
 }
 
 /// The search, one group of anchors after the other.

@@ -107,7 +107,8 @@ impl<'a> Search<'a> {
             snapshot.known.intermediates(),
             unix_time(self.now.time),
         )
-        .within(snapshot.config.caps.budget());
+        .within(snapshot.config.caps.budget())
+        .cached(&snapshot.paths);
         let clerk = &mut self.clerk;
         let judged = recipient::run(&case, |question| clerk.answer(question));
         let good = judged.good.iter().map(|position| (*position, None));

@@ -142,3 +142,37 @@ fn a_crowd_of_certificates_is_bounded() {
     assert_eq!(found.good.len(), MAX_CANDIDATES);
     assert!(asked < 10, "{asked}");
 }
+
+#[test]
+fn a_path_is_believed_for_its_hour_and_a_failure_never() {
+    let mut world = World::new();
+    let good = reader(&world, |c| c);
+    let cache = PathCache::default();
+    let judged_at = |world: &World, leaf: &Party, time: UnixTime| {
+        let (address, trust, certificates) = (bob(), world.trust(), [leaf.certificate.clone()]);
+        let case = RecipientCase::new(&address, &certificates, &trust, &[], time).cached(&cache);
+        let mut asked = 0;
+        let judged = run(&case, |question| {
+            asked += 1;
+            world.answer(question)
+        });
+        (judged, asked)
+    };
+    let (first, asked) = judged_at(&world, &good, NOW);
+    assert!(first.good == [0] && asked > 0, "{asked}");
+    let (again, none) = judged_at(&world, &good, UnixTime(NOW.0 + 3599));
+    assert_eq!((again.good.as_slice(), none), (&[0][..], 0));
+    let (later, again) = judged_at(&world, &good, UnixTime(NOW.0 + 3600));
+    assert_eq!((later.good.as_slice(), again), (&[0][..], asked));
+    // Another one's is asked about, and is revoked each time.
+    let revoked = reader(&world, |c| c);
+    world.publish(&[&revoked.certificate]);
+    for _ in 0..2 {
+        let (judged, asked) = judged_at(&world, &revoked, NOW);
+        refused(&judged, Reason::Revoked);
+        assert!(asked > 0);
+    }
+    // A signer's path is none for encryption.
+    let signer = world.person(BOB);
+    refused(&judged_at(&world, &signer, NOW).0, Reason::KeyUsage);
+}
