@@ -81,7 +81,7 @@ impl Change {
 /// One statement as a future, once for both kinds of database:
 /// `statement!(self, fetch_all as (Vec<u8>, i64): "SELECT …", value, value)` gives rows as tuples,
 /// `statement!(self, execute: "DELETE …", value)` how many rows it changed. With `change.` in front of the verb it is
-/// part of a [`Change`].
+/// part of a [`Change`], and can have values of several rows behind its own: `…, value; for row in &rows => cell, cell`.
 macro_rules! statement {
     ($store:ident, execute: $text:expr $(, $value:expr)* $(,)?) => {
         async {
@@ -140,6 +140,48 @@ macro_rules! statement {
                     $(.bind($value))*
                     .$how(&mut **open)
                     .await,
+            }
+        }
+    };
+    ($store:ident, $change:ident.execute: $text:expr $(, $value:expr)*;
+     for $one:ident in $rows:expr => $($cell:expr),+ $(,)?) => {
+        async {
+            match $change.lent() {
+                $crate::database::Change::Sqlite(open) => {
+                    let mut query = sqlx::query::<sqlx::Sqlite>($text)$(.bind($value))*;
+                    for $one in $rows {
+                        query = query$(.bind($cell))+;
+                    }
+                    query.execute(&mut **open).await.map(|done| done.rows_affected())
+                }
+                $crate::database::Change::Postgres(open) => {
+                    let mut query = sqlx::query::<sqlx::Postgres>($text)$(.bind($value))*;
+                    for $one in $rows {
+                        query = query$(.bind($cell))+;
+                    }
+                    query.execute(&mut **open).await.map(|done| done.rows_affected())
+                }
+            }
+        }
+    };
+    ($store:ident, $change:ident.$how:ident as $row:ty: $text:expr $(, $value:expr)*;
+     for $one:ident in $rows:expr => $($cell:expr),+ $(,)?) => {
+        async {
+            match $change.lent() {
+                $crate::database::Change::Sqlite(open) => {
+                    let mut query = sqlx::query_as::<sqlx::Sqlite, $row>($text)$(.bind($value))*;
+                    for $one in $rows {
+                        query = query$(.bind($cell))+;
+                    }
+                    query.$how(&mut **open).await
+                }
+                $crate::database::Change::Postgres(open) => {
+                    let mut query = sqlx::query_as::<sqlx::Postgres, $row>($text)$(.bind($value))*;
+                    for $one in $rows {
+                        query = query$(.bind($cell))+;
+                    }
+                    query.$how(&mut **open).await
+                }
             }
         }
     };

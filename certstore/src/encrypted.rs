@@ -4,8 +4,12 @@
 //!
 //! Each mail waits until that is on the disk, and much of it comes at one time: what is in hand together is written together.
 
+use std::collections::BTreeMap;
+
+use sqlx::AssertSqlSafe;
+
 use crate::database::{Change, ask};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, rows};
 
 /// A mail that came encrypted, as far as it is remembered.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +29,18 @@ pub struct EncryptedMail {
     /// When it came (seconds since 1970). By a clock that cannot be right there is no time: then nothing is forgotten, and
     /// what came is kept until it comes again.
     pub at: Option<i64>,
+}
+
+impl EncryptedMail {
+    /// Whether any id of it is remembered.
+    pub(crate) fn is_named(&self) -> bool {
+        !self.ids.is_empty() && !self.domains.is_empty()
+    }
+
+    /// When it came, as that is kept.
+    pub(crate) fn time(&self) -> i64 {
+        self.at.unwrap_or(i64::MAX)
+    }
 }
 
 /// How an encrypted content came for the first time.
@@ -60,7 +76,7 @@ impl Store {
         tenant: &str,
         mail: EncryptedMail,
     ) -> Result<Vec<FirstSeen>, StoreError> {
-        if mail.contents.is_empty() && (mail.ids.is_empty() || mail.domains.is_empty()) {
+        if mail.contents.is_empty() && !mail.is_named() {
             return Ok(Vec::new());
         }
         let queued = Queued {
@@ -102,61 +118,106 @@ impl Store {
         tenant: &str,
         batch: &[Queued],
     ) -> Result<Vec<Vec<FirstSeen>>, StoreError> {
+        let mails: Vec<&EncryptedMail> = batch.iter().map(|one| &one.mail).collect();
         // Alone: two nodes that write the same rows in another order would wait for each other.
         let mut change = self.begin_alone(tenant).await?;
-        let mut all = Vec::with_capacity(batch.len());
-        for Queued { mail, .. } in batch {
-            self.put_encrypted_mail(&mut change, tenant, mail).await?;
-            all.push(self.put_contents(&mut change, tenant, mail).await?);
-        }
+        self.put_encrypted_mails(&mut change, tenant, &mails)
+            .await?;
+        let known = self.put_contents(&mut change, tenant, &mails).await?;
+        let all: Option<_> = mails.iter().map(|mail| firsts(mail, &known)).collect();
+        let all = all.ok_or_else(|| self.database("it does not say what it changed"))?;
         self.keep(change).await?;
         Ok(all)
     }
 
+    /// Each content of these mails, and how it came for the first time.
     async fn put_contents(
         &self,
         change: &mut Change,
         tenant: &str,
-        mail: &EncryptedMail,
-    ) -> Result<Vec<FirstSeen>, StoreError> {
-        if mail.contents.is_empty() {
-            return Ok(Vec::new());
-        }
-        if let Some(now) = mail.at.filter(|now| self.swept.ciphertexts.is_due(*now)) {
+        mails: &[&EncryptedMail],
+    ) -> Result<Known, StoreError> {
+        let bearing = mails.iter().filter(|mail| !mail.contents.is_empty());
+        let swept = &self.swept.ciphertexts;
+        let due = swept.first_due(bearing.filter_map(|mail| mail.at));
+        if let Some(now) = due {
             ask!(self, change.execute: "DELETE FROM ciphertext WHERE tenant = $1 AND last_at < $2",
                 tenant, now.saturating_sub(REMEMBERED))?;
         }
-        let (sender, message_id) = (text(&mail.sender), text(&mail.message_id));
-        let at = mail.at.unwrap_or(i64::MAX);
-        let mut firsts = Vec::with_capacity(mail.contents.len());
-        for sha256 in &mail.contents {
-            let row = ask!(self, change.fetch_one as Row:
-                "INSERT INTO ciphertext (tenant, sha256, answers, sender, message_id, first_at, last_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $6) \
+        let mut known = Known::new();
+        for some in contents(mails).chunks(rows::MOST) {
+            let rows = rows::filled(some);
+            let text = AssertSqlSafe(format!(
+                "WITH given (sha256, answers, sender, message_id, first_at, last_at) AS (VALUES {}) \
+                 INSERT INTO ciphertext (tenant, sha256, answers, sender, message_id, first_at, last_at) \
+                 SELECT $1, sha256, answers, sender, message_id, first_at, last_at FROM given \
+                 WHERE sha256 IS NOT NULL \
                  ON CONFLICT (tenant, sha256) DO UPDATE SET last_at = excluded.last_at \
-                 RETURNING answers, sender, message_id, first_at",
-                tenant, sha256.as_slice(), mail.answers.as_slice(), sender.as_str(),
-                message_id.as_str(), at)?;
-            firsts.push(first_seen(row));
+                 RETURNING sha256, answers, sender, message_id, first_at",
+                rows::places(rows.len(), 6)
+            ));
+            let kept = ask!(self, change.fetch_all as Row: text, tenant; for row in &rows =>
+                row.map(|row| row.sha256.as_slice()), row.map(|row| row.first.answers.as_slice()),
+                row.map(|row| text_of(&row.first.sender)), row.map(|row| text_of(&row.first.message_id)),
+                row.map(|row| row.first.time()), row.map(|row| row.last_at))?;
+            known.extend(kept.into_iter().map(first_seen));
         }
-        Ok(firsts)
+        Ok(known)
     }
 }
 
-type Row = (Vec<u8>, String, String, i64);
+/// Contents by their SHA-256.
+type Known = BTreeMap<Vec<u8>, FirstSeen>;
 
-fn first_seen(row: Row) -> FirstSeen {
-    let (answers, sender, message_id, at) = row;
-    FirstSeen {
+/// The SHA-256 of a content, and how it came for the first time.
+type Row = (Vec<u8>, Vec<u8>, String, String, i64);
+
+fn first_seen(row: Row) -> (Vec<u8>, FirstSeen) {
+    let (sha256, answers, sender, message_id, at) = row;
+    let first = FirstSeen {
         answers,
         sender,
         message_id,
         at,
+    };
+    (sha256, first)
+}
+
+/// Of each content of a mail, in their order.
+fn firsts(mail: &EncryptedMail, known: &Known) -> Option<Vec<FirstSeen>> {
+    let first = |sha256: &[u8; 32]| known.get(sha256.as_slice()).cloned();
+    mail.contents.iter().map(first).collect()
+}
+
+/// A content that came with some of the mails that are in hand.
+struct Content<'a> {
+    sha256: &'a [u8; 32],
+    /// The first of them.
+    first: &'a EncryptedMail,
+    /// The time of the last.
+    last_at: i64,
+}
+
+/// Each once: PostgreSQL changes no row twice in one statement.
+fn contents<'a>(mails: &[&'a EncryptedMail]) -> Vec<Content<'a>> {
+    let mut all = BTreeMap::new();
+    for &mail in mails {
+        let last_at = mail.time();
+        for sha256 in &mail.contents {
+            let known = all.entry(sha256);
+            let known = known.and_modify(|one: &mut Content<'a>| one.last_at = last_at);
+            known.or_insert(Content {
+                sha256,
+                first: mail,
+                last_at,
+            });
+        }
     }
+    all.into_values().collect()
 }
 
 /// What is kept of a field's text: a line, and not much of it. PostgreSQL takes no NUL.
-fn text(value: &str) -> String {
+fn text_of(value: &str) -> String {
     let shown = value.chars().filter(|c| !c.is_control());
     shown.take(MAX_TEXT).collect()
 }

@@ -19,6 +19,7 @@ mod holders;
 mod index;
 mod migrations;
 mod protection;
+mod rows;
 mod scope;
 mod server;
 mod store;

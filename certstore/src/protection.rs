@@ -1,10 +1,13 @@
 //! What protecting mail has to remember: which mail came encrypted, so that answers to it are encrypted too, and what
 //! holders of certificates said they can read. Digests, domains and names of ciphers; nothing of any mail.
 
+use std::collections::BTreeMap;
+
 use kenin_pki::crypto::{Aes, ContentKind};
+use sqlx::AssertSqlSafe;
 
 use crate::database::{Change, ask};
-use crate::{EncryptedMail, Store, StoreError};
+use crate::{EncryptedMail, Store, StoreError, rows};
 
 /// What the holder of a certificate said can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,29 +19,32 @@ pub struct KeptCapabilities {
 }
 
 impl Store {
-    /// Keeps, as a part of all that is remembered of it, that mail with these ids came encrypted for people in these domains.
-    pub(crate) async fn put_encrypted_mail(
+    /// Keeps, as a part of all that is remembered of these mails, that what has their ids came encrypted for people in
+    /// their domains.
+    pub(crate) async fn put_encrypted_mails(
         &self,
         change: &mut Change,
         tenant: &str,
-        mail: &EncryptedMail,
+        mails: &[&EncryptedMail],
     ) -> Result<(), StoreError> {
-        if mail.ids.is_empty() || mail.domains.is_empty() {
-            return Ok(());
-        }
+        let named = mails.iter().filter(|mail| mail.is_named());
         let swept = &self.swept.encrypted_mail;
-        if let Some(now) = mail.at.filter(|now| swept.is_due(*now)) {
+        let due = swept.first_due(named.filter_map(|mail| mail.at));
+        if let Some(now) = due {
             ask!(self, change.execute: "DELETE FROM encrypted_mail WHERE tenant = $1 AND at < $2",
                 tenant, now.saturating_sub(REMEMBERED))?;
         }
-        let at = mail.at.unwrap_or(i64::MAX);
-        for id in &mail.ids {
-            for domain in &mail.domains {
-                ask!(self, change.execute:
-                    "INSERT INTO encrypted_mail (tenant, id, domain, at) VALUES ($1, $2, $3, $4) \
-                     ON CONFLICT (tenant, id, domain) DO UPDATE SET at = excluded.at",
-                    tenant, id.as_slice(), domain.as_str(), at)?;
-            }
+        for some in names(mails).chunks(rows::MOST) {
+            let rows = rows::filled(some);
+            let text = AssertSqlSafe(format!(
+                "WITH given (id, domain, at) AS (VALUES {}) \
+                 INSERT INTO encrypted_mail (tenant, id, domain, at) \
+                 SELECT $1, id, domain, at FROM given WHERE id IS NOT NULL \
+                 ON CONFLICT (tenant, id, domain) DO UPDATE SET at = excluded.at",
+                rows::places(rows.len(), 3)
+            ));
+            ask!(self, change.execute: text, tenant; for row in &rows =>
+                row.map(|row| row.id.as_slice()), row.map(|row| row.domain), row.map(|row| row.at))?;
         }
         Ok(())
     }
@@ -106,6 +112,27 @@ impl Store {
             oaep: oaep != 0,
         }))
     }
+}
+
+/// A mail's id, and a domain of people it was for.
+struct Name<'a> {
+    id: &'a [u8; 32],
+    domain: &'a str,
+    at: i64,
+}
+
+/// Each once, with the time of the last mail that has it: PostgreSQL changes no row twice in one statement.
+fn names<'a>(mails: &[&'a EncryptedMail]) -> Vec<Name<'a>> {
+    let mut all = BTreeMap::new();
+    for &mail in mails {
+        for id in &mail.ids {
+            for domain in &mail.domains {
+                all.insert((id, domain.as_str()), mail.time());
+            }
+        }
+    }
+    let name = |((id, domain), at)| Name { id, domain, at };
+    all.into_iter().map(name).collect()
 }
 
 /// One of these, and the last where there are not so many.

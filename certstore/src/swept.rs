@@ -30,6 +30,11 @@ impl Due {
         }
         due
     }
+
+    /// The first of these times at which it is.
+    pub(crate) fn first_due(&self, mut times: impl Iterator<Item = i64>) -> Option<i64> {
+        times.find(|now| self.is_due(*now))
+    }
 }
 
 /// Seconds between two times. What is remembered is so for months.
@@ -52,5 +57,14 @@ mod tests {
         ] {
             assert_eq!(due.is_due(now), expected, "{now}");
         }
+    }
+
+    #[test]
+    fn of_several_times_the_first_at_which_it_is_due_counts() {
+        let due = Due::default();
+        assert_eq!(due.first_due([0, 600].into_iter()), Some(0));
+        assert_eq!(due.first_due([1, 59].into_iter()), None);
+        assert_eq!(due.first_due([59, 60, 600].into_iter()), Some(60));
+        assert!(!due.is_due(61));
     }
 }

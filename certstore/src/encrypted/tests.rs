@@ -6,6 +6,9 @@ use crate::testplace::{Place, on_both};
 on_both!(
     the_first_mail_of_an_encrypted_content_is_remembered,
     of_two_mails_at_one_time_the_first_one_is_first_for_both,
+    of_many_mails_at_one_time_each_is_remembered,
+    what_stands_twice_in_what_is_in_hand_is_as_if_it_came_twice,
+    what_is_in_hand_together_forgets_what_is_too_old,
     what_was_sent_within_ninety_days_is_known,
     a_clock_that_cannot_be_right_forgets_nothing,
     tenants_remember_their_own,
@@ -33,9 +36,30 @@ fn named(id: u8, domain: &str, contents: &[[u8; 32]]) -> EncryptedMail {
 
 async fn known(store: &Store, tenant: &str, sha256: [u8; 32]) -> Option<FirstSeen> {
     let row = statement!(store, fetch_optional as Row:
-        "SELECT answers, sender, message_id, first_at FROM ciphertext WHERE tenant = $1 AND sha256 = $2",
+        "SELECT sha256, answers, sender, message_id, first_at FROM ciphertext WHERE tenant = $1 AND sha256 = $2",
         tenant, sha256.as_slice());
-    row.await.unwrap().map(first_seen)
+    row.await.unwrap().map(|row| first_seen(row).1)
+}
+
+/// When it came last.
+async fn last(store: &Store, sha256: [u8; 32]) -> i64 {
+    let row = statement!(store, fetch_one as (i64,):
+        "SELECT last_at FROM ciphertext WHERE tenant = $1 AND sha256 = $2",
+        DEFAULT_TENANT, sha256.as_slice());
+    row.await.unwrap().0
+}
+
+/// These, in hand together.
+async fn put(store: &Store, mails: Vec<EncryptedMail>) -> Vec<Vec<FirstSeen>> {
+    let queued = mails.into_iter().map(|mail| Queued {
+        tenant: DEFAULT_TENANT.to_owned(),
+        mail,
+    });
+    let batch: Vec<Queued> = queued.collect();
+    store
+        .remember_together(DEFAULT_TENANT, &batch)
+        .await
+        .unwrap()
 }
 
 async fn is_named(store: &Store, id: u8, domain: &str) -> bool {
@@ -99,6 +123,85 @@ async fn of_two_mails_at_one_time_the_first_one_is_first_for_both(place: &Place)
     assert!(is_named(&store, 5, "one.example").await);
     assert!(is_named(&store, 6, "two.example").await);
     assert!(!is_named(&store, 7, "three.example").await);
+}
+
+/// More of them than one statement takes.
+async fn of_many_mails_at_one_time_each_is_remembered(place: &Place) {
+    let store = place.open().await;
+    let (shared, domains) = ([255; 32], ["one.example", "two.example"]);
+    let mails = (0..40).map(|n: u8| EncryptedMail {
+        ids: vec![[n; 32]],
+        domains: domains.map(str::to_owned).to_vec(),
+        ..mail(
+            &[[n + 100; 32], shared, [n; 32]],
+            [n; 32],
+            &format!("{n}@example.jp"),
+            Some(1000 + i64::from(n)),
+        )
+    });
+    let all = put(&store, mails.collect()).await;
+    assert_eq!(all.len(), 40);
+    for (n, seen) in (0..40_u8).zip(&all) {
+        let [one, both, other] = seen.as_slice() else {
+            panic!("{n}: {seen:?}")
+        };
+        assert_eq!((one, one.answers.as_slice()), (other, &[n; 32][..]));
+        assert_eq!(
+            (&one.sender, one.at),
+            (&format!("{n}@example.jp"), 1000 + i64::from(n))
+        );
+        assert_eq!((both.answers.as_slice(), both.at), (&[0; 32][..], 1000));
+        for sha256 in [[n + 100; 32], [n; 32]] {
+            assert_eq!(
+                known(&store, DEFAULT_TENANT, sha256).await.as_ref(),
+                Some(one)
+            );
+        }
+        for domain in domains {
+            assert!(is_named(&store, n, domain).await, "{n} {domain}");
+        }
+        assert!(!is_named(&store, n, "three.example").await);
+    }
+    assert_eq!(last(&store, shared).await, 1039);
+    assert!(!is_named(&store, 40, "one.example").await);
+}
+
+async fn what_stands_twice_in_what_is_in_hand_is_as_if_it_came_twice(place: &Place) {
+    let store = place.open().await;
+    let (content, year) = ([1; 32], 365 * 24 * 60 * 60);
+    // Twice in one mail, and in two, of which the first has no time.
+    let first = EncryptedMail {
+        ids: vec![[5; 32]; 2],
+        at: None,
+        ..named(5, "own.example", &[content, content])
+    };
+    let again = named(5, "own.example", &[content]);
+    let all = put(&store, vec![first, again]).await;
+    assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    assert!(all.iter().flatten().all(|one| one.at == i64::MAX));
+    // The last time counts, as it does for names.
+    assert_eq!(last(&store, content).await, 1000);
+    for (now, expected) in [(year, true), (2 * year, false)] {
+        let (ids, domains) = ([[5; 32]], ["own.example"]);
+        let found = store.is_encrypted_mail(DEFAULT_TENANT, &ids, &domains, now);
+        assert_eq!(found.await.unwrap(), expected, "{now}");
+    }
+}
+
+async fn what_is_in_hand_together_forgets_what_is_too_old(place: &Place) {
+    let store = place.open().await;
+    let (old, new) = ([1; 32], [2; 32]);
+    put(&store, vec![named(5, "own.example", &[old])]).await;
+    let years = 1000 + 2 * 365 * 24 * 60 * 60;
+    let at = |at| EncryptedMail {
+        at,
+        ..named(6, "own.example", &[new])
+    };
+    put(&store, vec![at(None), at(Some(years))]).await;
+    assert_eq!(known(&store, DEFAULT_TENANT, old).await, None);
+    assert!(known(&store, DEFAULT_TENANT, new).await.is_some());
+    assert!(!is_named(&store, 5, "own.example").await);
+    assert!(is_named(&store, 6, "own.example").await);
 }
 
 async fn what_was_sent_within_ninety_days_is_known(place: &Place) {
