@@ -32,9 +32,11 @@ impl Origin {
         }
     }
 
-    fn of(word: &str) -> Option<Self> {
+    /// Of a word of a later version nothing is known but that it is not pinned.
+    pub(crate) fn of(word: &str) -> Self {
         let all = [Self::Admin, Self::Harvest, Self::Directory];
-        all.into_iter().find(|origin| origin.as_str() == word)
+        let known = all.into_iter().find(|origin| origin.as_str() == word);
+        known.unwrap_or(Self::Directory)
     }
 }
 
@@ -269,8 +271,7 @@ impl Store {
             all.push(Kept {
                 registered: self.registered(tenant, certificate.sha256()).await?,
                 certificate,
-                // A word of a later version: nothing is known of it but that it is not pinned.
-                origin: Origin::of(&origin).unwrap_or(Origin::Directory),
+                origin: Origin::of(&origin),
                 quarantined: quarantined != 0,
             });
         }
@@ -323,8 +324,11 @@ pub fn address_key(address: &Address) -> String {
 /// Certificates that one question brings at most.
 pub const MAX_FOUND: i64 = 16;
 
-/// The sum keeps the order from being taken from an index: then all certificates would be read for one of them.
-const BY_ADDRESS: &str = "SELECT c.der, c.origin, c.quarantined FROM certificate c WHERE c.tenant = $1 AND c.sha256 IN \
+/// A [`Row`], and behind it what the holder said. The sum keeps the order from being taken from an index: then all
+/// certificates would be read for one of them.
+pub(crate) const BY_ADDRESS: &str = "SELECT c.der, c.origin, c.quarantined, s.ciphers, s.oaep FROM certificate c \
+     LEFT JOIN capability s ON s.tenant = c.tenant AND s.sha256 = c.sha256 \
+     WHERE c.tenant = $1 AND c.sha256 IN \
      (SELECT sha256 FROM address WHERE tenant = $1 AND address = $2 \
       UNION SELECT sha256 FROM registration WHERE tenant = $1 AND address = $2) \
      ORDER BY c.not_after + 0 DESC, c.sha256 LIMIT $3";

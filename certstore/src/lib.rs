@@ -19,6 +19,7 @@ mod holders;
 mod index;
 mod migrations;
 mod protection;
+mod recipients;
 mod rows;
 mod scope;
 mod server;
@@ -48,6 +49,7 @@ pub use files::{
 pub use holders::{Kept, MAX_FOUND, Origin, address_key};
 pub use index::{IndexBuilder, IndexError, RevocationIndex};
 pub use protection::KeptCapabilities;
+pub use recipients::KeptRecipient;
 pub use server::Server;
 pub use store::{DEFAULT_TENANT, Store};
 pub use view::CertStore;

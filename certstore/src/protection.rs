@@ -18,6 +18,16 @@ pub struct KeptCapabilities {
     pub oaep: bool,
 }
 
+impl KeptCapabilities {
+    /// As they lie in the store.
+    pub(crate) fn of(ciphers: &str, oaep: i64) -> Self {
+        Self {
+            ciphers: ciphers.split(' ').filter_map(cipher).collect(),
+            oaep: oaep != 0,
+        }
+    }
+}
+
 impl Store {
     /// Keeps, as a part of all that is remembered of these mails, that what has their ids came encrypted for people in
     /// their domains.
@@ -107,10 +117,7 @@ impl Store {
         let row = ask!(self, fetch_optional as (String, i64):
             "SELECT ciphers, oaep FROM capability WHERE tenant = $1 AND sha256 = $2",
             tenant, sha256.as_slice())?;
-        Ok(row.map(|(ciphers, oaep)| KeptCapabilities {
-            ciphers: ciphers.split(' ').filter_map(cipher).collect(),
-            oaep: oaep != 0,
-        }))
+        Ok(row.map(|(ciphers, oaep)| KeptCapabilities::of(&ciphers, oaep)))
     }
 }
 

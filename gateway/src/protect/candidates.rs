@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use kenin_certstore::{DEFAULT_TENANT, Kept, Origin, Store, StoreError};
+use kenin_certstore::{DEFAULT_TENANT, KeptCapabilities, KeptRecipient, Origin};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_policy::protect::{Candidate, Found, Unavailable};
@@ -53,43 +53,55 @@ impl<'a> Search<'a> {
             .zip(kept)
             .map(|(address, kept)| self.of_store(address, kept))
             .collect();
-        let lacking: Vec<Address> = addresses
-            .iter()
-            .zip(&all)
-            .filter(|(_, found)| is_lacking(found))
-            .map(|(address, _)| address.clone())
-            .collect();
-        if !lacking.is_empty() && !self.places.is_empty() {
-            let answers = waiter.block_on(self.places.ask(&lacking));
-            let mut answers = lacking.iter().zip(answers);
-            for found in all.iter_mut().filter(|found| is_lacking(found)) {
-                let Some((address, answer)) = answers.next() else {
-                    break;
-                };
-                let more = self.judged(address, answer.certificates);
-                found.candidates.extend(more);
-                if answer.silent {
-                    // The store weighs more: without it nobody knows what was pinned.
-                    found.unavailable = found.unavailable.max(Some(Unavailable::Directory));
-                }
+        self.ask_directories(&waiter, addresses, &mut all);
+        for one in all.iter_mut().filter_map(used) {
+            if one.capabilities.is_none() {
+                one.capabilities = Capabilities::of_certificate(&one.certificate);
             }
         }
-        self.tell_capabilities(&waiter, &mut all);
         all
     }
 
-    fn of_store(&mut self, address: &Address, kept: Option<Vec<Kept>>) -> Found {
+    /// Adds what the directories have where none was good.
+    fn ask_directories(&mut self, waiter: &Waiter<'_>, addresses: &[Address], all: &mut [Found]) {
+        let pairs = addresses.iter().zip(all);
+        let mut lacking: Vec<(&Address, &mut Found)> =
+            pairs.filter(|(_, found)| is_lacking(found)).collect();
+        if lacking.is_empty() || self.places.is_empty() {
+            return;
+        }
+        let asked: Vec<Address> = lacking
+            .iter()
+            .map(|(address, _)| (*address).clone())
+            .collect();
+        let answers = waiter.block_on(self.places.ask(&asked));
+        for ((address, found), answer) in lacking.iter_mut().zip(answers) {
+            let some = answer.certificates.into_iter().map(|one| (one, None));
+            let more = self.judged(address, some.collect());
+            found.candidates.extend(more);
+            if answer.silent {
+                // The store weighs more: without it nobody knows what was pinned.
+                found.unavailable = found.unavailable.max(Some(Unavailable::Directory));
+            }
+        }
+        let good = lacking.into_iter().filter_map(|(_, found)| used(found));
+        self.tell_capabilities(waiter, good.collect());
+    }
+
+    fn of_store(&mut self, address: &Address, kept: Option<Vec<KeptRecipient>>) -> Found {
         let Some(kept) = kept else {
             return silent();
         };
         let usable = kept.into_iter().filter(|one| !one.quarantined);
-        let (pinned, others): (Vec<Kept>, Vec<Kept>) =
+        let (pinned, others): (Vec<_>, Vec<_>) =
             usable.partition(|one| one.origin == Origin::Admin);
         let mut candidates = Vec::new();
         // What an administrator put there comes before what came by itself.
         for some in [pinned, others] {
-            let certificates = some.into_iter().map(|one| one.certificate);
-            candidates.extend(self.judged(address, certificates.collect()));
+            let some = some
+                .into_iter()
+                .map(|one| (one.certificate, one.said.map(capabilities)));
+            candidates.extend(self.judged(address, some.collect()));
         }
         Found {
             candidates,
@@ -97,8 +109,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The good ones first, the one that was issued last before the others.
-    fn judged(&mut self, address: &Address, certificates: Vec<Certificate>) -> Vec<Candidate> {
+    /// The good ones first, the one that was issued last before the others. With each comes what its holder once said.
+    fn judged(
+        &mut self,
+        address: &Address,
+        some: Vec<(Certificate, Option<Capabilities>)>,
+    ) -> Vec<Candidate> {
+        let (certificates, said): (Vec<_>, Vec<_>) = some.into_iter().unzip();
         let snapshot = self.snapshot;
         let case = RecipientCase::new(
             address,
@@ -125,31 +142,22 @@ impl<'a> Search<'a> {
                 Some(Candidate {
                     certificate: certificates.get(position)?.clone(),
                     refused,
-                    capabilities: None,
+                    capabilities: said.get(position).cloned().flatten(),
                 })
             })
             .collect()
     }
 
-    /// What the holders of those that are used once said, and else what the certificate says of them: where nobody tells,
-    /// it is as if they had said nothing.
-    fn tell_capabilities(&self, waiter: &Waiter<'_>, all: &mut [Found]) {
-        let used = all.iter_mut().filter_map(|found| {
-            let mut candidates = found.candidates.iter_mut();
-            candidates.find(|one| one.refused.is_none())
-        });
-        let mut used: Vec<&mut Candidate> = used.collect();
-        for one in &mut used {
-            one.capabilities = Capabilities::of_certificate(&one.certificate);
-        }
+    /// What the holders of these once said: where nobody tells, it is as if they had said nothing.
+    fn tell_capabilities(&self, waiter: &Waiter<'_>, good: Vec<&mut Candidate>) {
         let Some(store) = &self.snapshot.store else {
             return;
         };
         waiter.block_on(async {
-            for one in used {
-                match capabilities(store, &one.certificate).await {
-                    Ok(Some(said)) => one.capabilities = Some(said),
-                    Ok(None) => {}
+            for one in good {
+                let kept = store.capabilities(DEFAULT_TENANT, one.certificate.sha256());
+                match kept.await {
+                    Ok(kept) => one.capabilities = kept.map(capabilities),
                     // The others would not be told either.
                     Err(error) => {
                         warn!(%error, "the store does not tell what a recipient can read");
@@ -161,15 +169,17 @@ impl<'a> Search<'a> {
     }
 }
 
-async fn capabilities(
-    store: &Store,
-    certificate: &Certificate,
-) -> Result<Option<Capabilities>, StoreError> {
-    let kept = store.capabilities(DEFAULT_TENANT, certificate.sha256());
-    Ok(kept.await?.map(|kept| Capabilities {
+fn capabilities(kept: KeptCapabilities) -> Capabilities {
+    Capabilities {
         ciphers: kept.ciphers,
         oaep: kept.oaep,
-    }))
+    }
+}
+
+/// The one that mail is encrypted for.
+fn used(found: &mut Found) -> Option<&mut Candidate> {
+    let mut candidates = found.candidates.iter_mut();
+    candidates.find(|one| one.refused.is_none())
 }
 
 /// Whether there is none that is good.

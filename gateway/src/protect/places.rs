@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kenin_certstore::directory::Directory;
-use kenin_certstore::{AnswerCache, DEFAULT_TENANT, Kept, Store, TenantCache};
+use kenin_certstore::{AnswerCache, DEFAULT_TENANT, KeptRecipient, Store, TenantCache};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use tokio::task::JoinSet;
@@ -90,11 +90,14 @@ impl Places {
 }
 
 /// What the store has for these addresses; nothing where it does not answer.
-pub(super) async fn in_store(store: &Store, addresses: &[Address]) -> Vec<Option<Vec<Kept>>> {
+pub(super) async fn in_store(
+    store: &Store,
+    addresses: &[Address],
+) -> Vec<Option<Vec<KeptRecipient>>> {
     let answers = at_once(addresses.to_vec(), STORE, |address| {
         let store = store.clone();
         async move {
-            let found = store.certificates_by_address(DEFAULT_TENANT, &address);
+            let found = store.recipients_by_address(DEFAULT_TENANT, &address);
             found
                 .await
                 .inspect_err(|error| warn!(%error, "the store does not tell certificates"))

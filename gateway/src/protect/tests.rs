@@ -1,10 +1,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use kenin_certstore::{DEFAULT_TENANT, Origin as From};
-use kenin_pki::crypto::{KeyType, SigningKey, SoftKey};
+use kenin_certstore::{DEFAULT_TENANT, KeptCapabilities, Origin as From};
+use kenin_pki::crypto::{Aes, ContentKind, KeyType, SigningKey, SoftKey};
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::issue::{CertificateBuilder, common_name};
+use kenin_pki::oid::Oid;
+use kenin_smime::Capabilities;
 
+use super::candidates::Search;
 use super::*;
 use crate::clock::Clock;
 use crate::init::{InitOptions, Mode, postfix};
@@ -13,6 +16,12 @@ use crate::pipeline::tests::mail_to;
 const OPENED: &[u8] =
     b"From: alice@outside.example\r\nTo: bob@own.example\r\nSubject: canary-9a44\r\n\r\n\
     canary-9a44\r\n";
+
+/// id-smimeCapabilities (RFC 4262), and AES-128-CBC as its one capability.
+const SAYS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 15];
+const AES: &[u8] = &[
+    0x30, 13, 0x30, 11, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 2,
+];
 
 /// A snapshot that knows a certificate of Bob's.
 async fn snapshot(dir: &std::path::Path) -> Snapshot {
@@ -36,6 +45,7 @@ async fn snapshot(dir: &std::path::Path) -> Snapshot {
     let bob = CertificateBuilder::new(common_name("Bob").unwrap(), own.public_key())
         .mail(&["bob@own.example"])
         .key_usage(KeyUsage::KEY_AGREEMENT)
+        .extension(Oid::from_content(SAYS).unwrap(), false, AES)
         .issued_by(&root, &key)
         .unwrap();
     let put = store.put_certificate(DEFAULT_TENANT, &bob, From::Admin, false);
@@ -45,17 +55,21 @@ async fn snapshot(dir: &std::path::Path) -> Snapshot {
         .unwrap()
 }
 
-/// What was opened goes on encrypted, without any rule that says so, or the caller is told that it must not go.
-#[tokio::test]
-async fn what_was_opened_goes_encrypted_or_not_at_all() {
-    let dir = tempfile::tempdir().unwrap();
-    let snapshot = Arc::new(snapshot(dir.path()).await);
+fn moment() -> Moment {
     let right = || {
         (
             UNIX_EPOCH + Duration::from_secs(1_800_000_000),
             Duration::ZERO,
         )
     };
+    Clock::new(right).read()
+}
+
+/// What was opened goes on encrypted, without any rule that says so, or the caller is told that it must not go.
+#[tokio::test]
+async fn what_was_opened_goes_encrypted_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshot = Arc::new(snapshot(dir.path()).await);
     let done = tokio::task::spawn_blocking(move || {
         let to = ["carol@own.example", "bob@own.example"];
         let mail = mail_to(
@@ -64,7 +78,7 @@ async fn what_was_opened_goes_encrypted_or_not_at_all() {
             Division::Copies,
         );
         let protected = |origin, recipients: &[usize]| {
-            let (author, now) = (Author::default(), Clock::new(right).read());
+            let (author, now) = (Author::default(), moment());
             let mut clerk = Clerk::new(&snapshot, &author, now, None);
             let job = Job {
                 mail: &mail,
@@ -95,4 +109,41 @@ async fn what_was_opened_goes_encrypted_or_not_at_all() {
         assert!(matches!(&one[..], [one] if one.recipients == [1]));
     });
     done.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_recipient_said_comes_before_what_the_certificate_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshot = Arc::new(snapshot(dir.path()).await);
+    let bob = [Address::parse("bob@own.example").unwrap()];
+    let read = async || {
+        let (snapshot, bob) = (Arc::clone(&snapshot), bob.clone());
+        let find = move || Search::new(&snapshot, None, moment()).find(&bob);
+        let found = tokio::task::spawn_blocking(find).await.unwrap();
+        let candidate = &found[0].candidates[0];
+        assert_eq!((found.len(), candidate.refused), (1, None));
+        (
+            candidate.certificate.clone(),
+            candidate.capabilities.clone(),
+        )
+    };
+    let own = Capabilities {
+        ciphers: vec![ContentKind::AesCbc(Aes::Bits128)],
+        oaep: false,
+    };
+    let (certificate, first) = read().await;
+    assert_eq!(first, Some(own));
+    let all = vec![ContentKind::AesGcm(Aes::Bits256)];
+    // Also where it is nothing that is known here.
+    for (ciphers, oaep, time) in [(all, true, 1000), (Vec::new(), false, 2000)] {
+        let said = KeptCapabilities {
+            ciphers: ciphers.clone(),
+            oaep,
+        };
+        let store = snapshot.store.as_ref().unwrap();
+        let put = store.put_capabilities(DEFAULT_TENANT, certificate.sha256(), &said, time);
+        put.await.unwrap();
+        let (_, now) = read().await;
+        assert_eq!(now, Some(Capabilities { ciphers, oaep }));
+    }
 }
