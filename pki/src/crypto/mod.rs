@@ -38,7 +38,7 @@ pub use ml_dsa::MlDsa;
 pub use public::{KeyKind, PublicKey, VerifyError};
 pub use rsaes::OaepParameters;
 pub use seal::{Sealer, framed};
-pub use secret::Secret;
+pub use secret::{Secret, wipe};
 pub use sign::{KeyError, KeyType, SigningKey, SoftKey};
 pub use signature::{AlgorithmError, SignatureAlgorithm};
 pub use weak::{Weakness, opens_what_its_public_half_protects, signs_for_its_public_half};
