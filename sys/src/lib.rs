@@ -21,7 +21,7 @@ pub use descriptors::{receive_descriptor, send_descriptor};
 pub use inherited::{Inherited, close_in_other_programs, inherited, take_standard_input};
 pub use memory::{forbid_tracing, keep_out_of_dumps, lock_memory};
 pub use process::{
-    Copied, Fork, Template, forbid_core_dumps, ignore_termination, limit_memory,
+    Copied, Fork, Template, end_at_once, forbid_core_dumps, ignore_termination, limit_memory,
     raise_descriptor_limit,
 };
 pub use temp_body::{Mapped, TempBody, TempBodyError, free_space};
