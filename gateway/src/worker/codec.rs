@@ -40,7 +40,15 @@ pub(super) trait Coded: Sized {
 
 /// The whole of it.
 pub(super) fn written(what: &impl Coded) -> Vec<u8> {
-    let mut out = Writer::default();
+    written_into(Writer::default(), what)
+}
+
+/// The same, with room for so many octets from the beginning.
+pub(super) fn written_in_room(what: &impl Coded, octets: usize) -> Vec<u8> {
+    written_into(Writer::with_room(octets), what)
+}
+
+fn written_into(mut out: Writer, what: &impl Coded) -> Vec<u8> {
     what.write(&mut out);
     out.finish()
 }

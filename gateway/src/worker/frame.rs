@@ -1,7 +1,7 @@
 //! Frames between edge and worker: four octets of length, one that says what it is, and what it is. Both ends are the same
 //! program image, so there is no version. Nothing is allocated for a length that is only claimed.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -43,20 +43,23 @@ impl Kind {
     ];
 }
 
-/// A frame ready to be sent.
-pub(super) fn frame(kind: Kind, content: &[u8]) -> io::Result<Vec<u8>> {
+/// Sends a frame: in one piece, from where it lies. What is in it may have been opened, and is not copied for this.
+pub(super) fn send(to: &mut impl Write, kind: Kind, content: &[u8]) -> io::Result<()> {
     let length = u32::try_from(content.len().saturating_add(1));
     let length = length.map_err(|_| invalid("a frame is too long"))?;
-    let mut frame = Vec::with_capacity(content.len().saturating_add(5));
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.push(kind as u8);
-    frame.extend_from_slice(content);
-    Ok(frame)
-}
-
-/// Sends a frame.
-pub(super) fn send(to: &mut impl Write, kind: Kind, content: &[u8]) -> io::Result<()> {
-    to.write_all(&frame(kind, content)?)
+    let [a, b, c, d] = length.to_be_bytes();
+    let head = [a, b, c, d, kind as u8];
+    let mut pieces = [IoSlice::new(&head), IoSlice::new(content)];
+    let mut left = pieces.as_mut_slice();
+    while !left.is_empty() {
+        match to.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => IoSlice::advance_slices(&mut left, count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The next frame, whose content has no more octets than `most`; nothing where the other end has gone between two.
@@ -140,6 +143,11 @@ impl Write for Until<'_> {
         self.stream.write(octets).map_err(late)
     }
 
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.set()?;
+        self.stream.write_vectored(pieces).map_err(late)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -168,13 +176,58 @@ mod tests {
 
     #[test]
     fn frames_are_told_from_each_other_and_from_the_end() {
-        let mut octets = frame(Kind::Job, b"mail").unwrap();
+        let mut octets = Vec::new();
+        send(&mut octets, Kind::Job, b"mail").unwrap();
         send(&mut octets, Kind::Ready, b"").unwrap();
         let mut stream = octets.as_slice();
         let mut next = || receive(&mut stream, 4).unwrap();
         assert_eq!(next(), Some((Kind::Job, b"mail".to_vec())));
         assert_eq!(next(), Some((Kind::Ready, Vec::new())));
         assert_eq!(next(), None);
+    }
+
+    /// Takes a few octets at a time, and is interrupted before each.
+    struct Slow {
+        taken: Vec<u8>,
+        at_once: usize,
+        ready: bool,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.ready = !self.ready;
+            if self.ready {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let (now, _) = octets.split_at(octets.len().min(self.at_once));
+            self.taken.extend_from_slice(now);
+            Ok(now.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_frame_that_goes_in_pieces_is_the_same() {
+        for at_once in 1..=6 {
+            let mut slow = Slow {
+                taken: Vec::new(),
+                at_once,
+                ready: false,
+            };
+            send(&mut slow, Kind::Ready, b"").unwrap();
+            send(&mut slow, Kind::Job, b"mail").unwrap();
+            assert_eq!(slow.taken, b"\0\0\0\x01\x10\0\0\0\x05\x02mail");
+        }
+        let mut full = Slow {
+            taken: Vec::new(),
+            at_once: 0,
+            ready: false,
+        };
+        let failed = send(&mut full, Kind::Job, b"mail").unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::WriteZero);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use kenin_smtp_filter::Mail;
 use tracing::{error, warn};
 
 use super::codec::{self, Ask, Coded, decided, written};
-use super::frame::{Kind, Until, frame, invalid, receive, send};
+use super::frame::{Kind, Until, invalid, receive, send};
 use super::{HERE, IN_A_FILE, Job, What};
 use crate::act::{self, Decided};
 use crate::clock::Moment;
@@ -386,11 +386,11 @@ fn hand_over(job: &Job, mail: &Mail, line: &mut Until<'_>) -> io::Result<()> {
     match mail.raw.descriptor() {
         None => {
             out.u8(HERE).octets(&mail.raw);
-            line.write_all(&frame(Kind::Job, &out.finish())?)
+            send(line, Kind::Job, &out.finish())
         }
         Some(descriptor) => {
             out.u8(IN_A_FILE);
-            line.write_all(&frame(Kind::Job, &out.finish())?)?;
+            send(line, Kind::Job, &out.finish())?;
             kenin_sys::send_descriptor(line.stream().as_fd(), descriptor)
         }
     }

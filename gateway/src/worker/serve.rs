@@ -22,7 +22,7 @@ use kenin_smtp_filter::Mail;
 use kenin_sys::{Mapped, Otherwise, Role};
 
 use super::codec::question::{Errand, List};
-use super::codec::{self, Ask, Coded, Told, written};
+use super::codec::{self, Ask, Coded, Told, decided, written, written_in_room};
 use super::frame::{Kind, invalid, receive, send};
 use super::outfit::{Outfit, Whose};
 use super::{HERE, IN_A_FILE, Job, What};
@@ -127,7 +127,8 @@ fn one_mail(
             };
             let decided = decide(&job, &mail, snapshot, lists, &office);
             // Wiped: it may hold what was opened.
-            let decided = Secret::new(written(&decided));
+            let room = decided::room(&decided);
+            let decided = Secret::new(written_in_room(&decided, room));
             edge.say(Kind::Decided, decided.expose())?;
         }
         What::Stamp(reason) => {

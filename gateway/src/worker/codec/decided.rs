@@ -63,6 +63,39 @@ pub(in crate::worker) fn check(
     }
 }
 
+/// Room in which it can be written: where a vector grows, what was opened is left behind in its old place.
+pub(in crate::worker) fn room(decided: &Decided) -> usize {
+    let sizes = match &decided.treatment {
+        Treatment::Relay(edits) | Treatment::Quarantine { edits, .. } => size_of(edits),
+        Treatment::Refuse(_) => 0,
+        Treatment::Divide(groups) => {
+            let sizes = groups.iter().map(|group| match &group.share {
+                Share::Relay(edits) | Share::Hold { edits, .. } => size_of(edits),
+                Share::Confide(confided) => {
+                    let content = confided.content.as_ref();
+                    let content = content.map_or(0, |content| content.len());
+                    content.saturating_add(size_of(&confided.edits))
+                }
+                Share::Refuse(_) | Share::Had => 0,
+            });
+            sizes.fold(0, usize::saturating_add)
+        }
+    };
+    sizes.saturating_add(BESIDE_CONTENT)
+}
+
+fn size_of(edits: &[Edit]) -> usize {
+    let sizes = edits.iter().map(|edit| match edit {
+        Edit::Prepend(octets) | Edit::Insert(_, octets) => octets.len(),
+        Edit::Body(_, octets) => octets.len(),
+        Edit::ReturnPath(path) => path.len(),
+        Edit::Remove(_) => 0,
+    });
+    sizes
+        .map(|size| size.saturating_add(BESIDE_EDIT))
+        .fold(0, usize::saturating_add)
+}
+
 fn edits(edits: &[Edit], length: usize) -> Result<(), Malformed> {
     let mut bodies = 0;
     for edit in edits {
@@ -95,3 +128,8 @@ fn each_once(groups: &[Group], recipients: usize) -> Result<(), Malformed> {
         false => Err(Malformed("a recipient in no group")),
     }
 }
+
+/// Octets of a verdict and the rest, mostly.
+const BESIDE_CONTENT: usize = 8 << 10;
+/// Octets of an edit beside what is new in it.
+const BESIDE_EDIT: usize = 24;

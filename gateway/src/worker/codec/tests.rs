@@ -15,7 +15,7 @@ use kenin_smime::Capabilities;
 use kenin_smtp_filter::{Confided, Division, Edit, Envelope, Group, Reply, Share, Treatment};
 use proptest::prelude::*;
 
-use super::decided::check;
+use super::decided::{check, room};
 use super::question::{Errand, List};
 use super::*;
 use crate::act::Decided;
@@ -397,6 +397,41 @@ fn lengths_that_are_only_claimed_cost_nothing() {
     assert!(read::<String>(&claimed).is_err());
     // A range must not end before it begins.
     assert!(read::<Range<usize>>(&written(&(5_usize, 4_usize))).is_err());
+}
+
+/// KEY-01: what was opened lay also where the vector had been before it grew.
+#[test]
+fn what_was_opened_is_written_where_it_stays() {
+    let opened = || vec![b'x'; 300_000];
+    let confided = Confided {
+        content: Some(opened().into()),
+        edits: vec![Edit::Body(9, opened().into()), Edit::Prepend(opened())],
+        return_path: None,
+        reason: String::new(),
+        withheld: false,
+    };
+    let group = |share: Share| Group {
+        recipients: vec![0],
+        share,
+    };
+    let edits = vec![Edit::Remove(1..5), Edit::Body(9, opened().into())];
+    for treatment in [
+        Treatment::Divide(vec![
+            group(Share::Confide(confided)),
+            group(Share::Relay(edits.clone())),
+        ]),
+        Treatment::Relay(edits.clone()),
+        Treatment::Quarantine {
+            edits,
+            reason: "why".to_owned(),
+        },
+    ] {
+        let decided = decided(treatment);
+        let octets = written_in_room(&decided, room(&decided));
+        assert_eq!(octets, written(&decided));
+        // No vector that grew has just the room that it was made with.
+        assert_eq!(octets.capacity(), room(&decided));
+    }
 }
 
 proptest! {

@@ -15,7 +15,9 @@ use crate::init::{InitOptions, Mode, postfix};
 use crate::snapshot::Snapshot;
 
 fn framed(kind: Kind, what: &impl Coded) -> Vec<u8> {
-    frame(kind, &written(what)).unwrap()
+    let mut octets = Vec::new();
+    send(&mut octets, kind, &written(what)).unwrap();
+    octets
 }
 
 fn job(what: What) -> Vec<u8> {
@@ -122,7 +124,7 @@ fn what_edge_and_worker_say_holds_whatever_octet_changes() {
         talk.extend(framed(Kind::Told, &told));
     }
     talk.extend(framed(Kind::Found, &None::<harvest::Found>));
-    talk.extend(frame(Kind::Ready, b"").unwrap());
+    send(&mut talk, Kind::Ready, b"").unwrap();
     let inputs = [
         ("decided", decided),
         ("stamped", job(What::Stamp(Reason::Malformed))),

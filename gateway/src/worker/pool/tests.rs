@@ -1,5 +1,6 @@
 //! Workers that have been taken over: programs that say what they like on the one socket that they have.
 
+use std::io::Write;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::path::Path;
