@@ -5,6 +5,8 @@
 
 use std::{fmt, ops::Range};
 
+use zeroize::optimization_barrier;
+
 use crate::{Edit, MailBytes};
 
 /// An edited mail as a list of pieces.
@@ -131,8 +133,66 @@ fn woven(kept: Vec<Range<usize>>, inserted: Vec<(usize, &Vec<u8>)>) -> Vec<Piece
     out
 }
 
+/// A mail's data on its way out: so much of it as goes in one piece. It may be a mail that was opened, so whatever was
+/// here is wiped when it is not needed any more; and it never moves, as it would leave itself behind.
+pub(crate) struct Data {
+    stuffer: Stuffer,
+    octets: Vec<u8>,
+}
+
+impl Data {
+    pub(crate) fn new() -> Self {
+        Self {
+            stuffer: Stuffer::new(),
+            octets: Vec::with_capacity(ROOM),
+        }
+    }
+
+    /// Takes as much of this as there is room for, as it goes on the wire, and gives the rest.
+    pub(crate) fn take<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let room = PIECE.saturating_sub(self.octets.len());
+        let (now, later) = bytes.split_at(bytes.len().min(room));
+        self.stuffer.push(now, &mut self.octets);
+        later
+    }
+
+    /// Whether nothing more is taken before what is here is gone.
+    pub(crate) fn is_full(&self) -> bool {
+        self.octets.len() >= PIECE
+    }
+
+    /// What is here, as it goes on the wire.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// What was here is gone.
+    pub(crate) fn clear(&mut self) {
+        self.octets.fill(0);
+        optimization_barrier(self.octets.as_slice());
+        self.octets.clear();
+    }
+
+    /// Puts the end of data behind what is here.
+    pub(crate) fn finish(&mut self) {
+        self.stuffer.finish(&mut self.octets);
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Shows the size only.
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Data({} bytes)", self.octets.len())
+    }
+}
+
 /// Adds the dots that keep a mail's own lines from ending its data.
-#[derive(Debug)]
 pub(crate) struct Stuffer {
     last: [u8; 2],
 }
@@ -162,7 +222,7 @@ impl Stuffer {
     }
 
     /// Appends the end of data.
-    pub(crate) fn finish(self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(&self, out: &mut Vec<u8>) {
         if self.last != *b"\r\n" {
             out.extend_from_slice(b"\r\n");
         }
@@ -234,6 +294,11 @@ fn is_whole_lines(bytes: &[u8]) -> bool {
     }
     last == b'\n'
 }
+
+/// Bytes that go in one piece: with a dot for each second one, that is half as much again at most.
+const PIECE: usize = 64 << 10;
+/// The largest piece, a dot before it, and the end of data.
+const ROOM: usize = PIECE + PIECE / 2 + 1 + b"\r\n.\r\n".len();
 
 #[cfg(test)]
 mod tests {
@@ -350,6 +415,39 @@ mod tests {
         assert_eq!(relayed(""), "R\r\n");
         let uncovered = edited("A: b\r\n c\r\n", &[Edit::Remove(0..6)]);
         assert_eq!(uncovered.as_deref(), Some("R\r\n\r\n c\r\n"));
+    }
+
+    /// Where it grew, what was opened would be left behind.
+    #[test]
+    fn data_has_room_for_the_worst_and_never_moves() {
+        for mail in [
+            b".\n".repeat(PIECE),
+            b"\n.".repeat(PIECE),
+            b".\n".repeat(PIECE / 2),
+            b"a".repeat(3 * PIECE),
+        ] {
+            let (mut whole, mut stuffer) = (Vec::new(), Stuffer::new());
+            stuffer.push(&mail, &mut whole);
+            stuffer.finish(&mut whole);
+            for first in [0, 1, 1000, PIECE / 2, PIECE - 1, PIECE] {
+                let (mut data, mut wire) = (Data::new(), Vec::new());
+                let (place, room) = (data.octets.as_ptr(), data.octets.capacity());
+                let (start, mut rest) = mail.split_at(first);
+                assert!(data.take(start).is_empty());
+                while !rest.is_empty() {
+                    if data.is_full() {
+                        wire.extend_from_slice(data.octets());
+                        data.clear();
+                    }
+                    rest = data.take(rest);
+                }
+                data.finish();
+                wire.extend_from_slice(data.octets());
+                let now = (data.octets.as_ptr(), data.octets.capacity());
+                assert_eq!(now, (place, room), "{first}");
+                assert!(wire == whole, "{first}");
+            }
+        }
     }
 
     proptest! {

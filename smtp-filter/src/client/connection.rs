@@ -1,6 +1,6 @@
 //! The shell around a client session: a socket, TLS, time. One connection, one command at a time.
 
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Instant};
+use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Instant};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Recipient, Reply,
-    outgoing::Stuffer,
+    outgoing::Data,
     server::{HopTls, NextHop},
     wire::Wire,
 };
@@ -28,8 +28,8 @@ pub struct Connection {
     patience: Patience,
     /// When the next dot's answer is of no more use.
     until: Option<Instant>,
-    /// How the data ended that still lacks its dot.
-    held: Option<Stuffer>,
+    /// The last of the data that still lacks its dot.
+    held: Option<Data>,
     /// Whether the server refused something.
     refused: bool,
 }
@@ -191,9 +191,9 @@ impl Connection {
         }
     }
 
-    /// DATA and the mail in pieces, up to but not including the dot: the server has nothing of it before
-    /// [`Connection::release`], and a connection that is dropped here delivers nothing. Gives the refusal
-    /// where the server refuses.
+    /// DATA and the mail in pieces, but for the last piece and the dot, which go together: the server has nothing of
+    /// it before [`Connection::release`], and a connection that is dropped here delivers nothing. Gives the
+    /// refusal where the server refuses.
     ///
     /// # Errors
     ///
@@ -214,46 +214,46 @@ impl Connection {
                 Err(early(Trouble::Garbage))
             };
         }
-        let mut stuffer = Stuffer::new();
-        let mut buffer = Vec::with_capacity(CHUNK + CHUNK / 2);
-        for chunk in pieces.into_iter().flat_map(|piece| piece.chunks(CHUNK)) {
-            stuffer.push(chunk, &mut buffer);
-            if buffer.len() >= CHUNK {
-                self.in_time()?;
-                if let Err(trouble) = self.write(&buffer).await {
-                    return self.last_words(trouble).await.map(Some).map_err(early);
+        let mut data = Data::new();
+        for mut rest in pieces {
+            while !rest.is_empty() {
+                if data.is_full() {
+                    self.in_time()?;
+                    if let Err(trouble) = self.write(data.octets()).await {
+                        return self.last_words(trouble).await.map(Some).map_err(early);
+                    }
+                    data.clear();
                 }
-                buffer.clear();
+                rest = data.take(rest);
             }
         }
-        if let Err(trouble) = self.write(&buffer).await {
-            return self.last_words(trouble).await.map(Some).map_err(early);
-        }
-        self.held = Some(stuffer);
+        self.held = Some(data);
         Ok(None)
     }
 
-    /// The dot of the mail that is held, and the answer to it.
+    /// The rest of the mail that is held, its dot, and the answer to that.
     ///
     /// # Errors
     ///
     /// When no answer came, and whether the mail may have been accepted.
     pub async fn release(&mut self) -> Result<Reply, DataTrouble> {
-        let Some(stuffer) = self.held.take() else {
+        let Some(mut data) = self.held.take() else {
             return Err(early(Trouble::Garbage));
         };
-        let mut buffer = Vec::new();
-        stuffer.finish(&mut buffer);
         // What was said before the dot is no answer to it.
         if let Err(trouble) = self.overhear().await {
             return self.last_words(trouble).await.map_err(early);
         }
         self.in_time()?;
-        let late = |trouble| DataTrouble::new(trouble, true, true);
-        // From here on the server may have the whole mail.
-        if let Err(trouble) = self.write(&buffer).await {
-            return self.last_words(trouble).await.map_err(late);
+        let (mut taken, rest) = (0, data.octets().len());
+        data.finish();
+        if let Err(trouble) = self.write_counted(data.octets(), &mut taken).await {
+            // Without a part of its end, the server has not the whole mail.
+            let failed = |trouble| DataTrouble::new(trouble, taken > rest, true);
+            return self.last_words(trouble).await.map_err(failed);
         }
+        drop(data);
+        let late = |trouble| DataTrouble::new(trouble, true, true);
         let now = Instant::now();
         let patience = self.until.take().map_or(self.patience.dot, |until| {
             until.saturating_duration_since(now)
@@ -352,8 +352,18 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.write_counted(bytes, &mut 0).await
+    }
+
+    /// The same, and says how many bytes were taken from us, also where it fails.
+    async fn write_counted(&mut self, bytes: &[u8], taken: &mut usize) -> Result<(), Trouble> {
         let writing = async {
-            self.wire.write_all(bytes).await?;
+            while let Some(rest) = bytes.get(*taken..).filter(|rest| !rest.is_empty()) {
+                match self.wire.write(rest).await? {
+                    0 => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                    count => *taken += count,
+                }
+            }
             self.wire.flush().await
         };
         match timeout(self.patience.command, writing).await {
@@ -369,5 +379,5 @@ fn early(trouble: Trouble) -> DataTrouble {
     DataTrouble::new(trouble, false, true)
 }
 
-/// Bytes that are stuffed and written at a time.
-const CHUNK: usize = 64 << 10;
+#[cfg(test)]
+mod tests;

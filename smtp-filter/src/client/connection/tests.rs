@@ -1,0 +1,124 @@
+use std::time::Duration;
+
+use tokio::{io::AsyncBufReadExt, io::BufReader, net::TcpListener, task::JoinHandle};
+
+use super::*;
+
+/// A server that takes a mail of one recipient, and gives what came behind its 354: all until the other end has gone
+/// where it answers nothing, else until the dot. One that leaves does so at once.
+async fn server(then: Then) -> (NextHop, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hop = NextHop {
+        address: listener.local_addr().unwrap().to_string(),
+        tls: HopTls::None,
+    };
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"220 here\r\n").await.unwrap();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.unwrap();
+            if line == "DATA\r\n" {
+                break;
+            }
+            stream.write_all(b"250 yes\r\n").await.unwrap();
+        }
+        stream.write_all(b"354 go\r\n").await.unwrap();
+        let mut came = Vec::new();
+        match then {
+            Then::Leaves => {}
+            Then::Listens => {
+                stream.read_to_end(&mut came).await.unwrap();
+            }
+            Then::Answers => {
+                while !came.ends_with(b"\r\n.\r\n") {
+                    assert_ne!(stream.read_buf(&mut came).await.unwrap(), 0);
+                }
+                stream.write_all(b"250 2.0.0 it is here\r\n").await.unwrap();
+            }
+        }
+        came
+    });
+    (hop, serving)
+}
+
+#[derive(Clone, Copy)]
+enum Then {
+    Leaves,
+    Listens,
+    Answers,
+}
+
+async fn begun(hop: &NextHop) -> Connection {
+    let patience = Patience {
+        command: Duration::from_secs(60),
+        ..Patience::default()
+    };
+    let mut connection = Connection::open(hop, "gw.test", patience).await.unwrap();
+    let said = connection.mail(&Sender::new("a@b")).await.unwrap();
+    assert!(said.is_positive());
+    let said = connection.rcpt(&Recipient::new("c@d")).await.unwrap();
+    assert!(said.is_positive());
+    connection
+}
+
+fn mail(lines: usize) -> Vec<u8> {
+    b"A: b\r\n\r\n"
+        .iter()
+        .chain(b".x\r\n".repeat(lines).iter())
+        .copied()
+        .collect()
+}
+
+/// Each piece cost a system call here, and woke the other end.
+#[tokio::test]
+async fn a_mail_goes_with_its_dot() {
+    for lines in [1, 1000, 100_000] {
+        let (hop, serving) = server(Then::Listens).await;
+        let mut connection = begun(&hop).await;
+        let mail = mail(lines);
+        assert_eq!(connection.hold([&mail[..]]).await, Ok(None));
+        drop(connection);
+        let came = serving.await.unwrap();
+        let on_the_wire = mail.len() + lines;
+        // All but a piece, and a small mail is one.
+        assert!(came.len() < on_the_wire, "{lines}");
+        assert!(came.len() + (96 << 10) >= on_the_wire, "{lines}");
+        assert_eq!(came.is_empty(), lines <= 1000, "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_arrives_whole() {
+    for lines in [0, 1, 100_000] {
+        let (hop, serving) = server(Then::Answers).await;
+        let mut connection = begun(&hop).await;
+        let mail = mail(lines);
+        let (first, second) = mail.split_at(5);
+        assert_eq!(connection.hold([first, second]).await, Ok(None));
+        // A command would be a line of the mail.
+        assert_eq!(connection.command("NOOP").await, Err(Trouble::Garbage));
+        let reply = connection.release().await.unwrap();
+        assert_eq!(reply.to_string(), "250 2.0.0 it is here");
+        let mut expected = b"A: b\r\n\r\n".to_vec();
+        expected.extend(b"..x\r\n".repeat(lines));
+        expected.extend(b".\r\n");
+        assert!(serving.await.unwrap() == expected, "{lines}");
+    }
+}
+
+/// Nothing of the dot has gone: the mail can be nowhere.
+#[tokio::test]
+async fn a_server_that_left_before_the_last_piece_leaves_no_doubt() {
+    let (hop, serving) = server(Then::Leaves).await;
+    let mut connection = begun(&hop).await;
+    assert_eq!(connection.hold([&mail(1)[..]]).await, Ok(None));
+    serving.await.unwrap();
+    let Wire::Plain(stream) = &connection.wire else {
+        panic!("it is not under TLS");
+    };
+    stream.readable().await.unwrap();
+    let trouble = connection.release().await.unwrap_err();
+    assert!(!trouble.in_doubt && trouble.begun, "{trouble:?}");
+}
