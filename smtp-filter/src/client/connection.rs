@@ -1,4 +1,4 @@
-//! The shell around a client session: a socket, TLS, time. One connection, one command at a time.
+//! The shell around a client session: a socket, TLS, time. One connection, one command at a time, or a few at once.
 
 use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Instant};
 
@@ -145,6 +145,33 @@ impl Connection {
             return Err(Trouble::Garbage);
         }
         self.reply().await
+    }
+
+    /// Sends several command lines at once, without CRLF, and waits for the answer to each. They are few: the
+    /// server takes them without anybody reading its answers.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not offer PIPELINING, or not each was answered once; the connection is then of no more
+    /// use.
+    pub(crate) async fn commands(&mut self, lines: &[&str]) -> Result<Vec<Reply>, Trouble> {
+        if self.held.is_some() || !self.capabilities().pipelining {
+            return Err(Trouble::Garbage);
+        }
+        self.overhear().await?;
+        let patience = self.patience.command;
+        if !self.session.commands(lines, patience, Instant::now()) {
+            return Err(Trouble::Garbage);
+        }
+        let mut replies = Vec::with_capacity(lines.len());
+        for _ in lines {
+            replies.push(self.reply().await?);
+        }
+        // With one too many, it is not known which belongs to what.
+        match self.session.has_unasked() {
+            true => Err(Trouble::Garbage),
+            false => Ok(replies),
+        }
     }
 
     /// MAIL, with the parameters that the server offers.

@@ -1,5 +1,5 @@
 //! The client's side of SMTP as a pure state machine: greeting, EHLO, STARTTLS, then one command
-//! at a time. No sockets, no clock. Five verbs: receive, poll, transmit, deadline, expire.
+//! at a time, or a group of them (PIPELINING). No sockets, no clock. Five verbs: receive, poll, transmit, deadline, expire.
 //!
 //! STARTTLS: <https://www.rfc-editor.org/rfc/rfc3207#section-4.2> (what was learnt before TLS is
 //! forgotten; bytes sent before TLS are an attack).
@@ -74,6 +74,8 @@ pub struct Session {
     capabilities: Capabilities,
     output: Vec<u8>,
     deadline: Option<Instant>,
+    /// Answers that follow the one that is waited for, and how long each may take.
+    following: (usize, Duration),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +105,7 @@ impl Session {
             capabilities: Capabilities::default(),
             output: Vec::new(),
             deadline: now.checked_add(patience),
+            following: (0, patience),
         }
     }
 
@@ -163,12 +166,23 @@ impl Session {
     /// Sends a command line (without CRLF). Only when ready, and one at a time: false otherwise,
     /// and when the line would be more than one line.
     pub fn command(&mut self, line: &str, patience: Duration, now: Instant) -> bool {
-        let sound = self.state == State::Idle && !line.contains(['\r', '\n']);
-        if sound {
+        self.commands(&[line], patience, now)
+    }
+
+    /// Sends several at once, each of which is answered, as [`Session::command`]. Only where the server offers
+    /// PIPELINING: <https://www.rfc-editor.org/rfc/rfc2920#section-3.1>.
+    pub fn commands(&mut self, lines: &[&str], patience: Duration, now: Instant) -> bool {
+        let following = lines.len().checked_sub(1);
+        let one_each = lines.iter().all(|line| !line.contains(['\r', '\n']));
+        let Some(following) = following.filter(|_| one_each && self.state == State::Idle) else {
+            return false;
+        };
+        for line in lines {
             self.send(line, State::Waiting, now);
-            self.deadline = now.checked_add(patience);
         }
-        sound
+        self.following = (following, patience);
+        self.deadline = now.checked_add(patience);
+        true
     }
 
     /// Data was sent by the shell; now the answer to the dot is waited for.
@@ -205,7 +219,14 @@ impl Session {
     fn answer(&mut self, reply: Reply, now: Instant) -> Option<Event> {
         match (self.state, reply.code()) {
             (State::Waiting, _) => {
-                self.state = State::Idle;
+                let (following, patience) = self.following;
+                match following.checked_sub(1) {
+                    Some(rest) => {
+                        self.following = (rest, patience);
+                        self.deadline = now.checked_add(patience);
+                    }
+                    None => self.state = State::Idle,
+                }
                 Some(Event::Reply(reply))
             }
             (State::Greeting, 220) => {
@@ -408,5 +429,36 @@ mod tests {
         assert!(!session.command("NOOP\r\nQUIT", Duration::ZERO, now));
         assert!(session.command("NOOP", Duration::ZERO, now));
         assert!(!session.command("NOOP", Duration::ZERO, now));
+    }
+
+    #[test]
+    fn commands_that_are_sent_at_once_are_answered_one_by_one() {
+        let (now, minute) = (Instant::now(), Duration::from_secs(60));
+        let mut session = Session::new("me", Tls::Never, minute, now);
+        session.receive(b"220 a\r\n");
+        while session.poll(now).is_some() {}
+        session.receive(b"250 b\r\n");
+        while session.poll(now).is_some() {}
+        session.transmit();
+        assert!(!session.commands(&[], minute, now));
+        assert!(!session.commands(&["RSET", "NOOP\r\nQUIT"], minute, now));
+        assert_eq!(session.transmit(), None);
+        assert!(session.commands(&["RSET", "NOOP"], minute, now));
+        assert_eq!(session.transmit(), Some(b"RSET\r\nNOOP\r\n".to_vec()));
+        session.receive(b"250 c\r\n");
+        let later = now + Duration::from_secs(30);
+        assert_eq!(
+            session.poll(later),
+            Some(Event::Reply(Reply::plain(250, "c")))
+        );
+        // Another is still to come, and has its own time.
+        assert!(!session.is_ready() && !session.command("NOOP", minute, later));
+        assert_eq!(session.deadline(), Some(later + minute));
+        session.receive(b"500 d\r\n250 e\r\n");
+        assert_eq!(
+            session.poll(later),
+            Some(Event::Reply(Reply::plain(500, "d")))
+        );
+        assert!(session.is_ready() && session.has_unasked());
     }
 }

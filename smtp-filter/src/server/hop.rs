@@ -172,6 +172,10 @@ impl Hop {
         recipients: &[&Recipient],
         eight_bit: bool,
     ) -> Result<Vec<Option<Reply>>, Reply> {
+        let fits = !eight_bit || self.takes_eight_bit();
+        if fits && let Some(begun) = self.begin_at_once(envelope, recipients).await {
+            return begun;
+        }
         let reply = self.mail(&sender_of(envelope), &envelope.xforward).await;
         if !reply.is_positive() {
             return Err(reply);
@@ -185,6 +189,45 @@ impl Hop {
             refused.push((!reply.is_positive()).then_some(reply));
         }
         Ok(refused)
+    }
+
+    /// The same by one write; `None` where it has to be said one by one, if need be over a new connection.
+    async fn begin_at_once(
+        &mut self,
+        envelope: &Envelope,
+        recipients: &[&Recipient],
+    ) -> Option<Result<Vec<Option<Reply>>, Reply>> {
+        let way = self.way.as_mut()?;
+        let said = said_at_once(way, envelope, recipients)?;
+        let given_up = std::mem::take(&mut self.in_transaction);
+        way.reset |= given_up;
+        let lines = given_up.then_some("RSET").into_iter();
+        let lines: Vec<&str> = lines.chain(said.iter().map(String::as_str)).collect();
+        let replies = match way.connection.commands(&lines).await {
+            Ok(replies) => replies,
+            // One that is there and silent would be as silent again, and the client waits.
+            Err(Trouble::TimedOut) => return Some(Err(self.lost(&Trouble::TimedOut))),
+            Err(trouble) => {
+                tracing::debug!(%trouble, "the kept connection is of no more use");
+                self.forget();
+                return None;
+            }
+        };
+        let mut replies = replies.into_iter().skip(usize::from(given_up));
+        let Some(mail) = replies.next().filter(|reply| reply.code() != 421) else {
+            self.forget();
+            return None;
+        };
+        self.in_transaction = true;
+        let mail = self.checked(&mail, (1, 0));
+        if !mail.is_positive() {
+            return Some(Err(mail));
+        }
+        let refused = replies.map(|reply| {
+            let reply = self.checked(&reply, (1, 5));
+            (!reply.is_positive()).then_some(reply)
+        });
+        Some(Ok(refused.collect()))
     }
 
     /// Sends the mail of a transaction that was begun, and gives the answer.
@@ -415,6 +458,19 @@ fn sender_of(envelope: &Envelope) -> Sender {
     }
 }
 
+/// MAIL and RCPT, where the next hop takes them at once and hears nothing of a client before (XFORWARD).
+fn said_at_once(way: &Way, envelope: &Envelope, recipients: &[&Recipient]) -> Option<Vec<String>> {
+    let offered = way.connection.capabilities();
+    let introduces = !envelope.xforward.is_empty() && !offered.xforward.is_empty();
+    if !offered.pipelining || way.introduced || introduces || recipients.len() > AT_ONCE {
+        return None;
+    }
+    // What cannot be said is answered where it is said one by one.
+    let mail = offered.mail_line(&sender_of(envelope)).ok()?;
+    let rcpt = recipients.iter().map(|to| offered.rcpt_line(to));
+    Some(std::iter::once(mail).chain(rcpt).collect())
+}
+
 fn not_responding(trouble: &Trouble) -> Reply {
     match trouble {
         Trouble::NoTls | Trouble::Handshake(_) | Trouble::Injection => Reply::new(
@@ -437,3 +493,6 @@ fn connection_lost() -> Reply {
 fn lost_after_dot() -> Reply {
     Reply::new(451, "4.4.2", "Connection lost after end of data")
 }
+
+/// Recipients that are told at once: their lines, and the answers, wait in the buffers of sockets.
+const AT_ONCE: usize = 16;

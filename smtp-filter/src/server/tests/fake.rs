@@ -44,6 +44,12 @@ pub(super) enum Misdeed {
     SilentAtData,
     TiresOfWaiting,
     TiresThenRefuses,
+    /// Offers PIPELINING, and after RSET says nothing before RCPT.
+    AnswersTogether,
+    /// The same, with another answer to RSET.
+    TwoAnswersAtRset,
+    /// The same, and refuses the second MAIL of a connection.
+    RefusesTogether,
     /// Says goodbye before anybody asks, after a mail.
     Say421AfterMail,
     /// Refuses the second MAIL of a connection.
@@ -141,6 +147,12 @@ async fn talk(
     let mut input = Vec::new();
     let mut recipients: Vec<String> = Vec::new();
     let mut said: Vec<String> = Vec::new();
+    let together = matches!(
+        misdeed,
+        Misdeed::AnswersTogether | Misdeed::TwoAnswersAtRset | Misdeed::RefusesTogether
+    );
+    // Answers that are kept back.
+    let mut behind = String::new();
     let tires = matches!(misdeed, Misdeed::TiresOfWaiting | Misdeed::TiresThenRefuses);
     let first = kept.lock().unwrap().commands.is_empty();
     let patience = Duration::from_millis(if tires && first { 100 } else { 60_000 });
@@ -165,6 +177,7 @@ async fn talk(
             misdeed == Misdeed::AsAddressed && first.is_some_and(|first| first.contains(word))
         };
         let reply = match (verb.as_str(), misdeed) {
+            ("EHLO", _) if together => "250-fake\r\n250-8BITMIME\r\n250 PIPELINING",
             ("EHLO", Misdeed::SevenBitOnly) => "250-fake\r\n250 PIPELINING",
             ("EHLO", _) if tls => "250-fake\r\n250-8BITMIME\r\n250 STARTTLS",
             ("EHLO", _) => {
@@ -177,7 +190,10 @@ async fn talk(
                 return Some(true);
             }
             ("MAIL", Misdeed::RefuseMail) => "550 5.7.1 not you",
-            ("MAIL", Misdeed::RefuseSecondMail) if again => "452 4.5.3 enough mails",
+            ("RSET", Misdeed::TwoAnswersAtRset) => "250 ok\r\n250 also ok",
+            ("MAIL", Misdeed::RefuseSecondMail | Misdeed::RefusesTogether) if again => {
+                "452 4.5.3 enough mails"
+            }
             ("XFORWARD", Misdeed::RefuseSecondXforward) if again => "503 5.5.1 once is enough",
             ("MAIL", Misdeed::DieAtMail) => return None,
             ("RCPT", Misdeed::RefuseRcpt) => "450 4.2.1 later",
@@ -255,10 +271,15 @@ async fn talk(
             ("QUIT", _) => "221 bye",
             _ => "250 ok",
         };
-        stream
-            .write_all(format!("{reply}\r\n").as_bytes())
-            .await
-            .ok()?;
+        behind.push_str(reply);
+        behind.push_str("\r\n");
+        // Of a group, the last is RCPT.
+        let more = verb == "RSET" || (verb == "MAIL" && said.contains(&"RSET".to_owned()));
+        if together && more {
+            continue;
+        }
+        let answers = std::mem::take(&mut behind);
+        stream.write_all(answers.as_bytes()).await.ok()?;
     }
 }
 

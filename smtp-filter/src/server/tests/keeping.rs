@@ -257,6 +257,32 @@ async fn recipients_that_are_refused_are_told_also_of_a_confided_mail() {
     assert_eq!(reply, "452 4.5.3 enough mails");
 }
 
+/// An envelope that is told again was a turn for each of its lines.
+#[tokio::test]
+async fn a_next_hop_that_takes_commands_at_once_is_told_the_envelope_so() {
+    let soon = |config: &mut ServerConfig| config.timeouts.command = Duration::from_secs(5);
+    for (misdeed, expected, connections, mails) in [
+        (Misdeed::AnswersTogether, "250 2.0.0 Accepted", 1, 1),
+        // Which answer belongs to what is not known: it is said again elsewhere.
+        (Misdeed::TwoAnswersAtRset, "250 2.0.0 Accepted", 2, 1),
+        (Misdeed::RefusesTogether, "452 4.5.3 enough mails", 1, 0),
+    ] {
+        let world = World::with(misdeed, soon, by_address).await;
+        assert_eq!(world.sent_to(&["opened"]).await, expected, "{misdeed:?}");
+        assert_eq!(world.hop.connections().0, connections, "{misdeed:?}");
+        assert_eq!(world.hop.mails().len(), mails, "{misdeed:?}");
+        let told = [
+            "EHLO gw.test",
+            "MAIL FROM:<sender@a.example>",
+            "RCPT TO:<opened@x.example>",
+            "RSET",
+            "MAIL FROM:<gateway@gw.test>",
+            "RCPT TO:<opened@x.example>",
+        ];
+        assert_eq!(world.hop.commands()[..6], told, "{misdeed:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_confided_copy_beside_a_plain_one_fails_alone() {
     let world = world(Ok(())).await;
