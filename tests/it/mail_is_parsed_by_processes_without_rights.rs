@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kenin_tests::client::Envelope;
 use kenin_tests::forge::enveloped::{Way, encrypted, fields, mail, shows, with_last_bit_changed};
-use kenin_tests::forge::{Town, mime};
+use kenin_tests::forge::{Town, cms, mime};
 use kenin_tests::kenin::{Gateway, Setup, envelope};
 use kenin_tests::memory::{catch, copies, in_memory};
 use kenin_tests::opened::{self, BOB, MALLORY, People};
@@ -134,6 +134,32 @@ fn who_opens_a_mail_has_had_no_other_and_gets_no_other() {
         let mut states = all.map(|one| fs::read_to_string(one.path().join("stat")));
         !states.any(|state| state.is_ok_and(|state| state.contains(&ended)))
     });
+}
+
+/// A process of its own costs many times what the mail does.
+#[test]
+fn mail_in_clear_is_a_workers_also_where_its_recipient_has_a_key() {
+    let sink = Sink::start();
+    let mut gateway = opening(&sink);
+    let town = Town::get();
+    let to_bob = Envelope::new("alice@example.jp", BOB);
+    let signed = town.clear_signed(&town.alice, "alice@example.jp", "in clear");
+    for raw in [plain(), signed] {
+        assert_eq!(gateway.send(&to_bob, &raw).code, 250);
+    }
+    assert_eq!(gateway.workers().len(), 1);
+    assert!(gateway.templates().is_empty());
+    opened::used(&gateway, 0);
+    // What is encrypted within a signature is found by a worker, and opened by a copy.
+    sink.clear();
+    let object = encrypted(Way::Gcm, &[&People::get().bob], &opened::text(CANARY));
+    let part = mime::opaque_entity("authEnveloped-data", &object);
+    let cms = cms::detached(&town.alice, &town.chain(), &part);
+    let raw = mime::clear_signed(&fields("alice@example.jp", "one@example.jp"), &part, &cms);
+    assert_eq!(gateway.send(&to_bob, &raw).code, 250);
+    one_template(&mut gateway);
+    assert!(shows(&sink.mails()[0].raw, CANARY));
+    opened::used(&gateway, 1);
 }
 
 #[test]
