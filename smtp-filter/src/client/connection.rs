@@ -28,7 +28,7 @@ pub struct Connection {
     patience: Patience,
     /// When the next dot's answer is of no more use.
     until: Option<Instant>,
-    /// The last of the data that still lacks its dot.
+    /// The last of the data that still lacks its dot, as far as it was not sent.
     held: Option<Data>,
     /// Whether the server refused something.
     refused: bool,
@@ -212,20 +212,39 @@ impl Connection {
         &mut self,
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Reply, DataTrouble> {
-        match self.hold(pieces).await? {
+        match self.begin_data(pieces).await? {
             Some(refusal) => Ok(refusal),
             None => self.release().await,
         }
     }
 
-    /// DATA and the mail in pieces, but for the last piece and the dot, which go together: the server has nothing of
-    /// it before [`Connection::release`], and a connection that is dropped here delivers nothing. Gives the
-    /// refusal where the server refuses.
+    /// DATA and the mail in pieces, up to but not including the dot: the server has nothing of it before
+    /// [`Connection::release`], and a connection that is dropped here delivers nothing. Gives the refusal
+    /// where the server refuses.
     ///
     /// # Errors
     ///
     /// When the server is lost; never in doubt.
     pub async fn hold<'a>(
+        &mut self,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Option<Reply>, DataTrouble> {
+        if let Some(refusal) = self.begin_data(pieces).await? {
+            return Ok(Some(refusal));
+        }
+        let Some(mut data) = self.held.take() else {
+            return Ok(None);
+        };
+        if let Err(trouble) = self.write(data.octets()).await {
+            return self.last_words(trouble).await.map(Some).map_err(early);
+        }
+        data.clear();
+        self.held = Some(data);
+        Ok(None)
+    }
+
+    /// The same but for the last piece, so that it can go together with the dot.
+    async fn begin_data<'a>(
         &mut self,
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Option<Reply>, DataTrouble> {
@@ -258,7 +277,7 @@ impl Connection {
         Ok(None)
     }
 
-    /// The rest of the mail that is held, its dot, and the answer to that.
+    /// What is not sent of the mail that is held, its dot, and the answer to that.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! A mail whose recipients are treated differently: a transaction for each group.
 //!
 //! Under LMTP every recipient is answered, and the groups go one after the other. Under SMTP there is
-//! one answer. So all mails are sent but for their last piece and dot, then these; and when the
+//! one answer. So all mails are sent up to but not including the dot, then the dots; and when the
 //! outcomes differ all the same, what was accepted is remembered for the client's next try, or a
 //! refusal that no try can change is told to the sender by a notification.
 

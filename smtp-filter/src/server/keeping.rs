@@ -69,7 +69,7 @@ pub(super) fn rounded(elapsed: Duration) -> Duration {
     PERIOD.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX))
 }
 
-/// Sends a confided copy but for its last piece and dot. Gives the refusal of its content, where the next hop
+/// Sends a confided copy up to but not including its dot. Gives the refusal of its content, where the next hop
 /// refuses it that early.
 ///
 /// # Errors
