@@ -6,6 +6,7 @@
 //! ([`PathCache`]). It asks and answers as [`mod@crate::step`] does. Where a certificate was found says nothing for it.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use kenin_pki::address::{Address, AddressCase};
 use kenin_pki::certificate::Certificate;
@@ -109,9 +110,13 @@ impl<'a> RecipientCase<'a> {
         (self.trust, self.time, self.cache)
     }
 
-    /// Its path, where one is known to be valid now.
-    fn cached_path(&self, leaf: &Certificate) -> Option<Trusted> {
-        trustpath::cached_for_encryption(self.place(), leaf)
+    /// Their paths that are known to be valid now, by their fingerprints.
+    fn cached_paths(&self) -> HashMap<&'a [u8; 32], Trusted> {
+        let cached = |leaf| trustpath::cached_for_encryption(self.place(), leaf);
+        let paths = self
+            .candidates()
+            .filter_map(|(_, leaf)| Some((leaf.sha256(), cached(leaf)?)));
+        paths.collect()
     }
 
     /// Those that are looked at.
@@ -123,7 +128,7 @@ impl<'a> RecipientCase<'a> {
         let mut asking = Asking::default();
         for (_, leaf) in self.candidates() {
             // About what is of no use nobody is asked.
-            if self.fault(leaf).is_some() {
+            if self.fault(at_hand, leaf).is_some() {
                 continue;
             }
             if !self.is_named(leaf) {
@@ -139,7 +144,7 @@ impl<'a> RecipientCase<'a> {
                     }
                 }
             }
-            if self.cached_path(leaf).is_some() {
+            if at_hand.cached_for_encryption.contains_key(leaf.sha256()) {
                 continue;
             }
             let anchors = self.trust.anchors();
@@ -156,7 +161,7 @@ impl<'a> RecipientCase<'a> {
     }
 
     /// What is wrong with a certificate by itself.
-    fn fault(&self, leaf: &Certificate) -> Option<(Reason, String)> {
+    fn fault(&self, at_hand: &AtHand<'_>, leaf: &Certificate) -> Option<(Reason, String)> {
         let said = |reason: Reason| Some((reason, reason.text().to_owned()));
         let ended = leaf.not_after().is_ok_and(|end| end < self.time);
         if ended {
@@ -174,7 +179,7 @@ impl<'a> RecipientCase<'a> {
             }
         }
         // Only of a key that is not weak a path was looked for.
-        if self.cached_path(leaf).is_some() {
+        if at_hand.cached_for_encryption.contains_key(leaf.sha256()) {
             return None;
         }
         let weakness = key.weakness()?;
@@ -210,7 +215,7 @@ impl<'a> RecipientCase<'a> {
         leaf: &Certificate,
         budget: &mut Budget,
     ) -> Result<(), (Reason, String)> {
-        if let Some(fault) = self.fault(leaf) {
+        if let Some(fault) = self.fault(at_hand, leaf) {
             return Err(fault);
         }
         if !self.is_named(leaf) {
@@ -218,8 +223,8 @@ impl<'a> RecipientCase<'a> {
             is_registered(at_hand, leaf).map_err(|reason| (reason, reason.text().to_owned()))?;
         }
         let anchors = self.trust.anchors();
-        let trusted = match self.cached_path(leaf) {
-            Some(trusted) => trusted,
+        let trusted = match at_hand.cached_for_encryption.get(leaf.sha256()) {
+            Some(trusted) => trusted.clone(),
             None => self.path(at_hand, leaf, budget)?,
         };
         let settings = anchors.get(trusted.anchor()).map(|anchor| &anchor.settings);
@@ -280,6 +285,9 @@ fn is_registered(at_hand: &AtHand<'_>, leaf: &Certificate) -> Result<(), Reason>
 #[must_use]
 pub fn step(case: &RecipientCase<'_>, answers: &[Answered]) -> RecipientStep {
     let mut at_hand = AtHand::collect(answers);
+    // Once: where another mail changed the cache between the questions and the judgement, nobody would have been asked about
+    // a certificate that has no path then.
+    at_hand.cached_for_encryption = case.cached_paths();
     let questions = case.questions(&at_hand);
     at_hand.exhausted = !questions.is_empty();
     match questions.is_empty() || answers.len() >= MAX_ANSWERS {

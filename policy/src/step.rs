@@ -315,6 +315,8 @@ pub(crate) struct AtHand<'a> {
     /// Paths found valid before, by the section of the signature (which brings certificates and
     /// lists of its own) and the fingerprint of the certificate they start from.
     cached: Vec<(&'a str, &'a [u8; 32], Trusted)>,
+    /// Paths for encryption found valid before, by the fingerprint of the certificate they start from.
+    pub(crate) cached_for_encryption: HashMap<&'a [u8; 32], Trusted>,
     /// Issuer questions that could not be answered.
     unavailable: HashSet<&'a Name>,
     /// Certificates of whose status somebody who might know it was not asked.

@@ -176,3 +176,22 @@ fn a_path_is_believed_for_its_hour_and_a_failure_never() {
     let signer = world.person(BOB);
     refused(&judged_at(&world, &signer, NOW).0, Reason::KeyUsage);
 }
+
+/// Whoever was not asked about, since a path was known, is judged by that path.
+#[test]
+fn what_becomes_of_the_cache_meanwhile_changes_nothing() {
+    let world = World::new();
+    let good = reader(&world, |c| c);
+    let (cache, address, trust) = (PathCache::default(), bob(), world.trust());
+    let certificates = [good.certificate.clone()];
+    let case = |time| RecipientCase::new(&address, &certificates, &trust, &[], time).cached(&cache);
+    let (now, later) = (case(NOW), case(UnixTime(NOW.0 + 3600)));
+    assert_eq!(run(&now, |question| world.answer(question)).good, [0]);
+    let mut at_hand = AtHand::collect(&[]);
+    at_hand.cached_for_encryption = now.cached_paths();
+    assert!(now.questions(&at_hand).is_empty());
+    // A mail that is judged later puts its own path there, which is none for this one.
+    assert_eq!(run(&later, |question| world.answer(question)).good, [0]);
+    assert!(now.cached_paths().is_empty());
+    assert_eq!(now.judge(&at_hand).good, [0]);
+}
