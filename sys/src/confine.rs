@@ -542,6 +542,16 @@ mod tests {
         );
     }
 
+    /// A call that a template may make without conditions, and a worker with some, would be left to a copy as it is.
+    #[test]
+    fn what_a_copy_may_can_be_said_by_what_is_taken_from_it() {
+        let worker = allowed(Role::Worker).unwrap();
+        for (call, rules) in allowed(Role::Template).unwrap() {
+            let conditions = worker.get(&call).is_some_and(|kept| !kept.is_empty());
+            assert!(!rules.is_empty() || !conditions, "{call}");
+        }
+    }
+
     #[test]
     fn a_worker_takes_no_connections() {
         in_a_child("confine::tests::a_worker_takes_no_connections", || {
