@@ -338,7 +338,7 @@ impl<'j> Walk<'j> {
         }
     }
 
-    /// Whose keys are asked, unless what is wrapped for them came before. Who has none that may be asked is done with.
+    /// Whose keys would be asked. Who has none that may be asked is done with.
     fn asked(&mut self, layer: &EncryptedLayer, named: &[usize]) -> Vec<Asked> {
         let mut asked = Vec::new();
         for person in named {
