@@ -45,7 +45,7 @@ pub(crate) use cores::{Core, Waiter};
 pub(crate) use judging::{Clerk, verdict_of};
 use judging::{Judge, judge};
 use opening::Opener;
-pub(crate) use opening::{OwnOffice, is_encrypted_itself};
+pub(crate) use opening::{OwnOffice, seems_encrypted};
 
 /// The filter that the SMTP front end asks about each message.
 #[derive(Debug)]

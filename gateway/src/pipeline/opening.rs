@@ -376,10 +376,26 @@ fn may_be_encrypted(raw: &[u8]) -> bool {
     })
 }
 
-/// Whether the mail itself seems to be encrypted, and not what is in it. A guess, from which nothing follows but who has it
-/// first.
-pub(crate) fn is_encrypted_itself(raw: &[u8]) -> bool {
-    content_type(raw).is_some_and(|value| value.starts_with(b"application/"))
+/// Whether the mail seems to be encrypted, also within a signature, as programs write it. A guess, from which nothing follows
+/// but who has the mail first.
+pub(crate) fn seems_encrypted(raw: &[u8]) -> bool {
+    let Some(value) = content_type(raw) else {
+        return false;
+    };
+    if value.starts_with(b"multipart/signed") {
+        return memchr::memchr_iter(b'7', raw).any(|at| is_object_named(raw, at));
+    }
+    value.starts_with(b"application/")
+}
+
+/// Whether this 7 is part of what an S/MIME object is called, by its type or its file.
+fn is_object_named(raw: &[u8], at: usize) -> bool {
+    let names: [(&[u8], usize); 2] = [(b"pkcs7-mime", 4), (b".p7m", 2)];
+    names.into_iter().any(|(name, before)| {
+        let begin = at.checked_sub(before);
+        let found = begin.and_then(|begin| raw.get(begin..begin.saturating_add(name.len())));
+        found.is_some_and(|found| found.eq_ignore_ascii_case(name))
+    })
 }
 
 /// What the header names, in small letters, where all readers find the same field.
@@ -457,6 +473,41 @@ const PERIOD: Duration = Duration::from_millis(50);
 mod tests {
     use super::*;
     use crate::pipeline::tests::mail;
+
+    #[test]
+    fn mail_seems_encrypted_by_what_programs_write() {
+        let signed = "content-type: Multipart/Signed; boundary=b\r\n\r\n--b\r\nContent-Type: ";
+        for (raw, expected) in [
+            ("Subject: none\r\n\r\npkcs7-mime".to_owned(), false),
+            ("Content-Type: text/plain\r\n\r\n.p7m".to_owned(), false),
+            (
+                "Content-Type: multipart/mixed; name=a.p7m\r\n\r\n".to_owned(),
+                false,
+            ),
+            (
+                "Content-Type: application/pkcs7-mime\r\n\r\n".to_owned(),
+                true,
+            ),
+            (
+                "Content-Type:\r\n Application/x-what\r\n\r\n".to_owned(),
+                true,
+            ),
+            (
+                format!(
+                    "{signed}text/plain\r\n\r\n7\r\n--b\r\nContent-Type: application/pkcs7-signature; name=a.p7s"
+                ),
+                false,
+            ),
+            (format!("{signed}application/X-PKCS7-Mime\r\n"), true),
+            (
+                format!("{signed}application/octet-stream; name=a.P7M"),
+                true,
+            ),
+            (format!("{signed}7\r\n.p7"), false),
+        ] {
+            assert_eq!(seems_encrypted(raw.as_bytes()), expected, "{raw}");
+        }
+    }
 
     #[test]
     fn the_client_is_the_one_that_is_told_of() {

@@ -27,7 +27,7 @@ use super::{HERE, IN_A_FILE, Job, What};
 use crate::act::{self, Decided};
 use crate::clock::Moment;
 use crate::harvest;
-use crate::pipeline::{Clerk, OwnOffice, is_encrypted_itself};
+use crate::pipeline::{Clerk, OwnOffice, seems_encrypted};
 use crate::protect::{self, Author};
 use crate::snapshot::Snapshot;
 
@@ -83,7 +83,7 @@ impl Work<'_> {
     fn without_keys(self) -> Option<Self> {
         let office = self.office?;
         let is_plain = self.author.key.is_none()
-            && !is_encrypted_itself(&self.mail.raw)
+            && !seems_encrypted(&self.mail.raw)
             && !office.all_keys().is_empty();
         is_plain.then_some(Self {
             office: None,
