@@ -279,9 +279,9 @@ async fn a_copy_that_says_nothing_is_ended_with_its_template() {
     assert!(is_over.recv().is_err());
 }
 
-/// Mail of people who have keys is nobody's who has had another.
+/// Mail that somebody's key signs is nobody's who has had another.
 #[tokio::test]
-async fn a_worker_gets_no_mail_whose_people_have_keys() {
+async fn a_worker_gets_no_mail_that_somebodys_key_signs() {
     let dir = tempfile::tempdir().unwrap();
     // A worker would be asked, and has nothing to say.
     let pool = pool(
