@@ -20,6 +20,9 @@ pub(crate) enum Wire {
     Plain(TcpStream),
     Client(Box<client::TlsStream<TcpStream>>),
     Server(Box<server::TlsStream<TcpStream>>),
+    /// For tests: it takes a known number of octets.
+    #[cfg(test)]
+    Piped(tokio::io::DuplexStream),
     /// Lent to a handshake, or lost in one.
     Gone,
 }
@@ -59,7 +62,7 @@ pub(crate) async fn receive<const ROOM: usize, R: AsyncRead + Unpin>(
 /// Makes an enum of streams a stream: reads and writes are those of the one that is there, and without
 /// one there is no connection.
 macro_rules! stream_by_variant {
-    ($name:ident { $($variant:ident),+ } $(without $gone:ident)?) => {
+    ($name:ident { $($(#[$when:meta])? $variant:ident),+ } $(without $gone:ident)?) => {
         impl tokio::io::AsyncRead for $name {
             fn poll_read(
                 self: std::pin::Pin<&mut Self>,
@@ -67,7 +70,10 @@ macro_rules! stream_by_variant {
                 buf: &mut tokio::io::ReadBuf<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
                 match self.get_mut() {
-                    $(Self::$variant(stream) => std::pin::Pin::new(stream).poll_read(cx, buf),)+
+                    $(
+                        $(#[$when])?
+                        Self::$variant(stream) => std::pin::Pin::new(stream).poll_read(cx, buf),
+                    )+
                     $(Self::$gone => $crate::wire::not_connected(),)?
                 }
             }
@@ -80,7 +86,10 @@ macro_rules! stream_by_variant {
                 buf: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 match self.get_mut() {
-                    $(Self::$variant(stream) => std::pin::Pin::new(stream).poll_write(cx, buf),)+
+                    $(
+                        $(#[$when])?
+                        Self::$variant(stream) => std::pin::Pin::new(stream).poll_write(cx, buf),
+                    )+
                     $(Self::$gone => $crate::wire::not_connected(),)?
                 }
             }
@@ -90,7 +99,10 @@ macro_rules! stream_by_variant {
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
                 match self.get_mut() {
-                    $(Self::$variant(stream) => std::pin::Pin::new(stream).poll_flush(cx),)+
+                    $(
+                        $(#[$when])?
+                        Self::$variant(stream) => std::pin::Pin::new(stream).poll_flush(cx),
+                    )+
                     $(Self::$gone => $crate::wire::not_connected(),)?
                 }
             }
@@ -100,7 +112,10 @@ macro_rules! stream_by_variant {
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
                 match self.get_mut() {
-                    $(Self::$variant(stream) => std::pin::Pin::new(stream).poll_shutdown(cx),)+
+                    $(
+                        $(#[$when])?
+                        Self::$variant(stream) => std::pin::Pin::new(stream).poll_shutdown(cx),
+                    )+
                     $(Self::$gone => $crate::wire::not_connected(),)?
                 }
             }
@@ -109,7 +124,7 @@ macro_rules! stream_by_variant {
 }
 pub(crate) use stream_by_variant;
 
-stream_by_variant!(Wire { Plain, Client, Server } without Gone);
+stream_by_variant!(Wire { Plain, Client, Server, #[cfg(test)] Piped } without Gone);
 
 fn not_connected<T>() -> Poll<io::Result<T>> {
     Poll::Ready(Err(io::ErrorKind::NotConnected.into()))

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::{io::AsyncBufReadExt, io::BufReader, net::TcpListener, task::JoinHandle};
 
@@ -129,4 +129,51 @@ async fn a_server_that_left_before_the_last_piece_leaves_no_doubt() {
     stream.readable().await.unwrap();
     let trouble = connection.release().await.unwrap_err();
     assert!(!trouble.in_doubt && trouble.begun, "{trouble:?}");
+}
+
+/// The last piece goes with its end: what was taken of both says whether the server may have the mail.
+#[tokio::test]
+async fn a_server_that_took_some_of_the_end_leaves_a_doubt() {
+    let mail = mail(3);
+    let rest = mail.len() + 3;
+    let end = b".\r\n".len();
+    for (held, taken, in_doubt) in [
+        (false, 0, false),
+        (false, rest - 1, false),
+        (false, rest, false),
+        (false, rest + 1, true),
+        (false, rest + end - 1, true),
+        (false, rest + end, true),
+        // Nothing but the end is left.
+        (true, 0, false),
+        (true, 1, true),
+        (true, end, true),
+    ] {
+        let (hop, serving) = server(Then::Leaves).await;
+        let mut connection = begun(&hop).await;
+        assert_eq!(connection.begin_data([&mail[..]]).await, Ok(None));
+        serving.await.unwrap();
+        let data = connection.held.as_mut().unwrap();
+        assert_eq!(data.octets().len(), rest);
+        if held {
+            data.clear();
+        }
+        let trouble = released_until(&mut connection, taken).await.unwrap_err();
+        let lost = matches!(trouble.trouble, Trouble::Lost(_));
+        assert!(lost && trouble.begun, "{held} {taken}: {trouble:?}");
+        assert_eq!(trouble.in_doubt, in_doubt, "{held} {taken}");
+    }
+}
+
+/// Releases what is held to a server that takes so many octets of it and then goes.
+async fn released_until(connection: &mut Connection, taken: usize) -> Result<Reply, DataTrouble> {
+    let (mut here, there) = tokio::io::duplex(taken + 1);
+    // There is no pipe without room, but a full one.
+    here.write_all(b" ").await.unwrap();
+    connection.wire = Wire::Piped(here);
+    let mut releasing = pin!(connection.release());
+    let waits = poll_fn(|cx| Poll::Ready(releasing.as_mut().poll(cx).is_pending())).await;
+    assert!(waits, "{taken}");
+    drop(there);
+    releasing.await
 }
