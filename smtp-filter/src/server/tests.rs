@@ -1,5 +1,6 @@
 //! The whole server over loopback sockets, against a next hop that misbehaves as told.
 
+mod at_once;
 mod division;
 mod fake;
 mod hop;

@@ -50,6 +50,16 @@ pub(super) enum Misdeed {
     TwoAnswersAtRset,
     /// The same, and refuses the second MAIL of a connection.
     RefusesTogether,
+    /// The same, and says 421 to the second MAIL of a connection, and no to what is behind it.
+    Says421Together,
+    /// The same, and leaves behind its 421.
+    LeavesTogether,
+    /// The same, and after RSET leaves where the first recipient should be answered.
+    DiesTogether,
+    /// The same, and after RSET refuses a recipient that it took before.
+    RefusesRcptTogether,
+    /// Offers PIPELINING, and leaves where a command does not wait for the answer to the one before it.
+    LeavesAtHaste,
     /// Says goodbye before anybody asks, after a mail.
     Say421AfterMail,
     /// Refuses the second MAIL of a connection.
@@ -149,8 +159,15 @@ async fn talk(
     let mut said: Vec<String> = Vec::new();
     let together = matches!(
         misdeed,
-        Misdeed::AnswersTogether | Misdeed::TwoAnswersAtRset | Misdeed::RefusesTogether
+        Misdeed::AnswersTogether
+            | Misdeed::TwoAnswersAtRset
+            | Misdeed::RefusesTogether
+            | Misdeed::Says421Together
+            | Misdeed::LeavesTogether
+            | Misdeed::DiesTogether
+            | Misdeed::RefusesRcptTogether
     );
+    let pipelines = together || misdeed == Misdeed::LeavesAtHaste;
     // Answers that are kept back.
     let mut behind = String::new();
     let tires = matches!(misdeed, Misdeed::TiresOfWaiting | Misdeed::TiresThenRefuses);
@@ -164,6 +181,9 @@ async fn talk(
         let line = line?;
         let line = String::from_utf8(line).unwrap();
         kept.lock().unwrap().commands.push(line.clone());
+        if misdeed == Misdeed::LeavesAtHaste && !input.is_empty() {
+            return None;
+        }
         let verb = line.split(' ').next().unwrap().to_owned();
         match verb.as_str() {
             "MAIL" => recipients.clear(),
@@ -172,12 +192,13 @@ async fn talk(
         }
         let again = said.contains(&verb);
         said.push(verb.clone());
+        let was_reset = said.contains(&"RSET".to_owned());
         let says = |word: &str| {
             let first: Option<&String> = recipients.first();
             misdeed == Misdeed::AsAddressed && first.is_some_and(|first| first.contains(word))
         };
         let reply = match (verb.as_str(), misdeed) {
-            ("EHLO", _) if together => "250-fake\r\n250-8BITMIME\r\n250 PIPELINING",
+            ("EHLO", _) if pipelines => "250-fake\r\n250-8BITMIME\r\n250 PIPELINING",
             ("EHLO", Misdeed::SevenBitOnly) => "250-fake\r\n250 PIPELINING",
             ("EHLO", _) if tls => "250-fake\r\n250-8BITMIME\r\n250 STARTTLS",
             ("EHLO", _) => {
@@ -193,6 +214,17 @@ async fn talk(
             ("RSET", Misdeed::TwoAnswersAtRset) => "250 ok\r\n250 also ok",
             ("MAIL", Misdeed::RefuseSecondMail | Misdeed::RefusesTogether) if again => {
                 "452 4.5.3 enough mails"
+            }
+            ("MAIL", Misdeed::Says421Together | Misdeed::LeavesTogether) if again => {
+                "421 4.3.2 leaving"
+            }
+            ("RCPT", Misdeed::LeavesTogether | Misdeed::DiesTogether) if was_reset => {
+                stream.write_all(behind.as_bytes()).await.ok()?;
+                return None;
+            }
+            ("RCPT", Misdeed::Says421Together) if was_reset => "503 5.5.1 no transaction",
+            ("RCPT", Misdeed::RefusesRcptTogether) if was_reset && line.contains("second") => {
+                "550 5.1.1 who"
             }
             ("XFORWARD", Misdeed::RefuseSecondXforward) if again => "503 5.5.1 once is enough",
             ("MAIL", Misdeed::DieAtMail) => return None,
@@ -271,10 +303,13 @@ async fn talk(
             ("QUIT", _) => "221 bye",
             _ => "250 ok",
         };
+        if verb == "RCPT" && !reply.starts_with('2') {
+            recipients.pop();
+        }
         behind.push_str(reply);
         behind.push_str("\r\n");
         // Of a group, the last is RCPT.
-        let more = verb == "RSET" || (verb == "MAIL" && said.contains(&"RSET".to_owned()));
+        let more = verb == "RSET" || (verb == "MAIL" && was_reset);
         if together && more {
             continue;
         }
