@@ -224,6 +224,10 @@ impl Log for Journal {
             Event::Alert(alert) => raise(*alert),
         }
     }
+
+    fn is_written(&self) -> bool {
+        log::is_written()
+    }
 }
 
 impl Journal {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -117,9 +118,10 @@ impl io::Write for Pen {
                 }
                 Ok(lines.len())
             }
-            // To say that this failed there is no other place.
+            // To say that this failed there is no other place; whoever must not go on without asks.
             None => {
-                let _ = io::Write::write_all(&mut io::stderr(), lines);
+                let written = io::Write::write_all(&mut io::stderr(), lines);
+                WRITTEN.store(written.is_ok(), Ordering::Relaxed);
                 Ok(lines.len())
             }
         }
@@ -130,6 +132,12 @@ impl io::Write for Pen {
     }
 }
 
+/// Whether the last line of a record came out, as far as this process can know.
+pub(crate) fn is_written() -> bool {
+    WRITTEN.load(Ordering::Relaxed)
+}
+
+static WRITTEN: AtomicBool = AtomicBool::new(true);
 static QUEUE: OnceLock<Option<Arc<Queue>>> = OnceLock::new();
 /// For the end of a service: systemd waits longer, people do not.
 const LAST: Duration = Duration::from_secs(1);

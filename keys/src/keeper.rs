@@ -237,7 +237,7 @@ impl<L: Log> Keeper<L> {
             outcome,
         };
         self.note_of_worker(now, &event, outcome);
-        decision
+        self.if_written(decision)
     }
 
     /// Hears a worker that wants a signature.
@@ -260,7 +260,18 @@ impl<L: Log> Keeper<L> {
             outcome,
         };
         self.note_of_worker(now, &event, outcome);
-        decision
+        self.if_written(decision)
+    }
+
+    /// No key works of which nobody could tell afterwards: mail waits until the record can be written again.
+    fn if_written(&mut self, decision: Decision) -> Decision {
+        match decision {
+            Decision::Work(job, _) if !self.log.is_written() => {
+                self.forget(&job);
+                Decision::Answer(Answer::Refused(Refusal::Unavailable))
+            }
+            other => other,
+        }
     }
 
     /// Hears that a key was not at hand: that was no failure of whoever sent the mail, and is not counted as one.
@@ -275,13 +286,23 @@ impl<L: Log> Keeper<L> {
     /// Hears that a key was not let work, since too many answers wait: that tells nothing of the mail either.
     pub fn unused(&mut self, now: Moment, job: &Job) {
         let (transaction, key) = (job.transaction, job.key());
-        if let Task::Unwrap { recipient, .. } = &job.task {
-            self.take_back(transaction, recipient, key);
-            if let Some((_, counts)) = self.keys.get_mut(&key) {
-                counts.unwraps = counts.unwraps.saturating_sub(1);
-            }
-        }
+        self.forget(job);
         self.log.record(now, &Event::Unused { transaction, key });
+    }
+
+    /// A key did not work after all.
+    fn forget(&mut self, job: &Job) {
+        let key = job.key();
+        if let Task::Unwrap { recipient, .. } = &job.task {
+            self.take_back(job.transaction, recipient, key);
+        }
+        if let Some((_, counts)) = self.keys.get_mut(&key) {
+            let uses = match job.task {
+                Task::Unwrap { .. } => &mut counts.unwraps,
+                Task::Sign(..) => &mut counts.signatures,
+            };
+            *uses = uses.saturating_sub(1);
+        }
     }
 
     fn grant(&mut self, now: Moment, grant: Grant) -> Result<(), Refusal> {

@@ -55,6 +55,11 @@ impl KeyProcess {
 
     /// The same, with a log that says so much.
     fn at_level(level: &str) -> Self {
+        Self::writing(level, |folder| File::create(folder.join("log")).unwrap())
+    }
+
+    /// The same, which is written there.
+    fn writing(level: &str, log: impl FnOnce(&Folder) -> File) -> Self {
         let folder = Folder::new();
         write_secret(&folder.join("kek"), &[7; 32]);
         let kek = Kek::from_key(&Secret::new(vec![7; 32])).unwrap();
@@ -79,7 +84,7 @@ impl KeyProcess {
             .args(["key-process", "--log-format", "json"])
             .stdin(OwnedFd::from(theirs))
             .stdout(OwnedFd::from(inside))
-            .stderr(File::create(folder.join("log")).unwrap());
+            .stderr(log(&folder));
         let child = command.spawn().unwrap();
         drop(command);
         let mut edge = EdgeClient::new(line.try_clone().unwrap());
@@ -226,6 +231,22 @@ fn sign(transaction: Transaction, facts: &KeyFacts, attributes: Vec<u8>) -> Sign
 
 fn is_not_granted<T>(answer: Result<T, ClientError>) -> bool {
     matches!(answer, Err(ClientError::Refused(Refusal::NotGranted)))
+}
+
+/// On a full disk keys went on working, and nothing told of it.
+#[test]
+fn no_key_works_whose_use_cannot_be_written_down() {
+    let full = |_: &Folder| File::options().write(true).open("/dev/full").unwrap();
+    let mut process = KeyProcess::writing("warn", full);
+    let alice = process.alice.clone();
+    let mail = process.mail(Some(ALICE), 60);
+    let mut worker = process.worker();
+    let unwrapped = worker.unwrap(unwrap(mail, ALICE, &alice)).map(drop);
+    let signed = worker.sign(sign(mail, &alice, attributes())).map(drop);
+    for answer in [unwrapped, signed] {
+        let refused = matches!(answer, Err(ClientError::Refused(Refusal::Unavailable)));
+        assert!(refused, "{answer:?}");
+    }
 }
 
 #[test]

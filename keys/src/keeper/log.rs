@@ -10,6 +10,11 @@ use crate::protocol::Transaction;
 pub trait Log {
     /// Writes one event down.
     fn record(&mut self, at: Moment, event: &Event);
+
+    /// Whether the last event was written down. Where none can be, no key works.
+    fn is_written(&self) -> bool {
+        true
+    }
 }
 
 /// Something that happened.

@@ -12,13 +12,17 @@ use crate::testing::{address, facts, generated};
 
 mod failures;
 
-/// Everything that was written down.
+/// Everything that was written down, and whether nothing can be any more.
 #[derive(Default)]
-struct Kept(Vec<Event>);
+struct Kept(Vec<Event>, bool);
 
 impl Log for Kept {
     fn record(&mut self, _: Moment, event: &Event) {
         self.0.push(event.clone());
+    }
+
+    fn is_written(&self) -> bool {
+        !self.1
     }
 }
 
@@ -225,6 +229,27 @@ impl World {
         };
         self.keeper.log.0.iter().filter_map(alert).collect()
     }
+}
+
+#[test]
+fn no_key_works_while_nothing_can_be_written_down() {
+    let mut world = World::of(&["alice@example.jp"]);
+    let mail = world.grant_from(&["alice@example.jp"], Some("alice@example.jp"), "192.0.2.1");
+    world.keeper.log.1 = true;
+    let refused = Answer::Refused(Refusal::Unavailable);
+    for _ in 0..3 {
+        assert_eq!(world.unwrap(mail, "alice@example.jp", 0), refused);
+        assert_eq!(world.sign(mail, 0), refused);
+    }
+    assert_eq!(world.calls(0), 0);
+    // That says nothing of whoever sent the mail, and passes.
+    world.keeper.log.1 = false;
+    assert!(matches!(
+        world.unwrap(mail, "alice@example.jp", 0),
+        Answer::Key(_)
+    ));
+    assert!(matches!(world.sign(mail, 0), Answer::Signature(_)));
+    assert_eq!(world.calls(0), 2);
 }
 
 /// A content-encryption key, wrapped.
