@@ -154,8 +154,8 @@ fn mail_in_clear_is_a_workers_also_where_its_recipient_has_a_key() {
     let object = encrypted(Way::Gcm, &[&People::get().bob], &opened::text(CANARY));
     let usual = mime::opaque_entity("authEnveloped-data", &object);
     let text = String::from_utf8(usual.clone()).unwrap();
-    let strange = text.replace("pkcs7-mime", "pkcs7-signature");
-    let strange = strange.replace(".p7m", ".p7s").into_bytes();
+    let strange = text.replace("application/pkcs7-mime", "application/octet-stream");
+    let strange = strange.replace(".p7m", ".p7z").into_bytes();
     for (part, uses) in [(usual, 1), (strange, 2)] {
         sink.clear();
         let cms = cms::detached(&town.alice, &town.chain(), &part);
