@@ -157,7 +157,7 @@ impl Journal {
 }
 
 impl Log for Journal {
-    fn record(&mut self, _: Moment, event: &Event) {
+    fn record(&mut self, _: Moment, event: &Event) -> bool {
         match event {
             Event::Grant {
                 transaction,
@@ -223,9 +223,6 @@ impl Log for Journal {
             }
             Event::Alert(alert) => raise(*alert),
         }
-    }
-
-    fn is_written(&self) -> bool {
         log::is_written()
     }
 }

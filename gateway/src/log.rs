@@ -4,10 +4,10 @@
 //! escaped and cut here, in one place, whatever the caller did. No body, key or password is ever
 //! given to it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fmt::Write as _;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl io::Write for Pen {
             // To say that this failed there is no other place; whoever must not go on without asks.
             None => {
                 let written = io::Write::write_all(&mut io::stderr(), lines);
-                WRITTEN.store(written.is_ok(), Ordering::Relaxed);
+                WRITTEN.set(written.is_ok());
                 Ok(lines.len())
             }
         }
@@ -132,12 +132,15 @@ impl io::Write for Pen {
     }
 }
 
-/// Whether the last line of a record came out, as far as this process can know.
+/// Whether the last line of a record that this thread wrote came out, as far as it can know.
 pub(crate) fn is_written() -> bool {
-    WRITTEN.load(Ordering::Relaxed)
+    WRITTEN.get()
 }
 
-static WRITTEN: AtomicBool = AtomicBool::new(true);
+thread_local! {
+    /// Of this thread: lines of others come between.
+    static WRITTEN: Cell<bool> = const { Cell::new(true) };
+}
 static QUEUE: OnceLock<Option<Arc<Queue>>> = OnceLock::new();
 /// For the end of a service: systemd waits longer, people do not.
 const LAST: Duration = Duration::from_secs(1);

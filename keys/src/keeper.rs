@@ -236,8 +236,8 @@ impl<L: Log> Keeper<L> {
             key,
             outcome,
         };
-        self.note_of_worker(now, &event, outcome);
-        self.if_written(decision)
+        let is_written = self.note_of_worker(now, &event, outcome);
+        self.if_written(is_written, decision)
     }
 
     /// Hears a worker that wants a signature.
@@ -259,14 +259,14 @@ impl<L: Log> Keeper<L> {
             key,
             outcome,
         };
-        self.note_of_worker(now, &event, outcome);
-        self.if_written(decision)
+        let is_written = self.note_of_worker(now, &event, outcome);
+        self.if_written(is_written, decision)
     }
 
     /// No key works of which nobody could tell afterwards: mail waits until the record can be written again.
-    fn if_written(&mut self, decision: Decision) -> Decision {
+    fn if_written(&mut self, is_written: bool, decision: Decision) -> Decision {
         match decision {
-            Decision::Work(job, _) if !self.log.is_written() => {
+            Decision::Work(job, _) if !is_written => {
                 self.forget(&job);
                 Decision::Answer(Answer::Refused(Refusal::Unavailable))
             }
@@ -478,18 +478,19 @@ impl<L: Log> Keeper<L> {
     }
 
     /// Writes down what a worker has asked for. Of what is refused only so much; every use of a key.
-    fn note_of_worker(&mut self, now: Moment, event: &Event, outcome: Outcome) {
+    fn note_of_worker(&mut self, now: Moment, event: &Event, outcome: Outcome) -> bool {
         if !matches!(outcome, Outcome::Refused(_)) || self.told.one_more(now) {
-            self.note(now, event, outcome);
-        } else {
-            self.count(now, outcome);
+            return self.note(now, event, outcome);
         }
+        self.count(now, outcome);
+        true
     }
 
-    /// Writes down what was asked and what came of it.
-    fn note(&mut self, now: Moment, event: &Event, outcome: Outcome) {
-        self.log.record(now, event);
+    /// Writes down what was asked and what came of it; whether that could be written.
+    fn note(&mut self, now: Moment, event: &Event, outcome: Outcome) -> bool {
+        let is_written = self.log.record(now, event);
         self.count(now, outcome);
+        is_written
     }
 
     /// Counts what was refused, and raises what should not wait until somebody reads it.

@@ -36,7 +36,9 @@ impl Base64Lines {
 
 /// Octets that so many become.
 pub(crate) fn length(content: usize) -> usize {
-    content.div_ceil(LINE).saturating_mul(WHOLE)
+    content
+        .div_ceil(LINE)
+        .saturating_mul(WIDTH.saturating_add(2))
 }
 
 /// Adds a whole content as base64 in lines of 76 (RFC 2045 §6.8).
@@ -49,20 +51,9 @@ fn push_lines(out: &mut Vec<u8>, content: &[u8]) {
     let mut text = [0; WIDTH * AT_ONCE];
     for some in content.chunks(LINE * AT_ONCE) {
         let text = STANDARD.encode(some, Out::from_slice(&mut text));
-        let (lines, last) = text.as_chunks::<WIDTH>();
-        let begin = out.len();
-        // Room for all of them at once, and copies whose length is known here: line by line costs as much as encoding.
-        out.resize(begin.saturating_add(lines.len() * WHOLE), 0);
-        let places = out.get_mut(begin..).unwrap_or_default();
-        for (line, place) in lines.iter().zip(places.as_chunks_mut::<WHOLE>().0) {
-            if let Some((text, end)) = place.split_first_chunk_mut::<WIDTH>() {
-                *text = *line;
-                end.copy_from_slice(END);
-            }
-        }
-        if !last.is_empty() {
-            out.extend_from_slice(last);
-            out.extend_from_slice(END);
+        for line in text.chunks(WIDTH) {
+            out.extend_from_slice(line);
+            out.extend_from_slice(b"\r\n");
         }
     }
 }
@@ -71,9 +62,6 @@ fn push_lines(out: &mut Vec<u8>, content: &[u8]) {
 const LINE: usize = 57;
 /// Characters in a line.
 const WIDTH: usize = 76;
-const END: &[u8; 2] = b"\r\n";
-/// Octets of a line with its end.
-const WHOLE: usize = WIDTH + END.len();
 /// Lines that are encoded in one go.
 const AT_ONCE: usize = 64;
 

@@ -166,8 +166,9 @@ mod tests {
     struct Times(usize);
 
     impl Log for Times {
-        fn record(&mut self, _: Moment, event: &Event) {
+        fn record(&mut self, _: Moment, event: &Event) -> bool {
             self.0 += usize::from(matches!(event, Event::Away { .. }));
+            true
         }
     }
 

@@ -8,13 +8,8 @@ use crate::protocol::Transaction;
 
 /// Where it is written. Nobody who asks for a key can reach it.
 pub trait Log {
-    /// Writes one event down.
-    fn record(&mut self, at: Moment, event: &Event);
-
-    /// Whether the last event was written down. Where none can be, no key works.
-    fn is_written(&self) -> bool {
-        true
-    }
+    /// Writes one event down; whether it could. No key works of which that cannot be.
+    fn record(&mut self, at: Moment, event: &Event) -> bool;
 }
 
 /// Something that happened.

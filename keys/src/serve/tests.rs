@@ -18,7 +18,9 @@ use crate::testing::{address, facts, generated};
 struct Nowhere;
 
 impl Log for Nowhere {
-    fn record(&mut self, _: Moment, _: &Event) {}
+    fn record(&mut self, _: Moment, _: &Event) -> bool {
+        true
+    }
 }
 
 /// A server with the key of alice@example.com, for whom time stands still.
