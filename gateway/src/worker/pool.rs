@@ -83,8 +83,8 @@ impl Work<'_> {
     fn without_keys(self) -> Option<Self> {
         let office = self.office?;
         let is_plain = self.author.key.is_none()
-            && !seems_encrypted(&self.mail.raw)
-            && !office.all_keys().is_empty();
+            && !office.all_keys().is_empty()
+            && !seems_encrypted(&self.mail.raw);
         is_plain.then_some(Self {
             office: None,
             ..self
