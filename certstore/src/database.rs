@@ -9,14 +9,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, embedded};
 
 /// Open connections.
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
-    Sqlite(SqlitePool),
+    Sqlite(embedded::Connections),
     Postgres(Connections),
 }
 
@@ -67,7 +67,7 @@ impl Connections {
 
 /// Statements that count all or not at all; those of one that is dropped do not count.
 pub(crate) enum Change {
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(embedded::Begun),
     Postgres(Transaction<'static, Postgres>),
 }
 
@@ -86,9 +86,9 @@ macro_rules! statement {
     ($store:ident, execute: $text:expr $(, $value:expr)* $(,)?) => {
         async {
             match &$store.pool {
-                $crate::database::Pool::Sqlite(pool) => sqlx::query::<sqlx::Sqlite>($text)
+                $crate::database::Pool::Sqlite(all) => sqlx::query::<sqlx::Sqlite>($text)
                     $(.bind($value))*
-                    .execute(pool)
+                    .execute(all.lend().await?.connection()?)
                     .await
                     .map(|done| done.rows_affected()),
                 $crate::database::Pool::Postgres(all) => sqlx::query::<sqlx::Postgres>($text)
@@ -102,9 +102,9 @@ macro_rules! statement {
     ($store:ident, $how:ident as $row:ty: $text:expr $(, $value:expr)* $(,)?) => {
         async {
             match &$store.pool {
-                $crate::database::Pool::Sqlite(pool) => sqlx::query_as::<sqlx::Sqlite, $row>($text)
+                $crate::database::Pool::Sqlite(all) => sqlx::query_as::<sqlx::Sqlite, $row>($text)
                     $(.bind($value))*
-                    .$how(pool)
+                    .$how(all.lend().await?.connection()?)
                     .await,
                 $crate::database::Pool::Postgres(all) => sqlx::query_as::<sqlx::Postgres, $row>($text)
                     $(.bind($value))*
@@ -118,7 +118,7 @@ macro_rules! statement {
             match $change.lent() {
                 $crate::database::Change::Sqlite(open) => sqlx::query::<sqlx::Sqlite>($text)
                     $(.bind($value))*
-                    .execute(&mut **open)
+                    .execute(open.connection()?)
                     .await
                     .map(|done| done.rows_affected()),
                 $crate::database::Change::Postgres(open) => sqlx::query::<sqlx::Postgres>($text)
@@ -134,7 +134,7 @@ macro_rules! statement {
             match $change.lent() {
                 $crate::database::Change::Sqlite(open) => sqlx::query_as::<sqlx::Sqlite, $row>($text)
                     $(.bind($value))*
-                    .$how(&mut **open)
+                    .$how(open.connection()?)
                     .await,
                 $crate::database::Change::Postgres(open) => sqlx::query_as::<sqlx::Postgres, $row>($text)
                     $(.bind($value))*
@@ -152,7 +152,7 @@ macro_rules! statement {
                     for $one in $rows {
                         query = query$(.bind($cell))+;
                     }
-                    query.execute(&mut **open).await.map(|done| done.rows_affected())
+                    query.execute(open.connection()?).await.map(|done| done.rows_affected())
                 }
                 $crate::database::Change::Postgres(open) => {
                     let mut query = sqlx::query::<sqlx::Postgres>($text)$(.bind($value))*;
@@ -173,7 +173,7 @@ macro_rules! statement {
                     for $one in $rows {
                         query = query$(.bind($cell))+;
                     }
-                    query.$how(&mut **open).await
+                    query.$how(open.connection()?).await
                 }
                 $crate::database::Change::Postgres(open) => {
                     let mut query = sqlx::query_as::<sqlx::Postgres, $row>($text)$(.bind($value))*;
@@ -291,7 +291,7 @@ impl Store {
 
 async fn begun(pool: &Pool) -> Result<Change, sqlx::Error> {
     Ok(match pool {
-        Pool::Sqlite(pool) => Change::Sqlite(pool.begin().await?),
+        Pool::Sqlite(all) => Change::Sqlite(all.begin("BEGIN").await?),
         Pool::Postgres(all) => Change::Postgres(all.current().begin().await?),
     })
 }
@@ -299,7 +299,7 @@ async fn begun(pool: &Pool) -> Result<Change, sqlx::Error> {
 async fn begun_alone(pool: &Pool, tenant: &str) -> Result<Change, sqlx::Error> {
     Ok(match pool {
         // Taken at once: two writers that both read first would deadlock.
-        Pool::Sqlite(pool) => Change::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+        Pool::Sqlite(all) => Change::Sqlite(all.begin("BEGIN IMMEDIATE").await?),
         Pool::Postgres(all) => {
             let mut open = all.current().begin().await?;
             sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
@@ -313,7 +313,7 @@ async fn begun_alone(pool: &Pool, tenant: &str) -> Result<Change, sqlx::Error> {
 
 async fn begun_reading(pool: &Pool) -> Result<Change, sqlx::Error> {
     Ok(match pool {
-        Pool::Sqlite(pool) => Change::Sqlite(pool.begin().await?),
+        Pool::Sqlite(all) => Change::Sqlite(all.begin("BEGIN").await?),
         Pool::Postgres(all) => {
             let mut open = all.current().begin().await?;
             // As long as READING, in milliseconds.

@@ -134,7 +134,7 @@ impl Store {
         address: &Address,
     ) -> Result<Vec<Kept>, StoreError> {
         let rows = ask!(self, fetch_all as Row: BY_ADDRESS,
-            tenant, address_key(address), MAX_FOUND)?;
+            tenant, address_key(address))?;
         self.kept(tenant, rows).await
     }
 
@@ -325,13 +325,14 @@ pub fn address_key(address: &Address) -> String {
 pub const MAX_FOUND: i64 = 16;
 
 /// A [`Row`], and behind it what the holder said. The sum keeps the order from being taken from an index: then all
-/// certificates would be read for one of them.
+/// certificates would be read for one of them. The limit is [`MAX_FOUND`], and no value: for another value, SQLite prepares a
+/// statement anew.
 pub(crate) const BY_ADDRESS: &str = "SELECT c.der, c.origin, c.quarantined, s.ciphers, s.oaep FROM certificate c \
      LEFT JOIN capability s ON s.tenant = c.tenant AND s.sha256 = c.sha256 \
      WHERE c.tenant = $1 AND c.sha256 IN \
      (SELECT sha256 FROM address WHERE tenant = $1 AND address = $2 \
       UNION SELECT sha256 FROM registration WHERE tenant = $1 AND address = $2) \
-     ORDER BY c.not_after + 0 DESC, c.sha256 LIMIT $3";
+     ORDER BY c.not_after + 0 DESC, c.sha256 LIMIT 16";
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ mod clock;
 mod database;
 mod delivered;
 pub mod directory;
+mod embedded;
 mod encrypted;
 mod error;
 pub mod fetch;

@@ -4,8 +4,10 @@
 //! A number is never given twice. A text that was released never changes, and neither does its translation: both
 //! kinds of database remember what they ran by its SHA-384.
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+use crate::embedded;
 
 /// Whose words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,12 @@ pub(crate) fn migrator(dialect: Dialect) -> Migrator {
         Migration::new(number, name.into(), MigrationType::Simple, text, false)
     });
     Migrator::with_migrations(migrations.collect())
+}
+
+/// Brings a file to the newest schema.
+pub(crate) async fn build(file: &embedded::Connections) -> Result<(), MigrateError> {
+    let mut lent = file.lend().await?;
+    migrator(Dialect::Sqlite).run(lent.connection()?).await
 }
 
 /// The number of the newest schema.

@@ -6,7 +6,7 @@ use kenin_pki::certificate::Certificate;
 
 use crate::database::ask;
 use crate::holders::BY_ADDRESS;
-use crate::{KeptCapabilities, MAX_FOUND, Origin, Store, StoreError, address_key};
+use crate::{KeptCapabilities, Origin, Store, StoreError, address_key};
 
 /// A certificate as it lies in the store, for mail to its holder.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Store {
         address: &Address,
     ) -> Result<Vec<KeptRecipient>, StoreError> {
         let rows = ask!(self, fetch_all as Row: BY_ADDRESS,
-            tenant, address_key(address), MAX_FOUND)?;
+            tenant, address_key(address))?;
         rows.into_iter().map(|row| self.recipient(row)).collect()
     }
 

@@ -15,9 +15,8 @@ use std::time::Duration;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::PublicKey;
-use sqlx::Connection;
 use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use crate::database::{Change, Connections, Pool, READING, WRITING, ask, statement};
 use crate::encrypted::{Queued, Remembered};
@@ -25,7 +24,7 @@ use crate::index::parts;
 use crate::migrations::{self, Dialect};
 use crate::swept::Swept;
 use crate::together::Together;
-use crate::{RevocationIndex, Server, StoreError, scope};
+use crate::{RevocationIndex, Server, StoreError, embedded, scope};
 
 /// The tenant of a simple installation.
 pub const DEFAULT_TENANT: &str = "default";
@@ -61,9 +60,9 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(TIME_LIMIT);
-        let pool = file(path, options, 4).await?;
-        let done = migrations::migrator(Dialect::Sqlite).run(&pool).await;
-        let store = Self::over(path, Pool::Sqlite(pool));
+        let connections = file(path, options, 4).await?;
+        let done = migrations::build(&connections).await;
+        let store = Self::over(path, Pool::Sqlite(connections));
         store.built(done).map(|()| store)
     }
 
@@ -91,8 +90,10 @@ impl Store {
             .filename(path)
             .read_only(true)
             .busy_timeout(TIME_LIMIT);
-        let pool = file(path, options, 1).await?;
-        Self::over(path, Pool::Sqlite(pool)).of_this_schema().await
+        let connections = file(path, options, 1).await?;
+        Self::over(path, Pool::Sqlite(connections))
+            .of_this_schema()
+            .await
     }
 
     /// The same for a database.
@@ -279,7 +280,7 @@ impl Store {
     /// Writes everything out and closes the file, or leaves the database.
     pub async fn close(self) {
         match self.pool {
-            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Sqlite(connections) => connections.close().await,
             Pool::Postgres(connections) => {
                 // One that is silent is not waited for.
                 let _ = tokio::time::timeout(TIME_LIMIT, connections.current().close()).await;
@@ -304,19 +305,9 @@ async fn file(
     path: &Path,
     options: SqliteConnectOptions,
     connections: u32,
-) -> Result<sqlx::SqlitePool, StoreError> {
-    let pool = SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(TIME_LIMIT)
-        // SQLite ends some transactions by itself, as on a full disk. sqlx goes on counting that one, and would begin no
-        // other: such a connection is closed.
-        .before_acquire(|connection, _| {
-            let is_free = !connection.is_in_transaction();
-            Box::pin(async move { Ok(is_free) })
-        })
-        .connect_with(options)
-        .await;
-    pool.map_err(|error| StoreError::Database {
+) -> Result<embedded::Connections, StoreError> {
+    let opened = embedded::Connections::open(options, connections).await;
+    opened.map_err(|error| StoreError::Database {
         path: path.to_owned(),
         message: error.to_string(),
     })

@@ -4,20 +4,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::crypto::PublicKey;
 use kenin_pki::time::UnixTime;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::database::Pool;
-use crate::migrations::{self, Dialect};
 use crate::testpki::{Ca, ca};
 use crate::testplace::{Place, on_both};
-use crate::{Kept, Origin, RevocationIndex, Store, address_key};
+use crate::{Kept, Origin, RevocationIndex, Store, address_key, embedded, migrations};
 
 /// Some database might take one for the other.
 const TENANTS: [&str; 2] = ["one", "One"];
@@ -256,20 +254,11 @@ async fn in_memory() -> Store {
         .in_memory(true)
         .foreign_keys(true);
     // With its one connection it would go.
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None::<Duration>)
-        .max_lifetime(None::<Duration>)
-        .connect_with(options)
-        .await
-        .unwrap();
-    migrations::migrator(Dialect::Sqlite)
-        .run(&pool)
-        .await
-        .unwrap();
+    let connection = embedded::Connections::open(options, 1).await.unwrap();
+    migrations::build(&connection).await.unwrap();
     Store {
         name: PathBuf::from("memory"),
-        pool: Pool::Sqlite(pool),
+        pool: Pool::Sqlite(connection),
         silent: Arc::default(),
         swept: Arc::default(),
         together: Arc::default(),

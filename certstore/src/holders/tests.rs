@@ -355,15 +355,17 @@ proptest! {
 async fn a_look_up_by_address_does_not_read_everybodys() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("a.sqlite")).await.unwrap();
-    let Pool::Sqlite(pool) = &store.pool else {
+    let Pool::Sqlite(connections) = &store.pool else {
         panic!("it is a file")
     };
+    let mut lent = connections.lend().await.unwrap();
     let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "EXPLAIN QUERY PLAN {BY_ADDRESS}"
     )))
-    .fetch_all(pool)
+    .fetch_all(lent.connection().unwrap())
     .await
     .unwrap();
+    assert!(BY_ADDRESS.ends_with(&format!(" LIMIT {MAX_FOUND}")));
     let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
     for table in ["SEARCH c ", "SEARCH s "] {
         let narrow = steps
