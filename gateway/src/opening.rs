@@ -125,6 +125,8 @@ pub(crate) struct Arrival {
     pub(crate) octets: Option<usize>,
     /// Whether that may be waited for.
     pub(crate) wait: bool,
+    /// Whether a key is to work for it next ([`Office::granted`]).
+    pub(crate) grant: bool,
 }
 
 /// What comes of it.

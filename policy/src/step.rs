@@ -39,6 +39,9 @@ pub(crate) use asking::Asking;
 /// a time stamp, as many rounds again may ask about who stamped it.
 pub const MAX_ROUNDS: usize = 8;
 
+/// What is said where nothing is.
+const UNANSWERED: &str = "it was not answered";
+
 /// After so many answers nothing more is asked.
 pub(crate) const MAX_ANSWERS: usize = 256;
 
@@ -291,14 +294,27 @@ pub fn step<'a>(case: &'a Case<'_>, answers: &'a [Answered]) -> Step {
 /// Runs a case to its end with a function that answers one question; for callers that can answer
 /// without waiting.
 pub fn run(case: &Case<'_>, mut answer: impl FnMut(&Question) -> Answer) -> Outcome {
+    run_together(case, |questions| {
+        questions.iter().map(&mut answer).collect()
+    })
+}
+
+/// The same with one that answers all questions that are open at one time, in their order.
+pub fn run_together(
+    case: &Case<'_>,
+    mut answer: impl FnMut(&[Question]) -> Vec<Answer>,
+) -> Outcome {
     let mut answers = Vec::new();
     loop {
         match step(case, &answers) {
             Step::Done(outcome) => return outcome,
-            Step::Ask(questions) => answers.extend(questions.into_iter().map(|question| {
-                let answer = answer(&question);
-                Answered { question, answer }
-            })),
+            Step::Ask(questions) => {
+                // One that is left out would be asked without end.
+                let rest = std::iter::repeat_with(|| Answer::Unavailable(UNANSWERED.to_owned()));
+                let told = answer(&questions).into_iter().chain(rest);
+                let all = questions.into_iter().zip(told);
+                answers.extend(all.map(|(question, answer)| Answered { question, answer }));
+            }
         }
     }
 }

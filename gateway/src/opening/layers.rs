@@ -165,6 +165,7 @@ impl<'j> Walk<'j> {
             answers: self.job.answers.clone(),
             octets: None,
             wait: false,
+            grant: false,
         };
         if outermost {
             arrival.message_ids = message_ids(self.job.raw);
@@ -179,6 +180,7 @@ impl<'j> Walk<'j> {
         }
         let asked = self.asked(&layer, named);
         arrival.digests = digests_of(&layer, &asked);
+        arrival.grant = !asked.is_empty();
         let size = layer.encrypted_len();
         arrival.octets = outermost.then_some(size);
         let (admission, layer) = match self.job.office.admit(&arrival)? {
@@ -202,6 +204,7 @@ impl<'j> Walk<'j> {
                 self.set(named, State::Undecryptable);
                 arrival.digests.clear();
                 arrival.octets = None;
+                arrival.grant = false;
                 self.job.office.admit(&arrival)?;
                 return Ok(None);
             }

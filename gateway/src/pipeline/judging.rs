@@ -22,15 +22,16 @@ pub(super) type Judge = fn(&[u8], &Snapshot, SystemTime, &Core) -> Verdict;
 pub(super) fn judge(raw: &[u8], snapshot: &Snapshot, now: SystemTime, core: &Core) -> Verdict {
     let time = unix_time(now);
     let mut clerk = Clerk::new(snapshot, time, Some(core));
-    verdict_of(raw, snapshot, time, |question| clerk.answer(question))
+    let mut all = |questions: &[Question]| clerk.answers(questions);
+    verdict_of(raw, snapshot, time, &mut all)
 }
 
-/// The verdict on a message, by whoever answers.
+/// The verdict on a message, by whoever answers what is open at one time.
 pub(crate) fn verdict_of(
     raw: &[u8],
     snapshot: &Snapshot,
     time: UnixTime,
-    answer: impl FnMut(&Question) -> Answer,
+    answer: impl FnMut(&[Question]) -> Vec<Answer>,
 ) -> Verdict {
     let known = &snapshot.known;
     let config = &snapshot.config;
@@ -46,7 +47,7 @@ pub(crate) fn verdict_of(
     )
     .within(config.caps.budget())
     .scrubbed_by(raw, &scrubber);
-    step::run(&case, answer).verdict
+    step::run_together(&case, answer).verdict
 }
 
 /// Answers the questions of one message, on a thread that may wait.
@@ -70,7 +71,13 @@ impl<'a> Clerk<'a> {
         }
     }
 
-    /// What is known here, or can be asked for.
+    /// What is known here, or can be asked for: for each of these.
+    pub(crate) fn answers(&mut self, questions: &[Question]) -> Vec<Answer> {
+        let all = questions.iter();
+        all.map(|question| self.answer(question)).collect()
+    }
+
+    /// The same for one.
     pub(crate) fn answer(&mut self, question: &Question) -> Answer {
         match question {
             Question::Issuers {

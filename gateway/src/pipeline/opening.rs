@@ -130,10 +130,25 @@ impl OwnOffice<'_> {
         if !self.announced.load(Ordering::Relaxed) {
             return Err(NoKey::Gone);
         }
-        let mut own = lock(&self.lease);
-        if let Some(lease) = &*own {
-            return Ok(lease.clone());
+        if let Some(lease) = self.held_lease() {
+            return Ok(lease);
         }
+        let lease = self.wait(self.granting()).unwrap_or(Err(NoKey::Gone))?;
+        Ok(self.keep(lease))
+    }
+
+    /// What it was granted, where it was.
+    pub(crate) fn held_lease(&self) -> Option<Lease> {
+        lock(&self.lease).clone()
+    }
+
+    /// The one that was first.
+    fn keep(&self, lease: Lease) -> Lease {
+        lock(&self.lease).get_or_insert(lease).clone()
+    }
+
+    /// Asks the key process for a grant.
+    async fn granting(&self) -> Result<Lease, NoKey> {
         let keyring = &self.keyring;
         if !keyring.is_there() {
             return Err(NoKey::Gone);
@@ -151,10 +166,8 @@ impl OwnOffice<'_> {
             client: client_of(self.envelope),
             seconds: GRANTED,
         };
-        let granted = self.wait(timeout_at(self.end, keyring.grant(ask)));
-        let lease = granted.and_then(Result::ok).unwrap_or(Err(NoKey::Gone))?;
-        *own = Some(lease.clone());
-        Ok(lease)
+        let granted = timeout_at(self.end, keyring.grant(ask)).await;
+        granted.unwrap_or(Err(NoKey::Gone))
     }
 
     /// Whether nobody outside is to hear what is done with the mail.
@@ -225,10 +238,20 @@ impl OwnOffice<'_> {
     }
 
     /// Remembers it, and under which names it came encrypted: what did is not answered in clear (DEC-14). Gives of each content
-    /// whom an answer to the first mail with it went to.
-    fn remember(&self, mail: EncryptedMail) -> Result<Vec<Vec<u8>>, Closed> {
-        let firsts = match &self.opener.store {
-            None => vec![mail.answers.to_vec(); mail.contents.len()],
+    /// whom an answer to the first mail with it went to. `grant` says whether a key is to work for it next: then it is
+    /// granted meanwhile, and nobody has that grant before this has ended well.
+    fn remember(&self, mail: EncryptedMail, grant: bool) -> Result<Vec<Vec<u8>>, Closed> {
+        let granting = async {
+            match grant && self.held_lease().is_none() {
+                true => self.granting().await.ok(),
+                false => None,
+            }
+        };
+        let (firsts, lease) = match &self.opener.store {
+            None => {
+                let firsts = vec![mail.answers.to_vec(); mail.contents.len()];
+                (firsts, self.wait(granting).ok_or(Closed::Record)?)
+            }
             Some(store) => {
                 let mail = EncryptedMail {
                     domains: self.domains(),
@@ -236,11 +259,17 @@ impl OwnOffice<'_> {
                     ..mail
                 };
                 let asked = store.remember_encrypted(DEFAULT_TENANT, mail);
-                let firsts = self.asked(asked)?.into_iter();
-                firsts.map(|first| first.answers).collect()
+                let both = async { tokio::join!(timeout(STORE_PATIENCE, asked), granting) };
+                let (asked, lease) = self.wait(both).ok_or(Closed::Record)?;
+                let firsts = remembered(asked.ok())?.into_iter();
+                (firsts.map(|first| first.answers).collect(), lease)
             }
         };
         self.announced.store(true, Ordering::Relaxed);
+        // Where there is none it is asked for once more when a key is to work.
+        if let Some(lease) = lease {
+            self.keep(lease);
+        }
         Ok(firsts)
     }
 
@@ -271,17 +300,15 @@ impl OwnOffice<'_> {
         let waiter = Waiter::here(Some(self.core)).ok()?;
         Some(waiter.block_on(wait))
     }
+}
 
-    fn asked<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Closed> {
-        match self.wait(timeout(STORE_PATIENCE, asked)) {
-            Some(Ok(Ok(answer))) => Ok(answer),
-            Some(Ok(Err(why))) => {
-                error!(error = %why, "what came encrypted cannot be remembered");
-                Err(Closed::Record)
-            }
-            Some(Err(_)) | None => Err(Closed::Record),
-        }
-    }
+/// What the store remembers, where it answered in time.
+fn remembered<T>(asked: Option<Result<T, StoreError>>) -> Result<T, Closed> {
+    let answer = asked.ok_or(Closed::Record)?;
+    answer.map_err(|why| {
+        error!(error = %why, "what came encrypted cannot be remembered");
+        Closed::Record
+    })
 }
 
 impl Office for OwnOffice<'_> {
@@ -311,7 +338,7 @@ impl Office for OwnOffice<'_> {
             message_id: arrival.answers.message_id.clone(),
             ..EncryptedMail::default()
         };
-        let firsts = self.remember(mail)?;
+        let firsts = self.remember(mail, arrival.grant)?;
         Ok(Admission::Granted { room, firsts })
     }
 
@@ -336,7 +363,7 @@ impl Office for OwnOffice<'_> {
             ids: message_ids.to_vec(),
             ..EncryptedMail::default()
         };
-        self.remember(mail).map(drop)
+        self.remember(mail, false).map(drop)
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Ready = 16,
     /// From a worker: a question.
     Ask = 17,
+    /// From a worker: what is not answered.
+    Note = 22,
     /// From a worker: what was decided.
     Decided = 18,
     /// From a worker: what was looked for in a mail.
@@ -30,12 +32,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Outfit,
         Self::Job,
         Self::Told,
         Self::Ready,
         Self::Ask,
+        Self::Note,
         Self::Decided,
         Self::Found,
         Self::Panicked,

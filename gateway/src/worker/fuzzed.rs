@@ -44,7 +44,7 @@ pub(crate) fn frames(octets: &[u8]) {
             Kind::Told => {
                 again::<Told>(&content);
             }
-            Kind::Ask => {
+            Kind::Ask | Kind::Note => {
                 again::<Ask>(&content);
             }
             Kind::Decided => {

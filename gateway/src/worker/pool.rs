@@ -34,7 +34,7 @@ use crate::snapshot::Snapshot;
 mod answers;
 mod process;
 
-use answers::{Asked, Desks, tell};
+use answers::{Asked, Desks, is_note, tell};
 use process::{Sort, Worker, panicked};
 
 /// Workers and templates that have nothing to do, and how more are made.
@@ -363,7 +363,7 @@ fn talk(
         };
         match kind {
             // Read, it would take many times the memory.
-            Kind::Ask if content.len() > MAX_BESIDE_MAIL => {
+            Kind::Ask | Kind::Note if content.len() > MAX_BESIDE_MAIL => {
                 return Err(invalid("a question is too long"));
             }
             Kind::Ask => {
@@ -371,6 +371,14 @@ fn talk(
                 asked.one_more(&ask)?;
                 let told = tell(&ask, work, lists, desks)?;
                 send(&mut line, Kind::Told, &written(&told))?;
+            }
+            Kind::Note => {
+                let ask: Ask = codec::read(&content).map_err(io::Error::other)?;
+                if !is_note(&ask) {
+                    return Err(invalid("what is said has to be answered"));
+                }
+                asked.one_more(&ask)?;
+                tell(&ask, work, lists, desks)?;
             }
             Kind::Panicked => return Err(panicked(&content)),
             Kind::Unmapped => return Err(io::ErrorKind::OutOfMemory.into()),

@@ -3,7 +3,7 @@
 //! ends. It has no files, no network, no keys and no log; a panic ends it. Mail whose people have keys is for a copy of a
 //! [`template`], which does the same for one mail, and may ask the key process for what the mail's grant allows.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kenin_keys::octets::{Malformed, Reader};
-use kenin_keys::protocol::Refusal;
+use kenin_keys::protocol::{Refusal, Transaction};
 use kenin_keys::{Granted, Hand, KeyFacts, KeyId, NoKey, WorkerClient};
 use kenin_pki::address::Address;
 use kenin_pki::crl::{Crl, RevokedEntries, RevokedEntry};
@@ -21,7 +21,7 @@ use kenin_policy::{Answer, Question, Reason};
 use kenin_smtp_filter::Mail;
 use kenin_sys::{Mapped, Otherwise, Role};
 
-use super::codec::question::{Errand, List};
+use super::codec::question::{Errand, Given, List};
 use super::codec::{self, Ask, Coded, Told, decided, written, written_in_room};
 use super::frame::{Kind, invalid, receive, send};
 use super::outfit::{Outfit, Whose};
@@ -124,6 +124,7 @@ fn one_mail(
                 edge,
                 keys: &job.keys,
                 client: keys,
+                granted: Cell::new(None),
             };
             let decided = decide(&job, &mail, snapshot, lists, &office);
             // Wiped: it may hold what was opened.
@@ -154,7 +155,7 @@ fn decide(
     let time = unix_time(job.now.time);
     let lists = RefCell::new(lists);
     let judge = |raw: &[u8]| {
-        let answer = |question: &Question| lists.borrow_mut().answer(question);
+        let answer = |questions: &[Question]| lists.borrow_mut().answers(questions);
         let verdict = verdict_of(raw, snapshot, time, answer);
         substitute::unless_clock_is_trusted(verdict, job.now.trust)
     };
@@ -205,6 +206,8 @@ struct AfarOffice<'a> {
     keys: &'a [(Address, Vec<Arc<KeyFacts>>)],
     /// The connection to the key process, where there is one.
     client: Option<&'a Arc<Mutex<WorkerClient>>>,
+    /// Under what the key process knows the mail.
+    granted: Cell<Option<Transaction>>,
 }
 
 impl AfarOffice<'_> {
@@ -221,12 +224,15 @@ impl Office for AfarOffice<'_> {
 
     fn granted(&self) -> Result<Box<dyn Granted + '_>, NoKey> {
         let client = self.client.ok_or(NoKey::Gone)?;
-        match self.run(Errand::Grant) {
-            Told::Granted(Some(transaction)) => {
-                Ok(Box::new(Hand::new(Arc::clone(client), transaction)))
-            }
-            _ => Err(NoKey::Gone),
-        }
+        let granted = self
+            .granted
+            .get()
+            .or_else(|| match self.run(Errand::Grant) {
+                Told::Granted(granted) => granted,
+                _ => None,
+            });
+        let transaction = granted.ok_or(NoKey::Gone)?;
+        Ok(Box::new(Hand::new(Arc::clone(client), transaction)))
     }
 
     fn admit(&self, arrival: &Arrival) -> Result<Admission, Closed> {
@@ -241,7 +247,10 @@ impl Office for AfarOffice<'_> {
         };
         let room = arrival.octets.map(|_| Room::elsewhere());
         match self.run(Errand::Admit(arrival)) {
-            Told::Admitted(firsts) => Ok(Admission::Granted { room, firsts }),
+            Told::Admitted { firsts, granted } => {
+                self.granted.set(self.granted.get().or(granted));
+                Ok(Admission::Granted { room, firsts })
+            }
             Told::NoRoom(why) => Ok(Admission::NoRoom(why)),
             Told::Closed(why) => Err(why),
             _ => Err(Closed::Record),
@@ -257,7 +266,13 @@ impl Office for AfarOffice<'_> {
     }
 
     fn opened(&self, used: &[(Address, KeyId)], message_ids: &[[u8; 32]]) -> Result<(), Closed> {
-        match self.run(Errand::Opened(used.to_vec(), message_ids.to_vec())) {
+        let opened = Errand::Opened(used.to_vec(), message_ids.to_vec());
+        if message_ids.is_empty() {
+            // The edge tells the key process, and nothing comes of it.
+            self.edge.note(&Ask::Office(opened));
+            return Ok(());
+        }
+        match self.run(opened) {
             Told::Done => Ok(()),
             Told::Closed(why) => Err(why),
             _ => Err(Closed::Record),
@@ -304,6 +319,13 @@ impl Edge {
         told.unwrap_or_else(|| std::process::abort())
     }
 
+    /// Says what is not answered.
+    fn note(&self, note: &Ask) {
+        if self.say(Kind::Note, &written(note)).is_err() {
+            std::process::abort();
+        }
+    }
+
     /// A mail with what is to be done with it.
     fn mail(&self, job: &[u8]) -> io::Result<(Job, Mail)> {
         let mut from = Reader::new(job);
@@ -342,12 +364,20 @@ impl Lists {
         }
     }
 
-    fn answer(&mut self, question: &Question) -> Answer {
-        match self.edge.ask(&Ask::Question(question.clone())) {
-            Told::Issuers(found) => Answer::Issuers(found),
-            Told::Registered(registered) => Answer::Registered(registered),
-            Told::Unavailable(why) => Answer::Unavailable(why),
-            Told::Status {
+    /// The answers to these, in their order.
+    fn answers(&mut self, questions: &[Question]) -> Vec<Answer> {
+        match self.edge.ask(&Ask::Questions(questions.to_vec())) {
+            Told::Given(all) => all.into_iter().map(|given| self.answer(given)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn answer(&mut self, given: Given) -> Answer {
+        match given {
+            Given::Issuers(found) => Answer::Issuers(found),
+            Given::Registered(registered) => Answer::Registered(registered),
+            Given::Unavailable(why) => Answer::Unavailable(why),
+            Given::Status {
                 lists,
                 ocsp,
                 unasked,
@@ -362,7 +392,6 @@ impl Lists {
                     None => Answer::Unavailable("a revocation list cannot be read".to_owned()),
                 }
             }
-            _ => Answer::Unavailable("another question was answered".to_owned()),
         }
     }
 

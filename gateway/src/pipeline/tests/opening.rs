@@ -413,7 +413,7 @@ async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not
 
 const A_MINUTE: Duration = Duration::from_secs(60);
 
-/// A layer that needs no room.
+/// A layer that needs no room, and a key.
 fn arrival() -> Arrival {
     Arrival {
         message_ids: vec![[1; 32]],
@@ -421,6 +421,7 @@ fn arrival() -> Arrival {
         answers: Answers::of(b"From: carol@example.net\r\n\r\n"),
         octets: None,
         wait: false,
+        grant: true,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::opening::{Answers, Arrival, Closed, NoRoom};
 #[derive(Clone, Debug)]
 pub(in crate::worker) enum Ask {
     /// What a decision lacks.
-    Question(Question),
+    Questions(Vec<Question>),
     /// The entry of a list that the edge keeps.
     Entry {
         /// SHA-256 of the list.
@@ -53,9 +53,9 @@ pub(in crate::worker) enum Errand {
     Opened(Vec<(Address, KeyId)>, Vec<[u8; 32]>),
 }
 
-/// What is told.
+/// The answer to a question of a decision.
 #[derive(Clone, Debug)]
-pub(in crate::worker) enum Told {
+pub(in crate::worker) enum Given {
     /// Certificates of issuers.
     Issuers(Vec<Certificate>),
     /// What says something of a status.
@@ -71,6 +71,13 @@ pub(in crate::worker) enum Told {
     Registered(bool),
     /// Could not be found out, because.
     Unavailable(String),
+}
+
+/// What is told.
+#[derive(Clone, Debug)]
+pub(in crate::worker) enum Told {
+    /// What the decision lacked, in the order in which it was asked.
+    Given(Vec<Given>),
     /// The entry, if there is one.
     Entry(Option<RevokedEntry>),
     /// The signature, if there is to be one.
@@ -79,8 +86,13 @@ pub(in crate::worker) enum Told {
     Protection(Vec<protect::Answered>),
     /// Under what the key process knows the mail; nothing where it does not.
     Granted(Option<Transaction>),
-    /// The layer is let in: for each digest, whom an answer to the first mail with that went to.
-    Admitted(Vec<Vec<u8>>),
+    /// The layer is let in.
+    Admitted {
+        /// For each digest, whom an answer to the first mail with that went to.
+        firsts: Vec<Vec<u8>>,
+        /// Under what the key process knows the mail, where a key is to work for it.
+        granted: Option<Transaction>,
+    },
     /// It is done.
     Done,
     /// It cannot be done now, for want of memory or of the store.
@@ -101,6 +113,7 @@ coded!(Arrival {
     answers,
     octets,
     wait,
+    grant,
 });
 
 coded_by_number!(Closed: Memory = 0, Record = 1, Full = 2, Storage = 3);
@@ -181,9 +194,9 @@ coded!(RevokedEntry {
 impl Coded for Ask {
     fn write(&self, out: &mut Writer) {
         match self {
-            Self::Question(question) => {
+            Self::Questions(questions) => {
                 out.u8(0);
-                question.write(out);
+                questions.write(out);
             }
             Self::Entry {
                 list,
@@ -222,7 +235,7 @@ impl Coded for Ask {
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         match from.u8()? {
-            0 => Coded::read(from).map(Self::Question),
+            0 => Coded::read(from).map(Self::Questions),
             1 => Ok(Self::Entry {
                 list: Coded::read(from)?,
                 issuer: Coded::read(from)?,
@@ -300,7 +313,7 @@ impl Coded for Question {
     }
 }
 
-impl Coded for Told {
+impl Coded for Given {
     fn write(&self, out: &mut Writer) {
         match self {
             Self::Issuers(found) => {
@@ -325,37 +338,6 @@ impl Coded for Told {
                 out.u8(3);
                 why.write(out);
             }
-            Self::Entry(entry) => {
-                out.u8(4);
-                entry.write(out);
-            }
-            Self::Signature(signature) => {
-                out.u8(5);
-                signature.write(out);
-            }
-            Self::Protection(answered) => {
-                out.u8(6);
-                answered.write(out);
-            }
-            Self::Granted(transaction) => {
-                out.u8(7);
-                transaction.write(out);
-            }
-            Self::Admitted(firsts) => {
-                out.u8(8);
-                firsts.write(out);
-            }
-            Self::Done => {
-                out.u8(9);
-            }
-            Self::Closed(why) => {
-                out.u8(10);
-                why.write(out);
-            }
-            Self::NoRoom(why) => {
-                out.u8(11);
-                why.write(out);
-            }
         }
     }
 
@@ -369,14 +351,67 @@ impl Coded for Told {
             }),
             2 => Coded::read(from).map(Self::Registered),
             3 => Coded::read(from).map(Self::Unavailable),
-            4 => Coded::read(from).map(Self::Entry),
-            5 => Coded::read(from).map(Self::Signature),
-            6 => Coded::read(from).map(Self::Protection),
-            7 => Coded::read(from).map(Self::Granted),
-            8 => Coded::read(from).map(Self::Admitted),
-            9 => Ok(Self::Done),
-            10 => Coded::read(from).map(Self::Closed),
-            11 => Coded::read(from).map(Self::NoRoom),
+            _ => Err(Malformed("an unknown answer")),
+        }
+    }
+}
+
+impl Coded for Told {
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Given(given) => {
+                out.u8(0);
+                given.write(out);
+            }
+            Self::Entry(entry) => {
+                out.u8(1);
+                entry.write(out);
+            }
+            Self::Signature(signature) => {
+                out.u8(2);
+                signature.write(out);
+            }
+            Self::Protection(answered) => {
+                out.u8(3);
+                answered.write(out);
+            }
+            Self::Granted(transaction) => {
+                out.u8(4);
+                transaction.write(out);
+            }
+            Self::Admitted { firsts, granted } => {
+                out.u8(5);
+                firsts.write(out);
+                granted.write(out);
+            }
+            Self::Done => {
+                out.u8(6);
+            }
+            Self::Closed(why) => {
+                out.u8(7);
+                why.write(out);
+            }
+            Self::NoRoom(why) => {
+                out.u8(8);
+                why.write(out);
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match from.u8()? {
+            0 => Coded::read(from).map(Self::Given),
+            1 => Coded::read(from).map(Self::Entry),
+            2 => Coded::read(from).map(Self::Signature),
+            3 => Coded::read(from).map(Self::Protection),
+            4 => Coded::read(from).map(Self::Granted),
+            5 => Ok(Self::Admitted {
+                firsts: Coded::read(from)?,
+                granted: Coded::read(from)?,
+            }),
+            6 => Ok(Self::Done),
+            7 => Coded::read(from).map(Self::Closed),
+            8 => Coded::read(from).map(Self::NoRoom),
             _ => Err(Malformed("an unknown answer")),
         }
     }

@@ -16,7 +16,7 @@ use kenin_smtp_filter::{Confided, Division, Edit, Envelope, Group, Reply, Share,
 use proptest::prelude::*;
 
 use super::decided::{check, room};
-use super::question::{Errand, List};
+use super::question::{Errand, Given, List};
 use super::*;
 use crate::act::Decided;
 use crate::clock::{Moment, Trust};
@@ -238,6 +238,7 @@ fn arrival(octets: Option<usize>, wait: bool) -> Arrival {
         answers: Answers::of(b"From: a@b\r\nMessage-ID: <1@b>\r\n\r\n"),
         octets,
         wait,
+        grant: wait,
     }
 }
 
@@ -258,7 +259,7 @@ fn questions_and_answers_are_the_same_at_the_other_end() {
         address: Address::parse("a@example.jp").unwrap(),
     };
     for ask in [
-        Ask::Question(registration),
+        Ask::Questions(vec![registration]),
         Ask::Entry {
             list: [1; 32],
             issuer: 0,
@@ -298,22 +299,30 @@ fn questions_and_answers_are_the_same_at_the_other_end() {
         invalidity_date: Some(UnixTime(5)),
     };
     for told in [
-        Told::Issuers(Vec::new()),
-        Told::Status {
-            lists: vec![List::Known([9; 32]), List::Whole(vec![0x30, 0])],
-            ocsp: Vec::new(),
-            unasked: true,
-        },
-        Told::Registered(true),
-        Told::Unavailable("nobody answers".to_owned()),
+        Told::Given(vec![
+            Given::Issuers(Vec::new()),
+            Given::Status {
+                lists: vec![List::Known([9; 32]), List::Whole(vec![0x30, 0])],
+                ocsp: Vec::new(),
+                unasked: true,
+            },
+            Given::Registered(true),
+            Given::Unavailable("nobody answers".to_owned()),
+        ]),
         Told::Entry(Some(entry)),
         Told::Entry(None),
         Told::Signature(Some(vec![1])),
         Told::Protection(plan_answers()),
         Told::Granted(Some(Transaction::from_octets([1; 16]))),
         Told::Granted(None),
-        Told::Admitted(vec![vec![1; 32], vec![2; 32]]),
-        Told::Admitted(Vec::new()),
+        Told::Admitted {
+            firsts: vec![vec![1; 32], vec![2; 32]],
+            granted: Some(Transaction::from_octets([1; 16])),
+        },
+        Told::Admitted {
+            firsts: Vec::new(),
+            granted: None,
+        },
         Told::Done,
         Told::Closed(Closed::Memory),
         Told::Closed(Closed::Record),

@@ -5,7 +5,7 @@ use kenin_policy::{Question, Reason};
 use kenin_smtp_filter::{Confided, Group, Reply};
 
 use super::super::What;
-use super::super::codec::question::Errand;
+use super::super::codec::question::{Errand, Given};
 use super::super::codec::tests::{decided as decided_to, plan_answers};
 use super::*;
 use crate::clock::{Moment, Trust};
@@ -98,10 +98,10 @@ fn what_edge_and_worker_say_holds_whatever_octet_changes() {
         decided.extend(framed(Kind::Decided, &decided_to(treatment)));
     }
     let asked = [
-        Ask::Question(Question::Registration {
+        Ask::Questions(vec![Question::Registration {
             certificate: [7; 32],
             address: Address::parse("a@example.net").unwrap(),
-        }),
+        }]),
         Ask::Entry {
             list: [1; 32],
             issuer: 0,
@@ -115,7 +115,7 @@ fn what_edge_and_worker_say_holds_whatever_octet_changes() {
         .flat_map(|ask| framed(Kind::Ask, ask))
         .collect();
     for told in [
-        Told::Registered(true),
+        Told::Given(vec![Given::Registered(true)]),
         Told::Entry(None),
         Told::Signature(Some(vec![1])),
         Told::Protection(plan_answers()),

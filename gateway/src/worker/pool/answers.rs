@@ -16,7 +16,7 @@ use crate::clock::unix_time;
 use crate::opening::{Admission, Answers, Arrival, Office};
 use crate::pipeline::{Clerk, OwnOffice};
 use crate::protect;
-use crate::worker::codec::question::{Errand, List};
+use crate::worker::codec::question::{Errand, Given, List};
 use crate::worker::codec::{Ask, Told};
 use crate::worker::frame::invalid;
 
@@ -43,7 +43,8 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn one_more(&mut self, ask: &Ask) -> io::Result<()> {
         let (asked, more, most) = match ask {
-            Ask::Question(_) | Ask::Entry { .. } => (&mut self.questions, 1, MAX_QUESTIONS),
+            Ask::Questions(all) => (&mut self.questions, all.len().max(1), MAX_QUESTIONS),
+            Ask::Entry { .. } => (&mut self.questions, 1, MAX_QUESTIONS),
             Ask::Protection(_) => (&mut self.plans, 1, MAX_ROUNDS),
             Ask::Statement(_) => (&mut self.statements, 1, MAX_SIGNATURES),
             Ask::Wrapping(..) => (&mut self.wrappings, 1, MAX_SIGNATURES),
@@ -82,21 +83,12 @@ pub(super) fn tell(
 ) -> io::Result<Told> {
     let snapshot = work.snapshot;
     Ok(match ask {
-        Ask::Question(question) => match desks.clerk.as_mut().map(|clerk| clerk.answer(question)) {
-            Some(Answer::Issuers(found)) => Told::Issuers(found),
-            Some(Answer::Registered(registered)) => Told::Registered(registered),
-            Some(Answer::Unavailable(why)) => Told::Unavailable(why),
-            Some(Answer::Status {
-                crls,
-                ocsp,
-                unasked,
-            }) => Told::Status {
-                lists: crls.into_iter().map(|crl| listed(crl, lists)).collect(),
-                ocsp,
-                unasked,
-            },
-            None => return Err(invalid("nothing is to be asked for this")),
-        },
+        Ask::Questions(questions) => {
+            let clerk = desks.clerk.as_mut();
+            let clerk = clerk.ok_or_else(|| invalid("nothing is to be asked for this"))?;
+            let all = clerk.answers(questions).into_iter();
+            Told::Given(all.map(|answer| given(answer, lists)).collect())
+        }
         Ask::Entry {
             list,
             issuer,
@@ -193,7 +185,11 @@ fn admit(arrival: &Arrival, office: &OwnOffice<'_>) -> io::Result<Told> {
             if let Some(room) = room {
                 office.hold(room);
             }
-            Told::Admitted(firsts)
+            let granted = office.held_lease();
+            Told::Admitted {
+                firsts,
+                granted: granted.map(|lease| lease.transaction()),
+            }
         }
         Ok(Admission::NoRoom(why)) => Told::NoRoom(why),
         Err(why) => Told::Closed(why),
@@ -213,6 +209,29 @@ fn are_about(questions: &[Question], envelope: &Envelope) -> bool {
 
 fn domain(address: &Address) -> String {
     address.domain().to_ascii_lowercase()
+}
+
+/// Whether nothing comes of it that has to be waited for.
+pub(super) fn is_note(ask: &Ask) -> bool {
+    matches!(ask, Ask::Office(Errand::Opened(_, message_ids)) if message_ids.is_empty())
+}
+
+/// An answer as a worker is told of it.
+fn given(answer: Answer, told: &mut HashMap<[u8; 32], Crl>) -> Given {
+    match answer {
+        Answer::Issuers(found) => Given::Issuers(found),
+        Answer::Registered(registered) => Given::Registered(registered),
+        Answer::Unavailable(why) => Given::Unavailable(why),
+        Answer::Status {
+            crls,
+            ocsp,
+            unasked,
+        } => Given::Status {
+            lists: crls.into_iter().map(|crl| listed(crl, told)).collect(),
+            ocsp,
+            unasked,
+        },
+    }
 }
 
 /// A list as a worker is told of it.

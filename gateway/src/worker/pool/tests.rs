@@ -330,7 +330,7 @@ async fn a_worker_gets_no_signature_for_another_mail() {
         certificate: [0; 32],
         address: Address::parse("a@b.example").unwrap(),
     };
-    assert!(ask(Ask::Question(question), moment()).is_err());
+    assert!(ask(Ask::Questions(vec![question]), moment()).is_err());
     // Nor opened.
     assert!(ask(Ask::Office(Errand::Grant), moment()).is_err());
     let entry = Ask::Entry {
@@ -442,7 +442,22 @@ fn admitted(names: usize, digests: usize) -> Ask {
         answers: Answers::of(b""),
         octets: None,
         wait: false,
+        grant: false,
     }))
+}
+
+#[test]
+fn only_what_nothing_comes_of_is_said_without_an_answer() {
+    let opened = |names: usize| Ask::Office(Errand::Opened(Vec::new(), vec![[1; 32]; names]));
+    assert!(is_note(&opened(0)));
+    for other in [
+        opened(1),
+        admitted(0, 0),
+        Ask::Office(Errand::Grant),
+        Ask::Statement(Vec::new()),
+    ] {
+        assert!(!is_note(&other), "{other:?}");
+    }
 }
 
 /// The same with contents, which stay for a hundred days.
