@@ -8,8 +8,8 @@ use kenin_tests::forge::enveloped::{Parts, Way, encrypted, fields, mail, shows};
 use kenin_tests::forge::{Town, cms, mime};
 use kenin_tests::kenin::Gateway;
 use kenin_tests::opened::{
-    BOB, CAROL, MALLORY, People, import, is_as_it_came, setup, started, states, text, to_bob, told,
-    used, write_secrets,
+    BOB, CAROL, MALLORY, People, import, is_as_it_came, of, setup, started, states, text, to_bob,
+    told, used, write_secrets,
 };
 use kenin_tests::sink::{Received, Sink, split};
 
@@ -30,18 +30,6 @@ fn arrived(gateway: &Gateway, sink: &Sink, to: &[&str], raw: &[u8]) -> Vec<Recei
     let reply = send(gateway, to, raw);
     assert_eq!(reply.text(), "250 2.0.0 Accepted", "{}", gateway.log());
     sink.mails()
-}
-
-/// The one mail that this recipient got.
-fn of<'m>(mails: &'m [Received], recipient: &str) -> &'m Received {
-    let line = format!("RCPT TO:<{recipient}>");
-    let got = mails.iter().filter(|mail| {
-        let mut all = mail.recipients.iter();
-        all.any(|own| own.starts_with(&line))
-    });
-    let got: Vec<&Received> = got.collect();
-    assert_eq!(got.len(), 1, "{recipient}");
-    got[0]
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A gateway that opens mail for people whose keys it holds.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -76,11 +77,24 @@ pub fn started(setup: &Setup) -> Gateway {
 
 /// Takes somebody's key in, for the addresses in the certificate or for these. Says its id.
 pub fn import(gateway: &Gateway, person: &Person, addresses: &[&str]) -> String {
+    import_under(&[], gateway, person, addresses)
+}
+
+/// The same, with words in front of the command line.
+pub fn import_under(
+    prefix: &[String],
+    gateway: &Gateway,
+    person: &Person,
+    addresses: &[&str],
+) -> String {
     let file = gateway.folder.join("new-key.pem");
     let certificate = pem("CERTIFICATE", &person.certificate);
     let both = [person.key.pem().as_slice(), certificate.as_bytes()].concat();
     write_secret(&file, &both);
-    let mut command = Command::new(parts::kenin());
+    let mut words: Vec<OsString> = prefix.iter().map(OsString::from).collect();
+    words.push(parts::kenin().into());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     command.args(["key", "import", "--config"]);
     command.arg(gateway.config()).arg(&file);
     for address in addresses {
@@ -89,6 +103,16 @@ pub fn import(gateway: &Gateway, person: &Person, addresses: &[&str]) -> String 
     let id = run(command.env_remove("KENIN_CONFIG"));
     std::fs::remove_file(&file).unwrap();
     String::from_utf8(id).unwrap().trim().to_owned()
+}
+
+/// Puts somebody's certificate into the store, for mail that is encrypted here.
+pub fn keep(gateway: &Gateway, person: &Person) {
+    let file = gateway.folder.join("kept.pem");
+    std::fs::write(&file, pem("CERTIFICATE", &person.certificate)).unwrap();
+    let mut command = Command::new(parts::kenin());
+    command.args(["cert", "import", "--config"]);
+    command.arg(gateway.config()).arg(&file);
+    run(command.env_remove("KENIN_CONFIG"));
 }
 
 /// A text in a part of its own.
@@ -126,6 +150,21 @@ pub fn states(gateway: &Gateway, state: &str) -> u64 {
     let name = format!("kenin_decryptions_total{{state=\"{state}\"}} ");
     let value = text.lines().find_map(|line| line.strip_prefix(&name));
     value.map_or(0, |value| value.parse::<f64>().unwrap() as u64)
+}
+
+/// The one mail that this recipient got.
+///
+/// # Panics
+/// When there is none, or another one.
+pub fn of<'m>(mails: &'m [Received], recipient: &str) -> &'m Received {
+    let line = format!("RCPT TO:<{recipient}>");
+    let got = mails.iter().filter(|mail| {
+        let mut all = mail.recipients.iter();
+        all.any(|own| own.starts_with(&line))
+    });
+    let got: Vec<&Received> = got.collect();
+    assert_eq!(got.len(), 1, "{recipient}");
+    got[0]
 }
 
 /// Whether a mail arrived as it was sent, with nothing but a trace field on top.

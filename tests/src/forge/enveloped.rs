@@ -1,6 +1,7 @@
 //! Encrypted objects: made by OpenSSL, taken apart, changed and put together again.
 
 use openssl::cms::{CMSOptions, CmsContentInfo};
+use openssl::pkey::PKey;
 use openssl::stack::Stack;
 use openssl::symm::Cipher;
 use openssl::x509::X509;
@@ -10,6 +11,7 @@ use super::cms::content_info;
 use super::der::{cat, content, elements, octets, oid, seq, set_of, tlv};
 use super::keys::Key;
 use super::{Town, mime};
+use crate::sink::split;
 
 /// Content type EnvelopedData.
 pub const ENVELOPED: &str = "1.2.840.113549.1.7.3";
@@ -64,6 +66,18 @@ pub fn encrypted(way: Way, readers: &[&Person], entity: &[u8]) -> Vec<u8> {
     };
     let made = CmsContentInfo::encrypt(&certificates, entity, cipher, CMSOptions::BINARY);
     made.unwrap().to_der().unwrap()
+}
+
+/// What OpenSSL opens a mail to whose body is an encrypted object, as the one whom this certificate names and with this key;
+/// nothing where it does not open.
+pub fn opens_to(reader: &Person, mail: &[u8]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(split(mail).1);
+    let digits: String = text.split_whitespace().collect();
+    let object = openssl::base64::decode_block(&digits).ok()?;
+    let object = CmsContentInfo::from_der(&object).ok()?;
+    let key = PKey::private_key_from_pem(&reader.key.pem()).ok()?;
+    let certificate = X509::from_der(&reader.certificate).ok()?;
+    object.decrypt(&key, &certificate).ok()
 }
 
 /// The header of a mail from somebody with a Message-ID.

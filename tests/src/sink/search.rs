@@ -1,9 +1,5 @@
 //! What a sink looks for in the mail that it keeps.
 
-use openssl::cms::CmsContentInfo;
-use openssl::pkey::PKey;
-use openssl::x509::X509;
-
 use super::{Received, split};
 use crate::forge::certificates::Person;
 use crate::forge::enveloped;
@@ -27,13 +23,7 @@ impl Search {
         if !kind.starts_with("application/pkcs7-mime") {
             return None;
         }
-        let text = String::from_utf8_lossy(mail.split().1);
-        let digits: String = text.split_whitespace().collect();
-        let object = openssl::base64::decode_block(&digits).ok()?;
-        let object = CmsContentInfo::from_der(&object).ok()?;
-        let key = PKey::private_key_from_pem(&self.reader.key.pem()).ok()?;
-        let certificate = X509::from_der(&self.reader.certificate).ok()?;
-        let inside = object.decrypt(&key, &certificate).ok()?;
+        let inside = enveloped::opens_to(&self.reader, &mail.raw)?;
         Some(openssl::sha::sha256(split(&inside).1))
     }
 }
