@@ -1,0 +1,126 @@
+//! `reencrypt`: mail for somebody who has another key, of her own, behind Kenin is opened, judged, stamped and encrypted again
+//! for that one (DEC-10). Where that cannot be done she gets what came.
+
+use kenin_tests::client::Envelope;
+use kenin_tests::encryption::object;
+use kenin_tests::forge::certificates::Person;
+use kenin_tests::forge::enveloped::{Parts, Way, encrypted, fields, mail, opens_to, reader, shows};
+use kenin_tests::forge::{Town, cms, mime};
+use kenin_tests::kenin::Gateway;
+use kenin_tests::opened::{
+    BOB, People, import, is_as_it_came, keep, of, setup, states, text, traces, write_secrets,
+};
+use kenin_tests::sink::{Received, Sink, split};
+
+const CANARY: &str = "the canary sings in the coal mine";
+const SENDER: &str = "alice@example.jp";
+const CARLA: &str = "carla@opened.example";
+
+/// A gateway with Carla's key and Bob's, and the rule for her; not started.
+fn prepared(sink: &Sink, carla: &Person) -> Gateway {
+    let mut setup = setup(sink.address);
+    setup.mail =
+        format!("[[rule]]\nwhen = {{ recipient = \"{CARLA}\" }}\nthen = {{ reencrypt = true }}\n");
+    let gateway = Gateway::prepare(&setup);
+    write_secrets(&gateway);
+    for person in [carla, &People::get().bob] {
+        import(&gateway, person, &[]);
+    }
+    gateway
+}
+
+/// What Alice signs, and the mail that brings it to Carla and Bob, encrypted for both.
+fn written(carla: &Person) -> (Vec<u8>, Vec<u8>) {
+    let (town, part) = (Town::get(), text(CANARY));
+    let cms = cms::detached(&town.alice, &town.chain(), &part);
+    let entity = mime::signed_entity(mime::BOUNDARY, &part, &cms);
+    let object = encrypted(Way::Gcm, &[carla, &People::get().bob], &entity);
+    let raw = mail(&fields(SENDER, "again@example.jp"), &object);
+    (entity, raw)
+}
+
+/// What arrives of it, in one transaction for both.
+fn arrived(gateway: &Gateway, sink: &Sink, raw: &[u8]) -> Vec<Received> {
+    let envelope = Envelope {
+        to: vec![CARLA.to_owned(), BOB.to_owned()],
+        ..Envelope::new(SENDER, BOB)
+    };
+    let reply = gateway.send(&envelope, raw);
+    assert_eq!(reply.text(), "250 2.0.0 Accepted", "{}", gateway.log());
+    sink.mails()
+}
+
+/// That Bob, for whom there is no such rule, reads it, judged.
+#[track_caller]
+fn is_read_by_bob(mails: &[Received]) {
+    let his = of(mails, BOB);
+    assert!(shows(&his.raw, CANARY));
+    let stamp = his.fields("Authentication-Results").concat();
+    assert!(stamp.contains("smime=pass"), "{stamp}");
+}
+
+#[test]
+fn who_has_a_key_of_her_own_gets_opened_mail_stamped_and_encrypted_for_it_alone() {
+    let sink = Sink::start();
+    let (here, own) = (reader("Carla", CARLA), reader("Carla", CARLA));
+    let mut gateway = prepared(&sink, &here);
+    keep(&gateway, &own);
+    gateway.restart();
+    let (entity, raw) = written(&here);
+    let mails = arrived(&gateway, &sink, &raw);
+    is_read_by_bob(&mails);
+
+    let hers = of(&mails, CARLA);
+    assert!(!shows(&hers.raw, CANARY), "in clear");
+    let kind = hers.fields("Content-Type").concat();
+    assert!(kind.starts_with("application/pkcs7-mime"), "{kind}");
+    let stamp = hers.fields("Authentication-Results").concat();
+    assert!(stamp.contains("smime=pass"), "{stamp}");
+    let said = ["opened; integrity=aead; sender=proven"];
+    assert_eq!(hers.fields("X-Kenin-Decryption"), said);
+    // As with all that was opened, what comes back goes to nobody outside.
+    assert!(hers.mail.starts_with("MAIL FROM:<>"), "{}", hers.mail);
+
+    // Her own key opens it, to the octets that Alice signed.
+    let inside = opens_to(&own, &hers.raw).expect("her own key opens it");
+    assert!(shows(&inside, CANARY) && inside.ends_with(split(&entity).1));
+    // The key that Kenin has does not: it is not named, nor does it fit what is wrapped for hers.
+    assert_eq!(Parts::of(&object(&hers.raw)).recipients.len(), 1);
+    assert!(opens_to(&here, &hers.raw).is_none());
+    let other = Person {
+        key: here.key.clone(),
+        ..own
+    };
+    let opened = opens_to(&other, &hers.raw).unwrap_or_default();
+    assert!(!shows(&opened, CANARY));
+    // It did open that which came.
+    assert!(opens_to(&here, &raw).is_some_and(|inside| shows(&inside, CANARY)));
+
+    assert_eq!(states(&gateway, "opened"), 2);
+    assert_eq!(traces(&gateway, CANARY), [""; 0]);
+}
+
+#[test]
+fn without_a_certificate_that_is_good_now_what_came_arrives_as_it_came() {
+    for revoked in [false, true] {
+        let sink = Sink::start();
+        let (here, own) = (reader("Carla", CARLA), reader("Carla", CARLA));
+        let mut gateway = prepared(&sink, &here);
+        if revoked {
+            keep(&gateway, &own);
+            let list = Town::get().issuer.crl(&[&own.serial]);
+            std::fs::write(gateway.folder.join("crls/issuer.crl"), list).unwrap();
+        }
+        gateway.restart();
+        let (_, raw) = written(&here);
+        let mails = arrived(&gateway, &sink, &raw);
+        is_read_by_bob(&mails);
+        assert!(is_as_it_came(of(&mails, CARLA), &raw), "revoked: {revoked}");
+        let told = (
+            states(&gateway, "opened"),
+            states(&gateway, "undecryptable"),
+        );
+        assert_eq!(told, (1, 1), "revoked: {revoked}");
+        assert_eq!(traces(&gateway, CANARY), [""; 0]);
+    }
+}
