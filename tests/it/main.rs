@@ -87,6 +87,7 @@ mod the_signed_statement_holds_for_its_mail_only;
 mod the_sources_are_as_documented;
 mod thunderbirds_messages_are_read;
 mod tls_is_neither_injected_nor_stripped;
+mod two_gateways_read_for_their_people;
 mod two_nodes_share_one_store;
 mod verify_reads_every_form_and_keeps_its_order;
 mod what_does_not_decrypt_stays_closed;

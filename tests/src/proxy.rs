@@ -69,6 +69,8 @@ struct State {
     /// The same for each connection since the script began.
     each: Mutex<BTreeMap<usize, [usize; 2]>>,
     open: Mutex<BTreeMap<usize, Arc<Pair>>>,
+    /// What clients said, where somebody wants to know.
+    heard: Option<Mutex<Vec<u8>>>,
     stopped: AtomicBool,
 }
 
@@ -83,6 +85,15 @@ pub struct Proxy {
 impl Proxy {
     /// One that only passes on.
     pub fn start(to: SocketAddr) -> Self {
+        Self::with(to, None)
+    }
+
+    /// The same, which keeps what clients say.
+    pub fn listening(to: SocketAddr) -> Self {
+        Self::with(to, Some(Mutex::default()))
+    }
+
+    fn with(to: SocketAddr, heard: Option<Mutex<Vec<u8>>>) -> Self {
         let address = free_address();
         let listener = TcpListener::bind(address).unwrap();
         let state = Arc::new(State {
@@ -94,6 +105,7 @@ impl Proxy {
             carried: [AtomicUsize::new(0), AtomicUsize::new(0)],
             each: Mutex::default(),
             open: Mutex::default(),
+            heard,
             stopped: AtomicBool::new(false),
         });
         let shared = state.clone();
@@ -166,6 +178,15 @@ impl Proxy {
     /// How many of them broke a connection, or changed what it says.
     pub fn broken(&self) -> usize {
         self.state.broken.load(Ordering::SeqCst)
+    }
+
+    /// What clients have said so far, on all connections.
+    ///
+    /// # Panics
+    /// When it does not listen to them.
+    pub fn heard(&self) -> Vec<u8> {
+        let heard = self.state.heard.as_ref().expect("it listens to clients");
+        heard.lock().unwrap().clone()
     }
 
     /// Ends every connection, the stalled ones too.
@@ -272,6 +293,9 @@ fn carry(state: &State, pair: &Pair, way: Way, number: usize) {
             }
         };
         let bytes = &buffer[..n];
+        if let (Some(heard), Way::ToServer) = (&state.heard, way) {
+            heard.lock().unwrap().extend_from_slice(bytes);
+        }
         carried += n;
         state.carried[way as usize].fetch_max(carried, Ordering::SeqCst);
         state.each.lock().unwrap().entry(number).or_default()[way as usize] = carried;

@@ -20,6 +20,18 @@ fn without_a_fault_nothing_changes() {
 }
 
 #[test]
+fn what_clients_say_is_heard_and_nothing_else() {
+    let sink = Sink::start();
+    let proxy = Proxy::listening(sink.address);
+    assert_eq!(send(proxy.address, &envelope(), RAW).code, 250);
+    let heard = String::from_utf8(proxy.heard()).unwrap();
+    for said in ["RCPT TO:<c@d.example>\r\n", "\r\nbody\r\n.\r\n"] {
+        assert!(heard.contains(said), "{heard}");
+    }
+    assert!(!heard.contains("Ok: kept"), "{heard}");
+}
+
+#[test]
 fn what_is_only_slow_arrives_whole() {
     let sink = Sink::start();
     let proxy = Proxy::start(sink.address);
