@@ -28,6 +28,7 @@ mod a_token_guards_the_key_encryption_key;
 mod a_token_that_goes_loses_no_mail;
 mod a_url_does_not_tell_who_reads;
 mod a_verdict_shields_the_person;
+mod an_answer_to_encrypted_mail_is_encrypted;
 mod an_ocsp_responder_is_believed_within_its_bounds;
 mod an_unread_log_holds_up_no_mail;
 mod another_milter_client_understands_the_answers;
