@@ -275,10 +275,12 @@ pub(super) fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
-/// Where the service manager puts a credential.
+/// Where the service manager has put a credential.
 pub(super) fn credential(folder: Option<OsString>, name: &str) -> Result<PathBuf, SecretFileError> {
-    match folder {
-        Some(folder) => Ok(Path::new(&folder).join(name)),
+    let path = folder.map(|folder| Path::new(&folder).join(name));
+    // Of one that is there and cannot be read its reader says why.
+    match path.filter(|path| !matches!(path.try_exists(), Ok(false))) {
+        Some(path) => Ok(path),
         None => Err(SecretFileError {
             path: name.into(),
             what: "no credential is at hand: the service manager hands it over to what it starts \
@@ -432,10 +434,15 @@ mod tests {
 
     #[test]
     fn a_credential_that_nobody_handed_over_is_told_so() {
-        let error = credential(None, "kenin-keys").unwrap_err().to_string();
-        assert!(error.contains("LoadCredentialEncrypted"), "{error}");
-        let found = credential(Some("/run/credentials/kenin.service".into()), "kenin-keys");
-        let expected = Path::new("/run/credentials/kenin.service/kenin-keys");
-        assert_eq!(found.unwrap(), expected);
+        let folder = tempfile::tempdir().unwrap();
+        let handed = || Some(OsString::from(folder.path()));
+        // None at all, and others alone.
+        for folder in [None, handed()] {
+            let error = credential(folder, "kenin-keys").unwrap_err().to_string();
+            assert!(error.contains("LoadCredentialEncrypted"), "{error}");
+        }
+        let expected = folder.path().join("kenin-keys");
+        std::fs::write(&expected, [7; 32]).unwrap();
+        assert_eq!(credential(handed(), "kenin-keys").unwrap(), expected);
     }
 }

@@ -32,7 +32,7 @@ impl Keys {
             KeyAt::Credential(name) => {
                 let key = "quarantine.credential";
                 let path = credential(name).ok_or_else(|| {
-                    let text = "the service manager has given no credentials";
+                    let text = format!("the service manager has given no credential \"{name}\"");
                     let hint =
                         format!("LoadCredentialEncrypted={name} in the unit, or key_file here");
                     config.mistake(key, text).hint(hint)
@@ -112,8 +112,10 @@ fn read(config: &Config, setting: &str, path: &Path) -> Result<Key, ConfigError>
     })
 }
 
-/// Where the service manager has put a credential (systemd.exec(5)).
+/// Where the service manager has put a credential (systemd.exec(5)), if it has.
 fn credential(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
-    Some(Path::new(&folder).join(name))
+    let path = Path::new(&folder).join(name);
+    // Of one that is there and cannot be read it is told where it is read.
+    (!matches!(path.try_exists(), Ok(false))).then_some(path)
 }
