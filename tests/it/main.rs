@@ -71,6 +71,7 @@ mod private_keys_may_lie_in_tokens;
 mod published_encrypted_mail_opens;
 mod recipients_who_are_treated_differently_get_their_own_copy;
 mod resource_bombs_cost_little;
+mod secrets_come_from_the_service_manager;
 mod signed_mail_through_exim_arrives_unchanged;
 mod signed_mail_through_postfix_arrives_unchanged;
 mod sigterm_drains_and_a_reload_cannot_break;
