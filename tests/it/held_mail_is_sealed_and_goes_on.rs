@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kenin_tests::client::{Client, Envelope, stuffed};
-use kenin_tests::held::{Desk, READER, folder, names, setup, started};
+use kenin_tests::held::{Desk, READER, folder, make_older, names, setup, started};
 use kenin_tests::kenin::{Gateway, Setup};
 use kenin_tests::sink::{Behaviour, Dot, Sink, fields, split};
 use kenin_tests::world::{Dice, files, wait_for};
@@ -262,6 +262,49 @@ fn what_is_thrown_away_is_gone_and_nothing_goes_before_its_time() {
             .1
             .contains("kenin_quarantine_mails 1")
     });
+    assert_eq!(sink.count(), 0);
+}
+
+/// By the command, and by the service when it starts again. A mail is made older by opening and sealing again what is said of it.
+#[test]
+fn what_is_kept_no_longer_is_thrown_away_and_nothing_else() {
+    const DAY: i64 = 86_400;
+    let sink = Sink::start();
+    let mut setup = setup(sink.address);
+    setup.tables.push_str("keep = 1\n");
+    let mut gateway = started(&setup);
+    let desk = Desk::of(&gateway, &[]);
+    let [over, soon, new] = ["over", "soon", "new"].map(|name| hold(&gateway, &desk, name));
+    make_older(&gateway, &over, DAY);
+    make_older(&gateway, &soon, DAY - 3600);
+    assert_eq!(desk.ids(), [over.as_str(), &soon, &new]);
+
+    let would = format!("would throw away {over}\n");
+    assert_eq!(desk.said(&["expire", "--dry-run"]), (0, would));
+    assert_eq!(desk.ids(), [over.as_str(), &soon, &new]);
+    assert_eq!(desk.said(&["expire"]), (0, format!("threw away {over}\n")));
+    assert_eq!(desk.ids(), [soon.as_str(), &new]);
+    let left = names(&folder(&gateway));
+    assert!(!left.iter().any(|name| name.contains(&over)), "{left:?}");
+    assert_eq!(
+        desk.message_ids(),
+        ["<soon@held.example>", "<new@held.example>"]
+    );
+    assert_eq!(desk.said(&["expire"]), (0, String::new()));
+    assert_eq!(desk.said(&["release", &over]).0, 66);
+
+    make_older(&gateway, &soon, 3600);
+    gateway.kill();
+    gateway.restart();
+    wait_for("the service throws it away", || {
+        desk.ids() == [new.as_str()]
+    });
+    wait_for("the log says so", || {
+        let log = gateway.log();
+        let told = |line: &str| line.contains("a held mail has ended") && line.contains(&soon);
+        log.lines().any(told)
+    });
+    assert_eq!(desk.message_ids(), ["<new@held.example>"]);
     assert_eq!(sink.count(), 0);
 }
 
