@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use kenin_keys::protocol::{Answer, EdgeRequest, Grant, Transaction};
+use kenin_keys::protocol::{Answer, EdgeRequest, Grant, Reach, Transaction};
 use kenin_keys::{Granted, HeldKey, Keeper, KeyFacts, KeyId, NoKey, Server, Time, Tokens};
 use kenin_pki::address::Address;
 use kenin_pki::crypto::{Secret, SignatureAlgorithm, Wrapped};
@@ -193,25 +193,35 @@ impl Keyring {
         }
     }
 
-    /// A connection to it for whoever has a mail; nothing where it is not there.
-    pub(crate) fn connection(&self) -> Option<UnixStream> {
+    /// A connection to it for whoever has this mail, over which keys work for no other; nothing where it is not there.
+    pub(crate) fn connection(&self, transaction: Transaction) -> Option<UnixStream> {
         let vault = self.0.as_ref()?.vault.load_full();
         match vault.line.is_there() {
-            true => vault.connection().ok(),
+            true => vault.connection(Reach::One(transaction)).ok(),
             false => None,
         }
     }
 
-    /// Announces a mail.
+    /// Announces a mail that nobody but the edge has keys work for.
     pub(crate) async fn grant(&self, ask: Ask) -> Result<Lease, NoKey> {
+        let transaction = Transaction::random().map_err(|_| NoKey::Gone)?;
+        self.grant_as(transaction, ask).await
+    }
+
+    /// Announces a mail under this name, which the connection of whoever has it has, too.
+    pub(crate) async fn grant_as(
+        &self,
+        transaction: Transaction,
+        ask: Ask,
+    ) -> Result<Lease, NoKey> {
         let ring = self.0.as_ref().ok_or(NoKey::Gone)?;
         // Made before it is asked: who stops waiting gives back what may have been granted.
         let lease = Lease(Arc::new(Leased {
             vault: ring.vault.load_full(),
-            transaction: Transaction::random().map_err(|_| NoKey::Gone)?,
+            transaction,
         }));
         let grant = EdgeRequest::Grant(Grant {
-            transaction: lease.0.transaction,
+            transaction,
             tenant: ask.tenant,
             recipients: ask.recipients,
             sender: ask.sender,

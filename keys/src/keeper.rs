@@ -20,7 +20,7 @@ use kenin_pki::crypto::{
 };
 
 use crate::key::{KeyFacts, KeyId, mailbox};
-use crate::protocol::{Answer, EdgeRequest, Grant, Refusal, Sign, Transaction, Unwrap};
+use crate::protocol::{Answer, EdgeRequest, Grant, Reach, Refusal, Sign, Transaction, Unwrap};
 
 use job::Task;
 use limits::{Limits, Told};
@@ -207,10 +207,10 @@ impl<L: Log> Keeper<L> {
         }
     }
 
-    /// Hears a worker that wants a content-encryption key.
-    pub fn unwrap(&mut self, now: Moment, request: Unwrap) -> Decision {
+    /// Hears a worker that wants a content-encryption key, over a connection that reaches so far.
+    pub fn unwrap(&mut self, now: Moment, reach: Reach, request: Unwrap) -> Decision {
         let (transaction, key) = (request.transaction, request.key);
-        let (outcome, decision) = match self.admit_unwrap(now, &request) {
+        let (outcome, decision) = match self.admit_unwrap(now, reach, &request) {
             Ok((held, late)) => {
                 let length = usize::try_from(request.length).unwrap_or(0);
                 let job = Job {
@@ -240,10 +240,10 @@ impl<L: Log> Keeper<L> {
         self.if_written(is_written, decision)
     }
 
-    /// Hears a worker that wants a signature.
-    pub fn sign(&mut self, now: Moment, request: Sign) -> Decision {
+    /// Hears a worker that wants a signature, over a connection that reaches so far.
+    pub fn sign(&mut self, now: Moment, reach: Reach, request: Sign) -> Decision {
         let (transaction, key) = (request.transaction, request.key);
-        let (outcome, decision) = match self.admit_sign(now, &request) {
+        let (outcome, decision) = match self.admit_sign(now, reach, &request) {
             Ok(held) => {
                 let job = Job {
                     key: held,
@@ -405,12 +405,13 @@ impl<L: Log> Keeper<L> {
 
     /// What an unwrap needs before a private key is touched: a grant that holds, for that recipient, whose key it is,
     /// which has a place for the mail and has not failed too often. With whether the answer waits.
-    fn admit_unwrap(&mut self, now: Moment, request: &Unwrap) -> Result<(Arc<HeldKey>, bool), Why> {
-        let granted = self.grants.get_mut(&request.transaction);
-        let granted = granted.ok_or(Why::NoGrant)?;
-        if now >= granted.until {
-            return Err(Why::Expired);
-        }
+    fn admit_unwrap(
+        &mut self,
+        now: Moment,
+        reach: Reach,
+        request: &Unwrap,
+    ) -> Result<(Arc<HeldKey>, bool), Why> {
+        let granted = that_holds(&mut self.grants, now, reach, request.transaction)?;
         let recipient = mailbox(&request.recipient);
         if !granted.recipients.contains(&recipient) {
             return Err(Why::NotRecipient);
@@ -449,12 +450,13 @@ impl<L: Log> Keeper<L> {
 
     /// What a signature needs before a private key is touched: a grant that holds, of a mail whose sender was proven, who
     /// has this key in use, over what belongs to a mail.
-    fn admit_sign(&mut self, now: Moment, request: &Sign) -> Result<Arc<HeldKey>, Why> {
-        let granted = self.grants.get_mut(&request.transaction);
-        let granted = granted.ok_or(Why::NoGrant)?;
-        if now >= granted.until {
-            return Err(Why::Expired);
-        }
+    fn admit_sign(
+        &mut self,
+        now: Moment,
+        reach: Reach,
+        request: &Sign,
+    ) -> Result<Arc<HeldKey>, Why> {
+        let granted = that_holds(&mut self.grants, now, reach, request.transaction)?;
         let sender = granted.sender.clone().ok_or(Why::NotSender)?;
         let owner = (granted.tenant.clone(), sender);
         let theirs = self.owners.get(&owner).map_or(&[][..], Vec::as_slice);
@@ -525,6 +527,24 @@ impl<L: Log> Keeper<L> {
         for (_, granted) in expired {
             granted.end(now, &mut self.limits);
         }
+    }
+}
+
+/// What a mail was granted, where it is one of the connection's and its time is not over.
+fn that_holds(
+    grants: &mut HashMap<Transaction, Granted>,
+    now: Moment,
+    reach: Reach,
+    transaction: Transaction,
+) -> Result<&mut Granted, Why> {
+    // Before it is looked for: over its own connection nobody finds out about another mail, not even whether there is one.
+    if !reach.has(transaction) {
+        return Err(Why::AnotherMail);
+    }
+    let granted = grants.get_mut(&transaction).ok_or(Why::NoGrant)?;
+    match now < granted.until {
+        true => Ok(granted),
+        false => Err(Why::Expired),
     }
 }
 

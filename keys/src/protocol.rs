@@ -2,9 +2,10 @@
 //!
 //! A frame is four octets of length, and then: the version of this protocol, a number that the answer repeats, what it
 //! is, and its parts (numbers big-endian, octets behind their length). There are two kinds of connection. On that of the
-//! edge go grants; on that of a worker goes what a grant allows. What is said on the wrong one, or does not read, ends that
-//! connection. Nothing here knows a socket.
+//! edge go grants; on that of a worker goes what the grant of its mail allows. What is said on the wrong one, or does not
+//! read, ends that connection. Nothing here knows a socket.
 
+mod reach;
 mod wrapped;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use kenin_pki::crypto::{KeyError, Secret, SignatureAlgorithm, Wrapped};
 
 use crate::key::{KeyFacts, KeyId, MAX_FACTS, address, random, tenant, write_hex};
 use crate::octets::{Malformed, Reader, Writer};
+
+pub use reach::Reach;
 
 /// Octets of a frame behind its length, at most.
 pub const MAX_FRAME: usize = 64 << 10;

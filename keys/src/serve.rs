@@ -1,8 +1,8 @@
 //! The thin part of the key process that touches sockets: a connection has a thread to itself, and no other waits for it.
 //!
 //! The process inherits two connections to its parent: the edge's line, and a door, through which the parent hands in one
-//! end of a connection for each worker. So nothing has a name by which it could be connected to, and a new worker gets a
-//! connection of its own at its start.
+//! end of a connection for each worker, and says for which mail it is. So nothing has a name by which it could be connected
+//! to, and a new worker gets a connection of its own at its start, over which no other mail's keys work.
 //!
 //! The order of a start: [`abort_on_panic`]; read the secrets, open the keys, forget the secrets; lock memory and forbid
 //! dumps and tracing; confine the process (`kenin-sys`); [`Server::run`]. After that it opens nothing, and ends when its
@@ -19,7 +19,7 @@ use std::{process, thread};
 
 use crate::frame::{self, Frames};
 use crate::keeper::{Decision, Job, Keeper, Log, Moment};
-use crate::protocol::{Answer, EdgeRequest, Refusal, WorkerRequest};
+use crate::protocol::{Answer, EdgeRequest, Reach, Refusal, WorkerRequest};
 use crate::threads::Threads;
 
 /// A key process.
@@ -82,11 +82,12 @@ impl<L: Log + Send + 'static> Server<L> {
         Ok(())
     }
 
-    /// Hears a worker until it goes, or says what no worker says. Answers that have to wait hold no others up.
+    /// Hears a worker, whose connection reaches so far, until it goes, or says what no worker says. Answers that have to
+    /// wait hold no others up.
     ///
     /// # Errors
     /// As [`Server::edge`].
-    pub fn worker(self: &Arc<Self>, stream: UnixStream) -> io::Result<()> {
+    pub fn worker(self: &Arc<Self>, stream: UnixStream, reach: Reach) -> io::Result<()> {
         let worker = Arc::new(Worker {
             stream,
             writing: Mutex::new(()),
@@ -97,8 +98,8 @@ impl<L: Log + Send + 'static> Server<L> {
             drop(read);
             let now = (self.time.now)();
             let decision = match request {
-                WorkerRequest::Unwrap(unwrap) => self.keeper()?.unwrap(now, unwrap),
-                WorkerRequest::Sign(sign) => self.keeper()?.sign(now, sign),
+                WorkerRequest::Unwrap(unwrap) => self.keeper()?.unwrap(now, reach, unwrap),
+                WorkerRequest::Sign(sign) => self.keeper()?.sign(now, reach, sign),
             };
             let answer = match decision {
                 Decision::Answer(answer) => answer,
@@ -154,8 +155,9 @@ impl<L: Log + Send + 'static> Server<L> {
     }
 
     fn accept(self: &Arc<Self>, door: &UnixStream) -> io::Result<()> {
-        while let Some(descriptor) = kenin_sys::receive_descriptor(door.as_fd())? {
+        while let Some((descriptor, said)) = kenin_sys::receive_descriptor_with(door.as_fd())? {
             let stream = UnixStream::from(descriptor);
+            let reach = Reach::from_octets(said).map_err(malformed)?;
             if self.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
                 self.connections.fetch_sub(1, Ordering::SeqCst);
                 continue;
@@ -163,7 +165,7 @@ impl<L: Log + Send + 'static> Server<L> {
             let server = Arc::clone(self);
             let begun = self.threads.run(move || {
                 // What goes wrong with one connection ends that one; its other end sees it.
-                let _ = server.worker(stream);
+                let _ = server.worker(stream, reach);
                 server.connections.fetch_sub(1, Ordering::SeqCst);
             });
             if begun.is_err() {

@@ -1,5 +1,5 @@
-//! Descriptors on their way to another process, over a socket that both have (unix(7), SCM_RIGHTS). Each goes with one
-//! octet of the stream, which says nothing. Never opens anything.
+//! Descriptors on their way to another process, over a socket that both have (unix(7), SCM_RIGHTS). Each goes with octets
+//! of the stream: one that says nothing, or some that say what it is. Never opens anything.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -17,6 +17,19 @@ use rustix::net::{
 ///
 /// When the socket has ended, or the system refuses.
 pub fn send_descriptor(over: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    send_descriptor_with(over, descriptor, &[0])
+}
+
+/// The same, with octets that say what it is: a few, since they go at once or not at all.
+///
+/// # Errors
+///
+/// As [`send_descriptor`].
+pub fn send_descriptor_with(
+    over: BorrowedFd<'_>,
+    descriptor: BorrowedFd<'_>,
+    octets: &[u8],
+) -> io::Result<()> {
     let descriptors = [descriptor];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     loop {
@@ -24,10 +37,10 @@ pub fn send_descriptor(over: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::
         if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let octet = [IoSlice::new(&[0])];
-        match sendmsg(over, &octet, &mut control, SendFlags::NOSIGNAL) {
+        let content = [IoSlice::new(octets)];
+        match sendmsg(over, &content, &mut control, SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}
-            Ok(1) => return Ok(()),
+            Ok(sent) if sent == octets.len() => return Ok(()),
             Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
             Err(error) => return Err(error.into()),
         }
@@ -40,25 +53,44 @@ pub fn send_descriptor(over: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::
 ///
 /// When something else came, or the system refuses.
 pub fn receive_descriptor(over: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let came = receive_descriptor_with::<1>(over)?;
+    Ok(came.map(|(descriptor, _)| descriptor))
+}
+
+/// The same, with what was said of it ([`send_descriptor_with`]).
+///
+/// # Errors
+///
+/// As [`receive_descriptor`], and when less was said.
+pub fn receive_descriptor_with<const N: usize>(
+    over: BorrowedFd<'_>,
+) -> io::Result<Option<(OwnedFd, [u8; N])>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     loop {
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut octet = [0];
-        let mut into = [IoSliceMut::new(&mut octet)];
+        let mut octets = [0; N];
+        let mut into = [IoSliceMut::new(&mut octets)];
         match recvmsg(over, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
             Ok(received) if received.bytes == 0 => return Ok(None),
-            Ok(_) => {
+            Ok(received) => {
                 let came = control.drain().find_map(|message| match message {
                     RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
                     _ => None,
                 });
-                let none = || io::Error::new(io::ErrorKind::InvalidData, "no descriptor came");
-                return came.ok_or_else(none).map(Some);
+                return match came {
+                    Some(descriptor) if received.bytes == N => Ok(Some((descriptor, octets))),
+                    Some(_) => Err(invalid("too little is said of a descriptor")),
+                    None => Err(invalid("no descriptor came")),
+                };
             }
         }
     }
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]
@@ -91,6 +123,22 @@ mod tests {
         theirs.read_exact(&mut after).unwrap();
         assert_eq!(&after, b"after");
         assert!(receive_descriptor(theirs.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_said_of_a_descriptor_comes_with_it_and_too_little_is_an_error() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let file = tempfile();
+        for said in [b"one", b"two"] {
+            send_descriptor_with(ours.as_fd(), file.as_fd(), said).unwrap();
+        }
+        send_descriptor(ours.as_fd(), file.as_fd()).unwrap();
+        for said in [b"one", b"two"] {
+            let came = receive_descriptor_with::<3>(theirs.as_fd()).unwrap();
+            assert_eq!(&came.unwrap().1, said);
+        }
+        let error = receive_descriptor_with::<3>(theirs.as_fd()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -4,230 +4,25 @@
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use kenin_keys::protocol::{
-    Answer, EdgeRequest, Grant, MAX_FRAME, MAX_RECIPIENTS, Refusal, Sign, Transaction, Unwrap,
+    Answer, EdgeRequest, Grant, MAX_FRAME, MAX_RECIPIENTS, Reach, Refusal, Transaction,
     WorkerRequest,
 };
-use kenin_keys::{
-    ClientError, EdgeClient, Kek, KeyFacts, KeyFolder, KeyId, MAX_USES_OF_KEY, SealedKey, State,
-    Uses, WorkerClient,
-};
-use kenin_pki::Address;
-use kenin_pki::crypto::{
-    Aes, DigestAlgorithm, Kdf, KeyType, KeyWrap, Secret, SignatureAlgorithm, SigningKey, SoftKey,
-    Wrapped, Wrapping,
-};
+use kenin_keys::{ClientError, KeyFacts, KeyId, MAX_USES_OF_KEY};
+use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm};
 use kenin_tests::parts;
 use kenin_tests::world::{Folder, wait_for, write_secret};
-use openssl::pkey::PKey;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
-const ALICE: &str = "alice@example.com";
-const BOB: &str = "bob@example.com";
+use crate::key_process::{ALICE, BOB, KeyProcess, address, attributes, sign, unwrap};
+
 /// Who has no key.
 const CAROL: &str = "carol@example.com";
-
-/// A key process, started as `kenin run` starts it.
-struct KeyProcess {
-    child: Child,
-    edge: EdgeClient,
-    /// What the edge speaks over.
-    line: UnixStream,
-    door: UnixStream,
-    alice: KeyFacts,
-    bob: KeyFacts,
-    /// The numbers that nobody else may know.
-    private: [Vec<u8>; 2],
-    folder: Folder,
-}
-
-impl KeyProcess {
-    /// With a key of Alice's and one of Bob's.
-    fn start() -> Self {
-        Self::at_level("warn")
-    }
-
-    /// The same, with a log that says so much.
-    fn at_level(level: &str) -> Self {
-        Self::writing(level, |folder| File::create(folder.join("log")).unwrap())
-    }
-
-    /// The same, which is written there.
-    fn writing(level: &str, log: impl FnOnce(&Folder) -> File) -> Self {
-        let folder = Folder::new();
-        write_secret(&folder.join("kek"), &[7; 32]);
-        let kek = Kek::from_key(&Secret::new(vec![7; 32])).unwrap();
-        fs::create_dir(folder.join("state")).unwrap();
-        let keys = KeyFolder::create(&folder.join("state/keys")).unwrap();
-        let (alice, hers) = add(&keys, &kek, ALICE);
-        let (bob, his) = add(&keys, &kek, BOB);
-        let state = folder.join("state");
-        let settings = format!(
-            "hostname = \"gw.example.jp\"\nstate_dir = \"{}\"\n[next_hop]\naddress = \"127.0.0.1:2\"\n\
-             [[listener]]\naddress = \"127.0.0.1:1\"\nmode = \"before-queue\"\n[keys]\nkey_file = \"kek\"\n\
-             [log]\nlevel = \"{level}\"\n",
-            state.display()
-        );
-        fs::write(folder.join("kenin.toml"), settings).unwrap();
-        let (line, theirs) = UnixStream::pair().unwrap();
-        let (door, inside) = UnixStream::pair().unwrap();
-        let mut command = Command::new(parts::kenin());
-        command
-            .arg("--config")
-            .arg(folder.join("kenin.toml"))
-            .args(["key-process", "--log-format", "json"])
-            .stdin(OwnedFd::from(theirs))
-            .stdout(OwnedFd::from(inside))
-            .stderr(log(&folder));
-        let child = command.spawn().unwrap();
-        drop(command);
-        let mut edge = EdgeClient::new(line.try_clone().unwrap());
-        let mut known = edge.keys().expect("it says which keys there are");
-        known.sort_by_key(|key| key.addresses[0].to_string());
-        assert_eq!(known, [alice.clone(), bob.clone()]);
-        Self {
-            child,
-            edge,
-            line,
-            door,
-            alice,
-            bob,
-            private: [hers, his],
-            folder,
-        }
-    }
-
-    /// A worker's connection, as it is.
-    fn connection(&self) -> UnixStream {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        kenin_sys::send_descriptor(self.door.as_fd(), theirs.as_fd()).unwrap();
-        ours.set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        ours
-    }
-
-    fn worker(&self) -> WorkerClient {
-        WorkerClient::new(self.connection())
-    }
-
-    /// A mail to Alice from here.
-    fn mail(&mut self, sender: Option<&str>, seconds: u32) -> Transaction {
-        let transaction = Transaction::random().unwrap();
-        let grant = Grant {
-            transaction,
-            tenant: "default".to_owned(),
-            recipients: vec![address(ALICE)],
-            sender: sender.map(address),
-            client: Some("192.0.2.1".parse().unwrap()),
-            seconds,
-        };
-        self.edge.grant(grant).unwrap();
-        transaction
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-
-    /// How often the log says this.
-    fn said(&self, what: &str) -> usize {
-        self.log()
-            .lines()
-            .filter(|line| line.contains(what))
-            .count()
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
-    }
-
-    fn ended(&mut self) -> ExitStatus {
-        let mut ended = None;
-        wait_for("the key process ends", || {
-            ended = self.child.try_wait().unwrap();
-            ended.is_some()
-        });
-        ended.unwrap()
-    }
-}
-
-impl Drop for KeyProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Puts a key of somebody's there; what everybody may know of it, and the number that nobody may.
-fn add(folder: &KeyFolder, kek: &Kek, person: &str) -> (KeyFacts, Vec<u8>) {
-    let key = SoftKey::generate(KeyType::P256).unwrap();
-    let facts = KeyFacts {
-        id: KeyId::random().unwrap(),
-        tenant: "default".to_owned(),
-        version: 1,
-        state: State::Active,
-        uses: Uses {
-            decrypt: true,
-            sign: true,
-        },
-        addresses: vec![address(person)],
-        public: key.public_key().clone(),
-        certificates: Vec::new(),
-    };
-    let pkcs8 = Secret::new(key.to_pkcs8().unwrap());
-    let sealed = SealedKey::seal(facts.clone(), &pkcs8, kek).unwrap();
-    folder.change().unwrap().add(&sealed).unwrap();
-    let read = PKey::private_key_from_pkcs8(pkcs8.expose()).unwrap();
-    let private = read.ec_key().unwrap().private_key().to_vec_padded(32);
-    (facts, private.unwrap())
-}
-
-fn address(text: &str) -> Address {
-    Address::parse(text).unwrap()
-}
-
-fn unwrap(transaction: Transaction, recipient: &str, facts: &KeyFacts) -> Unwrap {
-    let wrapping = Wrapping::Agreement {
-        kdf: Kdf::Hkdf(DigestAlgorithm::Sha256),
-        wrap: KeyWrap::Aes(Aes::Bits128),
-        shared_info: Vec::new(),
-    };
-    let content_key = Secret::new(vec![9; 16]);
-    Unwrap {
-        transaction,
-        recipient: address(recipient),
-        key: facts.id,
-        length: 16,
-        wrapped: Wrapped::wrap(wrapping, &facts.public, &content_key).unwrap(),
-    }
-}
-
-/// SignedAttributes of a mail: content-type data, and a digest.
-fn attributes() -> Vec<u8> {
-    const TYPE: &[u8] = b"\x30\x18\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03\x31\x0b\
-        \x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
-    const DIGEST: &[u8] = b"\x30\x2f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04\x31\x22\x04\x20";
-    let mut set = vec![0x31, 0x4b];
-    set.extend_from_slice(TYPE);
-    set.extend_from_slice(DIGEST);
-    set.extend_from_slice(&[5; 32]);
-    set
-}
-
-fn sign(transaction: Transaction, facts: &KeyFacts, attributes: Vec<u8>) -> Sign {
-    Sign {
-        transaction,
-        key: facts.id,
-        algorithm: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
-        attributes,
-    }
-}
 
 fn is_not_granted<T>(answer: Result<T, ClientError>) -> bool {
     matches!(answer, Err(ClientError::Refused(Refusal::NotGranted)))
@@ -240,7 +35,7 @@ fn no_key_works_whose_use_cannot_be_written_down() {
     let mut process = KeyProcess::writing("warn", full);
     let alice = process.alice.clone();
     let mail = process.mail(Some(ALICE), 60);
-    let mut worker = process.worker();
+    let mut worker = process.worker(mail);
     let unwrapped = worker.unwrap(unwrap(mail, ALICE, &alice)).map(drop);
     let signed = worker.sign(sign(mail, &alice, attributes())).map(drop);
     for answer in [unwrapped, signed] {
@@ -255,9 +50,9 @@ fn a_worker_has_the_keys_of_its_mail_and_no_others() {
     let (alice, bob) = (process.alice.clone(), process.bob.clone());
     let (mail, ended) = (process.mail(None, 60), process.mail(None, 60));
     process.edge.release(ended).unwrap();
-    let expired = process.mail(None, 0);
+    let (expired, another) = (process.mail(None, 0), process.mail(None, 60));
     let invented = Transaction::random().unwrap();
-    let mut worker = process.worker();
+    let mut worker = process.worker(mail);
     let key = worker.unwrap(unwrap(mail, ALICE, &alice)).unwrap();
     assert_eq!(key.expose(), [9; 16]);
     let mut unknown = alice.clone();
@@ -268,10 +63,16 @@ fn a_worker_has_the_keys_of_its_mail_and_no_others() {
         ("somebody without one", unwrap(mail, CAROL, &alice)),
         ("a key that is not there", unwrap(mail, ALICE, &unknown)),
         ("no mail", unwrap(invented, ALICE, &alice)),
-        ("a mail that has ended", unwrap(ended, ALICE, &alice)),
-        ("a mail of long ago", unwrap(expired, ALICE, &alice)),
+        ("somebody else's mail", unwrap(another, ALICE, &alice)),
     ] {
         assert!(is_not_granted(worker.unwrap(request)), "{what}");
+    }
+    for (what, mail) in [
+        ("a mail that has ended", ended),
+        ("a mail of long ago", expired),
+    ] {
+        let answer = process.worker(mail).unwrap(unwrap(mail, ALICE, &alice));
+        assert!(is_not_granted(answer), "{what}");
     }
     // Nobody is proven to have sent this one, not even Alice.
     assert!(is_not_granted(worker.sign(sign(
@@ -280,25 +81,34 @@ fn a_worker_has_the_keys_of_its_mail_and_no_others() {
         attributes()
     ))));
     let hers = process.mail(Some(ALICE), 60);
-    let signature = worker.sign(sign(hers, &alice, attributes())).unwrap();
+    // Over its own connection only.
+    assert!(is_not_granted(worker.sign(sign(
+        hers,
+        &alice,
+        attributes()
+    ))));
+    let mut her_worker = process.worker(hers);
+    let signed = her_worker.sign(sign(hers, &alice, attributes()));
+    let signature = signed.unwrap();
     let algorithm = SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256);
     let checked = alice.public.verify(algorithm, &attributes(), &signature);
     assert!(checked.is_ok());
+    let text = sign(hers, &alice, b"a digest".to_vec());
+    assert!(is_not_granted(her_worker.sign(text)), "what is no mail");
     let bobs = process.mail(Some(BOB), 60);
-    for (what, request) in [
-        ("another sender", sign(bobs, &alice, attributes())),
-        ("what is no mail", sign(hers, &alice, b"a digest".to_vec())),
-    ] {
-        assert!(is_not_granted(worker.sign(request)), "{what}");
-    }
+    let as_her = sign(bobs, &alice, attributes());
+    let answer = process.worker(bobs).sign(as_her);
+    assert!(is_not_granted(answer), "another sender");
     // It is all written down where a worker cannot reach, with the reason that it was not told.
     wait_for("the log has every refusal", || {
-        process.said("a key was refused") == 10
+        process.said("a key was refused") == 12
     });
+    assert_eq!(process.said("a key was used"), 2);
     for why in [
         "not a recipient",
         "not their key",
         "no such mail",
+        "another mail's connection",
         "expired",
     ] {
         assert!(process.said(why) > 0, "{why} in {}", process.log());
@@ -311,13 +121,14 @@ fn ten_thousand_questions_bring_eight_answers() {
     let mut process = KeyProcess::start();
     let alice = process.alice.clone();
     let mail = process.mail(None, 600);
-    let mut worker = process.worker();
+    let mut worker = process.worker(mail);
     let request = unwrap(mail, ALICE, &alice);
     let answered = (0..10_000).filter(|_| worker.unwrap(request.clone()).is_ok());
     assert_eq!(answered.count(), MAX_USES_OF_KEY);
     // The next mail is none the worse for it.
     let next = process.mail(None, 60);
-    assert!(worker.unwrap(unwrap(next, ALICE, &alice)).is_ok());
+    let answer = process.worker(next).unwrap(unwrap(next, ALICE, &alice));
+    assert!(answer.is_ok());
 }
 
 #[test]
@@ -325,7 +136,7 @@ fn what_does_not_read_ends_its_own_connection() {
     let mut process = KeyProcess::start();
     let alice = process.alice.clone();
     let mail = process.mail(None, 60);
-    let mut good = process.worker();
+    let mut good = process.worker(mail);
     let too_long = u32::try_from(MAX_FRAME + 1).unwrap().to_be_bytes();
     let grant = EdgeRequest::Grant(Grant {
         transaction: Transaction::random().unwrap(),
@@ -349,7 +160,7 @@ fn what_does_not_read_ends_its_own_connection() {
         &next,
         &another_version,
     ] {
-        let mut connection = process.connection();
+        let mut connection = process.connection(Reach::One(mail));
         connection.write_all(bad).unwrap();
         let mut rest = Vec::new();
         let end = connection.read_to_end(&mut rest);
@@ -358,7 +169,7 @@ fn what_does_not_read_ends_its_own_connection() {
         assert!(end.is_ok() || end.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
     }
     // Half a frame and a long silence keep nobody from anything.
-    let mut silent = process.connection();
+    let mut silent = process.connection(Reach::One(mail));
     silent.write_all(b"\0\0").unwrap();
     assert!(good.unwrap(unwrap(mail, ALICE, &alice)).is_ok());
     assert!(process.edge.keys().is_ok());
@@ -369,7 +180,7 @@ fn it_ends_with_its_edge_and_with_nothing_else() {
     let mut process = KeyProcess::start();
     let alice = process.alice.clone();
     let mail = process.mail(None, 60);
-    let mut worker = process.worker();
+    let mut worker = process.worker(mail);
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         kill_process(process.pid(), signal).unwrap();
     }
@@ -462,7 +273,7 @@ fn an_edge_that_was_taken_over_has_uses_of_keys_and_no_key_and_each_call_is_writ
     let (alice, bob) = (process.alice.clone(), process.bob.clone());
     let mut thief = Thief {
         line: process.line.try_clone().unwrap(),
-        connection: process.connection(),
+        connection: process.connection(Reach::All),
         heard: Vec::new(),
     };
     let random = || Transaction::random().unwrap();

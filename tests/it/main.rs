@@ -46,6 +46,7 @@ mod good_mail_brings_its_certificate;
 mod held_mail_is_sealed_and_goes_on;
 mod held_mail_outlives_crashes;
 mod hostile_urls_reach_nobody;
+mod key_process;
 mod keys_go_in_and_never_out;
 mod limits_and_rules_of_a_site_are_kept;
 mod lists_are_fetched_and_kept_fresh;

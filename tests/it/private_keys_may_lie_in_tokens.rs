@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use kenin_keys::protocol::{Grant, Refusal, Sign, Transaction, Unwrap};
+use kenin_keys::protocol::{Grant, Reach, Refusal, Sign, Transaction, Unwrap};
 use kenin_keys::{ClientError, EdgeClient, KeyFacts, WorkerClient};
 use kenin_pki::crypto::{DigestAlgorithm, Secret, SignatureAlgorithm, Wrapped, Wrapping};
 use kenin_tests::forge::Town;
@@ -258,7 +258,8 @@ impl KeyProcess {
         });
         granted.unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        kenin_sys::send_descriptor(self.door.as_fd(), theirs.as_fd()).unwrap();
+        let own = Reach::One(transaction).to_octets();
+        kenin_sys::send_descriptor_with(self.door.as_fd(), theirs.as_fd(), &own).unwrap();
         let patience = Some(Duration::from_secs(60));
         ours.set_read_timeout(patience).unwrap();
         (transaction, WorkerClient::new(ours))

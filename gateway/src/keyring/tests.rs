@@ -1,7 +1,8 @@
+use std::sync::Mutex;
 use std::time::Duration;
 
 use kenin_keys::protocol::Refusal;
-use kenin_keys::{State, Uses};
+use kenin_keys::{Hand, State, Uses, WorkerClient};
 use kenin_pki::crypto::{
     Aes, DigestAlgorithm, Kdf, KeyType, KeyWrap, SigningKey, SoftKey, Wrapping,
 };
@@ -134,6 +135,36 @@ async fn a_mail_reaches_the_keys_of_its_recipients_as_long_as_it_lasts() {
         after.await.unwrap().map(|_| ()),
         Err(NoKey::Refused(Refusal::NotGranted))
     );
+}
+
+/// KEY-03: whoever has a mail, and knows under which name another is granted keys at that moment, has nothing of it.
+#[tokio::test]
+async fn a_connection_that_is_handed_out_with_a_mail_is_for_no_other() {
+    let (held, alice) = key_of("alice@example.com");
+    let keyring = Keyring::in_process(vec![held], JOURNAL).unwrap();
+    let own = Transaction::random().unwrap();
+    let connection = keyring.connection(own).unwrap();
+    let lease = keyring.grant_as(own, ask("alice@example.com"));
+    let lease = lease.await.unwrap();
+    let other = keyring.grant(ask("alice@example.com")).await.unwrap();
+    let both = [other.transaction(), lease.transaction()];
+    let facts = alice.clone();
+    let asked = spawn_blocking(move || {
+        let client = Arc::new(Mutex::new(WorkerClient::new(connection)));
+        both.map(|transaction| {
+            let hand = Hand::new(Arc::clone(&client), transaction);
+            let recipient = address("alice@example.com");
+            let key = hand.unwrap(&recipient, facts.id, 16, &wrapped(&facts));
+            key.map(|key| key.expose().to_vec())
+        })
+    });
+    let refused = Err(NoKey::Refused(Refusal::NotGranted));
+    assert_eq!(asked.await.unwrap(), [refused, Ok(vec![9; 16])]);
+    // Those of the edge itself are for whichever mail it has.
+    for lease in [lease, other] {
+        let opened = unwrapped(&lease, "alice@example.com", &alice).await;
+        assert_eq!(opened, Ok(vec![9; 16]));
+    }
 }
 
 /// DEC-06: what was said to have opened was no failure, and everything else was one.

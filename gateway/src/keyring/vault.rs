@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kenin_keys::protocol::{EdgeRequest, Transaction};
+use kenin_keys::protocol::{EdgeRequest, Reach, Transaction};
 use kenin_keys::{ClientError, EdgeClient, Hand, KeyFacts, NoKey, WorkerClient, mailbox};
 use kenin_pki::address::Address;
 
@@ -23,7 +23,7 @@ pub(super) struct Vault {
     keys: usize,
     /// Where connections are handed in.
     door: UnixStream,
-    /// Connections that nobody uses now.
+    /// Connections of the edge's own that no mail uses now.
     free: Mutex<Vec<Arc<Mutex<WorkerClient>>>>,
 }
 
@@ -70,7 +70,7 @@ impl Vault {
         let client = match free {
             Some(client) => client,
             None => {
-                let connection = self.connection().map_err(|_| NoKey::Gone)?;
+                let connection = self.connection(Reach::All).map_err(|_| NoKey::Gone)?;
                 Arc::new(Mutex::new(WorkerClient::new(connection)))
             }
         };
@@ -90,10 +90,11 @@ impl Vault {
         self.line.tell(&EdgeRequest::Release(transaction));
     }
 
-    /// A connection of the kind that workers have. Nobody waits on it for ever, whoever has it.
-    pub(super) fn connection(&self) -> io::Result<UnixStream> {
+    /// A connection of the kind that workers have, which reaches so far. Nobody waits on it for ever, whoever has it.
+    pub(super) fn connection(&self, reach: Reach) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
-        kenin_sys::send_descriptor(self.door.as_fd(), theirs.as_fd())?;
+        let said = reach.to_octets();
+        kenin_sys::send_descriptor_with(self.door.as_fd(), theirs.as_fd(), &said)?;
         ours.set_read_timeout(Some(PATIENCE))?;
         ours.set_write_timeout(Some(PATIENCE))?;
         Ok(ours)
@@ -140,7 +141,7 @@ mod tests {
         let (line, _theirs) = UnixStream::pair().unwrap();
         let (door, _inside) = UnixStream::pair().unwrap();
         let vault = Vault::new(line, door, Vec::new()).unwrap();
-        let refused = (0..10_000).find_map(|_| vault.connection().err());
+        let refused = (0..10_000).find_map(|_| vault.connection(Reach::All).err());
         assert!(refused.is_some());
     }
 }

@@ -5,11 +5,11 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kenin_certstore::{DEFAULT_TENANT, EncryptedMail, Store, StoreError};
-use kenin_keys::protocol::MAX_RECIPIENTS;
+use kenin_keys::protocol::{MAX_RECIPIENTS, Transaction};
 use kenin_keys::{Granted, KeyFacts, KeyId, NoKey};
 use kenin_pki::address::Address;
 use kenin_pki::crypto::{Secret, SignatureAlgorithm, Wrapped};
@@ -82,6 +82,7 @@ impl Opener {
             end,
             discreet,
             announced: AtomicBool::new(false),
+            transaction: OnceLock::new(),
             lease: Mutex::default(),
             rooms: Mutex::default(),
         }
@@ -103,6 +104,8 @@ pub(crate) struct OwnOffice<'o> {
     discreet: &'o AtomicBool,
     /// Whether it is known to have come encrypted, and can be held.
     announced: AtomicBool,
+    /// Under which the key process knows it, once that is needed.
+    transaction: OnceLock<Transaction>,
     /// What it was granted, once that was asked for.
     lease: Mutex<Option<Lease>>,
     /// Room that was taken for somebody who cannot hold it.
@@ -119,9 +122,18 @@ impl OwnOffice<'_> {
         all.filter(|(_, keys)| !keys.is_empty()).collect()
     }
 
-    /// A connection to the key process that grants, for whoever opens the mail; nothing where it is not there.
+    /// A connection to the key process that grants, for whoever opens the mail and for this mail alone; nothing where it is
+    /// not there.
     pub(crate) fn connection(&self) -> Option<UnixStream> {
-        self.keyring.connection()
+        self.keyring.connection(self.transaction().ok()?)
+    }
+
+    fn transaction(&self) -> Result<Transaction, NoKey> {
+        if let Some(own) = self.transaction.get() {
+            return Ok(*own);
+        }
+        let made = Transaction::random().map_err(|_| NoKey::Gone)?;
+        Ok(*self.transaction.get_or_init(|| made))
     }
 
     /// What the mail is granted: the keys of its recipients. Nothing before it is said that it came encrypted: whoever has
@@ -153,6 +165,7 @@ impl OwnOffice<'_> {
         if !keyring.is_there() {
             return Err(NoKey::Gone);
         }
+        let transaction = self.transaction()?;
         let has_key = |one: &Address| self.keys(one).iter().any(|key| key.uses.decrypt);
         let ask = Ask {
             tenant: DEFAULT_TENANT.to_owned(),
@@ -166,7 +179,7 @@ impl OwnOffice<'_> {
             client: client_of(self.envelope),
             seconds: GRANTED,
         };
-        let granted = timeout_at(self.end, keyring.grant(ask)).await;
+        let granted = timeout_at(self.end, keyring.grant_as(transaction, ask)).await;
         granted.unwrap_or(Err(NoKey::Gone))
     }
 

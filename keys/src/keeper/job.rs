@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::keeper::{Decision, Event, Keeper, Log, Moment};
-    use crate::protocol::{EdgeRequest, Grant, Unwrap};
+    use crate::protocol::{EdgeRequest, Grant, Reach, Unwrap};
     use crate::testing::{address, facts, generated};
 
     /// A key in a token that is pulled out and put back.
@@ -193,7 +193,7 @@ mod tests {
             length: 32,
             wrapped,
         };
-        let Decision::Work(job, _) = keeper.unwrap(NOW, unwrap) else {
+        let Decision::Work(job, _) = keeper.unwrap(NOW, Reach::One(transaction), unwrap) else {
             return Answer::Refused(Refusal::TooManyFailures);
         };
         let answer = job.run();

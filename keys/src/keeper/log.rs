@@ -108,6 +108,8 @@ pub enum Outcome {
 pub enum Why {
     /// No such mail was announced, or it has ended.
     NoGrant,
+    /// It is not the mail that the connection is for.
+    AnotherMail,
     /// The grant has expired, or it is so long ago that nothing is known of it.
     Expired,
     /// The mail does not go to that recipient.
@@ -142,6 +144,7 @@ impl Why {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoGrant => "no such mail",
+            Self::AnotherMail => "another mail's connection",
             Self::Expired => "expired",
             Self::NotRecipient => "not a recipient",
             Self::NotSender => "no proven sender",
@@ -163,6 +166,7 @@ impl Why {
     pub const fn is_hostile(self) -> bool {
         match self {
             Self::NoGrant
+            | Self::AnotherMail
             | Self::NotRecipient
             | Self::NotSender
             | Self::NotTheirs

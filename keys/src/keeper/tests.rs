@@ -72,6 +72,8 @@ struct World {
     keeper: Keeper<Kept>,
     keys: Vec<(KeyFacts, Arc<AtomicU64>)>,
     now: Moment,
+    /// Of the connection over which a worker asks.
+    reach: Reach,
 }
 
 impl World {
@@ -101,6 +103,7 @@ impl World {
             keeper: Keeper::new(held, Kept::default()),
             keys,
             now: Duration::from_secs(1000),
+            reach: Reach::All,
         }
     }
 
@@ -161,7 +164,7 @@ impl World {
     }
 
     fn ask_unwrap(&mut self, request: Unwrap) -> Answer {
-        match self.keeper.unwrap(self.now, request) {
+        match self.keeper.unwrap(self.now, self.reach, request) {
             Decision::Answer(answer) => answer,
             Decision::Work(job, _) => job.run(),
         }
@@ -178,7 +181,7 @@ impl World {
             algorithm: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
             attributes: what,
         };
-        match self.keeper.sign(self.now, request) {
+        match self.keeper.sign(self.now, self.reach, request) {
             Decision::Answer(answer) => answer,
             Decision::Work(job, _) => job.run(),
         }
@@ -365,6 +368,42 @@ fn a_hostile_worker_gets_nothing_beyond_its_grant() {
     assert_eq!((world.calls(0), world.calls(1)), (0, 0));
 }
 
+/// KEY-03: whoever has a connection and knows the transaction of another mail that is live has nothing of it.
+#[test]
+fn a_connection_reaches_no_mail_but_its_own() {
+    let mut world = World::of(&[ALICE]);
+    let [own, other, ended] =
+        [(); 3].map(|()| world.grant_from(&[ALICE], Some(ALICE), "192.0.2.1"));
+    assert_eq!(world.edge(EdgeRequest::Release(ended)), Answer::Done);
+    world.reach = Reach::One(own);
+    // One that is live is refused as one that is not.
+    for transaction in [other, ended, Transaction::random().unwrap()] {
+        assert_eq!(world.unwrap(transaction, ALICE, 0), NOT_GRANTED);
+        assert_eq!(world.why(), Some(Why::AnotherMail));
+        assert_eq!(world.sign(transaction, 0), NOT_GRANTED);
+        assert_eq!(world.why(), Some(Why::AnotherMail));
+    }
+    assert_eq!(world.calls(0), 0);
+    assert_eq!(world.keeper.refusals(), 6);
+    assert_eq!(world.alerts(), [Alert::Hostile]);
+    // It has cost the other mail nothing, and each has what is its own.
+    assert_eq!(world.opened(other, ALICE, 0), NOT_GRANTED);
+    assert_eq!(world.why(), Some(Why::NotUsed));
+    for (transaction, calls) in [(own, 2), (other, 4)] {
+        world.reach = Reach::One(transaction);
+        let key = world.unwrap(transaction, ALICE, 0);
+        assert!(matches!(key, Answer::Key(_)), "{key:?}");
+        let signed = world.sign(transaction, 0);
+        assert!(matches!(signed, Answer::Signature(_)), "{signed:?}");
+        assert_eq!(world.calls(0), calls);
+    }
+    // A connection that came before its mail was announced is that mail's all the same, and no other's.
+    let later = Transaction::random().unwrap();
+    world.reach = Reach::One(later);
+    assert_eq!(world.unwrap(later, ALICE, 0), NOT_GRANTED);
+    assert_eq!(world.why(), Some(Why::NoGrant));
+}
+
 /// A worker that has a grant may use it for what a mail needs, and not ten thousand times.
 #[test]
 fn a_grant_is_spent_after_as_many_layers_as_a_mail_has() {
@@ -487,7 +526,7 @@ fn nothing_is_signed_by_a_weak_digest() {
             algorithm: SignatureAlgorithm::Ecdsa(digest),
             attributes: attributes(),
         };
-        let decision = world.keeper.sign(world.now, request);
+        let decision = world.keeper.sign(world.now, world.reach, request);
         assert!(
             matches!(
                 decision,

@@ -49,15 +49,36 @@ fn edge(server: &Arc<Server<Nowhere>>) -> (EdgeClient, Served) {
     (EdgeClient::new(ours), served)
 }
 
+/// Over a connection of the edge's own.
 fn raw_worker(server: &Arc<Server<Nowhere>>) -> (UnixStream, Served) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let server = Arc::clone(server);
-    (ours, thread::spawn(move || server.worker(theirs)))
+    (
+        ours,
+        thread::spawn(move || server.worker(theirs, Reach::All)),
+    )
 }
 
 fn worker(server: &Arc<Server<Nowhere>>) -> (WorkerClient, Served) {
     let (ours, served) = raw_worker(server);
     (WorkerClient::new(ours), served)
+}
+
+/// A server behind its line and its door, and how it ended.
+fn behind_a_door(server: &Arc<Server<Nowhere>>) -> (EdgeClient, UnixStream, Served) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (door, inside) = UnixStream::pair().unwrap();
+    let server = Arc::clone(server);
+    let served = thread::spawn(move || server.run(theirs, inside));
+    (EdgeClient::new(ours), door, served)
+}
+
+/// The other end of a connection that is handed in.
+fn handed_in(door: &UnixStream, reach: Reach) -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let said = reach.to_octets();
+    kenin_sys::send_descriptor_with(door.as_fd(), theirs.as_fd(), &said).unwrap();
+    ours
 }
 
 fn grant(client: &str) -> Grant {
@@ -208,18 +229,12 @@ fn what_is_turned_away_since_too_many_answers_wait_is_no_failure() {
 #[test]
 fn who_comes_in_by_the_door_is_served_until_the_edge_goes() {
     let (server, facts) = server();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let (door, inside) = UnixStream::pair().unwrap();
-    let served = thread::spawn(move || server.run(theirs, inside));
-    let mut edge = EdgeClient::new(ours);
+    let (mut edge, door, served) = behind_a_door(&server);
     let grant = grant("192.0.2.1");
     let transaction = grant.transaction;
     edge.grant(grant).unwrap();
-    for _ in 0..3 {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        kenin_sys::send_descriptor(door.as_fd(), theirs.as_fd()).unwrap();
-        drop(theirs);
-        let mut worker = WorkerClient::new(ours);
+    for reach in [Reach::One(transaction), Reach::One(transaction), Reach::All] {
+        let mut worker = WorkerClient::new(handed_in(&door, reach));
         assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
     }
     drop(edge);
@@ -230,18 +245,11 @@ fn who_comes_in_by_the_door_is_served_until_the_edge_goes() {
 #[test]
 fn connections_neither_wait_for_others_nor_see_what_others_left() {
     let (server, facts) = server();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let (door, inside) = UnixStream::pair().unwrap();
-    let served = thread::spawn(move || server.run(theirs, inside));
-    let mut edge = EdgeClient::new(ours);
+    let (mut edge, door, served) = behind_a_door(&server);
     let grant = grant("192.0.2.1");
     let transaction = grant.transaction;
     edge.grant(grant).unwrap();
-    let connected = || {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        kenin_sys::send_descriptor(door.as_fd(), theirs.as_fd()).unwrap();
-        ours
-    };
+    let connected = || handed_in(&door, Reach::One(transaction));
     let mut silent = connected();
     silent.write_all(b"\0\0").unwrap();
     for _ in 0..3 {
@@ -259,12 +267,53 @@ fn connections_neither_wait_for_others_nor_see_what_others_left() {
 #[test]
 fn whose_door_is_shut_serves_no_longer() {
     let (server, _) = server();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let (door, inside) = UnixStream::pair().unwrap();
-    let served = thread::spawn(move || server.run(theirs, inside));
+    let (mut edge, door, served) = behind_a_door(&server);
     drop(door);
     assert!(served.join().unwrap().is_ok());
-    assert!(EdgeClient::new(ours).keys().is_err());
+    assert!(edge.keys().is_err());
+}
+
+/// One of which it is not said for which mail it is would be for all of them.
+#[test]
+fn no_connection_comes_in_for_nobody() {
+    let (server, _) = server();
+    for said in [&[1][..], &[2; Reach::LEN], &[0; Reach::LEN - 1]] {
+        let (mut edge, door, served) = behind_a_door(&server);
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        kenin_sys::send_descriptor_with(door.as_fd(), theirs.as_fd(), said).unwrap();
+        drop(theirs);
+        // The edge is no edge, and is heard no more.
+        let _ = served.join().unwrap();
+        assert!(edge.keys().is_err());
+        assert_eq!(ours.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+/// KEY-03: the id of another mail that is live is worth nothing to whoever has this one, also where the same thread of ours
+/// has heard the other's worker.
+#[test]
+fn a_connection_serves_the_mail_that_it_was_handed_in_for_and_no_other() {
+    let (server, facts) = server();
+    let (mut edge, door, _) = behind_a_door(&server);
+    let mut granted = || {
+        let grant = grant("192.0.2.1");
+        let transaction = grant.transaction;
+        edge.grant(grant).unwrap();
+        transaction
+    };
+    let (one, other) = (granted(), granted());
+    let worked = || server.keeper().unwrap().counts(facts.id).unwrap().unwraps;
+    for (own, others, before) in [(one, other, 0), (other, one, 1), (one, other, 2)] {
+        let mut worker = WorkerClient::new(handed_in(&door, Reach::One(own)));
+        let unknown = Transaction::random().unwrap();
+        for transaction in [others, unknown] {
+            let refused = worker.unwrap(unwrap(transaction, &facts)).unwrap_err();
+            assert!(matches!(refused, ClientError::Refused(Refusal::NotGranted)));
+        }
+        assert_eq!(worked(), before);
+        assert!(worker.unwrap(unwrap(own, &facts)).is_ok());
+        assert_eq!(worked(), before + 1);
+    }
 }
 
 /// What whoever works on a mail has in hand is a connection and the mail, and nothing of it shows.

@@ -214,7 +214,7 @@ fn a_key_under_attack_from_everywhere_answers_late() {
             length: 32,
             wrapped: wrapped.clone(),
         };
-        match world.keeper.unwrap(world.now, request) {
+        match world.keeper.unwrap(world.now, world.reach, request) {
             Decision::Work(_, Duration::ZERO) => assert!(number < 200),
             Decision::Work(_, delay) => {
                 assert_eq!(delay, DELAY);
