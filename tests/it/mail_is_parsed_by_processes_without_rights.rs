@@ -3,7 +3,11 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use kenin_tests::client::Envelope;
@@ -12,11 +16,14 @@ use kenin_tests::forge::{Town, cms, mime};
 use kenin_tests::kenin::{Gateway, Setup, envelope};
 use kenin_tests::memory::{catch, copies, in_memory};
 use kenin_tests::opened::{self, BOB, MALLORY, People};
+use kenin_tests::parts;
 use kenin_tests::sink::Sink;
-use kenin_tests::world::{is_gone, pause, wait_for};
+use kenin_tests::world::{Folder, is_gone, pause, run, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 const CANARY: &str = "the canary sings in the coal mine";
+/// How a process gives up rights, and hears.
+const CALLS: &str = "trace=landlock_create_ruleset,landlock_restrict_self,seccomp,recvfrom,recvmsg";
 
 fn setup(sink: &Sink) -> Setup {
     Setup {
@@ -58,6 +65,42 @@ fn a_worker_has_no_rights() {
     let stamp = &last.fields("Authentication-Results")[0];
     assert!(stamp.contains("smime=pass"), "{stamp}");
     assert_eq!(gateway.workers(), [worker]);
+}
+
+/// What Landlock keeps from a process is shown nowhere: its own calls are looked at. What can be done after them is shown of
+/// the same functions (`sys/src/confine.rs`, `tests/taken_over`); a copy has what its template has.
+#[test]
+fn who_is_to_parse_mail_gives_up_files_and_calls_before_it_hears_anything() {
+    for role in ["worker", "template"] {
+        let folder = Folder::new();
+        let (edge, theirs) = UnixStream::pair().unwrap();
+        // It is told nothing, and ends.
+        edge.shutdown(Shutdown::Write).unwrap();
+        let mut command = Command::new("strace");
+        command
+            .args(["-f", "-qq", "-e", CALLS, "-o"])
+            .arg(folder.join("trace"))
+            .arg(parts::kenin())
+            .args([role, "--memory", "1000000000"])
+            .stdin(OwnedFd::from(theirs));
+        run(&mut command);
+        let trace = fs::read_to_string(folder.join("trace")).unwrap();
+        let hears = |line: &&str| line.contains("recvfrom(") || line.contains("recvmsg(");
+        assert!(trace.lines().any(|line| hears(&line)), "{trace}");
+        let before = trace.lines().take_while(|line| !hears(line));
+        let done = |call: &str| {
+            let ends = |line: &&str| line.contains(call) && line.ends_with("= 0");
+            before.clone().filter(ends).count()
+        };
+        assert_eq!(done("seccomp(SECCOMP_SET_MODE_FILTER"), 2, "{trace}");
+        let mut versions = trace.lines();
+        let version = versions.find(|line| line.contains("LANDLOCK_CREATE_RULESET_VERSION"));
+        if version.unwrap().contains("= -1") {
+            eprintln!("SKIPPED: this kernel has no Landlock");
+            continue;
+        }
+        assert_eq!(done("landlock_restrict_self("), 1, "{trace}");
+    }
 }
 
 #[test]
