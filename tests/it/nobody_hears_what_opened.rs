@@ -118,6 +118,8 @@ fn dec_03_what_has_a_tag_is_not_opened_without_it() {
         parts.content.resize(parts.content.len() / 16 * 16, 0);
         parts
     };
+    // All but this one can be seen to be wrong without a key, and no key is asked about them.
+    let plausible = "CBC, which it was not";
     let files = [
         ("CBC with a tag", whole_blocks(renamed(AES_256_CBC))),
         ("OFB with a tag", renamed(AES_256_OFB)),
@@ -133,10 +135,7 @@ fn dec_03_what_has_a_tag_is_not_opened_without_it() {
         ),
         ("GCM in EnvelopedData", bare(good.clone())),
         ("OFB in EnvelopedData", bare(renamed(AES_256_OFB))),
-        (
-            "CBC, which it was not",
-            bare(whole_blocks(renamed(AES_256_CBC))),
-        ),
+        (plausible, bare(whole_blocks(renamed(AES_256_CBC)))),
         (
             "GCM, which it was not",
             Parts {
@@ -146,6 +145,7 @@ fn dec_03_what_has_a_tag_is_not_opened_without_it() {
             },
         ),
     ];
+    let mut uses = 0;
     for (what, parts) in files {
         let raw = of(&parts, "mismatch@example.jp");
         let (reply, got) = sent(&gateway, &sink, &raw);
@@ -153,10 +153,18 @@ fn dec_03_what_has_a_tag_is_not_opened_without_it() {
         assert!(got.raw.ends_with(&raw), "{what}");
         assert!(!shows(&got.raw, CANARY), "{what}");
         assert!(got.fields("X-Kenin-Decryption").is_empty(), "{what}");
+        uses += usize::from(what == plausible);
+        // It is shown where the next line fails.
+        println!("{what}");
+        used(&gateway, uses);
     }
+    assert_eq!(uses, 1);
     // As it was, it opens.
     let (_, got) = sent(&gateway, &sink, &of(&good, "good@example.jp"));
     assert!(shows(&got.raw, CANARY));
+    used(&gateway, uses + 1);
+    assert_eq!(states(&gateway, "undecryptable"), 1);
+    assert_eq!(states(&gateway, "opened"), 1);
 }
 
 /// DEC-04: one wrong bit at the very end of a long content.
