@@ -8,7 +8,7 @@ use openssl::x509::X509;
 
 use super::certificates::{Person, key_usage};
 use super::cms::content_info;
-use super::der::{cat, content, elements, octets, oid, seq, set_of, tlv};
+use super::der::{bits, cat, content, elements, explicit, octets, oid, seq, set_of, tlv};
 use super::keys::Key;
 use super::{Town, mime};
 use crate::sink::split;
@@ -167,6 +167,68 @@ impl Parts {
         self.recipients[place] = seq([parts[0], parts[1], parts[2], &octets(&key)]);
         self
     }
+
+    /// What was agreed on with one of the recipients (KeyAgreeRecipientInfo for one, by a key that the sender made), changed.
+    pub fn agreement(mut self, place: usize, change: impl FnOnce(&mut Agreement)) -> Self {
+        let mut agreement = Agreement::of(&self.recipients[place]);
+        change(&mut agreement);
+        self.recipients[place] = agreement.info();
+        self
+    }
+}
+
+/// How a content-encryption key is wrapped for somebody with a key of a curve (RFC 5753 §3.1.1).
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    /// The version, an INTEGER.
+    version: Vec<u8>,
+    /// The kind of the sender's key, an AlgorithmIdentifier.
+    pub curve: Vec<u8>,
+    /// The sender's key, the octets of its point.
+    pub point: Vec<u8>,
+    /// keyEncryptionAlgorithm, an element.
+    pub algorithm: Vec<u8>,
+    /// Whose the wrapped key is, an element.
+    reader: Vec<u8>,
+    /// encryptedKey, its octets.
+    pub key: Vec<u8>,
+}
+
+impl Agreement {
+    /// Of a RecipientInfo that OpenSSL made.
+    ///
+    /// # Panics
+    /// When it is none of this kind.
+    pub fn of(info: &[u8]) -> Self {
+        let parts = elements(info);
+        assert!(info[0] == 0xa1 && parts.len() == 4, "no agreement");
+        let sender = elements(elements(parts[1])[0]);
+        let readers = elements(parts[3]);
+        assert_eq!(readers.len(), 1, "it is for one");
+        let reader = elements(readers[0]);
+        let owned = <[u8]>::to_vec;
+        Self {
+            version: owned(parts[0]),
+            curve: owned(sender[0]),
+            // In front stands how many bits are not used.
+            point: owned(&content(sender[1])[1..]),
+            algorithm: owned(parts[2]),
+            reader: owned(reader[0]),
+            key: owned(content(reader[1])),
+        }
+    }
+
+    fn info(&self) -> Vec<u8> {
+        let sender = tlv(0xa1, &cat([&self.curve, &bits(&self.point)]));
+        let reader = seq([&self.reader, &octets(&self.key)]);
+        let parts = [
+            self.version.clone(),
+            explicit(0, &sender),
+            self.algorithm.clone(),
+            seq([reader]),
+        ];
+        tlv(0xa1, &cat(parts))
+    }
 }
 
 /// An object with every octet as it is, but for one bit in the last one.
@@ -218,6 +280,10 @@ mod tests {
             let other = parts.clone().key(0, |key| key[0] ^= 1);
             assert_ne!(other.recipients[0], parts.recipients[0]);
             assert_eq!(other.recipients[1], parts.recipients[1]);
+            let same = parts.clone().agreement(1, |_| ());
+            assert_eq!(same.recipients, parts.recipients);
+            let other = parts.clone().agreement(1, |carol| carol.point[64] ^= 1);
+            assert_ne!(other.recipients[1], parts.recipients[1]);
         }
     }
 
