@@ -39,13 +39,10 @@ fn probed(mode: &'static str) {
     setup.mode = mode;
     setup.trusted_peers = Some("[\"127.0.0.0/8\"]".to_owned());
     let gateway = started(&setup);
-    let mut client = Client::connect(gateway.address);
-    assert_eq!(client.reply().expect("a greeting").code, 220);
-    let hello = match mode {
-        "lmtp" => "LHLO",
-        _ => "EHLO",
+    let mut client = match mode {
+        "lmtp" => Client::greeted_by_lmtp(gateway.address),
+        _ => Client::greeted(gateway.address),
     };
-    assert_eq!(client.command(&format!("{hello} client.example")).code, 250);
     let mut network = 0;
     let mut send = |recipient: &str, raw: &[u8]| {
         sink.clear();

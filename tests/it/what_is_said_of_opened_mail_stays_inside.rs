@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kenin_tests::client::Envelope;
+use kenin_tests::client::{Client, Envelope};
 use kenin_tests::forge::enveloped::{
     Parts, Way, encrypted, fields, mail, shows, with_last_bit_changed,
 };
 use kenin_tests::held::Desk;
-use kenin_tests::opened::{BOB, People, is_as_it_came, setup, started, text, to_bob, traces};
+use kenin_tests::opened::{
+    BOB, MALLORY, People, is_as_it_came, setup, started, text, to_bob, traces,
+};
 use kenin_tests::sink::{Behaviour, Dot, Received, Sink};
 
 const CANARY: &str = "the canary sings in the coal mine";
@@ -20,6 +22,15 @@ const ACCEPTED: &str = "250 2.0.0 Accepted";
 /// DEC-13: a content scanner behind the gateway reads what was opened, and says so.
 #[test]
 fn dec_13_what_the_next_hop_says_of_the_content_stays_inside() {
+    stays_inside("before-queue");
+}
+
+#[test]
+fn dec_13_what_the_next_hop_says_of_the_content_stays_inside_by_lmtp() {
+    stays_inside("lmtp");
+}
+
+fn stays_inside(mode: &'static str) {
     let refuses = Arc::new(AtomicBool::new(true));
     let lines = Arc::new(Mutex::new(String::new()));
     let behaviour = {
@@ -33,7 +44,9 @@ fn dec_13_what_the_next_hop_says_of_the_content_stays_inside() {
         })
     };
     let sink = Sink::with(behaviour);
-    let gateway = started(&setup(sink.address));
+    let mut setup = setup(sink.address);
+    setup.mode = mode;
+    let gateway = started(&setup);
     let desk = Desk::of(&gateway, &[]);
     let good = Parts::of(&encrypted(Way::Gcm, &[&People::get().bob], &text(CANARY)));
     let bad = Parts {
@@ -42,7 +55,12 @@ fn dec_13_what_the_next_hop_says_of_the_content_stays_inside() {
     };
     let send = |parts: &Parts, id: &str| {
         let raw = mail(&fields(SENDER, id), &parts.object());
-        gateway.send(&Envelope::new(SENDER, BOB), &raw).text()
+        let mut client = match mode {
+            "lmtp" => Client::greeted_by_lmtp(gateway.address),
+            _ => gateway.client(),
+        };
+        let reply = client.mail(&Envelope::new(SENDER, BOB), &raw);
+        reply.expect("a reply").text()
     };
     // As much as could be known of it.
     *lines.lock().unwrap() = format!("554 5.7.1 Virus in: {CANARY}");
@@ -88,6 +106,65 @@ fn dec_13_what_the_next_hop_says_of_the_content_stays_inside() {
             .iter()
             .all(|got| got.mail.starts_with("MAIL FROM:<>"))
     );
+}
+
+/// DEC-13 by LMTP, in one mail with somebody who cannot read it: the scanner refuses what it reads, and one recipient of two
+/// is not answered otherwise for that.
+#[test]
+fn dec_13_by_lmtp_no_recipients_answer_tells_what_was_read() {
+    let sink = Sink::with(
+        Behaviour::default().at_dot(|_, mail| match shows(&mail.raw, CANARY) {
+            true => Dot::Reply(format!("554 5.7.1 Virus in: {CANARY}")),
+            false => Dot::Accept,
+        }),
+    );
+    let mut setup = setup(sink.address);
+    setup.mode = "lmtp";
+    let gateway = started(&setup);
+    let desk = Desk::of(&gateway, &[]);
+    let good = encrypted(Way::Gcm, &[&People::get().bob], &text(CANARY));
+    let mut client = Client::greeted_by_lmtp(gateway.address);
+    let both = Envelope {
+        to: vec![MALLORY.to_owned(), BOB.to_owned()],
+        ..Envelope::new(SENDER, BOB)
+    };
+    let mut send = |object: &[u8], id: &str| {
+        let raw = mail(&fields(SENDER, id), object);
+        let mallorys = client.mail(&both, &raw).expect("an answer for Mallory");
+        let bobs = client.reply().expect("an answer for Bob");
+        (raw, [mallorys.text(), bobs.text()])
+    };
+    let (read, refused) = send(&good, "read@example.jp");
+    assert_eq!(desk.ids().len(), 1, "{}", gateway.log());
+    let (unread, taken) = send(&with_last_bit_changed(&good), "unread@example.jp");
+    assert_eq!(refused, taken);
+    assert_eq!(taken[1], ACCEPTED);
+    assert!(taken[0].starts_with("250 "), "{}", taken[0]);
+    // Bob's is here; what the scanner has taken are Mallory's copies, Bob's that did not open, and the notice.
+    let held = desk.ids();
+    assert_eq!(held.len(), 1);
+    assert!(shows(&desk.raw(&held[0]), CANARY));
+    assert_eq!(traces(&gateway, CANARY), [""; 0]);
+    let mails = sink.wait(4, Duration::from_secs(60));
+    let to = |recipient: &str| {
+        let got = mails.iter().filter(move |got| {
+            let mut all = got.recipients.iter();
+            all.any(|own| own.contains(recipient))
+        });
+        got.collect::<Vec<&Received>>()
+    };
+    let mallorys = to(MALLORY);
+    assert_eq!(mallorys.len(), 2);
+    for (got, raw) in mallorys.iter().zip([&read, &unread]) {
+        assert!(got.raw.ends_with(raw));
+    }
+    let bobs = to(BOB);
+    let notices = bobs
+        .iter()
+        .filter(|got| got.fields("Auto-Submitted") == ["auto-generated"]);
+    assert_eq!(notices.count(), 1);
+    let closed = bobs.iter().filter(|got| is_as_it_came(got, &unread));
+    assert_eq!(closed.count(), 1);
 }
 
 /// What a strict rule would refuse is held in silence: a refusal would tell what is inside.

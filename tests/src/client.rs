@@ -77,9 +77,19 @@ impl Client {
 
     /// Connects, reads the greeting, says EHLO.
     pub fn greeted(address: SocketAddr) -> Self {
+        Self::introduced(address, "EHLO")
+    }
+
+    /// Connects, reads the greeting, says LHLO: each recipient is answered.
+    pub fn greeted_by_lmtp(address: SocketAddr) -> Self {
+        Self::introduced(address, "LHLO")
+    }
+
+    fn introduced(address: SocketAddr, hello: &str) -> Self {
         let mut client = Self::connect(address);
         assert_eq!(client.reply().unwrap().code, 220);
-        assert_eq!(client.command("EHLO client.example").code, 250);
+        let reply = client.command(&format!("{hello} client.example"));
+        assert_eq!(reply.code, 250);
         client
     }
 
@@ -252,7 +262,7 @@ impl Client {
     }
 
     /// Sends one mail with the envelope of [`Envelope`] and returns the reply to the dot, or the
-    /// first reply that refused.
+    /// first reply that refused. By LMTP the first recipient's; the others' come behind it.
     pub fn mail(&mut self, envelope: &Envelope, raw: &[u8]) -> Option<Reply> {
         let reply = self.try_command(&format!(
             "MAIL FROM:<{}>{}",
