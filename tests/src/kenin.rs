@@ -37,6 +37,8 @@ pub struct Setup {
     /// More lines for the anchor of trust.toml.
     pub anchor: String,
     pub log_format: &'static str,
+    /// More lines for `[log]`.
+    pub log_lines: String,
 }
 
 impl Setup {
@@ -55,6 +57,7 @@ impl Setup {
             mail: String::new(),
             anchor: String::new(),
             log_format: "json",
+            log_lines: String::new(),
         }
     }
 
@@ -125,7 +128,7 @@ impl Gateway {
             "hostname = \"gw.example.jp\"\nsite_authserv_ids = [\"{SITE_ID}\"]\nstate_dir = \"{}\"\n{}\n\
              [[listener]]\naddress = \"{address}\"\nmode = \"{}\"\nbare_newline = \"{}\"\n{peers}{tls}\
              [next_hop]\naddress = \"{}\"\n{}\n[http]\naddress = \"{http}\"\n\
-             [limits]\n{}\n[log]\nformat = \"{}\"\n{workers}{}",
+             [limits]\n{}\n[log]\nformat = \"{}\"\n{}{workers}{}",
             state.display(),
             setup.top,
             setup.mode,
@@ -134,6 +137,7 @@ impl Gateway {
             setup.next_hop_lines,
             setup.limits,
             setup.log_format,
+            setup.log_lines,
             setup.tables,
         );
         std::fs::write(folder.join("kenin.toml"), text).unwrap();

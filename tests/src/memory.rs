@@ -4,7 +4,7 @@
 //! Who says that something is not there has to show that the search finds what is.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -12,9 +12,9 @@ use std::time::Instant;
 use rustix::process::Pid;
 
 use crate::client::{Client, Envelope, Reply};
-use crate::forge::enveloped::Way;
+use crate::forge::enveloped::{Parts, Way, as_base64, encrypted, fields, mail};
 use crate::kenin::Gateway;
-use crate::opened::{BOB, text, to_bob};
+use crate::opened::{BOB, People, text};
 use crate::world::{PATIENCE, children};
 
 /// How often each of these lies in the memory of a process (0 where it has ended); nothing, said aloud, where the system
@@ -62,6 +62,35 @@ pub fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
+/// Octets as they lie in memory, and as a program may write them: in hexadecimal, in base64, as a list of numbers.
+pub fn written(octets: &[u8]) -> Vec<Vec<u8>> {
+    let hexadecimal = hex(octets);
+    let numbers: Vec<String> = octets.iter().map(|octet| octet.to_string()).collect();
+    let mut forms = as_base64(octets);
+    forms.push(octets.to_vec());
+    forms.push(hexadecimal.to_uppercase().into_bytes());
+    forms.push(hexadecimal.into_bytes());
+    forms.push(numbers.join(", ").into_bytes());
+    forms
+}
+
+/// The files that a process has open, with a name or without, as paths by which they can be read while it has them.
+///
+/// # Panics
+/// When the system does not show them.
+pub fn open_files(pid: Pid) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()));
+    let paths = entries.unwrap().flatten().map(|entry| entry.path());
+    let is_file = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.is_file());
+    paths.filter(is_file).collect()
+}
+
+/// Whether such a file has no name any more, or never had one.
+pub fn is_unnamed(open: &Path) -> bool {
+    let name = std::fs::read_link(open).unwrap_or_default();
+    name.to_string_lossy().ends_with(" (deleted)")
+}
+
 /// The processes of a gateway that do this: `worker`, `template`, `key-process`.
 pub fn doing(gateway: &mut Gateway, what: &str) -> Vec<Pid> {
     let does = |pid: &Pid| {
@@ -93,6 +122,8 @@ pub fn status_kib(pid: Pid, name: &str) -> u64 {
 pub struct Caught {
     /// The worker.
     pub worker: Pid,
+    /// The content-encryption keys of its mail and of those that were sent in vain before.
+    pub content_keys: Vec<Vec<u8>>,
     sending: JoinHandle<Option<Reply>>,
 }
 
@@ -117,13 +148,13 @@ pub fn catch(gateway: &mut Gateway, canary: &str) -> Option<Caught> {
             .into_bytes(),
     );
     let needle = [canary.as_bytes().to_vec()];
+    let bob = &People::get().bob;
+    let mut content_keys = Vec::new();
     for round in 0..ROUNDS {
-        let raw = to_bob(
-            Way::Gcm,
-            FROM,
-            &format!("caught{round}@evil.example"),
-            &entity,
-        );
+        let object = encrypted(Way::Gcm, &[bob], &entity);
+        content_keys.push(Parts::of(&object).content_key(bob));
+        let id = format!("caught{round}@evil.example");
+        let raw = mail(&fields(FROM, &id), &object);
         let used = uses(gateway);
         let address = gateway.address;
         let sending = thread::spawn(move || {
@@ -154,7 +185,11 @@ pub fn catch(gateway: &mut Gateway, canary: &str) -> Option<Caught> {
                     return None;
                 };
                 if found[0] > 0 {
-                    return Some(Caught { worker, sending });
+                    return Some(Caught {
+                        worker,
+                        content_keys,
+                        sending,
+                    });
                 }
             }
         }
@@ -237,6 +272,22 @@ mod tests {
 
     use super::*;
     use crate::world::Folder;
+
+    #[test]
+    fn octets_are_known_however_they_are_written() {
+        let octets: Vec<u8> = (200..232).collect();
+        let within = [&b"a"[..], &octets, b"bc"].concat();
+        for text in [
+            format!("{octets:?}"),
+            hex(&octets),
+            hex(&octets).to_uppercase(),
+            openssl::base64::encode_block(&within),
+        ] {
+            let found =
+                |form: &Vec<u8>| text.as_bytes().windows(form.len()).any(|part| part == form);
+            assert!(written(&octets).iter().any(found), "{text}");
+        }
+    }
 
     #[test]
     fn what_lies_there_is_found() {

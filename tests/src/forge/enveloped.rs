@@ -168,6 +168,17 @@ impl Parts {
         self
     }
 
+    /// The content-encryption key, by the RSA key of the one recipient that there is.
+    ///
+    /// # Panics
+    /// When it is for somebody else.
+    pub fn content_key(&self, reader: &Person) -> Vec<u8> {
+        let [info] = self.recipients.as_slice() else {
+            panic!("{} recipients", self.recipients.len())
+        };
+        reader.key.rsa_decrypt(content(elements(info)[3]))
+    }
+
     /// What was agreed on with one of the recipients (KeyAgreeRecipientInfo for one, by a key that the sender made), changed.
     pub fn agreement(mut self, place: usize, change: impl FnOnce(&mut Agreement)) -> Self {
         let mut agreement = Agreement::of(&self.recipients[place]);
@@ -246,19 +257,26 @@ pub fn shows(octets: &[u8], text: &str) -> bool {
 
 /// A text in clear, and what of it is seen in base64 wherever it begins.
 pub fn forms(text: &str) -> Vec<Vec<u8>> {
-    let mut forms = vec![text.as_bytes().to_vec()];
-    for before in 0..3 {
-        let padded = cat([&b"  "[..before], text.as_bytes()]);
+    let mut forms = as_base64(text.as_bytes());
+    forms.push(text.as_bytes().to_vec());
+    forms
+}
+
+/// What of octets is seen in base64 wherever they begin.
+pub fn as_base64(octets: &[u8]) -> Vec<Vec<u8>> {
+    let form = |before: usize| {
+        let padded = cat([&b"  "[..before], octets]);
         let base64 = openssl::base64::encode_block(&padded);
         // Without what depends on its neighbours.
-        let inner = &base64.as_bytes()[4..base64.len() - 4];
-        forms.push(inner.to_vec());
-    }
-    forms
+        base64.as_bytes()[4..base64.len() - 4].to_vec()
+    };
+    (0..3).map(form).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use openssl::symm::decrypt_aead;
+
     use super::*;
 
     #[test]
@@ -285,6 +303,18 @@ mod tests {
             let other = parts.clone().agreement(1, |carol| carol.point[64] ^= 1);
             assert_ne!(other.recipients[1], parts.recipients[1]);
         }
+    }
+
+    #[test]
+    fn the_key_that_is_taken_out_opens_the_content() {
+        let bob = reader("Bob", "bob@opened.example");
+        let entity = b"Content-Type: text/plain\r\n\r\nhi\r\n";
+        let parts = Parts::of(&encrypted(Way::Gcm, &[&bob], entity));
+        let nonce = content(elements(&parts.parameters)[0]);
+        let (cipher, key) = (Cipher::aes_256_gcm(), parts.content_key(&bob));
+        let mac = parts.mac.as_deref().unwrap();
+        let opened = decrypt_aead(cipher, &key, Some(nonce), &[], &parts.content, mac);
+        assert_eq!(opened.unwrap(), entity);
     }
 
     #[test]

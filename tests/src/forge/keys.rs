@@ -302,6 +302,15 @@ impl Key {
         out
     }
 
+    /// What was encrypted for it by RSA, PKCS #1 v1.5.
+    pub fn rsa_decrypt(&self, encrypted: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; self.size()];
+        let rsa = self.pkey.rsa().unwrap();
+        let length = rsa.private_decrypt(encrypted, &mut out, Padding::PKCS1);
+        out.truncate(length.unwrap());
+        out
+    }
+
     /// Modulus length in bytes (RSA).
     pub fn size(&self) -> usize {
         self.pkey.rsa().unwrap().size() as usize
