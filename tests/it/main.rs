@@ -62,6 +62,7 @@ mod nothing_in_a_mail_becomes_trusted;
 mod only_crlf_dot_crlf_ends_a_message;
 mod only_the_proven_author_has_mail_signed;
 mod opened_mail_is_encrypted_again;
+mod opened_mail_is_written_nowhere;
 mod opened_mail_leaves_nothing_behind;
 mod opened_mail_reaches_those_it_is_for;
 mod other_programs_verify_what_is_signed;
