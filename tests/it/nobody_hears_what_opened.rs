@@ -1,19 +1,24 @@
 //! What does not open is told to nobody outside (DEC-01, DEC-03, DEC-04, DEC-06): whatever was changed, the client hears the
 //! same, and the recipient gets what came.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kenin_tests::client::{Client, Envelope};
 use kenin_tests::forge::der::{octets, oid};
 use kenin_tests::forge::enveloped::{
-    AES_256_CBC, AES_256_GCM, AES_256_OFB, ENVELOPED, Parts, Way, encrypted, fields, mail, shows,
-    with_last_bit_changed,
+    AES_256_CBC, AES_256_GCM, AES_256_OFB, ENVELOPED, Parts, Way, encrypted, fields, forms, mail,
+    shows, with_last_bit_changed,
 };
 use kenin_tests::kenin::Gateway;
+use kenin_tests::memory::{in_files, is_unnamed, open_files, written};
 use kenin_tests::opened::{
-    BOB, People, is_as_it_came, setup, started, states, text, to_bob, told, traces, used,
+    BOB, People, is_as_it_came, keep_metrics, secrets, setup, started, states, text, to_bob, told,
+    used,
 };
-use kenin_tests::sink::{Behaviour, Received, Sink};
+use kenin_tests::sink::{Behaviour, Dot, Received, Sink};
+use kenin_tests::world::files;
+use rustix::process::Pid;
 
 const CANARY: &str = "the canary sings in the coal mine";
 const SENDER: &str = "alice@example.jp";
@@ -155,32 +160,77 @@ fn dec_03_what_has_a_tag_is_not_opened_without_it() {
     assert_eq!(states(&gateway, "opened"), 1);
 }
 
+/// What is looked for in the files that the gateway has open when a mail is at the next hop, and what was found.
+struct Watch {
+    edge: Pid,
+    needles: Vec<Vec<u8>>,
+    found: Vec<String>,
+    /// Whether there was a file without a name, or none can be seen.
+    unnamed: bool,
+}
+
+impl Watch {
+    fn look(&mut self) {
+        let Some(open) = open_files(self.edge) else {
+            self.unnamed = true;
+            return;
+        };
+        self.found.extend(in_files(&open, &self.needles));
+        self.unnamed |= open.iter().any(|file| is_unnamed(file));
+    }
+}
+
 /// DEC-04: one wrong bit at the very end of a long content.
 #[test]
 fn dec_04_nothing_of_a_content_is_released_before_its_tag_is_right() {
-    let sink = Sink::start();
+    let watch = Arc::new(Mutex::new(None::<Watch>));
+    let sink = {
+        let watch = Arc::clone(&watch);
+        Sink::with(Behaviour::default().at_dot(move |_, _| {
+            if let Some(watch) = watch.lock().unwrap().as_mut() {
+                watch.look();
+            }
+            Dot::Accept
+        }))
+    };
     let mut setup = setup(sink.address);
     setup.limits = "message_size = \"100M\"\ndeadline = \"60s\"\n".to_owned();
-    let gateway = started(&setup);
+    setup.log_lines = "level = \"trace\"\n".to_owned();
+    let mut gateway = started(&setup);
+    let bob = &People::get().bob;
     for size in [480_000, 40_000_000] {
         let mut entity = text(CANARY);
         let line = format!("{CANARY} {CANARY}\r\n");
         while entity.len() < size {
             entity.extend_from_slice(line.as_bytes());
         }
-        let object = encrypted(Way::Gcm, &[&People::get().bob], &entity);
+        let object = encrypted(Way::Gcm, &[bob], &entity);
+        let content_key = Parts::of(&object).content_key(bob);
+        *watch.lock().unwrap() = Some(Watch {
+            edge: gateway.process().pid(),
+            needles: [forms(CANARY), written(&content_key)].concat(),
+            found: Vec::new(),
+            unnamed: false,
+        });
+        let needles = secrets(CANARY, &[content_key]);
+        let traces = || in_files(&files(gateway.folder.path()), &needles);
         let header = fields(SENDER, "long@example.jp");
         let raw = mail(&header, &with_last_bit_changed(&object));
         let (reply, got) = sent(&gateway, &sink, &raw);
         assert_eq!(reply, ACCEPTED);
         assert!(is_as_it_came(&got, &raw), "{size}");
         assert_eq!(sink.count(), 1);
-        assert_eq!(traces(&gateway, CANARY), [""; 0]);
+        assert_eq!(traces(), [""; 0]);
         // That is for the tag alone.
         let (reply, got) = sent(&gateway, &sink, &mail(&header, &object));
         assert_eq!(reply, ACCEPTED);
         assert!(got.raw.ends_with(line.as_bytes()), "{size}");
-        assert_eq!(traces(&gateway, CANARY), [""; 0]);
+        keep_metrics(&gateway);
+        assert_eq!(traces(), [""; 0]);
+        let watch = watch.lock().unwrap().take().expect("it was put there");
+        assert_eq!(watch.found, [""; 0], "{size}");
+        // A large mail waits in one, as it came.
+        assert!(watch.unnamed || size < 1 << 20, "{size}");
     }
 }
 

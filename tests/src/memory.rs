@@ -3,7 +3,7 @@
 //!
 //! Who says that something is not there has to show that the search finds what is.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -74,15 +74,19 @@ pub fn written(octets: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// The files that a process has open, with a name or without, as paths by which they can be read while it has them.
-///
-/// # Panics
-/// When the system does not show them.
-pub fn open_files(pid: Pid) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()));
-    let paths = entries.unwrap().flatten().map(|entry| entry.path());
+/// The files that a process has open, with a name or without, as paths by which they can be read while it has them; nothing,
+/// said aloud, where the system does not show them. That takes root.
+pub fn open_files(pid: Pid) -> Option<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            eprintln!("SKIPPED: what another process has open cannot be seen: it takes root");
+            return None;
+        }
+        entries => entries.unwrap(),
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
     let is_file = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.is_file());
-    paths.filter(is_file).collect()
+    Some(paths.filter(is_file).collect())
 }
 
 /// Whether such a file has no name any more, or never had one.

@@ -9,6 +9,7 @@ use crate::forge::certificates::{Person, pem};
 use crate::forge::enveloped::{self, Way, encrypted, reader, reader_by_agreement};
 use crate::forge::mime;
 use crate::kenin::{Gateway, Setup};
+use crate::memory::written;
 use crate::parts;
 use crate::sink::Received;
 use crate::world::{files, run, wait_for, write_secret};
@@ -65,13 +66,19 @@ pub fn write_secrets(gateway: &Gateway) {
 
 /// Starts it with the keys of Bob, Mallory and Carol.
 pub fn started(setup: &Setup) -> Gateway {
-    let mut gateway = Gateway::prepare(setup);
+    let mut gateway = prepared(setup);
+    gateway.restart();
+    gateway
+}
+
+/// The same, not started.
+pub fn prepared(setup: &Setup) -> Gateway {
+    let gateway = Gateway::prepare(setup);
     write_secrets(&gateway);
     let people = People::get();
     for person in [&people.bob, &people.mallory, &people.carol] {
         import(&gateway, person, &[]);
     }
-    gateway.restart();
     gateway
 }
 
@@ -176,6 +183,28 @@ pub fn is_as_it_came(mail: &Received, raw: &[u8]) -> bool {
         let mut begun = lines.filter(begins);
         begun.all(|line| line.starts_with(b"Received:"))
     })
+}
+
+/// What nobody else may find, however it is written: this text, everybody's private keys, these content-encryption keys.
+pub fn secrets(canary: &str, content_keys: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let people = People::get();
+    let three = [&people.bob, &people.mallory, &people.carol];
+    let pieces = three.map(|person| person.key.private_pieces()).concat();
+    let mut all = enveloped::forms(canary);
+    all.extend(
+        pieces
+            .iter()
+            .chain(content_keys)
+            .flat_map(|one| written(one)),
+    );
+    all
+}
+
+/// What it tells of itself, in a file beside all else that it writes.
+pub fn keep_metrics(gateway: &Gateway) {
+    let (status, text) = gateway.get("/metrics");
+    assert_eq!(status, 200);
+    std::fs::write(gateway.folder.join("metrics"), text).unwrap();
 }
 
 /// The places in a gateway's folder, its log among them, where a text stands in clear.
