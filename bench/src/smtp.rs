@@ -158,6 +158,11 @@ impl Sink {
         self.tally.mails.load(Ordering::SeqCst)
     }
 
+    /// How many of them are marked.
+    pub(crate) fn marked(&self) -> usize {
+        self.tally.marked.load(Ordering::SeqCst)
+    }
+
     /// What it has kept since it was last asked.
     pub(crate) fn taken(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut *self.tally.lock())
@@ -172,7 +177,7 @@ impl Sink {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let marked = self.tally.marked.load(Ordering::SeqCst);
+        let marked = self.marked();
         if marked < self.count() {
             return Err(format!("{marked} of {} mails are marked as good", self.count()).into());
         }

@@ -1,6 +1,7 @@
 //! The answer to a mail that names a key of the gateway's: what is inside opens, or the padding of its key is wrong, or
-//! its last block is. Over one session, in the order of dice, each mail from another network (XFORWARD), so that what a
-//! network may fail at most does not stop the measurement, and to so many people that no key's answers are put off.
+//! its last block is; and where the content has a tag, it opens, or its tag is wrong. Over one session, in the order of
+//! dice, each mail from another network (XFORWARD), so that what a network may fail at most does not stop the measurement,
+//! and to so many people that no key's answers are put off.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -28,7 +29,8 @@ use crate::smtp::Sink;
 /// Times the answers to so many mails of each class, prints the table and returns what `results/` keeps.
 pub(super) fn measure(mails: usize) -> Result<Value, Trouble> {
     introduce();
-    let people = people(mails * 2 / FAILURES + 1)?;
+    let bad = CLASSES.iter().filter(|class| !class.is_good()).count();
+    let people = people(mails * bad / FAILURES + 1)?;
     let sink = Sink::start(CANARY)?;
     let gateway = Kenin::opening(sink.address, TABLES, |gateway| put(gateway, &people))?;
     let mut visitor = Visitor {
@@ -43,7 +45,7 @@ pub(super) fn measure(mails: usize) -> Result<Value, Trouble> {
         let other = usize::try_from(dice.below(last as u64 + 1))?;
         order.swap(last, other);
     }
-    let mut times: [Vec<f64>; 3] = Default::default();
+    let mut times: [Vec<f64>; CLASSES.len()] = Default::default();
     for class in order {
         let took = visitor.send(class)?;
         let place = CLASSES.iter().position(|one| *one == class);
@@ -60,13 +62,15 @@ pub(super) fn measure(mails: usize) -> Result<Value, Trouble> {
     for (class, times) in CLASSES.iter().zip(&times) {
         classes.push(shown(*class, times));
     }
-    let [opens, padding, block] = &times;
+    let [opens, padding, block, opens_by_tag, tag] = &times;
     let mut pairs = Vec::new();
     println!();
     for (name, first, second) in [
         ("opens, padding wrong", opens, padding),
         ("opens, last block wrong", opens, block),
         ("padding wrong, last block wrong", padding, block),
+        // Who sends a mail knows its cipher.
+        ("GCM: opens, tag wrong", opens_by_tag, tag),
     ] {
         let compared = Compared::of(first, second);
         println!(
@@ -105,6 +109,8 @@ enum Class {
     Opens,
     Padding,
     Block,
+    OpensByTag,
+    Tag,
 }
 
 impl Class {
@@ -113,6 +119,26 @@ impl Class {
             Self::Opens => "opens",
             Self::Padding => "padding of the key wrong",
             Self::Block => "last block wrong",
+            Self::OpensByTag => "GCM: opens",
+            Self::Tag => "GCM: the tag is wrong",
+        }
+    }
+
+    const fn is_good(self) -> bool {
+        matches!(self, Self::Opens | Self::OpensByTag)
+    }
+
+    const fn cipher(self) -> ContentKind {
+        match self {
+            Self::Opens | Self::Padding | Self::Block => ContentKind::AesCbc(Aes::Bits256),
+            Self::OpensByTag | Self::Tag => ContentKind::AesGcm(Aes::Bits256),
+        }
+    }
+
+    const fn smime_type(self) -> &'static str {
+        match self {
+            Self::Opens | Self::Padding | Self::Block => "enveloped-data",
+            Self::OpensByTag | Self::Tag => "authEnveloped-data",
         }
     }
 }
@@ -120,14 +146,18 @@ impl Class {
 /// Nobody's time counts before the gateway does what is to be measured: it opens what is right, and passes the rest on
 /// as it came.
 fn check(visitor: &mut Visitor<'_>, sink: &Sink) -> Result<(), Trouble> {
-    visitor.send(Class::Opens)?;
-    sink.wait(1)
-        .map_err(|error| format!("the gateway does not open its people's mail: {error}"))?;
-    for class in [Class::Padding, Class::Block] {
-        visitor.send(class)?;
+    let (good, bad): (Vec<Class>, Vec<Class>) =
+        CLASSES.into_iter().partition(|class| class.is_good());
+    for class in &good {
+        visitor.send(*class)?;
     }
-    if sink.wait(2).is_ok() {
-        return Err("the gateway opens what does not open".into());
+    sink.wait(good.len())
+        .map_err(|error| format!("the gateway does not open its people's mail: {error}"))?;
+    for class in bad {
+        visitor.send(class)?;
+        if sink.marked() > good.len() {
+            return Err(format!("the gateway opens what does not open: {}", class.name()).into());
+        }
     }
     Ok(())
 }
@@ -149,10 +179,12 @@ impl Visitor<'_> {
         let from = Ipv4Addr::from(0x0a00_0001 | (self.sent << 8));
         self.sent += 1;
         let mut raw = mime::headers("Mallory <mallory@evil.example>");
-        raw.extend_from_slice(
-            b"Content-Type: application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\r\n\
-              Content-Transfer-Encoding: base64\r\n\r\n",
+        let type_field = format!(
+            "Content-Type: application/pkcs7-mime; smime-type={}; name=smime.p7m\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\n",
+            class.smime_type()
         );
+        raw.extend_from_slice(type_field.as_bytes());
         raw.extend(mime::base64(&object(holder, class, number)?));
         let wire = stuffed(&raw);
         let content = wire.strip_suffix(DOT).unwrap_or(&wire);
@@ -180,17 +212,17 @@ impl Visitor<'_> {
     }
 }
 
-/// EnvelopedData for somebody that nobody has seen before.
+/// EnvelopedData or AuthEnvelopedData for somebody that nobody has seen before.
 fn object(holder: &Holder, class: Class, number: usize) -> Result<Vec<u8>, Trouble> {
     let content = format!("Content-Type: text/plain\r\n\r\n{CANARY}, number {number}\r\n");
     let recipients = [Addressee::of(&holder.certificate)];
     let protect = Protect {
         recipients: &recipients,
-        cipher: ContentKind::AesCbc(Aes::Bits256),
+        cipher: class.cipher(),
     };
     let mut object = protect.protect_cms(content.as_bytes())?;
     match class {
-        Class::Opens => Ok(object),
+        Class::Opens | Class::OpensByTag => Ok(object),
         Class::Padding => {
             let right = wrapped_key(&object).ok_or("no recipient")?;
             let wrong = wrong_key(holder, right.len(), number)?;
@@ -211,6 +243,16 @@ fn object(holder: &Holder, class: Class, number: usize) -> Result<Vec<u8>, Troub
                 }
             }
             Err("a block that was changed opens".into())
+        }
+        Class::Tag => {
+            // The tag is the last thing in it.
+            if let Some(last) = object.last_mut() {
+                *last ^= 1;
+            }
+            match opens(holder, &object) {
+                Some(false) => Ok(object),
+                _ => Err("what has another tag opens".into()),
+            }
         }
     }
 }
@@ -287,7 +329,13 @@ fn put(gateway: &Gateway, people: &[Holder]) -> Result<(), Trouble> {
     Ok(())
 }
 
-const CLASSES: [Class; 3] = [Class::Opens, Class::Padding, Class::Block];
+const CLASSES: [Class; 5] = [
+    Class::Opens,
+    Class::Padding,
+    Class::Block,
+    Class::OpensByTag,
+    Class::Tag,
+];
 const TABLES: &str =
     "[keys]\nkey_file = \"keys.key\"\n[quarantine]\nkey_file = \"quarantine.key\"\n";
 const KEK: [u8; 32] = [7; 32];
