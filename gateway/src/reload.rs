@@ -158,10 +158,12 @@ impl Reloader {
         let state = self.state().await;
         match self.build(settings_too).await {
             Ok(snapshot) => {
+                let snapshot = Arc::new(snapshot);
+                // Before anybody is told: the next mail is judged by it.
+                self.current.store(Arc::clone(&snapshot));
                 self.note(settings_too, None);
                 metrics::describe_snapshot(&snapshot, unix_time(now()));
                 info!(rev = snapshot.revision, "configuration taken over");
-                self.current.store(Arc::new(snapshot));
                 Ok(())
             }
             Err(why) => {
