@@ -90,6 +90,12 @@ impl PathCache {
         self.len() == 0
     }
 
+    /// Forgets all paths: something has come that they were found without.
+    pub fn forget(&self) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.clear();
+    }
+
     fn get(&self, key: &[u8; 32], time: UnixTime) -> Option<Trusted> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(key)?;

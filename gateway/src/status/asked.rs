@@ -11,7 +11,7 @@ use std::time::Instant;
 use kenin_certstore::fetch::{Host, NotNow, Pacing, PacingSettings};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
-use kenin_pki::ocsp::OcspResponse;
+use kenin_pki::ocsp::{CertStatus, OcspResponse};
 use tokio::sync::watch;
 
 use super::DAY;
@@ -77,6 +77,18 @@ impl What {
             Self::Status(response) => response.der().len(),
             Self::List(crl) => crl.der().len(),
             Self::Certificates(all) => all.iter().map(|one| one.der().len()).sum(),
+        }
+    }
+
+    /// Whether it may revoke what was good without it.
+    pub(super) fn may_revoke(&self) -> bool {
+        match self {
+            Self::Status(response) => {
+                let mut answers = response.answers().iter();
+                answers.any(|answer| matches!(answer.status, CertStatus::Revoked(_)))
+            }
+            Self::List(_) => true,
+            Self::Certificates(_) => false,
         }
     }
 }

@@ -164,6 +164,11 @@ fn a_path_is_believed_for_its_hour_and_a_failure_never() {
     assert_eq!((again.good.as_slice(), none), (&[0][..], 0));
     let (later, again) = judged_at(&world, &good, UnixTime(NOW.0 + 3600));
     assert_eq!((later.good.as_slice(), again), (&[0][..], asked));
+    // Never beyond the end of the list that it was found with.
+    let late = UnixTime(days(7).0 - 10);
+    assert_eq!(judged_at(&world, &good, late).0.good, [0]);
+    let (ended, _) = judged_at(&world, &good, UnixTime(days(7).0 + 1));
+    refused(&ended, Reason::RevocationUnavailable);
     // Another one's is asked about, and is revoked each time.
     let revoked = reader(&world, |c| c);
     world.publish(&[&revoked.certificate]);

@@ -1,9 +1,14 @@
 //! Which answers of a responder are passed on, and for how long they are remembered.
 
+use std::path::Path;
+
+use kenin_pki::address::Address;
 use kenin_pki::crl::{RevocationReason, RevokedEntry};
 use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm};
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::time::CLOCK_SKEW;
+use kenin_policy::TrustPolicy;
+use kenin_policy::recipient::{self, RecipientCase};
 
 use super::*;
 
@@ -127,4 +132,54 @@ async fn an_answer_is_remembered_for_a_day_at_most() {
     let (_, seen) = ask_at(world, body, &[0, DAY - 1, DAY]).await;
     // The clock of the pacing does not go along: it is too soon to ask again.
     assert_eq!(seen, [(1, 1), (1, 1), (0, 1)]);
+}
+
+/// Finds Bob's path by what was found before, without a status; how many are known then.
+fn paths_with(world: &World, bob: &Certificate) -> usize {
+    let (snapshot, address) = (&world.snapshot, Address::parse("bob@example.jp").unwrap());
+    let known = snapshot.known.intermediates();
+    let certificates = [bob.clone()];
+    let case = RecipientCase::new(&address, &certificates, &snapshot.trust, known, NOW);
+    let case = case.cached(&snapshot.paths);
+    let judged = recipient::run(&case, |question| panic!("{question:?}"));
+    assert_eq!(judged.good, [0]);
+    snapshot.paths.len()
+}
+
+/// A recipient's path is believed for an hour, but not against what has come since, whatever mail it came for.
+#[tokio::test]
+async fn what_may_revoke_ends_what_was_found_valid_before() {
+    let fetch =
+        format!("ocsp = \"{OCSP}\", from_certificates = true, hosts = [\"crl.example\"]");
+    let mut world = world(&fetch).await;
+    let root = world.root.certificate.clone();
+    let load = move |_: &Path| -> Result<Vec<Certificate>, String> { Ok(vec![root.clone()]) };
+    let text = "[[anchor]]\nname = \"a\"\nfile = \"0.pem\"\nrevocation = \"off\"\n";
+    world.snapshot.trust = TrustPolicy::from_toml(text, "trust.toml", &load).unwrap();
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let bob = CertificateBuilder::new(common_name("Bob").unwrap(), key.public_key())
+        .mail(&["bob@example.jp"])
+        .key_usage(KeyUsage::KEY_AGREEMENT)
+        .issued_by(&world.middle.certificate, &world.middle.key)
+        .unwrap();
+    let signed = |status| {
+        let body = answer(&world, status, 0, DAY);
+        body.signed_der(&world.middle.key).unwrap()
+    };
+    let came = [
+        (OCSP, signed(CertStatus::Good), 1),
+        (OCSP, signed(REVOKED), 0),
+        (LIST, world.list().der().to_vec(), 0),
+    ];
+    for (url, body, left) in came {
+        world = world.with(&Arc::new(Canned::default().put(url, body)));
+        world.snapshot.asked = Arc::default();
+        assert_eq!(paths_with(&world, &bob), 1);
+        world = aside(move || {
+            world.asked(&mut Desk::new(&world.snapshot, NOW));
+            world
+        })
+        .await;
+        assert_eq!(world.snapshot.paths.len(), left, "{url}");
+    }
 }
