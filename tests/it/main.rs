@@ -22,6 +22,7 @@ mod a_milter_answers_at_the_end_of_a_mail;
 mod a_milter_holds_mail_and_replaces_bodies;
 mod a_part_that_stops_loses_no_mail;
 mod a_recipient_is_looked_at_now;
+mod a_recipient_who_is_revoked_gets_no_more;
 mod a_thousand_mixed_mails_arrive_unchanged;
 mod a_time_stamp_outlives_a_harmless_revocation;
 mod a_token_guards_the_key_encryption_key;

@@ -27,6 +27,18 @@ impl Responder {
         let certificate = pem("CERTIFICATE", &issuer.certificate);
         write("issuer.pem", certificate.as_bytes());
         write("issuer.key", &issuer.key.pem());
+        let mut responder = Self {
+            address: free_address(),
+            folder,
+            process: None,
+        };
+        responder.know(good, revoked);
+        responder.restart();
+        responder
+    }
+
+    /// From now on it knows these, and nobody else.
+    pub fn know(&self, good: &[&Person], revoked: &[&Person]) {
         let valid = good.iter().map(|person| ("V", "", hex(&person.serial)));
         let ended = |person: &&Person| ("R", "230101000000Z,keyCompromise", hex(&person.serial));
         // Two of the same name would be one too many for it.
@@ -35,14 +47,8 @@ impl Responder {
             .map(|(word, date, serial)| {
                 format!("{word}\t480101000000Z\t{date}\t{serial}\tunknown\t/CN={serial}\n")
             });
-        write("index.txt", lines.collect::<String>().as_bytes());
-        let mut responder = Self {
-            address: free_address(),
-            folder,
-            process: None,
-        };
-        responder.restart();
-        responder
+        let lines: String = lines.collect();
+        std::fs::write(self.folder.join("index.txt"), lines).unwrap();
     }
 
     /// Its URL.
