@@ -4,8 +4,11 @@
 use std::process::Command;
 
 use kenin_pki::crypto::{KeyType, MlKem, SigningKey, SoftKey};
-use kenin_tests::encryption::{Program, Reader, TEXT, Way, Workshop, object, part, said};
+use kenin_tests::encryption::{
+    AES_192_CBC, AES_192_GCM, Program, RSAES_OAEP, Reader, TEXT, Way, Workshop, object, part, said,
+};
 use kenin_tests::forge::certificates::pem;
+use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::kenin;
 
@@ -21,6 +24,10 @@ struct Row {
 /// Everybody who reads, and the programs.
 struct Everybody {
     shop: Workshop,
+    /// Those who read OAEP, AES-192-CBC, AES-192-GCM, as their certificates say: what Kenin writes for nobody else.
+    oaep: Reader,
+    rsa_192: [Reader; 2],
+    p256_192: [Reader; 2],
     ml_kem: [Reader; 3],
 }
 
@@ -39,7 +46,19 @@ impl Everybody {
             ml_kem("miko", MlKem::Kem768),
             ml_kem("mikos", MlKem::Kem1024),
         ];
-        Self { shop, ml_kem }
+        Self {
+            oaep: shop.saying("odette", Key::rsa(2048), RSAES_OAEP),
+            rsa_192: [
+                shop.saying("nina", Key::rsa(2048), AES_192_CBC),
+                shop.saying("nora", Key::rsa(2048), AES_192_GCM),
+            ],
+            p256_192: [
+                shop.saying("nils", Key::p256(), AES_192_CBC),
+                shop.saying("noel", Key::p256(), AES_192_GCM),
+            ],
+            shop,
+            ml_kem,
+        }
     }
 }
 
@@ -61,7 +80,7 @@ const fn by(cipher: &'static str) -> Way {
     }
 }
 
-const ROWS: [Row; 14] = {
+const ROWS: [Row; 20] = {
     use Program::{Gpgsm, Kenin, Nss, OpenSsl};
     [
         Row {
@@ -72,11 +91,32 @@ const ROWS: [Row; 14] = {
             readers: &[Kenin, OpenSsl, Nss, Gpgsm],
         },
         Row {
+            name: "RSA PKCS #1 v1.5, AES-192-CBC",
+            reader: |all| &all.rsa_192[0],
+            way: by("aes-192-cbc"),
+            writers: &[Kenin, OpenSsl, Gpgsm],
+            readers: &[Kenin, OpenSsl, Nss, Gpgsm],
+        },
+        Row {
             name: "RSA PKCS #1 v1.5, AES-256-CBC",
             reader: |all| &all.shop.rsa,
             way: by("aes-256-cbc"),
             writers: &[Kenin, OpenSsl, Gpgsm],
             readers: &[Kenin, OpenSsl, Nss, Gpgsm],
+        },
+        Row {
+            name: "RSA PKCS #1 v1.5, AES-128-GCM",
+            reader: |all| &all.shop.rsa,
+            way: by("aes-128-gcm"),
+            writers: &[Kenin, OpenSsl],
+            readers: &[Kenin, OpenSsl],
+        },
+        Row {
+            name: "RSA PKCS #1 v1.5, AES-192-GCM",
+            reader: |all| &all.rsa_192[1],
+            way: by("aes-192-gcm"),
+            writers: &[Kenin, OpenSsl],
+            readers: &[Kenin, OpenSsl],
         },
         Row {
             name: "RSA PKCS #1 v1.5, AES-256-GCM",
@@ -94,12 +134,12 @@ const ROWS: [Row; 14] = {
         },
         Row {
             name: "RSA OAEP, AES-256-CBC",
-            reader: |all| &all.shop.rsa,
+            reader: |all| &all.oaep,
             way: Way {
                 cipher: "aes-256-cbc",
                 oaep: true,
             },
-            writers: &[OpenSsl],
+            writers: &[Kenin, OpenSsl],
             readers: &[Kenin, OpenSsl],
         },
         Row {
@@ -110,9 +150,30 @@ const ROWS: [Row; 14] = {
             readers: &[Kenin, OpenSsl],
         },
         Row {
+            name: "ECDH P-256, AES-192-CBC",
+            reader: |all| &all.p256_192[0],
+            way: by("aes-192-cbc"),
+            writers: &[Kenin, OpenSsl],
+            readers: &[Kenin, OpenSsl],
+        },
+        Row {
             name: "ECDH P-256, AES-256-CBC",
             reader: |all| &all.shop.p256,
             way: by("aes-256-cbc"),
+            writers: &[Kenin, OpenSsl],
+            readers: &[Kenin, OpenSsl],
+        },
+        Row {
+            name: "ECDH P-256, AES-128-GCM",
+            reader: |all| &all.shop.p256,
+            way: by("aes-128-gcm"),
+            writers: &[Kenin, OpenSsl],
+            readers: &[Kenin, OpenSsl],
+        },
+        Row {
+            name: "ECDH P-256, AES-192-GCM",
+            reader: |all| &all.p256_192[1],
+            way: by("aes-192-gcm"),
             writers: &[Kenin, OpenSsl],
             readers: &[Kenin, OpenSsl],
         },
@@ -165,7 +226,11 @@ fn every_program_opens_what_every_other_encrypts_as_far_as_it_can() {
                 };
                 wrong.push(format!("{writer:?} {word} {}", row.name));
             }
-            let Some(made) = made else { continue };
+            let title = format!("{}, {writer:?}", row.name);
+            let Some(made) = made else {
+                println!("{title:<50} cannot write it");
+                continue;
+            };
             let mut cells = Vec::new();
             for program in Program::ALL {
                 let opened = shop.decrypt(program, reader, &made);
@@ -177,7 +242,6 @@ fn every_program_opens_what_every_other_encrypts_as_far_as_it_can() {
                 let word = if right { "reads" } else { "cannot" };
                 cells.push(format!("{word:>8}"));
             }
-            let title = format!("{}, {writer:?}", row.name);
             println!("{title:<50} {}", cells.join(" "));
         }
     }
