@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use kenin_pki::crypto::{KeyType, MlDsa, SigningKey, SoftKey};
-use kenin_tests::encryption::{Program, TEXT, Workshop, part, said};
+use kenin_tests::encryption::{Program, Workshop, said};
 use kenin_tests::forge::certificates::pem;
 use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::mime;
@@ -42,12 +42,12 @@ impl Everybody {
             shop.strange_pen(name, key.public_key().spki().to_vec(), private.as_bytes())
         };
         Self {
-            rsa: shop.pen("rita", Key::rsa(2048), false),
-            pss: shop.pen("piet", Key::rsa_pss(2048), true),
-            p256: shop.pen("paul", Key::p256(), false),
-            p384: shop.pen("pia", Key::p384(), false),
-            p521: shop.pen("pola", Key::p521(), false),
-            ed25519: shop.pen("edith", Key::ed25519(), false),
+            rsa: shop.pen("rita", Key::rsa(2048)),
+            pss: shop.pen("piet", Key::rsa_pss(2048)),
+            p256: shop.pen("paul", Key::p256()),
+            p384: shop.pen("pia", Key::p384()),
+            p521: shop.pen("pola", Key::p521()),
+            ed25519: shop.pen("edith", Key::ed25519()),
             ml_dsa: [
                 ml_dsa("mila", MlDsa::Dsa44),
                 ml_dsa("milo", MlDsa::Dsa65),
@@ -130,20 +130,31 @@ const ROWS: [Row; 10] = {
 
 #[test]
 fn every_program_verifies_what_every_other_signs_as_far_as_it_can() {
+    every_cell(true);
+}
+
+#[test]
+fn and_where_the_content_lies_in_the_signature() {
+    every_cell(false);
+}
+
+/// Who verifies whose signature, of a content beside it or in it: each of the text as it was signed and of no other.
+fn every_cell(beside: bool) {
     let shop = signing::Workshop::new();
     let all = Everybody::new(&shop);
-    let other = String::from_utf8(part())
-        .unwrap()
-        .replace(TEXT, "Pay Bob 99 yen.");
+    let title = match beside {
+        true => "signed, content beside it; verified by",
+        false => "signed, content in it; verified by",
+    };
     println!(
-        "{:<38} {:>9} {:>9} {:>9} {:>9}",
-        "signed, verified by", "kenin", "openssl", "nss", "gpgsm"
+        "{title:<38} {:>9} {:>9} {:>9} {:>9}",
+        "kenin", "openssl", "nss", "gpgsm"
     );
     let mut wrong = Vec::new();
     for row in &ROWS {
         let pen = (row.pen)(&all);
         for signer in Program::ALL {
-            let made = shop.sign(signer, pen, row.pss);
+            let made = shop.sign(signer, pen, row.pss, beside);
             if made.is_some() != row.signers.contains(&signer) {
                 let word = if made.is_some() {
                     "signs"
@@ -152,22 +163,26 @@ fn every_program_verifies_what_every_other_signs_as_far_as_it_can() {
                 };
                 wrong.push(format!("{signer:?} {word} {}", row.name));
             }
-            let Some(made) = made else { continue };
+            let title = format!("{}, {signer:?}", row.name);
+            let Some(made) = made else {
+                println!("{title:<38} cannot sign it");
+                continue;
+            };
+            let other = made.saying("Pay Bob 99 yen.");
             let mut cells = String::new();
             for program in Program::ALL {
-                let right = shop.verifies(program, pen, &made, &part());
+                let right = shop.verifies(program, pen, &made);
                 let can = row.verifiers.contains(&program);
                 if right != (can && !row.not.contains(&(program, signer))) {
                     let word = if right { "verifies" } else { "cannot verify" };
                     wrong.push(format!("{program:?} {word} {} of {signer:?}", row.name));
                 }
-                if shop.verifies(program, pen, &made, other.as_bytes()) {
+                if shop.verifies(program, pen, &other) {
                     wrong.push(format!("{program:?} verifies anything of {}", row.name));
                 }
                 let word = if right { "verifies" } else { "cannot" };
                 cells.push_str(&format!(" {word:>9}"));
             }
-            let title = format!("{}, {signer:?}", row.name);
             println!("{title:<38}{cells}");
         }
     }

@@ -133,15 +133,13 @@ impl Way {
     /// Whether an object is encrypted so. One that names a cipher with a tag and has no room for the tag is not:
     /// gpgsm writes such.
     fn is_of(self, object: &[u8]) -> bool {
-        let names = |number: &str| {
-            let number = oid(number);
-            object.windows(number.len()).any(|window| window == number)
-        };
         let kind = match self.cipher.ends_with("-cbc") {
             true => ENVELOPED,
             false => AUTH_ENVELOPED,
         };
-        names(kind) && names(self.number()) && names(RSAES_OAEP) == self.oaep
+        names(object, kind)
+            && names(object, self.number())
+            && names(object, RSAES_OAEP) == self.oaep
     }
 }
 
@@ -335,6 +333,12 @@ impl Default for Workshop {
 /// The entity that is encrypted.
 pub fn part() -> Vec<u8> {
     mime::text(TEXT)
+}
+
+/// Whether an OBJECT IDENTIFIER stands in an object.
+pub(crate) fn names(object: &[u8], number: &str) -> bool {
+    let number = oid(number);
+    object.windows(number.len()).any(|window| window == number)
 }
 
 /// The CMS object that a mail is, in base64.

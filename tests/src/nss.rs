@@ -49,13 +49,14 @@ impl Nss {
         command.arg(certificate).output().unwrap();
     }
 
-    /// A detached signature (DER) with the key of this name; nothing where it cannot.
-    pub fn sign(&self, name: &str, content: &[u8]) -> Option<Vec<u8>> {
+    /// A signature (DER) with the key of this name, with the content beside it or in it; nothing where it cannot.
+    pub fn sign(&self, name: &str, content: &[u8], beside: bool) -> Option<Vec<u8>> {
         let (input, output) = (self.folder.join("plain"), self.folder.join("signature"));
         let _ = std::fs::remove_file(&output);
         std::fs::write(&input, content).unwrap();
         let mut command = Command::new("cmsutil");
-        command.args(["-S", "-d", &self.database(), "-N", name, "-T", "-G", "-i"]);
+        command.args(["-S", "-d", &self.database(), "-N", name, "-G"]);
+        command.args(beside.then_some("-T")).arg("-i");
         let ended = command.arg(&input).arg("-o").arg(&output).output().unwrap();
         std::fs::read(&output)
             .ok()
@@ -93,29 +94,29 @@ impl Nss {
 
     /// The status of each signer of a detached signature (DER) over this content.
     pub fn statuses(&self, signature: &[u8], content: &[u8]) -> Vec<String> {
-        let (all, said) = self.told(signature, content);
+        let (all, said) = self.told(signature, Some(content));
         assert!(!all.is_empty(), "cmsutil said nothing of a signer: {said}");
         all
     }
 
-    /// Whether it finds the signature of every signer good.
-    pub fn verifies(&self, signature: &[u8], content: &[u8]) -> bool {
+    /// Whether it finds the signature of every signer good; over what is beside it, or in it.
+    pub fn verifies(&self, signature: &[u8], content: Option<&[u8]>) -> bool {
         let (all, _) = self.told(signature, content);
         !all.is_empty() && all.iter().all(|status| status == "GoodSignature")
     }
 
     /// Exit codes of `cmsutil` say nothing: its words do.
-    fn told(&self, signature: &[u8], content: &[u8]) -> (Vec<String>, String) {
+    fn told(&self, signature: &[u8], content: Option<&[u8]>) -> (Vec<String>, String) {
         let (object, text) = (self.folder.join("object"), self.folder.join("content"));
         std::fs::write(&object, signature).unwrap();
-        std::fs::write(&text, content).unwrap();
-        let output = Command::new("cmsutil")
-            .args(["-D", "-d", &self.database(), "-h", "0", "-u", "5", "-i"])
-            .arg(&object)
-            .arg("-c")
-            .arg(&text)
-            .output()
-            .unwrap();
+        let mut command = Command::new("cmsutil");
+        command.args(["-D", "-d", &self.database(), "-h", "0", "-u", "5", "-i"]);
+        command.arg(&object);
+        if let Some(content) = content {
+            std::fs::write(&text, content).unwrap();
+            command.arg("-c").arg(&text);
+        }
+        let output = command.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
         let status = |word: &str| {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::encryption::{PASSWORD, Program, Reader, part, said};
+use crate::encryption::{PASSWORD, Program, Reader, TEXT, names, object, part, said};
 use crate::forge::certificates::{Authority, key_usage, pem};
 use crate::forge::keys::Key;
 use crate::forge::mime;
@@ -20,14 +20,37 @@ pub struct Pen {
     pub address: String,
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Whether the key is for PSS and nothing else.
-    pub only_pss: bool,
 }
 
 impl Pen {
     /// As `kenin` wants it: `CERT:KEY`.
     pub fn pair(&self) -> String {
         format!("{}:{}", self.certificate.display(), self.key.display())
+    }
+}
+
+/// A signature (DER), and what it is about where that lies beside it and not in it.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Signed {
+    pub object: Vec<u8>,
+    pub content: Option<Vec<u8>>,
+}
+
+impl Signed {
+    /// The same signature with another text of the same length in place of [`TEXT`].
+    ///
+    /// # Panics
+    /// Where the text is not there.
+    #[must_use]
+    pub fn saying(&self, text: &str) -> Self {
+        let mut changed = self.clone();
+        let place = changed.content.as_mut().unwrap_or(&mut changed.object);
+        let mut windows = place.windows(TEXT.len());
+        let at = windows.position(|window| window == TEXT.as_bytes());
+        let at = at.expect("the text is there");
+        place[at..at + TEXT.len()].copy_from_slice(text.as_bytes());
+        changed
     }
 }
 
@@ -57,7 +80,7 @@ impl Workshop {
     }
 
     /// Somebody with a key of OpenSSL's, which is offered to the other programs.
-    pub fn pen(&self, name: &str, key: Key, only_pss: bool) -> Pen {
+    pub fn pen(&self, name: &str, key: Key) -> Pen {
         let is_rsa = key.is_rsa();
         let reader = Reader::with(self.folder.path(), &self.root, name, key, |form| {
             // NSS signs with, and believes, what it could also encrypt for.
@@ -72,7 +95,6 @@ impl Workshop {
             address: reader.address,
             certificate: reader.certificate,
             key: reader.key,
-            only_pss,
         }
     }
 
@@ -92,33 +114,39 @@ impl Workshop {
             address,
             certificate,
             key,
-            only_pss: false,
         }
     }
 
-    /// The detached signature (DER) that a program makes over [`part`]; nothing where it cannot.
-    pub fn sign(&self, program: Program, pen: &Pen, pss: bool) -> Option<Vec<u8>> {
-        match program {
-            // The key says which padding, and nobody else.
-            Program::Kenin => (pss == pen.only_pss).then(|| self.kenin_sign(pen)),
-            Program::OpenSsl => self.openssl_sign(pen, pss),
+    /// What a program makes of [`part`], with the content beside the signature or in it; nothing where it cannot, or signs
+    /// by another padding.
+    pub fn sign(&self, program: Program, pen: &Pen, pss: bool, beside: bool) -> Option<Signed> {
+        let object = match program {
+            Program::Kenin => Some(self.kenin_sign(pen, beside)),
+            Program::OpenSsl => self.openssl_sign(pen, pss, beside),
             // It has PSS for keys that are for nothing else only, and leaves the parameters out, which RFC 4055 §3.1
             // wants there.
-            Program::Nss => self.nss.sign(&pen.name, &part()).filter(|_| !pss),
-            Program::Gpgsm => {
-                let made = self.gpgsm.sign(&pen.address, &part(), PASSWORD);
+            Program::Nss => {
+                let made = self.nss.sign(&pen.name, &part(), beside);
                 made.filter(|_| !pss)
             }
-        }
+            Program::Gpgsm => self.gpgsm.sign(&pen.address, &part(), beside, PASSWORD),
+        };
+        let object = object.filter(|object| names(object, RSASSA_PSS) == pss)?;
+        let content = beside.then(part);
+        Some(Signed { object, content })
     }
 
-    /// Whether a program finds a detached signature over this content right.
-    pub fn verifies(&self, program: Program, pen: &Pen, signature: &[u8], content: &[u8]) -> bool {
+    /// Whether a program finds a signature right.
+    pub fn verifies(&self, program: Program, pen: &Pen, signed: &Signed) -> bool {
+        let Signed { object, content } = signed;
         match program {
             Program::Kenin => {
-                let mail = self.folder.join("signed.eml");
                 let headers = mime::headers(&pen.address);
-                std::fs::write(&mail, mime::clear_signed(&headers, content, signature)).unwrap();
+                let raw = match content {
+                    Some(content) => mime::clear_signed(&headers, content, object),
+                    None => mime::opaque(&headers, "signed-data", object),
+                };
+                let mail = self.written("signed.eml", &raw);
                 let verdict = kenin(&[
                     "verify",
                     "--revocation=off",
@@ -128,21 +156,24 @@ impl Workshop {
                 verdict.status.success()
             }
             Program::OpenSsl => {
-                let object = self.written("object.der", signature);
-                let text = self.written("content", content);
+                let object = self.written("object.der", object);
                 let mut verify = Command::new("openssl");
                 verify.args(["cms", "-verify", "-binary", "-purpose", "any"]);
                 verify.args(["-inform", "DER", "-in"]).arg(object);
-                verify.arg("-content").arg(text).arg("-CAfile");
-                verify.arg(&self.anchor).output().unwrap().status.success()
+                if let Some(content) = content {
+                    let text = self.written("content", content);
+                    verify.arg("-content").arg(text);
+                }
+                verify.arg("-CAfile").arg(&self.anchor);
+                verify.output().unwrap().status.success()
             }
-            Program::Nss => self.nss.verifies(signature, content),
+            Program::Nss => self.nss.verifies(object, content.as_deref()),
             Program::Gpgsm => {
                 let trial = Trial {
                     name: pen.name.clone(),
                     mail: Vec::new(),
-                    cms: signature.to_vec(),
-                    content: Some(content.to_vec()),
+                    cms: object.clone(),
+                    content: content.clone(),
                     lists: Vec::new(),
                     from: None,
                     is_wrong: false,
@@ -153,23 +184,24 @@ impl Workshop {
         }
     }
 
-    fn kenin_sign(&self, pen: &Pen) -> Vec<u8> {
+    fn kenin_sign(&self, pen: &Pen, beside: bool) -> Vec<u8> {
         let raw = [mime::headers(&pen.address), part()].concat();
-        let mail = self.written("plain.eml", &raw);
-        let output = kenin(&[
-            "sign",
-            "--no-header-protection",
-            "--key",
-            &pen.pair(),
-            &mail.display().to_string(),
-        ]);
+        let mail = self.written("plain.eml", &raw).display().to_string();
+        let pair = pen.pair();
+        let mut words = vec!["sign", "--no-header-protection", "--key"];
+        words.extend([pair.as_str(), mail.as_str()]);
+        words.extend((!beside).then_some("--opaque"));
+        let output = kenin(&words);
         assert!(output.status.success(), "{}", said(&output));
+        if !beside {
+            return object(&output.stdout);
+        }
         let (content, signature) = halves(&output.stdout);
         assert_eq!(content, part());
         signature
     }
 
-    fn openssl_sign(&self, pen: &Pen, pss: bool) -> Option<Vec<u8>> {
+    fn openssl_sign(&self, pen: &Pen, pss: bool, beside: bool) -> Option<Vec<u8>> {
         let (input, output) = (self.written("part", &part()), self.folder.join("made.der"));
         let _ = std::fs::remove_file(&output);
         let mut sign = Command::new("openssl");
@@ -177,6 +209,7 @@ impl Workshop {
         sign.arg(&input).arg("-out").arg(&output);
         sign.arg("-signer").arg(&pen.certificate);
         sign.arg("-inkey").arg(&pen.key);
+        sign.args((!beside).then_some("-nodetach"));
         if pss {
             sign.args(["-md", "sha256", "-keyopt", "rsa_padding_mode:pss"]);
             sign.args(["-keyopt", "rsa_pss_saltlen:32"]);
@@ -199,6 +232,9 @@ impl Default for Workshop {
         Self::new()
     }
 }
+
+/// id-RSASSA-PSS.
+const RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
 
 /// The part that is signed, and the signature (DER), of a clear-signed mail as Kenin writes it.
 fn halves(mail: &[u8]) -> (Vec<u8>, Vec<u8>) {

@@ -112,15 +112,22 @@ impl Gpgsm {
         command.arg("--import").arg(certificate).output().unwrap();
     }
 
-    /// A detached signature (DER) of somebody whose key it has; nothing where it cannot.
-    pub fn sign(&self, address: &str, content: &[u8], password: &str) -> Option<Vec<u8>> {
+    /// A signature (DER) of somebody whose key it has, with the content beside it or in it; nothing where it cannot.
+    pub fn sign(
+        &self,
+        address: &str,
+        content: &[u8],
+        beside: bool,
+        password: &str,
+    ) -> Option<Vec<u8>> {
         let (input, output) = (self.file("plain"), self.file("signature"));
         let _ = std::fs::remove_file(&output);
         std::fs::write(&input, content).unwrap();
         let mut command = self.command();
         command.args(LOOPBACK).args(["--local-user", address]);
         command.arg("--output").arg(&output);
-        command.arg("--detach-sign").arg(&input);
+        command.arg(if beside { "--detach-sign" } else { "--sign" });
+        command.arg(&input);
         let said = answered(command, password);
         let signed = said.contains("SIG_CREATED");
         std::fs::read(&output).ok().filter(|_| signed)
