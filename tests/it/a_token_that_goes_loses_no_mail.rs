@@ -1,5 +1,6 @@
 //! Mail for somebody whose key lies in a token that is pulled out and put back while mail comes. Meanwhile it waits
-//! with its sender, or is delivered encrypted, as `when_gone` says; and nobody has to start anything again.
+//! with its sender, or is delivered encrypted, as `when_gone` says; what such a key is to sign waits, and leaves signed or
+//! not at all; and nobody has to start anything again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,17 +11,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kenin_tests::client::{Envelope, Reply};
-use kenin_tests::forge::certificates::pem;
+use kenin_tests::forge::certificates::{Person, pem};
 use kenin_tests::forge::enveloped::{self, Way, encrypted};
+use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::{Town, mime};
 use kenin_tests::kenin::{Gateway, Setup};
 use kenin_tests::ledger::{Courier, Ledger, Truth};
 use kenin_tests::opened::is_as_it_came;
+use kenin_tests::openssl_mail::Workshop;
 use kenin_tests::sink::{Behaviour, Dot, Received, Sink};
 use kenin_tests::softhsm::{PIN, SoftHsm};
 use kenin_tests::world::{PATIENCE, run, wait_for, write_secret};
 
-/// A gateway with Alice's key in a token.
+/// A gateway with somebody's key in a token.
 struct World {
     hsm: SoftHsm,
     sink: Sink,
@@ -30,35 +33,51 @@ struct World {
 }
 
 impl World {
+    /// Alice's, which opens what is encrypted for her.
     fn start(when_gone: &str) -> Self {
+        Self::with(&Town::get().alice, "decrypt", |setup, token| {
+            setup.tables = format!(
+                "[keys]\nkey_file = \"kek\"\nwhen_gone = \"{when_gone}\"\n{token}\
+                 [quarantine]\nkey_file = \"quarantine.key\"\n"
+            );
+        })
+    }
+
+    /// Ada's, which signs what she submits.
+    fn signing() -> Self {
+        let ada = Town::get().issuer.person("Ada", ADA, Key::p256());
+        Self::with(&ada, "sign", |setup, token| {
+            setup.tables = format!(
+                "[keys]\nkey_file = \"kek\"\n{token}[senders]\nlogin_domain = \"own.example\"\n"
+            );
+            setup.trusted_peers = Some("[\"127.0.0.1\"]\nsubmission = true".to_owned());
+            setup.mail = "[[rule]]\nwhen = { sender_domain = \"own.example\" }\n\
+                          then = { sign = \"clear\" }\n"
+                .to_owned();
+        })
+    }
+
+    /// This person's, for this use; `change` is given the table of the token.
+    fn with(person: &Person, purpose: &str, change: impl FnOnce(&mut Setup, &str)) -> Self {
         let (hsm, sink) = (SoftHsm::new(), Sink::start());
-        let alice = &Town::get().alice;
-        hsm.import(&alice.key, 1, "alice");
+        hsm.import(&person.key, 1, "holder");
         let mut setup = Setup::new(sink.address);
-        setup.tables = format!(
-            "[keys]\nkey_file = \"kek\"\nwhen_gone = \"{when_gone}\"\n{}\
-             [quarantine]\nkey_file = \"quarantine.key\"\n",
-            hsm.lines()
-        );
+        change(&mut setup, &hsm.lines());
         let mut gateway = Gateway::prepare(&setup);
         write_secret(&gateway.folder.join("kek"), &[7; 32]);
         write_secret(&gateway.folder.join("quarantine.key"), &[8; 32]);
         write_secret(&gateway.folder.join("hsm.pin"), PIN.as_bytes());
-        let certificate = gateway.folder.join("alice.pem");
-        fs::write(&certificate, pem("CERTIFICATE", &alice.certificate)).unwrap();
-        let output = hsm.kenin(&[
-            "key",
-            "import",
-            "--token",
-            "hsm",
-            "pkcs11:id=%01",
-            "--certificate",
-            certificate.to_str().unwrap(),
-            "--use",
-            "decrypt",
-            "--config",
-            gateway.config().to_str().unwrap(),
-        ]);
+        let certificate = gateway.folder.join("holder.pem");
+        fs::write(&certificate, pem("CERTIFICATE", &person.certificate)).unwrap();
+        let chain = gateway.folder.join("intermediates/issuer.pem");
+        let mut words = vec!["key", "import", "--token", "hsm", "pkcs11:id=%01"];
+        words.extend(["--use", purpose, "--certificate", certificate.to_str().unwrap()]);
+        if purpose == "sign" {
+            words.extend(["--certificate", chain.to_str().unwrap()]);
+        }
+        let config = gateway.config();
+        words.extend(["--config", config.to_str().unwrap()]);
+        let output = hsm.kenin(&words);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
         let (name, value) = hsm.environment();
@@ -82,7 +101,7 @@ impl World {
             .args(["cms", "-encrypt", "-binary", "-aes-256-cbc"])
             .args(["-outform", "DER", "-in"])
             .arg(&content)
-            .arg(self.gateway.folder.join("alice.pem"));
+            .arg(self.gateway.folder.join("holder.pem"));
         let object = run(&mut command);
         let mut raw = mime::headers("Bob <bob@example.jp>");
         raw.extend_from_slice(
@@ -143,6 +162,27 @@ fn mail_is_delivered_encrypted_while_the_token_is_away() {
     wait_for("the token is there again", || is_open(&world.deliver()));
 }
 
+/// What a sender brings under the name that stands in its Message-ID.
+type Letter = fn(&str) -> (Envelope, Vec<u8>);
+
+/// To Alice, encrypted.
+fn to_alice(name: &str) -> (Envelope, Vec<u8>) {
+    let object = encrypted(Way::Cbc, &[&Town::get().alice], &mime::text(&text_of(name)));
+    let header = enveloped::fields("Bob <bob@example.jp>", name);
+    let envelope = Envelope::new("bob@example.jp", "alice@example.jp");
+    (envelope, enveloped::mail(&header, &object))
+}
+
+/// From Ada, in clear.
+fn from_ada(name: &str) -> (Envelope, Vec<u8>) {
+    let header = format!(
+        "From: Ada <{ADA}>\r\nTo: bob@there.example\r\nSubject: Hello\r\n\
+         Date: Fri, 01 May 2026 12:00:00 +0000\r\nMessage-ID: <{name}>\r\nMIME-Version: 1.0\r\n"
+    );
+    let raw = [header.into_bytes(), mime::text(&text_of(name))].concat();
+    (Envelope::new(ADA, "bob@there.example"), raw)
+}
+
 /// What several senders bring at a time, each trying again as a mail server does, while the token goes and comes.
 #[derive(Default)]
 struct Load {
@@ -156,19 +196,15 @@ struct Load {
 
 impl Load {
     /// One sender: mail after mail, each until it is taken over.
-    fn bring(&self, gateway: SocketAddr, sender: usize) {
+    fn bring(&self, gateway: SocketAddr, sender: usize, letter: Letter) {
         let end = Instant::now() + PATIENCE * 2;
         let mut courier = Courier::new(gateway, PATIENCE);
-        let envelope = Envelope::new("bob@example.jp", "alice@example.jp");
         for number in 0.. {
             if self.over.load(Ordering::SeqCst) || Instant::now() > end {
                 return courier.quit();
             }
             let name = format!("{sender}.{number}@token.example");
-            let entity = mime::text(&text_of(&name));
-            let object = encrypted(Way::Cbc, &[&Town::get().alice], &entity);
-            let header = enveloped::fields("Bob <bob@example.jp>", &name);
-            let (id, raw) = (format!("<{name}>"), enveloped::mail(&header, &object));
+            let (id, (envelope, raw)) = (format!("<{name}>"), letter(&name));
             self.ledger.open(&id, Truth::NotGood, &envelope, &raw);
             self.sent.lock().unwrap().insert(id.clone(), raw.clone());
             loop {
@@ -195,76 +231,96 @@ impl Load {
     }
 }
 
-/// What stands in a mail.
+/// What stands in a mail of this name.
 fn text_of(name: &str) -> String {
     format!("{SECRET}: {name}.")
 }
 
-/// Four senders, and a token that is pulled out and put back twice. Every mail is there once, open, or as it came;
-/// how many are open, how many are not, and every answer.
-fn under_load(when_gone: &str) -> (usize, usize, BTreeMap<String, usize>) {
-    let world = World::start(when_gone);
-    let seen: Arc<[AtomicUsize; 2]> = Arc::default();
-    let counted = Arc::clone(&seen);
-    let behaviour = Behaviour::default().at_dot(move |_, mail| {
-        counted[usize::from(is_open(mail))].fetch_add(1, Ordering::SeqCst);
-        Dot::Accept
-    });
-    world.sink.behave(behaviour);
-    let (closed, open) = (
-        || seen[0].load(Ordering::SeqCst),
-        || seen[1].load(Ordering::SeqCst),
-    );
-    let (load, address) = (Load::default(), world.gateway.address);
-    std::thread::scope(|scope| {
-        let load = &load;
-        for sender in 0..SENDERS {
-            scope.spawn(move || load.bring(address, sender));
-        }
-        let goes_through = || {
-            let before = open();
-            wait_for("mail is opened", || open() >= before + 8 * SENDERS);
-        };
-        goes_through();
-        for _ in 0..2 {
-            let before = closed() + load.put_off();
-            world.hsm.pull_out();
-            // Each sender has met it.
-            wait_for("the token is missed", || {
-                closed() + load.put_off() >= before + 4 * SENDERS
-            });
-            world.hsm.put_back();
+/// What came of mail after mail.
+struct Rush {
+    /// Each that arrived, and as it was sent.
+    mails: Vec<(Received, Vec<u8>)>,
+    /// Every answer, and how often.
+    answers: BTreeMap<String, usize>,
+}
+
+impl Rush {
+    /// Four senders, and a token that is pulled out and put back twice; `worked` says whether the key in it did its work
+    /// for a mail that arrives. Every mail is there once.
+    fn of(world: &World, letter: Letter, worked: fn(&Received) -> bool) -> Self {
+        let seen: Arc<[AtomicUsize; 2]> = Arc::default();
+        let counted = Arc::clone(&seen);
+        let behaviour = Behaviour::default().at_dot(move |_, mail| {
+            counted[usize::from(worked(mail))].fetch_add(1, Ordering::SeqCst);
+            Dot::Accept
+        });
+        world.sink.behave(behaviour);
+        let (without, with) = (
+            || seen[0].load(Ordering::SeqCst),
+            || seen[1].load(Ordering::SeqCst),
+        );
+        let (load, address) = (Load::default(), world.gateway.address);
+        std::thread::scope(|scope| {
+            let load = &load;
+            for sender in 0..SENDERS {
+                scope.spawn(move || load.bring(address, sender, letter));
+            }
+            let goes_through = || {
+                let before = with();
+                wait_for("the key works", || with() >= before + 8 * SENDERS);
+            };
             goes_through();
+            for _ in 0..2 {
+                let before = without() + load.put_off();
+                world.hsm.pull_out();
+                // Each sender has met it.
+                wait_for("the token is missed", || {
+                    without() + load.put_off() >= before + 4 * SENDERS
+                });
+                world.hsm.put_back();
+                goes_through();
+            }
+            load.over.store(true, Ordering::SeqCst);
+        });
+        let mut sent = load.sent.into_inner().unwrap();
+        let mut mails = Vec::new();
+        for mail in world.sink.mails() {
+            let id = id(&mail);
+            let raw = sent.remove(&id);
+            let raw = raw.unwrap_or_else(|| panic!("nobody sent {id}, or it was there before"));
+            mails.push((mail, raw));
         }
-        load.over.store(true, Ordering::SeqCst);
-    });
-    let sent = load.sent.into_inner().unwrap();
-    let (mut arrived, mut opened) = (BTreeMap::<String, usize>::new(), 0);
-    for mail in world.sink.mails() {
-        let id = mail.fields("Message-ID").concat();
-        *arrived.entry(id.clone()).or_default() += 1;
-        let raw = sent.get(&id).unwrap_or_else(|| panic!("nobody sent {id}"));
-        if is_open(&mail) {
-            opened += 1;
-            let text = text_of(id.trim_matches(['<', '>']));
-            assert!(enveloped::shows(mail.split().1, &text), "{id}");
-        } else {
-            assert!(is_as_it_came(&mail, raw), "{id}");
+        assert!(sent.is_empty(), "lost: {:?}", sent.keys());
+        Self {
+            mails,
+            answers: load.answers.into_inner().unwrap(),
         }
     }
-    let lost: Vec<&String> = sent
-        .keys()
-        .filter(|id| !arrived.contains_key(*id))
-        .collect();
-    assert!(lost.is_empty(), "lost: {lost:?}");
-    let twice = arrived.iter().filter(|(_, times)| **times != 1);
-    let twice: Vec<_> = twice.collect();
-    assert!(twice.is_empty(), "more than once: {twice:?}");
-    (
-        opened,
-        sent.len() - opened,
-        load.answers.into_inner().unwrap(),
-    )
+}
+
+fn id(mail: &Received) -> String {
+    mail.fields("Message-ID").concat()
+}
+
+/// What stands in a mail that has this Message-ID.
+fn text_by(id: &str) -> String {
+    text_of(id.trim_matches(['<', '>']))
+}
+
+/// Every mail to Alice is there, open, or as it came: how many are open, how many are not, and every answer.
+fn under_load(when_gone: &str) -> (usize, usize, BTreeMap<String, usize>) {
+    let rush = Rush::of(&World::start(when_gone), to_alice, is_open);
+    let mut opened = 0;
+    for (mail, raw) in &rush.mails {
+        let id = id(mail);
+        if is_open(mail) {
+            opened += 1;
+            assert!(enveloped::shows(mail.split().1, &text_by(&id)), "{id}");
+        } else {
+            assert!(is_as_it_came(mail, raw), "{id}");
+        }
+    }
+    (opened, rush.mails.len() - opened, rush.answers)
 }
 
 #[test]
@@ -285,8 +341,36 @@ fn under_load_every_mail_is_delivered_open_or_as_it_came() {
     assert_eq!(answers[TAKEN], opened + closed);
 }
 
+fn is_signed(mail: &Received) -> bool {
+    let kind = mail.fields("Content-Type").concat();
+    kind.starts_with("multipart/signed")
+}
+
+/// failures.md: what is to be signed does not leave unsigned while the token is away.
+#[test]
+fn under_load_every_mail_waits_for_the_token_and_is_signed() {
+    let world = World::signing();
+    let rush = Rush::of(&world, from_ada, is_signed);
+    println!("{} signed, {:?}", rush.mails.len(), rush.answers);
+    let workshop = Workshop::new(Town::get());
+    for (mail, _) in &rush.mails {
+        let id = id(mail);
+        assert!(is_signed(mail), "{id} left unsigned");
+        let content = workshop.verify(&mail.raw, "one");
+        let content = content.unwrap_or_else(|why| panic!("{id}: {why}"));
+        let content = String::from_utf8_lossy(&content).into_owned();
+        assert!(content.contains(&text_by(&id)), "{id}: {content}");
+    }
+    assert_eq!(rush.answers.keys().collect::<Vec<_>>(), [KEPT, GONE]);
+    assert_eq!(rush.answers[KEPT], rush.mails.len());
+}
+
+const ADA: &str = "ada@own.example";
 const SECRET: &str = "for Alice alone";
 const SENDERS: usize = 4;
 /// failures.md: what is told of mail to decrypt, whatever comes of it.
 const TAKEN: &str = "250 2.0.0 Accepted";
+/// What the next hop says of any other.
+const KEPT: &str = "250 2.0.0 Ok: kept";
+/// failures.md: the key cannot be used now.
 const GONE: &str = "451 4.7.5 Cryptographic service unavailable";
