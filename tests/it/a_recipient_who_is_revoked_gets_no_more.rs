@@ -20,8 +20,7 @@ use rustix::process::Signal;
 const ANN: &str = "ann@must.example";
 const RULES: &str =
     "[[rule]]\nwhen = { recipient_domain = \"must.example\" }\nthen = { encrypt = \"must\" }\n";
-const REFUSED: &str =
-    "550 5.7.1 Encryption required but no valid certificate for <ann@must.example>; message not sent";
+const REFUSED: &str = "550 5.7.1 Encryption required but no valid certificate for <ann@must.example>; message not sent";
 const TEXT: &str = "Nobody but Ann reads this line.";
 
 /// A gateway that encrypts for Ann, whose certificate lies in its store, and has no list of its issuer.

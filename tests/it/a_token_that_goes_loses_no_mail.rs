@@ -71,7 +71,12 @@ impl World {
         fs::write(&certificate, pem("CERTIFICATE", &person.certificate)).unwrap();
         let chain = gateway.folder.join("intermediates/issuer.pem");
         let mut words = vec!["key", "import", "--token", "hsm", "pkcs11:id=%01"];
-        words.extend(["--use", purpose, "--certificate", certificate.to_str().unwrap()]);
+        words.extend([
+            "--use",
+            purpose,
+            "--certificate",
+            certificate.to_str().unwrap(),
+        ]);
         if purpose == "sign" {
             words.extend(["--certificate", chain.to_str().unwrap()]);
         }

@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::forge::certificates::{
-    Authority, CertificateForm, Person, extension, key_usage, pem,
-};
+use crate::forge::certificates::{Authority, CertificateForm, Person, extension, key_usage, pem};
 use crate::forge::der::{oid, seq};
 use crate::forge::enveloped::{AES_256_CBC, AES_256_GCM, AUTH_ENVELOPED, ENVELOPED};
 use crate::forge::keys::Key;

@@ -149,8 +149,7 @@ fn paths_with(world: &World, bob: &Certificate) -> usize {
 /// A recipient's path is believed for an hour, but not against what has come since, whatever mail it came for.
 #[tokio::test]
 async fn what_may_revoke_ends_what_was_found_valid_before() {
-    let fetch =
-        format!("ocsp = \"{OCSP}\", from_certificates = true, hosts = [\"crl.example\"]");
+    let fetch = format!("ocsp = \"{OCSP}\", from_certificates = true, hosts = [\"crl.example\"]");
     let mut world = world(&fetch).await;
     let root = world.root.certificate.clone();
     let load = move |_: &Path| -> Result<Vec<Certificate>, String> { Ok(vec![root.clone()]) };
