@@ -61,6 +61,7 @@ pub fn run(options: &RunOptions) -> ExitCode {
     // It has other people's mail in its memory, as what it starts has.
     for limit in [
         kenin_sys::forbid_core_dumps(),
+        kenin_sys::keep_out_of_dumps(),
         kenin_sys::forbid_tracing(),
         kenin_sys::raise_descriptor_limit().map(drop),
         // Before the first process is started.

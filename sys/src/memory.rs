@@ -1,10 +1,10 @@
 //! What keeps secrets in memory from the disk: neither swapped out nor dumped. Never looks at the content.
-#![allow(unsafe_code)]
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
 
-use rustix::mm::{Advice, MlockAllFlags, madvise, mlockall};
-use rustix::param::page_size;
+use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
 
 /// Keeps all memory of this process, present and future, out of swap.
@@ -33,26 +33,32 @@ pub fn forbid_tracing() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Keeps the pages in which `octets` lie out of dumps of this process, and with them what else lies in these pages.
+/// Leaves all memory out of dumps of this process and of those that it starts (core(5)): where one is made all the same,
+/// no mapping of whatever kind is in it. Has to come before [`forbid_tracing`], after which who is not root cannot say it.
 ///
 /// # Errors
 ///
-/// When the system refuses.
-pub fn keep_out_of_dumps(octets: &[u8]) -> io::Result<()> {
-    if octets.is_empty() {
+/// When the system refuses, or does not show a process to itself.
+pub fn keep_out_of_dumps() -> io::Result<()> {
+    let opened = OpenOptions::new().write(true).open(FILTER);
+    let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    if opened.as_ref().is_err_and(absent) && Path::new(ITSELF).is_dir() {
+        // A kernel without this file makes no dumps at all.
         return Ok(());
     }
-    let before = octets.as_ptr().addr() % page_size();
-    let start = octets.as_ptr().wrapping_sub(before).cast_mut();
-    // SAFETY: the pages hold `octets`, so they are mapped; the advice changes what a dump contains and not what the
-    // memory does.
-    let advised = unsafe { madvise(start.cast(), before + octets.len(), Advice::LinuxDontDump) };
-    Ok(advised?)
+    let written = opened.and_then(|mut filter| filter.write_all(b"0"));
+    written.map_err(|error| io::Error::new(error.kind(), format!("{FILTER}: {error}")))
 }
+
+/// This process, as the system shows it to itself.
+const ITSELF: &str = "/proc/self";
+/// Which mappings go into a dump, a bit for each kind.
+const FILTER: &str = "/proc/self/coredump_filter";
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::process::Command;
 
     use super::*;
     use crate::testing::in_a_child;
@@ -91,26 +97,28 @@ mod tests {
         );
     }
 
+    /// The most that a process can ask for is in a core, then nothing, and it stays so for those that it starts.
     #[test]
-    fn pages_of_secrets_are_marked() {
-        // More than a page of its own.
-        let secret = vec![7_u8; 1 << 20];
-        keep_out_of_dumps(&secret).unwrap();
-        keep_out_of_dumps(&[]).unwrap();
-        let middle = secret.as_ptr().addr() + secret.len() / 2;
-        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
-        let mut inside = false;
-        let flags = maps.lines().find(|line| {
-            let range = line
-                .split(' ')
-                .next()
-                .and_then(|range| range.split_once('-'));
-            let number = |text: &str| usize::from_str_radix(text, 16).ok();
-            if let Some((Some(start), Some(end))) = range.map(|(a, b)| (number(a), number(b))) {
-                inside = (start..end).contains(&middle);
-            }
-            inside && line.starts_with("VmFlags:")
-        });
-        assert!(flags.unwrap().split(' ').any(|flag| flag == "dd"));
+    fn nothing_that_lies_in_memory_goes_into_a_core() {
+        in_a_child(
+            "memory::tests::nothing_that_lies_in_memory_goes_into_a_core",
+            || {
+                if !Path::new(FILTER).exists() {
+                    eprintln!("SKIPPED: this kernel makes no cores");
+                    assert!(keep_out_of_dumps().is_ok());
+                    return;
+                }
+                fs::write(FILTER, "0x1ff").unwrap();
+                let filter = || fs::read_to_string(FILTER).unwrap();
+                assert_eq!(filter().trim(), "000001ff");
+                // Twice does no harm.
+                for _ in 0..2 {
+                    keep_out_of_dumps().unwrap();
+                    assert_eq!(filter().trim(), "00000000");
+                }
+                let other = Command::new("cat").arg(FILTER).output().unwrap();
+                assert_eq!(other.stdout, b"00000000\n");
+            },
+        );
     }
 }

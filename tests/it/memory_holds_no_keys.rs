@@ -1,6 +1,7 @@
 //! KEY-02: a private key lies in the memory of the key process and of no other, and in that no longer than it is there. Mail
 //! that is opened lies in the memory of those who have it in hand. Nothing of either is swapped out or can be traced.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,6 +157,50 @@ fn the_memory_with_the_keys_is_locked_or_the_log_says_that_it_is_not() {
         .log()
         .contains("private keys may be written to the swap space");
     assert_ne!(status_kib(keys, "VmLck") > 0, warned);
+}
+
+/// Where a core is made all the same, whatever else allows it: nothing that lies in memory is in it, also of what libraries
+/// have. That is more than MADV_DONTDUMP on the pages of secrets.
+#[test]
+fn no_memory_of_any_of_them_goes_into_a_core() {
+    const FILTER: &str = "coredump_filter";
+    let filter = |pid: Pid| {
+        let filter = std::fs::read_to_string(format!("/proc/{}/{FILTER}", pid.as_raw_nonzero()));
+        filter.unwrap().trim().to_owned()
+    };
+    if !Path::new("/proc/self").join(FILTER).exists() {
+        eprintln!("SKIPPED: this kernel makes no cores");
+        return;
+    }
+    // What is started like this has all of its memory in a core.
+    let script = format!("echo 0x1ff > /proc/self/{FILTER} && exec \"$@\"");
+    let prefix = ["sh", "-c", &script, "sh"].map(str::to_owned);
+    let mut other = Command::new(&prefix[0])
+        .args(&prefix[1..])
+        .args(["sleep", "60"])
+        .spawn()
+        .unwrap();
+    wait_for("another process", || {
+        filter(Pid::from_child(&other)) == "000001ff"
+    });
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let sink = Sink::start();
+    let (mut gateway, _) = started(&sink);
+    gateway.restart_under(&prefix);
+    let plain = mime::plain(&mime::headers("sender@example.jp"), "any mail");
+    assert_eq!(gateway.send(&envelope(), &plain).code, 250);
+    let raw = to_bob(Way::Gcm, ATTACKER, "core@evil.example", &text(CANARY));
+    let reply = gateway.send(&Envelope::new(ATTACKER, BOB), &raw);
+    assert_eq!(reply.code, 250, "{}", reply.text());
+    assert_eq!(filter(gateway.process().pid()), "00000000", "edge");
+    for what in ["key-process", "worker", "template"] {
+        let all = doing(&mut gateway, what);
+        assert!(!all.is_empty(), "{what}");
+        for pid in all {
+            assert_eq!(filter(pid), "00000000", "{what}");
+        }
+    }
 }
 
 /// Whoever runs code in one of them has the rights of its user, which are those of the others, and reads none of them.
