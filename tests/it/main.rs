@@ -16,6 +16,7 @@ mod a_failing_call_leaves_files_whole;
 mod a_failing_disk_loses_no_mail;
 mod a_failing_store_is_whole_at_the_next_start;
 mod a_key_process_gives_nothing_away;
+mod a_key_that_is_let_go_leaves_nothing;
 mod a_killed_kenin_loses_no_mail;
 mod a_list_that_is_not_at_hand_lets_nobody_pass;
 mod a_milter_answers_at_the_end_of_a_mail;
