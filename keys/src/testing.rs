@@ -44,3 +44,15 @@ pub(crate) fn facts(key: &SoftKey) -> KeyFacts {
         certificates: Vec::new(),
     }
 }
+
+/// The same numbers each time.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+}

@@ -7,6 +7,8 @@ use super::*;
 use crate::key::State;
 use crate::testing::{CHEAP, address, facts, generated, secret};
 
+mod changed;
+
 struct Keys {
     folder: KeyFolder,
     kek: Kek,

@@ -8,7 +8,7 @@ use kenin_pki::der::write;
 
 use super::*;
 use crate::key::State;
-use crate::testing::{address, facts, generated};
+use crate::testing::{Dice, address, facts, generated};
 
 mod failures;
 
@@ -691,17 +691,5 @@ fn of_ten_thousand_random_questions_none_is_answered_for_another() {
     for (key, expected) in expected.into_iter().enumerate() {
         assert_eq!(world.calls(key), expected);
         assert!(expected > 50, "{expected}");
-    }
-}
-
-/// The same numbers each time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % sides
     }
 }
