@@ -42,10 +42,14 @@ fn server_that_waits(wait: fn(Duration)) -> (Arc<Server<Nowhere>>, KeyFacts) {
 
 type Served = JoinHandle<io::Result<()>>;
 
-fn edge(server: &Arc<Server<Nowhere>>) -> (EdgeClient, Served) {
+fn raw_edge(server: &Arc<Server<Nowhere>>) -> (UnixStream, Served) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let server = Arc::clone(server);
-    let served = thread::spawn(move || server.edge(theirs));
+    (ours, thread::spawn(move || server.edge(theirs)))
+}
+
+fn edge(server: &Arc<Server<Nowhere>>) -> (EdgeClient, Served) {
+    let (ours, served) = raw_edge(server);
     (EdgeClient::new(ours), served)
 }
 
@@ -140,6 +144,66 @@ fn a_mail_goes_through_over_real_sockets() {
     assert!(worker_served.join().unwrap().is_ok());
 }
 
+/// Whether a connection ends with these octets, and nothing comes back.
+fn is_not_heard((mut stream, served): (UnixStream, Served), octets: &[u8]) -> bool {
+    stream.write_all(octets).unwrap();
+    let ended = served.join().unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    rest.is_empty() && ended.is_err_and(|error| error.kind() == io::ErrorKind::InvalidData)
+}
+
+/// KEY-03: of all kinds of questions that a frame can name the edge has four and a worker has two, of which none brings a key.
+/// Whatever is said of another kind ends the connection, also where it is what the other one may say.
+#[test]
+fn no_other_kind_of_question_has_an_answer() {
+    // Behind the length, the version and the number.
+    const KIND: usize = 9;
+    let (server, facts) = server();
+    let (mut granting, _) = edge(&server);
+    let grant = grant("192.0.2.1");
+    let transaction = grant.transaction;
+    granting.grant(grant.clone()).unwrap();
+    let of_edge = [
+        EdgeRequest::Grant(grant),
+        EdgeRequest::Release(Transaction::random().unwrap()),
+        EdgeRequest::Opened {
+            transaction,
+            recipient: address("alice@example.com"),
+            key: facts.id,
+        },
+        EdgeRequest::Next(None),
+    ];
+    let of_worker = [
+        WorkerRequest::Unwrap(unwrap(transaction, &facts)),
+        WorkerRequest::Sign(Sign {
+            transaction,
+            key: facts.id,
+            algorithm: SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
+            attributes: b"no attributes".to_vec(),
+        }),
+    ];
+    let of_edge = of_edge.map(|request| request.to_frame(7).unwrap());
+    let of_worker = of_worker.map(|request| request.to_frame(7).unwrap());
+    let edges = of_edge.each_ref().map(|frame| frame[KIND]);
+    let workers = of_worker.each_ref().map(|frame| frame[KIND]);
+    for kind in 0..=u8::MAX {
+        for frame in of_edge.iter().chain(&of_worker) {
+            let mut frame = frame.clone();
+            frame[KIND] = kind;
+            let (edges, workers) = (edges.contains(&kind), workers.contains(&kind));
+            assert!(edges || is_not_heard(raw_edge(&server), &frame), "{kind}");
+            let not_heard = || is_not_heard(raw_worker(&server), &frame);
+            assert!(workers || not_heard(), "{kind}");
+        }
+    }
+    // The grant still holds, and no key has worked.
+    let counts = || server.keeper().unwrap().counts(facts.id).unwrap();
+    assert_eq!((counts().unwraps, counts().signatures), (0, 0));
+    let (mut worker, _) = worker(&server);
+    assert!(worker.unwrap(unwrap(transaction, &facts)).is_ok());
+}
+
 /// KEY-03: a worker that says what does not read, or what is the edge's to say, is heard no more; others are.
 #[test]
 fn a_malformed_frame_ends_its_own_connection_only() {
@@ -151,13 +215,7 @@ fn a_malformed_frame_ends_its_own_connection_only() {
     let granting = EdgeRequest::Grant(grant.clone()).to_frame(1).unwrap();
     let too_long = u32::try_from(MAX_FRAME + 1).unwrap().to_be_bytes();
     for bad in [&b"\0\0\0\x01x"[..], b"\0\0\0\0", &too_long, &granting] {
-        let (mut stream, served) = raw_worker(&server);
-        stream.write_all(bad).unwrap();
-        let error = served.join().unwrap().unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        let mut rest = Vec::new();
-        stream.read_to_end(&mut rest).unwrap();
-        assert!(rest.is_empty());
+        assert!(is_not_heard(raw_worker(&server), bad));
     }
     // The last of them was no grant.
     let refused = good.unwrap(unwrap(transaction, &facts)).unwrap_err();
