@@ -21,6 +21,7 @@ use rustix::process::{Signal, kill_process};
 
 use crate::key_process::{ALICE, BOB, KeyProcess, address, attributes, sign, unwrap};
 
+mod pairs;
 mod questions;
 
 /// Who has no key.

@@ -185,19 +185,23 @@ pub(crate) fn address(text: &str) -> Address {
 }
 
 pub(crate) fn unwrap(transaction: Transaction, recipient: &str, facts: &KeyFacts) -> Unwrap {
-    let wrapping = Wrapping::Agreement {
-        kdf: Kdf::Hkdf(DigestAlgorithm::Sha256),
-        wrap: KeyWrap::Aes(Aes::Bits128),
-        shared_info: Vec::new(),
-    };
-    let content_key = Secret::new(vec![9; 16]);
     Unwrap {
         transaction,
         recipient: address(recipient),
         key: facts.id,
         length: 16,
-        wrapped: Wrapped::wrap(wrapping, &facts.public, &content_key).unwrap(),
+        wrapped: wrapped(facts, &Secret::new(vec![9; 16])),
     }
+}
+
+/// A content-encryption key for the owner of this one.
+pub(crate) fn wrapped(facts: &KeyFacts, content_key: &Secret) -> Wrapped {
+    let wrapping = Wrapping::Agreement {
+        kdf: Kdf::Hkdf(DigestAlgorithm::Sha256),
+        wrap: KeyWrap::Aes(Aes::Bits128),
+        shared_info: Vec::new(),
+    };
+    Wrapped::wrap(wrapping, &facts.public, content_key).unwrap()
 }
 
 /// SignedAttributes of a mail: content-type data, and a digest.
