@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal};
 
 const CANARY: &str = "the canary sings in the coal mine";
 const ATTACKER: &str = "attacker@evil.example";
+const MAY_BE_SWAPPED: &str = "private keys may be written to the swap space";
 
 /// A gateway with workers and three keys, and the id of Bob's.
 fn started(sink: &Sink) -> (Gateway, String) {
@@ -55,6 +56,53 @@ fn all_pieces() -> Vec<Vec<u8>> {
 fn has(pid: Pid, needles: &[Vec<u8>]) -> Option<bool> {
     let found = in_memory(pid, needles)?;
     Some(found.iter().any(|times| *times > 0))
+}
+
+/// Nothing of it has been swapped out.
+fn is_not_swapped(pid: Pid) {
+    assert_eq!(status_kib(pid, "VmSwap"), 0);
+    let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+    // Below the names of the columns.
+    if swaps.lines().count() < 2 {
+        eprintln!("SKIPPED: this machine has no swap space, so that nothing is in it says nothing");
+    }
+}
+
+/// Words in front of a command line by which what it starts has not this right.
+fn without(right: &str) -> Vec<String> {
+    let prefix = [
+        "setpriv".to_owned(),
+        format!("--inh-caps=-{right}"),
+        format!("--bounding-set=-{right}"),
+    ];
+    match works(&prefix) {
+        true => prefix.to_vec(),
+        // Who is not root has no such right.
+        false => vec!["env".to_owned()],
+    }
+}
+
+/// Words by which what is started may lock as much memory as it likes; nothing where that cannot be had.
+fn unlimited() -> Option<Vec<String>> {
+    const IPC_LOCK: u32 = 14;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let rights = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let rights = u64::from_str_radix(rights?.trim(), 16).unwrap();
+    if (rights >> IPC_LOCK) & 1 == 1 {
+        // For whom no limit holds.
+        return Some(Vec::new());
+    }
+    let prefix = [
+        "prlimit".to_owned(),
+        "--memlock=unlimited:unlimited".to_owned(),
+    ];
+    works(&prefix).then(|| prefix.to_vec())
+}
+
+fn works(prefix: &[String]) -> bool {
+    let mut command = Command::new(&prefix[0]);
+    let ended = command.args(&prefix[1..]).arg("true").status();
+    ended.is_ok_and(|status| status.success())
 }
 
 fn canary() -> [Vec<u8>; 1] {
@@ -112,7 +160,7 @@ fn a_private_key_is_in_no_process_but_the_one_for_keys() {
     assert_eq!(has(caught.worker, &pieces), Some(false));
     assert_eq!(has(edge, &pieces), Some(false));
     for pid in [edge, keys, caught.worker] {
-        assert_eq!(status_kib(pid, "VmSwap"), 0);
+        is_not_swapped(pid);
     }
     caught.let_go(&mut gateway);
 }
@@ -145,18 +193,38 @@ fn a_key_that_was_removed_is_in_no_process_after_a_reload() {
     assert_eq!(has(second, &bobs), Some(false));
     let edge = gateway.process().pid();
     assert_eq!(has(edge, &bobs), Some(false));
-    assert_eq!(status_kib(second, "VmSwap"), 0);
+    is_not_swapped(second);
 }
 
+/// Both: where it may be locked it is, and where it may not mail goes on, and the log says what to do.
 #[test]
 fn the_memory_with_the_keys_is_locked_or_the_log_says_that_it_is_not() {
     let sink = Sink::start();
     let (mut gateway, _) = started(&sink);
-    let keys = keys(&mut gateway);
-    let warned = gateway
-        .log()
-        .contains("private keys may be written to the swap space");
-    assert_ne!(status_kib(keys, "VmLck") > 0, warned);
+    let mut start = |prefix: &[String]| {
+        let before = gateway.log().len();
+        gateway.restart_under(prefix);
+        let raw = to_bob(Way::Gcm, ATTACKER, "locked@evil.example", &text(CANARY));
+        let reply = gateway.send(&Envelope::new(ATTACKER, BOB), &raw);
+        assert_eq!(reply.code, 250, "{}", reply.text());
+        let keys = keys(&mut gateway);
+        let log = gateway.log().split_off(before);
+        let warned = log.lines().find(|line| line.contains(MAY_BE_SWAPPED));
+        (status_kib(keys, "VmLck"), warned.map(str::to_owned))
+    };
+    match unlimited() {
+        Some(prefix) => {
+            let (locked, warned) = start(&prefix);
+            assert_eq!(warned, None);
+            assert!(locked > 0, "none is locked");
+        }
+        None => eprintln!("SKIPPED: nobody may lock as much memory as they like here"),
+    }
+    let none = ["prlimit".to_owned(), "--memlock=0:0".to_owned()];
+    let (locked, warned) = start(&[&none[..], &without("ipc_lock")].concat());
+    assert_eq!(locked, 0);
+    let warned = warned.expect("the log says so");
+    assert!(warned.contains("raise LimitMEMLOCK"), "{warned}");
 }
 
 /// Where a core is made all the same, whatever else allows it: nothing that lies in memory is in it, also of what libraries
@@ -207,22 +275,7 @@ fn no_memory_of_any_of_them_goes_into_a_core() {
 #[test]
 fn none_of_them_can_be_read_by_another_of_the_same_user() {
     // Root reads all; so both are without that right.
-    let mut prefix = [
-        "setpriv",
-        "--inh-caps=-sys_ptrace",
-        "--bounding-set=-sys_ptrace",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    let works = |prefix: &[String]| {
-        let mut command = Command::new(&prefix[0]);
-        let ended = command.args(&prefix[1..]).arg("true").status();
-        ended.is_ok_and(|status| status.success())
-    };
-    if !works(&prefix) {
-        // Who is not root has no such right.
-        prefix = vec!["env".to_owned()];
-    }
+    let prefix = without("sys_ptrace");
     let reads = |pid: Pid| {
         let memory = format!("if=/proc/{}/mem", pid.as_raw_nonzero());
         let mut command = Command::new(&prefix[0]);
