@@ -288,6 +288,7 @@ fn does(line: &UnixStream, what: u8, with: &[u8]) -> (u8, Vec<u8>) {
 fn make_copies() {
     kenin_sys::ignore_termination().unwrap();
     kenin_sys::forbid_core_dumps().unwrap();
+    kenin_sys::keep_out_of_dumps().unwrap();
     kenin_sys::forbid_tracing().unwrap();
     kenin_sys::limit_memory(256 << 20).unwrap();
     let line = UnixStream::from(kenin_sys::take_standard_input().unwrap());
