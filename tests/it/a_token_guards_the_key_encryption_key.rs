@@ -132,7 +132,12 @@ fn said(output: &Output) -> String {
 
 #[track_caller]
 fn done(output: &Output) {
-    assert!(output.status.success(), "{}", said(output));
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        output.status,
+        said(output)
+    );
 }
 
 #[track_caller]

@@ -106,7 +106,8 @@ fn a_thousand_mails_cause_one_fetch() {
     for number in 0..MAILS {
         for mails in &kinds {
             let raw = &mails[number % mails.len()];
-            let reply = client.mail(&envelope(), raw).unwrap();
+            let reply = client.mail(&envelope(), raw);
+            let reply = reply.unwrap_or_else(|| panic!("{}", gateway.log()));
             assert_eq!(reply.code, 250, "{}", reply.text());
         }
     }

@@ -48,6 +48,7 @@ impl Pool {
             tokens: places.into_iter().map(Token::new).collect(),
             queue: Mutex::new(Queue::default()),
             wake: Condvar::new(),
+            ended: Condvar::new(),
             generation: AtomicU64::new(0),
         });
         let pool = Self {
@@ -57,7 +58,17 @@ impl Pool {
         for _ in 0..threads {
             let shared = Arc::clone(&shared);
             let builder = thread::Builder::new().name("token".to_owned());
-            builder.spawn(move || shared.work())?;
+            lock(&pool.shared.queue).threads += 1;
+            let begun = builder.spawn(move || {
+                shared.work();
+                // Its sessions are closed by now.
+                lock(&shared.queue).threads -= 1;
+                shared.ended.notify_all();
+            });
+            if let Err(error) = begun {
+                lock(&pool.shared.queue).threads -= 1;
+                return Err(error);
+            }
         }
         Ok(pool)
     }
@@ -133,11 +144,17 @@ impl Pool {
     }
 }
 
-/// The threads end when they have nothing to do; one that is lost in the module ends with the process.
+/// The threads end, and that is waited for: one that closed its sessions while the process ends would be in a module that is
+/// being torn down. One that is lost in the module ends with the process.
 impl Drop for Pool {
     fn drop(&mut self) {
-        lock(&self.shared.queue).closed = true;
+        let mut queue = lock(&self.shared.queue);
+        queue.closed = true;
         self.shared.wake.notify_all();
+        let is_at_work = |queue: &mut Queue| queue.threads > queue.lost;
+        let ended = &self.shared.ended;
+        // Whoever has poisoned it has ended.
+        drop(ended.wait_timeout_while(queue, self.patience.min(END), is_at_work));
     }
 }
 
@@ -148,6 +165,8 @@ struct Shared {
     tokens: Vec<Token>,
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// A thread has ended.
+    ended: Condvar,
     /// How often the module was started anew: sessions of before are worth nothing.
     generation: AtomicU64,
 }
@@ -176,6 +195,8 @@ impl Token {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Arc<Task>>,
+    /// Threads that have not ended.
+    threads: usize,
     /// Threads that are in the module.
     busy: usize,
     /// Those of them for which nobody waits any more.
@@ -484,6 +505,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How long threads are waited for at the end.
+const END: Duration = Duration::from_secs(1);
 /// Calls that wait at one time.
 const MAX_WAITING: usize = 256;
 

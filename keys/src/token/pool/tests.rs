@@ -18,6 +18,7 @@ struct State {
     logins: usize,
     wrong: usize,
     restarts: usize,
+    closed: usize,
     keys: usize,
 }
 
@@ -89,6 +90,14 @@ struct Opened {
     fake: Arc<Fake>,
     slot: u64,
     epoch: u64,
+}
+
+/// A module takes its time for that.
+impl Drop for Opened {
+    fn drop(&mut self) {
+        (0..1000).for_each(|_| thread::yield_now());
+        self.fake.state().closed += 1;
+    }
 }
 
 impl Opened {
@@ -168,11 +177,8 @@ fn used(pool: &Pool, token: usize) -> Result<Secret, TokenError> {
     pool.call(token, &key(), |session, key| session.rsa_raw(key, b"x"))
 }
 
-#[test]
-fn many_sessions_log_in_once() {
-    let fake = Fake::with(&["a"]);
-    let pool = pool(&fake, &["a"], b"1234", 4);
-    // Nobody goes on before four are in: there are four sessions.
+/// Opens four sessions: nobody goes on before four are in.
+fn four_at_once(pool: &Pool) {
     let barrier = Arc::new(Barrier::new(4));
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -186,6 +192,24 @@ fn many_sessions_log_in_once() {
             });
         }
     });
+}
+
+/// A process that ended while a thread closed its session crashed in the module, after all was done.
+#[test]
+fn whoever_lets_the_tokens_go_goes_on_when_their_sessions_are_closed() {
+    let fake = Fake::with(&["a"]);
+    let pool = pool(&fake, &["a"], b"1234", 4);
+    four_at_once(&pool);
+    assert_eq!(fake.state().closed, 0);
+    drop(pool);
+    assert_eq!(fake.state().closed, 4);
+}
+
+#[test]
+fn many_sessions_log_in_once() {
+    let fake = Fake::with(&["a"]);
+    let pool = pool(&fake, &["a"], b"1234", 4);
+    four_at_once(&pool);
     assert_eq!(fake.state().logins, 1);
     assert_eq!(used(&pool, 0).unwrap().expose(), b"x");
     assert_eq!(fake.state().logins, 1);
