@@ -86,11 +86,14 @@ macro_rules! statement {
     ($store:ident, execute: $text:expr $(, $value:expr)* $(,)?) => {
         async {
             match &$store.pool {
-                $crate::database::Pool::Sqlite(all) => sqlx::query::<sqlx::Sqlite>($text)
-                    $(.bind($value))*
-                    .execute(all.lend().await?.connection()?)
-                    .await
-                    .map(|done| done.rows_affected()),
+                $crate::database::Pool::Sqlite(all) => {
+                    let mut lent = all.lend().await?;
+                    let done = sqlx::query::<sqlx::Sqlite>($text)
+                        $(.bind($value))*
+                        .execute(lent.connection()?)
+                        .await;
+                    lent.back(done).map(|done| done.rows_affected())
+                }
                 $crate::database::Pool::Postgres(all) => sqlx::query::<sqlx::Postgres>($text)
                     $(.bind($value))*
                     .execute(&all.current())
@@ -102,10 +105,14 @@ macro_rules! statement {
     ($store:ident, $how:ident as $row:ty: $text:expr $(, $value:expr)* $(,)?) => {
         async {
             match &$store.pool {
-                $crate::database::Pool::Sqlite(all) => sqlx::query_as::<sqlx::Sqlite, $row>($text)
-                    $(.bind($value))*
-                    .$how(all.lend().await?.connection()?)
-                    .await,
+                $crate::database::Pool::Sqlite(all) => {
+                    let mut lent = all.lend().await?;
+                    let done = sqlx::query_as::<sqlx::Sqlite, $row>($text)
+                        $(.bind($value))*
+                        .$how(lent.connection()?)
+                        .await;
+                    lent.back(done)
+                }
                 $crate::database::Pool::Postgres(all) => sqlx::query_as::<sqlx::Postgres, $row>($text)
                     $(.bind($value))*
                     .$how(&all.current())
@@ -291,7 +298,7 @@ impl Store {
 
 async fn begun(pool: &Pool) -> Result<Change, sqlx::Error> {
     Ok(match pool {
-        Pool::Sqlite(all) => Change::Sqlite(all.begin("BEGIN").await?),
+        Pool::Sqlite(all) => Change::Sqlite(all.begin(false).await?),
         Pool::Postgres(all) => Change::Postgres(all.current().begin().await?),
     })
 }
@@ -299,7 +306,7 @@ async fn begun(pool: &Pool) -> Result<Change, sqlx::Error> {
 async fn begun_alone(pool: &Pool, tenant: &str) -> Result<Change, sqlx::Error> {
     Ok(match pool {
         // Taken at once: two writers that both read first would deadlock.
-        Pool::Sqlite(all) => Change::Sqlite(all.begin("BEGIN IMMEDIATE").await?),
+        Pool::Sqlite(all) => Change::Sqlite(all.begin(true).await?),
         Pool::Postgres(all) => {
             let mut open = all.current().begin().await?;
             sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
@@ -313,7 +320,7 @@ async fn begun_alone(pool: &Pool, tenant: &str) -> Result<Change, sqlx::Error> {
 
 async fn begun_reading(pool: &Pool) -> Result<Change, sqlx::Error> {
     Ok(match pool {
-        Pool::Sqlite(all) => Change::Sqlite(all.begin("BEGIN").await?),
+        Pool::Sqlite(all) => Change::Sqlite(all.begin(false).await?),
         Pool::Postgres(all) => {
             let mut open = all.current().begin().await?;
             // As long as READING, in milliseconds.

@@ -40,7 +40,7 @@ impl Connections {
         })))
     }
 
-    /// One that nobody else has until it is dropped. It is waited for, as long as for a lock of the file.
+    /// One that nobody else has until it is dropped. It is waited for, as for a lock of the file.
     pub(crate) async fn lend(&self) -> sqlx::Result<Lent> {
         let places = || Arc::clone(&self.0.places);
         let place = match places().try_acquire_owned() {
@@ -62,12 +62,16 @@ impl Connections {
         })
     }
 
-    /// Begins a transaction by this statement.
-    pub(crate) async fn begin(&self, statement: &'static str) -> sqlx::Result<Begun> {
+    /// Begins a transaction; `alone` says whether no other may write from its beginning on.
+    pub(crate) async fn begin(&self, alone: bool) -> sqlx::Result<Begun> {
         let lent = self.lend().await?;
         // From now on: whoever stops waiting does not hear whether it has begun.
         let mut begun = Begun { lent: Some(lent) };
-        sqlx::query(statement).execute(begun.connection()?).await?;
+        let statement = match alone {
+            true => "BEGIN IMMEDIATE; SELECT 1",
+            false => "BEGIN; SELECT 1",
+        };
+        finished(begun.connection()?, statement).await?;
         Ok(begun)
     }
 
@@ -112,17 +116,33 @@ impl Lent {
         self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
+    /// Gives it back with what was done. One whose thread has ended is not lent on.
+    pub(crate) fn back<T>(mut self, done: sqlx::Result<T>) -> sqlx::Result<T> {
+        if matches!(done, Err(sqlx::Error::WorkerCrashed)) {
+            self.connection = None;
+        }
+        done
+    }
+
     /// Ends a transaction that may have begun. SQLite ends some by itself, as on a full disk: where there is none, or that
     /// cannot be known, nobody else gets the connection.
     async fn roll_back(mut self) {
-        let ended = match self.connection() {
-            Ok(connection) => sqlx::query("ROLLBACK").execute(connection).await,
-            Err(error) => Err(error),
+        // Nor does anybody where this ends early.
+        let Some(mut own) = self.connection.take() else {
+            return;
         };
-        if ended.is_err() {
-            self.connection = None;
+        match finished(&mut own, "ROLLBACK; SELECT 1").await {
+            Ok(()) => self.connection = Some(own),
+            // Its place is free when the file is closed.
+            Err(_) => drop(own.close().await),
         }
     }
+}
+
+/// Has this done, which gives a row at its end: where the thread of the connection ends meanwhile there is no other error.
+async fn finished(connection: &mut SqliteConnection, statement: &'static str) -> sqlx::Result<()> {
+    let row = sqlx::query(statement).fetch_optional(connection).await?;
+    row.map(drop).ok_or(sqlx::Error::WorkerCrashed)
 }
 
 impl Drop for Lent {
@@ -146,7 +166,7 @@ impl Begun {
 
     /// Makes it count.
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
-        sqlx::query("COMMIT").execute(self.connection()?).await?;
+        finished(self.connection()?, "COMMIT; SELECT 1").await?;
         self.lent = None;
         Ok(())
     }
@@ -204,13 +224,13 @@ mod tests {
     #[tokio::test]
     async fn what_is_dropped_does_not_count_and_holds_nobody_up() {
         let (_folder, both) = two().await;
-        let mut begun = both.begin("BEGIN IMMEDIATE").await.unwrap();
+        let mut begun = both.begin(true).await.unwrap();
         one_more(&mut begun).await;
         drop(begun);
         // Both are there once it is rolled back.
         drop((both.lend().await.unwrap(), both.lend().await.unwrap()));
         assert_eq!(count(&both).await, 0);
-        let mut begun = both.begin("BEGIN IMMEDIATE").await.unwrap();
+        let mut begun = both.begin(true).await.unwrap();
         one_more(&mut begun).await;
         begun.commit().await.unwrap();
         assert_eq!(count(&both).await, 1);
@@ -219,14 +239,14 @@ mod tests {
     #[tokio::test]
     async fn a_transaction_that_sqlite_ended_is_not_lent_on() {
         let (_folder, both) = two().await;
-        let mut begun = both.begin("BEGIN").await.unwrap();
+        let mut begun = both.begin(false).await.unwrap();
         let ended = sqlx::query("ROLLBACK").execute(begun.connection().unwrap());
         ended.await.unwrap();
         let error = begun.commit().await.unwrap_err().to_string();
         assert!(error.contains("no transaction is active"), "{error}");
         drop((both.lend().await.unwrap(), both.lend().await.unwrap()));
         for _ in 0..2 {
-            let mut begun = both.begin("BEGIN IMMEDIATE").await.unwrap();
+            let mut begun = both.begin(true).await.unwrap();
             one_more(&mut begun).await;
             begun.commit().await.unwrap();
         }
@@ -236,13 +256,13 @@ mod tests {
     #[tokio::test]
     async fn dropped_where_no_runtime_is_it_does_not_count_either() {
         let (_folder, both) = two().await;
-        let mut begun = both.begin("BEGIN IMMEDIATE").await.unwrap();
+        let mut begun = both.begin(true).await.unwrap();
         one_more(&mut begun).await;
         std::thread::spawn(move || drop(begun)).join().unwrap();
         // The lock goes when its thread has closed the file.
         let mut last = sqlx::Error::PoolClosed;
         for _ in 0..1000 {
-            match both.begin("BEGIN IMMEDIATE").await {
+            match both.begin(true).await {
                 Ok(begun) => {
                     begun.commit().await.unwrap();
                     assert_eq!(count(&both).await, 0);
@@ -258,7 +278,7 @@ mod tests {
     #[tokio::test]
     async fn closing_waits_for_all_and_then_there_are_none() {
         let (folder, both) = two().await;
-        let mut begun = both.begin("BEGIN IMMEDIATE").await.unwrap();
+        let mut begun = both.begin(true).await.unwrap();
         one_more(&mut begun).await;
         let closing = tokio::spawn({
             let both = both.clone();

@@ -199,7 +199,7 @@ impl Reloader {
         }
         let store = self.store.as_ref();
         let mut snapshot = Snapshot::build_after(config, store, Some(&*current)).await?;
-        snapshot.asked = Arc::clone(&current.asked);
+        snapshot.asks_like(&current);
         if !settings_too && snapshot.means.is_used() == current.means.is_used() {
             snapshot.means.places = Arc::clone(&current.means.places);
         }

@@ -115,6 +115,12 @@ pub struct Parts {
 }
 
 impl Snapshot {
+    /// Shares with another what is remembered of who was asked what.
+    pub(crate) fn asks_like(&mut self, other: &Self) {
+        self.asked = Arc::clone(&other.asked);
+        self.paths = PathCache::following(self.asked.news().clone());
+    }
+
     /// Reads all files and the store. An error names the file that is to blame.
     pub async fn build(config: Arc<Config>, store: Option<&Store>) -> Result<Self, ConfigError> {
         Self::build_after(config, store, None).await
@@ -444,6 +450,7 @@ impl Parts {
             }
         }
         let digest = revision.finish();
+        let asked = Arc::<Asked>::default();
         Snapshot {
             config: self.config,
             trust: self.trust,
@@ -456,7 +463,7 @@ impl Parts {
             arc_trouble: self.arc_trouble,
             wrapper: self.wrapper,
             wrap_trouble: self.wrap_trouble,
-            paths: PathCache::default(),
+            paths: PathCache::following(asked.news().clone()),
             revision: digest
                 .as_ref()
                 .iter()
@@ -472,7 +479,7 @@ impl Parts {
             texts: self.texts,
             store: None,
             sources: self.sources,
-            asked: Arc::default(),
+            asked,
             means: self.means,
         }
     }

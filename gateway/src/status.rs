@@ -360,12 +360,7 @@ impl<'a> Desk<'a> {
                     let fresh = patience + LEAST >= allowance.whole;
                     // The others that want it have it before this message has its turn again.
                     let landed = land(flight, kind, place, timeout(patience, work), fresh);
-                    let came = waiter.block_on(allowance.waiting(landed));
-                    // For other mail, too: a recipient's path is believed for an hour, and was found without it.
-                    if came.as_ref().is_ok_and(What::may_revoke) {
-                        self.snapshot.paths.forget();
-                    }
-                    return came;
+                    return waiter.block_on(allowance.waiting(landed));
                 }
             }
         }

@@ -155,7 +155,9 @@ impl<L: Log + Send + 'static> Server<L> {
     }
 
     fn accept(self: &Arc<Self>, door: &UnixStream) -> io::Result<()> {
-        while let Some((descriptor, said)) = kenin_sys::receive_descriptor_with(door.as_fd())? {
+        while let Some((descriptor, said)) =
+            kenin_sys::receive_descriptor_with::<{ Reach::LEN }>(door.as_fd())?
+        {
             let stream = UnixStream::from(descriptor);
             let reach = Reach::from_octets(said).map_err(malformed)?;
             if self.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {

@@ -48,7 +48,7 @@ pub use note::NoteId;
 pub use profile::Profile;
 pub use reason::{Actor, Reason, ResultWord, StrictReply};
 pub use stamp::{HeaderEdits, StampContext, StampKey, Stated, stamp};
-pub use step::{Answer, Answered, Case, Outcome, PathCache, Question, Step, step};
+pub use step::{Answer, Answered, Case, News, Outcome, PathCache, Question, Step, step};
 pub use subject::Language;
 pub use toml_error::ConfigError;
 pub use trust::{Anchor, AnchorSettings, Disclosure, TrustPolicy};

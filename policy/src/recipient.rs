@@ -19,7 +19,7 @@ use crate::identity;
 use crate::reason::{Reason, ResultWord};
 use crate::step::{Answer, Answered, Asking, AtHand, MAX_ANSWERS, Question, Registered};
 use crate::trust::{AnchorSettings, TrustPolicy};
-use crate::trustpath::{self, PathCache, Trusted};
+use crate::trustpath::{self, PathCache, Paths, Trusted};
 
 /// An address, and the certificates that were found for it.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct RecipientCase<'a> {
     known: &'a [Certificate],
     time: UnixTime,
     budget: Budget,
-    cache: Option<&'a PathCache>,
+    cache: Option<Paths<'a>>,
 }
 
 /// What [`step`] comes to.
@@ -94,8 +94,8 @@ impl<'a> RecipientCase<'a> {
 
     /// With paths that were found valid by this trust policy, these certificates and this state of the lists.
     #[must_use]
-    pub const fn cached(mut self, cache: &'a PathCache) -> Self {
-        self.cache = Some(cache);
+    pub fn cached(mut self, cache: &'a PathCache) -> Self {
+        self.cache = Some(cache.begin());
         self
     }
 

@@ -26,13 +26,15 @@ use crate::mailbox::{self, FromField};
 use crate::protection::{self, Agreement};
 use crate::scrub::Scrubber;
 use crate::trust::TrustPolicy;
-pub use crate::trustpath::PathCache;
+use crate::trustpath::Paths;
 use crate::trustpath::{self, Trusted};
+pub use crate::trustpath::{News, PathCache};
 use crate::verdict::Verdict;
 
 mod asking;
 
 pub(crate) use asking::Asking;
+pub use asking::MAX_QUESTIONS;
 
 /// How often questions are asked about one message, at most: issuers are followed one level a
 /// round, and the status of all takes one more. Where a certificate is revoked and the signature has
@@ -55,7 +57,7 @@ pub struct Case<'a> {
     pub(crate) sender: Sender,
     pub(crate) trust: &'a TrustPolicy,
     pub(crate) known: &'a [Certificate],
-    pub(crate) cache: Option<&'a PathCache>,
+    pub(crate) cache: Option<Paths<'a>>,
     pub(crate) budget: Budget,
     pub(crate) time: UnixTime,
     /// Whether the message went through a mailing list, by its own account.
@@ -97,7 +99,7 @@ impl<'a> Case<'a> {
         limits: &Limits,
         cache: &'a PathCache,
     ) -> Self {
-        Self::read(raw, trust, known, time, limits, Some(cache))
+        Self::read(raw, trust, known, time, limits, Some(cache.begin()))
     }
 
     fn read(
@@ -106,9 +108,9 @@ impl<'a> Case<'a> {
         known: &'a [Certificate],
         time: UnixTime,
         limits: &Limits,
-        cache: Option<&'a PathCache>,
+        cache: Option<Paths<'a>>,
     ) -> Self {
-        let memo = cache.map(PathCache::certificates);
+        let memo = cache.map(Paths::certificates);
         let examined = kenin_smime::examine_with(raw, limits, known, memo);
         // A larger one was refused by the engine.
         let header = header::scan(raw.get(..limits.header_size).unwrap_or(raw));

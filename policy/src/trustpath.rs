@@ -6,6 +6,7 @@
 //! validity.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kenin_pki::certificate::{Certificate, Memo};
@@ -56,6 +57,7 @@ impl Trusted {
 pub struct PathCache {
     entries: RwLock<HashMap<[u8; 32], Entry>>,
     certificates: Memo,
+    news: News,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +65,30 @@ struct Entry {
     trusted: Trusted,
     since: UnixTime,
     until: UnixTime,
+    /// What had come when its search began.
+    news: u64,
+}
+
+/// How often something has come that may revoke what was good without it. Whoever clones it shares it.
+#[derive(Clone, Debug, Default)]
+pub struct News(Arc<AtomicU64>);
+
+impl News {
+    /// Something has come: no path that was found before, or is being searched for now, is believed any more.
+    pub fn came(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A cache as one case has it, from before its first question.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paths<'a> {
+    cache: &'a PathCache,
+    news: u64,
 }
 
 impl PathCache {
@@ -72,51 +98,65 @@ impl PathCache {
     /// How long a path is believed without another look, in seconds.
     const LIFETIME: i64 = 3600;
 
-    /// The certificates that were read.
-    pub(crate) fn certificates(&self) -> &Memo {
-        &self.certificates
+    /// An empty one, in which nothing is believed that was found before such news.
+    #[must_use]
+    pub fn following(news: News) -> Self {
+        Self {
+            news,
+            ..Self::default()
+        }
     }
 
-    /// How many paths it holds.
+    /// For a case that begins now.
+    pub(crate) fn begin(&self) -> Paths<'_> {
+        Paths {
+            cache: self,
+            news: self.news.count(),
+        }
+    }
+
+    /// How many paths it holds that no news has ended.
     pub fn len(&self) -> usize {
-        self.entries
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        let news = self.news.count();
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().filter(|entry| entry.news == news).count()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
 
-    /// Forgets all paths: something has come that they were found without.
-    pub fn forget(&self) {
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        entries.clear();
+impl<'a> Paths<'a> {
+    /// The certificates that were read.
+    pub(crate) fn certificates(self) -> &'a Memo {
+        &self.cache.certificates
     }
 
-    fn get(&self, key: &[u8; 32], time: UnixTime) -> Option<Trusted> {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+    fn get(self, key: &[u8; 32], time: UnixTime) -> Option<Trusted> {
+        let cache = self.cache;
+        let entries = cache.entries.read().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(key)?;
-        (entry.since <= time && time < entry.until).then(|| entry.trusted.clone())
+        let holds = entry.since <= time && time < entry.until && entry.news == cache.news.count();
+        holds.then(|| entry.trusted.clone())
     }
 
-    fn put(&self, key: [u8; 32], trusted: &Trusted, time: UnixTime) {
+    fn put(self, key: [u8; 32], trusted: &Trusted, time: UnixTime) {
         // What could not be told for this mail is asked about anew for the next.
         if !trusted.path.notes().is_empty() {
             return;
         }
         let mut until =
-            UnixTime(time.0.saturating_add(Self::LIFETIME)).min(trusted.path.valid_until());
+            UnixTime(time.0.saturating_add(PathCache::LIFETIME)).min(trusted.path.valid_until());
         for fact in trusted.path.revocation() {
             until = until.min(fact.next_update);
         }
         if until <= time {
             return;
         }
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= Self::CAPACITY {
+        let mut entries = (self.cache.entries.write()).unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= PathCache::CAPACITY {
             entries.clear();
         }
         entries.insert(
@@ -125,6 +165,7 @@ impl PathCache {
                 trusted: trusted.clone(),
                 since: time,
                 until,
+                news: self.news,
             },
         );
     }
@@ -391,7 +432,7 @@ pub(crate) fn find_for_encryption(
 }
 
 /// What a path is judged by, and where those are that were found valid before.
-pub(crate) type Place<'a> = (&'a TrustPolicy, UnixTime, Option<&'a PathCache>);
+pub(crate) type Place<'a> = (&'a TrustPolicy, UnixTime, Option<Paths<'a>>);
 
 /// A path for encrypting mail that is known to be valid now.
 pub(crate) fn cached_for_encryption(

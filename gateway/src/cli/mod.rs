@@ -72,6 +72,7 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
     let Arguments { global, command } = arguments;
     // What commands have in memory is people's keys and mail. Where the system refuses, the command does all the same.
     let _ = kenin_sys::forbid_core_dumps();
+    let _ = kenin_sys::keep_out_of_dumps();
     let paint = Paint::for_stdout(global.color);
     let exit = match command {
         Command::Demo(options) => crate::demo::command(&options, paint)?,

@@ -107,7 +107,7 @@ pub(crate) struct OwnOffice<'o> {
     /// Under which the key process knows it, once that is needed.
     transaction: OnceLock<Transaction>,
     /// What it was granted, once that was asked for.
-    lease: Mutex<Option<Lease>>,
+    lease: Mutex<Option<Result<Lease, NoKey>>>,
     /// Room that was taken for somebody who cannot hold it.
     rooms: Mutex<Vec<Room>>,
 }
@@ -142,21 +142,21 @@ impl OwnOffice<'_> {
         if !self.announced.load(Ordering::Relaxed) {
             return Err(NoKey::Gone);
         }
-        if let Some(lease) = self.held_lease() {
-            return Ok(lease);
+        if let Some(asked) = &*lock(&self.lease) {
+            return asked.clone();
         }
-        let lease = self.wait(self.granting()).unwrap_or(Err(NoKey::Gone))?;
-        Ok(self.keep(lease))
+        let asked = self.wait(self.granting()).unwrap_or(Err(NoKey::Gone));
+        self.keep(asked)
     }
 
     /// What it was granted, where it was.
     pub(crate) fn held_lease(&self) -> Option<Lease> {
-        lock(&self.lease).clone()
+        lock(&self.lease).clone().and_then(Result::ok)
     }
 
-    /// The one that was first.
-    fn keep(&self, lease: Lease) -> Lease {
-        lock(&self.lease).get_or_insert(lease).clone()
+    /// What came of the first time that it was asked for: whoever does not answer is not waited for twice.
+    fn keep(&self, asked: Result<Lease, NoKey>) -> Result<Lease, NoKey> {
+        lock(&self.lease).get_or_insert(asked).clone()
     }
 
     /// Asks the key process for a grant.
@@ -239,7 +239,7 @@ impl OwnOffice<'_> {
 
     /// Tells the key process what opened.
     fn tell_opened(&self, used: &[(Address, KeyId)]) {
-        let Some(lease) = lock(&self.lease).clone() else {
+        let Some(lease) = self.held_lease() else {
             return;
         };
         for (address, key) in used {
@@ -255,8 +255,8 @@ impl OwnOffice<'_> {
     /// granted meanwhile, and nobody has that grant before this has ended well.
     fn remember(&self, mail: EncryptedMail, grant: bool) -> Result<Vec<Vec<u8>>, Closed> {
         let granting = async {
-            match grant && self.held_lease().is_none() {
-                true => self.granting().await.ok(),
+            match grant && lock(&self.lease).is_none() {
+                true => Some(self.granting().await),
                 false => None,
             }
         };
@@ -279,9 +279,8 @@ impl OwnOffice<'_> {
             }
         };
         self.announced.store(true, Ordering::Relaxed);
-        // Where there is none it is asked for once more when a key is to work.
-        if let Some(lease) = lease {
-            self.keep(lease);
+        if let Some(asked) = lease {
+            let _ = self.keep(asked);
         }
         Ok(firsts)
     }

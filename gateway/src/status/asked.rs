@@ -12,6 +12,7 @@ use kenin_certstore::fetch::{Host, NotNow, Pacing, PacingSettings};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crl::Crl;
 use kenin_pki::ocsp::{CertStatus, OcspResponse};
+use kenin_policy::News;
 use tokio::sync::watch;
 
 use super::DAY;
@@ -20,6 +21,9 @@ use super::DAY;
 #[derive(Debug)]
 pub(crate) struct Asked {
     state: Mutex<State>,
+    /// What came, for other mail than that for which it came, too: a recipient's path is believed for an hour, and was found
+    /// without it.
+    news: News,
     /// Where the clock of the pacing begins: it only goes forward.
     started: Instant,
 }
@@ -81,7 +85,7 @@ impl What {
     }
 
     /// Whether it may revoke what was good without it.
-    pub(super) fn may_revoke(&self) -> bool {
+    fn may_revoke(&self) -> bool {
         match self {
             Self::Status(response) => {
                 let mut answers = response.answers().iter();
@@ -164,6 +168,11 @@ impl Asked {
         })
     }
 
+    /// What has come.
+    pub(crate) fn news(&self) -> &News {
+        &self.news
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,6 +195,7 @@ impl Default for Asked {
                 flights: HashMap::new(),
             }),
             started: Instant::now(),
+            news: News::default(),
         }
     }
 }
@@ -218,6 +228,9 @@ impl Flight<'_> {
             Err(_) => shelf.pacing.failed(&self.key, moment),
         }
         drop(state);
+        if matches!(&found, Ok((what, _)) if what.may_revoke()) {
+            self.asked.news.came();
+        }
         found.map(|(what, _)| what)
     }
 }

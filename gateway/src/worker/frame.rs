@@ -19,8 +19,6 @@ pub(super) enum Kind {
     Ready = 16,
     /// From a worker: a question.
     Ask = 17,
-    /// From a worker: what is not answered.
-    Note = 22,
     /// From a worker: what was decided.
     Decided = 18,
     /// From a worker: what was looked for in a mail.
@@ -29,6 +27,8 @@ pub(super) enum Kind {
     Panicked = 20,
     /// From a worker: it cannot map the mail's file, and for this the mail is not to blame. It ends then.
     Unmapped = 21,
+    /// From a worker: something that is not answered.
+    Note = 22,
 }
 
 impl Kind {
@@ -38,11 +38,11 @@ impl Kind {
         Self::Told,
         Self::Ready,
         Self::Ask,
-        Self::Note,
         Self::Decided,
         Self::Found,
         Self::Panicked,
         Self::Unmapped,
+        Self::Note,
     ];
 }
 

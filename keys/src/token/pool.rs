@@ -31,7 +31,33 @@ pub(crate) struct Place {
 /// The tokens of a module, at work.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
+    inside: Arc<Inside>,
     patience: Duration,
+}
+
+/// How many threads have to do with the module.
+#[derive(Default)]
+struct Inside {
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Inside {
+    fn enter(self: &Arc<Self>) -> Entered {
+        *lock(&self.count) += 1;
+        Entered(Arc::clone(self))
+    }
+}
+
+/// One of them, until this is dropped.
+struct Entered(Arc<Inside>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut count = lock(&self.0.count);
+        *count = count.saturating_sub(1);
+        self.0.fewer.notify_all();
+    }
 }
 
 impl Pool {
@@ -48,27 +74,23 @@ impl Pool {
             tokens: places.into_iter().map(Token::new).collect(),
             queue: Mutex::new(Queue::default()),
             wake: Condvar::new(),
-            ended: Condvar::new(),
             generation: AtomicU64::new(0),
         });
         let pool = Self {
             shared: Arc::clone(&shared),
+            inside: Arc::default(),
             patience,
         };
         for _ in 0..threads {
             let shared = Arc::clone(&shared);
             let builder = thread::Builder::new().name("token".to_owned());
-            lock(&pool.shared.queue).threads += 1;
-            let begun = builder.spawn(move || {
+            let entered = pool.inside.enter();
+            builder.spawn(move || {
                 shared.work();
-                // Its sessions are closed by now.
-                lock(&shared.queue).threads -= 1;
-                shared.ended.notify_all();
-            });
-            if let Err(error) = begun {
-                lock(&pool.shared.queue).threads -= 1;
-                return Err(error);
-            }
+                // Its sessions are closed by now, and what is last to go may be the module.
+                drop(shared);
+                drop(entered);
+            })?;
         }
         Ok(pool)
     }
@@ -117,9 +139,13 @@ impl Pool {
     ) -> Result<T, TokenError> {
         let driver = Arc::clone(&self.shared.driver);
         let (answer, heard) = mpsc::sync_channel(1);
+        let entered = self.inside.enter();
         let begun = thread::Builder::new().spawn(move || {
+            let said = question(&*driver);
+            drop(driver);
+            drop(entered);
             // Who asked may have gone.
-            let _ = answer.send(question(&*driver));
+            let _ = answer.send(said);
         });
         let name = self.name(token);
         if begun.is_err() {
@@ -144,17 +170,19 @@ impl Pool {
     }
 }
 
-/// The threads end, and that is waited for: one that closed its sessions while the process ends would be in a module that is
+/// The threads end, and that is waited for, a second at most: one that closed its sessions while the process ends would be in a module that is
 /// being torn down. One that is lost in the module ends with the process.
 impl Drop for Pool {
     fn drop(&mut self) {
-        let mut queue = lock(&self.shared.queue);
-        queue.closed = true;
+        let lost = {
+            let mut queue = lock(&self.shared.queue);
+            queue.closed = true;
+            queue.lost
+        };
         self.shared.wake.notify_all();
-        let is_at_work = |queue: &mut Queue| queue.threads > queue.lost;
-        let ended = &self.shared.ended;
+        let (count, fewer) = (lock(&self.inside.count), &self.inside.fewer);
         // Whoever has poisoned it has ended.
-        drop(ended.wait_timeout_while(queue, self.patience.min(END), is_at_work));
+        drop(fewer.wait_timeout_while(count, self.patience.min(END), |count| *count > lost));
     }
 }
 
@@ -165,8 +193,6 @@ struct Shared {
     tokens: Vec<Token>,
     queue: Mutex<Queue>,
     wake: Condvar,
-    /// A thread has ended.
-    ended: Condvar,
     /// How often the module was started anew: sessions of before are worth nothing.
     generation: AtomicU64,
 }
@@ -195,8 +221,6 @@ impl Token {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Arc<Task>>,
-    /// Threads that have not ended.
-    threads: usize,
     /// Threads that are in the module.
     busy: usize,
     /// Those of them for which nobody waits any more.

@@ -3,6 +3,7 @@ use kenin_pki::extension::KeyUsage;
 use kenin_pki::issue::CertificateBuilder;
 
 use super::*;
+use crate::News;
 use crate::profile::Profile;
 use crate::testing::{NOW, Party, World, days, off};
 use crate::trust::Disclosure;
@@ -180,6 +181,35 @@ fn a_path_is_believed_for_its_hour_and_a_failure_never() {
     // A signer's path is none for encryption.
     let signer = world.person(BOB);
     refused(&judged_at(&world, &signer, NOW).0, Reason::KeyUsage);
+}
+
+/// What comes while a path is searched for may be about it, and it was found without.
+#[test]
+fn no_path_is_believed_beyond_news_that_came_after_its_search_began() {
+    let world = World::new();
+    let good = reader(&world, |c| c);
+    let news = News::default();
+    let cache = PathCache::following(news.clone());
+    let (address, trust, certificates) = (bob(), world.trust(), [good.certificate.clone()]);
+    let is_searched = |comes: bool| {
+        let case = RecipientCase::new(&address, &certificates, &trust, &[], NOW).cached(&cache);
+        let mut asked = 0;
+        let judged = run(&case, |question| {
+            asked += 1;
+            if comes {
+                news.came();
+            }
+            world.answer(question)
+        });
+        assert_eq!(judged.good, [0]);
+        asked > 0
+    };
+    assert!(is_searched(true));
+    assert!(is_searched(false));
+    assert!(!is_searched(false));
+    news.came();
+    assert_eq!(cache.len(), 0);
+    assert!(is_searched(false));
 }
 
 /// Whoever was not asked about, since a path was known, is judged by that path.

@@ -66,4 +66,4 @@ fn key_id(child: &Certificate) -> Option<&[u8]> {
 }
 
 /// How many questions one round may ask.
-const MAX_QUESTIONS: usize = 64;
+pub const MAX_QUESTIONS: usize = 64;

@@ -7,8 +7,8 @@ use kenin_pki::crl::{RevocationReason, RevokedEntry};
 use kenin_pki::crypto::{DigestAlgorithm, SignatureAlgorithm};
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::time::CLOCK_SKEW;
-use kenin_policy::TrustPolicy;
 use kenin_policy::recipient::{self, RecipientCase};
+use kenin_policy::{PathCache, TrustPolicy};
 
 use super::*;
 
@@ -173,6 +173,7 @@ async fn what_may_revoke_ends_what_was_found_valid_before() {
     for (url, body, left) in came {
         world = world.with(&Arc::new(Canned::default().put(url, body)));
         world.snapshot.asked = Arc::default();
+        world.snapshot.paths = PathCache::following(world.snapshot.asked.news().clone());
         assert_eq!(paths_with(&world, &bob), 1);
         world = aside(move || {
             world.asked(&mut Desk::new(&world.snapshot, NOW));

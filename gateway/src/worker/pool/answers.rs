@@ -43,6 +43,10 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn one_more(&mut self, ask: &Ask) -> io::Result<()> {
         let (asked, more, most) = match ask {
+            // All their answers are made before one is told.
+            Ask::Questions(all) if all.len() > MAX_AT_ONCE => {
+                return Err(invalid("a worker asks too much at once"));
+            }
             Ask::Questions(all) => (&mut self.questions, all.len().max(1), MAX_QUESTIONS),
             Ask::Entry { .. } => (&mut self.questions, 1, MAX_QUESTIONS),
             Ask::Protection(_) => (&mut self.plans, 1, MAX_ROUNDS),
@@ -255,6 +259,8 @@ fn listed(crl: Crl, told: &mut HashMap<[u8; 32], Crl>) -> List {
 
 /// Answers and entries that one mail may want.
 pub(super) const MAX_QUESTIONS: usize = 4096;
+/// Questions of one round.
+pub(super) const MAX_AT_ONCE: usize = kenin_policy::step::MAX_QUESTIONS;
 /// Times that the plan of one mail may ask, and how much at once: an envelope has no more recipients.
 pub(super) const MAX_ROUNDS: usize = 16;
 pub(super) const MAX_MAILBOXES: usize = 4096;

@@ -16,7 +16,7 @@ use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_policy::Question;
 use tokio::sync::Semaphore;
 
-use super::answers::{MAX_ERRANDS, MAX_NAMES, MAX_QUESTIONS, MAX_SIGNATURES};
+use super::answers::{MAX_AT_ONCE, MAX_ERRANDS, MAX_NAMES, MAX_QUESTIONS, MAX_SIGNATURES};
 use super::*;
 use crate::clock::{Trust, unix_time};
 use crate::config::Config;
@@ -392,6 +392,21 @@ fn a_mail_asks_only_so_much() {
         assert!(asked.one_more(&entry).is_ok());
     }
     assert!(asked.one_more(&entry).is_err());
+    let question = Question::Registration {
+        certificate: [0; 32],
+        address: Address::parse("a@b.example").unwrap(),
+    };
+    // The answers of one frame lie in memory together.
+    let round = |many: usize| Ask::Questions(vec![question.clone(); many]);
+    assert!(Asked::default().one_more(&round(MAX_AT_ONCE)).is_ok());
+    assert!(Asked::default().one_more(&round(MAX_AT_ONCE + 1)).is_err());
+    let mut asked = Asked::default();
+    assert!(
+        (0..=MAX_QUESTIONS / MAX_AT_ONCE).any(|_| asked.one_more(&round(MAX_AT_ONCE)).is_err())
+    );
+    // Nor is nothing asked without end.
+    let mut asked = Asked::default();
+    assert!((0..=MAX_QUESTIONS).any(|_| asked.one_more(&round(0)).is_err()));
 }
 
 /// One worker could fill the line on which all mails are announced to the key process, and the memory of the edge.
