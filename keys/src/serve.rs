@@ -1,8 +1,8 @@
 //! The thin part of the key process that touches sockets: a connection has a thread to itself, and no other waits for it.
 //!
 //! The process inherits two connections to its parent: the edge's line, and a door, through which the parent hands in one
-//! end of a connection for each worker, and says for which mail it is. So nothing has a name by which it could be connected
-//! to, and a new worker gets a connection of its own at its start, over which no other mail's keys work.
+//! end of a connection for whoever opens a mail, and says for which mail it is; those of its own are for all. So nothing has
+//! a name by which it could be connected to, and no other mail's keys work over a connection that the parent gives away.
 //!
 //! The order of a start: [`abort_on_panic`]; read the secrets, open the keys, forget the secrets; lock memory and forbid
 //! dumps and tracing; confine the process (`kenin-sys`); [`Server::run`]. After that it opens nothing, and ends when its

@@ -36,7 +36,7 @@ pub(super) struct Found {
 pub(super) struct Walk<'j> {
     job: &'j Job<'j>,
     limits: &'j Limits,
-    /// Asked for with the first key that is to work.
+    /// Taken with the first key that is to work.
     granted: OnceCell<Result<Box<dyn Granted + 'j>, NoKey>>,
     /// Of each person.
     pub(super) states: Vec<State>,
