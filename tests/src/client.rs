@@ -124,10 +124,17 @@ impl Client {
 
     fn fill(&mut self) -> std::io::Result<usize> {
         let mut bytes = [0; 4096];
-        let n = match &mut self.wire {
-            Wire::Plain(stream) => stream.read(&mut bytes),
-            Wire::Tls(stream) => stream.read(&mut bytes),
-        }?;
+        let n = loop {
+            let read = match &mut self.wire {
+                Wire::Plain(stream) => stream.read(&mut bytes),
+                Wire::Tls(stream) => stream.read(&mut bytes),
+            };
+            match read {
+                // A signal to this process is no end of the connection.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.buffer.extend_from_slice(&bytes[..n]);
         Ok(n)
     }
