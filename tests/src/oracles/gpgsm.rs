@@ -101,9 +101,14 @@ impl Gpgsm {
 
     /// Offers it a private key, which it need not take: it crashes on those of curves.
     pub fn offer(&self, pkcs12: &Path, password: &str) {
-        let mut command = self.command();
-        command.args(LOOPBACK).arg("--import").arg(pkcs12);
-        answered(command, password);
+        // Once in a few dozen times it has not taken one that it takes otherwise; why is not known.
+        for _ in 0..3 {
+            let mut command = self.command();
+            command.args(LOOPBACK).arg("--import").arg(pkcs12);
+            if answered(command, password).contains("IMPORT_OK") {
+                return;
+            }
+        }
     }
 
     /// Offers it a certificate, which it need not take.
