@@ -89,7 +89,7 @@ impl Workshop {
             }
         });
         self.nss.offer(&reader.pkcs12, PASSWORD);
-        self.gpgsm.offer(&reader.pkcs12, PASSWORD);
+        reader.is_taken_by(&self.gpgsm);
         Pen {
             name: name.to_owned(),
             address: reader.address,
