@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::mime::{ContentType, Header, slice};
 use crate::open::protected_fields;
 use crate::release::describes;
+use crate::sign::boundary_for;
 
 /// A message in two halves: the one that stays outside, and the one that is signed or encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,8 +106,10 @@ fn left_outside<'m>(name: &str, whole: &'m [u8]) -> Option<&'m [u8]> {
 /// The halves with the header protected (RFC 9788 §5.2): copies of its fields inside, and beside them how they look
 /// outside.
 ///
-/// Nothing where the message is protected already, so that the fields would not stand inside of all its protection, or
-/// where readers differ about its header.
+/// Nothing where the message is protected already, so that the fields would not stand inside of all its protection. A
+/// signature alone leaves out a header, too, about which readers differ. Encryption leaves out none: what it hides must not
+/// stand outside because something else in the header is odd. What such a header says of the content is that of a part
+/// then, in a multipart/mixed whose own header is plain.
 #[must_use]
 pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Halves> {
     let (header, all) = read(message);
@@ -115,12 +118,15 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
         .clone()
         .map(|value| ContentType::parse(slice(message, value)))
         .unwrap_or_default();
-    if header.odd
+    if is_protected(&content_type.essence) {
+        return None;
+    }
+    let is_about_content = |field: &FieldSpan| describes_content(message, field);
+    let is_odd = header.odd
         || header.content_type_odd
-        || !header.doubtful.is_empty()
         || content_type.odd
-        || is_protected(&content_type.essence)
-    {
+        || header.doubtful.iter().any(is_about_content);
+    if protection == HeaderProtection::Clear && (is_odd || !header.doubtful.is_empty()) {
         return None;
     }
     let mut halves = Halves {
@@ -131,39 +137,34 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
     let mut outside = Vec::new();
     for field in &all {
         let whole = slice(message, field.whole.clone());
-        if describes_content(message, field) || field.is(message, "mime-version") {
+        if is_about_content(field) || field.is(message, "mime-version") {
             continue;
         }
         let Some(name) = protected_name(message, field) else {
             push(&mut halves.outer, whole);
             continue;
         };
-        if seen.contains(&name) {
-            return None;
-        }
-        seen.push(name);
-        push(&mut halves.entity, whole);
-        let left = match protection {
-            HeaderProtection::Cipher => left_outside(name, whole),
-            HeaderProtection::Clear => Some(whole),
-        };
-        let Some(left) = left else {
+        if protection == HeaderProtection::Clear {
+            if seen.contains(&name) {
+                return None;
+            }
+            seen.push(name);
+            push(&mut halves.entity, whole);
+            push(&mut halves.outer, whole);
             continue;
-        };
-        push(&mut halves.outer, left);
-        if protection == HeaderProtection::Cipher {
-            outside.extend_from_slice(b"HP-Outer: ");
-            push(&mut outside, left);
         }
-    }
-    if outside
-        .split(|byte| *byte == b'\n')
-        .any(|line| line.len() > MAX_LINE)
-    {
-        return None;
+        push(&mut halves.entity, &plainly_named(message, field));
+        if let Some(left) = left_outside(name, whole) {
+            push(&mut halves.outer, left);
+            push(&mut outside, &hp_outer(left));
+        }
     }
     halves.entity.extend_from_slice(&outside);
-    for field in all.iter().filter(|field| describes_content(message, field)) {
+    if is_odd {
+        halves.enclose(message, &header, &all, protection);
+        return Some(halves);
+    }
+    for field in all.iter().filter(|field| is_about_content(field)) {
         let whole = slice(message, field.whole.clone());
         if field.is(message, "content-type") {
             push(&mut halves.entity, &with_hp(whole, protection));
@@ -179,7 +180,68 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
     Some(halves)
 }
 
+/// A field without white space before its colon (RFC 5322 §4.5), at which some readers end a header.
+fn plainly_named(message: &[u8], field: &FieldSpan) -> Vec<u8> {
+    let name = slice(message, field.name.clone());
+    let rest = slice(message, field.name.end..field.whole.end);
+    let colon = memchr::memchr(b':', rest).unwrap_or_default();
+    [name, rest.get(colon..).unwrap_or_default()].concat()
+}
+
+/// How a field looks outside (RFC 9788 §2.2), folded behind its name where it would get longer than a line may be.
+fn hp_outer(field: &[u8]) -> Vec<u8> {
+    let first = field.split(|octet| *octet == b'\n').next();
+    let is_long = first.is_some_and(|line| HP_OUTER.len() + line.len() > MAX_LINE);
+    let colon = memchr::memchr(b':', field).filter(|_| is_long);
+    let (name, value) = field.split_at(colon.map_or(0, |at| at + 1));
+    let fold: &[u8] = match value.first() {
+        _ if name.is_empty() => b"",
+        Some(b' ' | b'\t') => b"\r\n",
+        _ => b"\r\n ",
+    };
+    [HP_OUTER, name, fold, value].concat()
+}
+
 impl Halves {
+    /// Puts the content into a part, with the fields that describe it as they came.
+    fn enclose(
+        &mut self,
+        message: &[u8],
+        header: &Header,
+        all: &[FieldSpan],
+        protection: HeaderProtection,
+    ) {
+        let mut part = Self {
+            outer: Vec::new(),
+            entity: Vec::new(),
+        };
+        for field in all.iter().filter(|field| describes_content(message, field)) {
+            push(&mut part.entity, slice(message, field.whole.clone()));
+        }
+        part.close(message, header);
+        let boundary = boundary_for(&part.entity);
+        let kind = format!("Content-Type: multipart/mixed; boundary=\"{boundary}\"");
+        push(&mut self.entity, &with_hp(kind.as_bytes(), protection));
+        // RFC 2045 §6.4: what holds for a part holds for what it is in.
+        let transfer = header.transfer.clone().map(|value| slice(message, value));
+        let is_binary = transfer.is_some_and(|value| {
+            let value = value.trim_ascii();
+            value.eq_ignore_ascii_case(b"binary")
+        });
+        if is_binary {
+            push(&mut self.entity, b"Content-Transfer-Encoding: binary");
+        } else if !part.entity.is_ascii() {
+            push(&mut self.entity, b"Content-Transfer-Encoding: 8bit");
+        }
+        let (begin, end) = (
+            format!("\r\n--{boundary}\r\n"),
+            format!("\r\n--{boundary}--\r\n"),
+        );
+        self.entity.extend_from_slice(begin.as_bytes());
+        self.entity.append(&mut part.entity);
+        self.entity.extend_from_slice(end.as_bytes());
+    }
+
     fn close(&mut self, message: &[u8], header: &Header) {
         self.entity.extend_from_slice(b"\r\n");
         self.entity
@@ -280,6 +342,7 @@ pub(crate) const PROTECTED: [&str; 12] = [
     "keywords",
 ];
 
+const HP_OUTER: &[u8] = b"HP-Outer: ";
 /// Octets of a line with its CR (RFC 5322 §2.1.1): a field that is quoted gets longer.
 const MAX_LINE: usize = 999;
 

@@ -57,30 +57,97 @@ fn a_content_that_says_nothing_of_itself_is_text() {
     );
 }
 
+/// Messages whose header, or content, readers differ about.
+const ODD: [&str; 8] = [
+    "Subject: a\r\nSubject: b\r\n\r\nx",
+    "Subject: a\r\nContent-Type: text/plain (a comment)\r\n\r\nx",
+    "Subject: a\r\nContent-Type: application/pdf; name=\"a\\\"b.pdf\"\r\n\r\nx",
+    "Subject: a\r\nContent-Type: text/plain\r\nContent-Type: text/html\r\n\r\nx",
+    "Subject: a\r\nContent-Type : text/plain\r\n\r\nx",
+    "Subject : a\r\n\r\nx",
+    "Subject: a\r\nno field\r\n\r\nx",
+    "Subject: a\rFrom: b\r\n\r\nx",
+];
+
 #[test]
-fn a_header_that_cannot_be_protected_is_left_alone() {
-    let long = format!("Subject: {}\r\n\r\nx", "y".repeat(985));
-    for message in [
-        "Subject: a\r\nSubject: b\r\n\r\nx",
-        "Subject: a\r\nContent-Type: multipart/signed; boundary=b\r\n\r\nx",
-        "Subject: a\r\nContent-Type: application/pkcs7-mime\r\n\r\nx",
-        "Subject: a\r\nContent-Type: text/plain (a comment)\r\n\r\nx",
-        "Subject: a\r\nContent-Type: text/plain\r\nContent-Type: text/html\r\n\r\nx",
-        "Subject : a\r\n\r\nx",
-        "Subject: a\r\nno field\r\n\r\nx",
-        "Subject: a\rFrom: b\r\n\r\nx",
-    ] {
-        let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher);
+fn a_header_that_a_signature_cannot_protect_is_left_alone() {
+    for message in ODD {
+        let halves = protect_header(message.as_bytes(), HeaderProtection::Clear);
         assert_eq!(halves, None, "{message}");
     }
-    // Quoted it is too long only where it is quoted.
-    let from = long.replace("Subject", "From");
+    for essence in ["multipart/signed; boundary=b", "application/pkcs7-mime"] {
+        let message = format!("Subject: a\r\nContent-Type: {essence}\r\n\r\nx");
+        for how in [HeaderProtection::Clear, HeaderProtection::Cipher] {
+            assert_eq!(protect_header(message.as_bytes(), how), None, "{essence}");
+        }
+    }
+}
+
+#[test]
+fn nothing_odd_in_a_header_leaves_its_subject_outside() {
+    for message in ODD {
+        let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
+        let (outer, entity) = (text(&halves.outer), text(&halves.entity));
+        for line in outer.lines() {
+            assert_eq!(line, "Subject: [...]", "{message}");
+        }
+        assert!(entity.starts_with("Subject: a"), "{entity}");
+        assert!(entity.contains("hp=\"cipher\""), "{entity}");
+        assert!(entity.contains("\r\n\r\nx"), "{entity}");
+    }
+}
+
+#[test]
+fn an_odd_content_type_is_that_of_a_part() {
+    let message = "From: a@x.example\r\nSubject: a\r\n\
+        Content-Type: text/plain (a comment); charset=utf-8\r\nContent-Language: ja\r\n\r\n\u{e9}\r\n";
+    let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
+    let part = "Content-Type: text/plain (a comment); charset=utf-8\r\nContent-Language: ja\r\n\r\n\u{e9}\r\n";
+    let boundary = boundary_for(part.as_bytes());
     assert_eq!(
-        protect_header(from.as_bytes(), HeaderProtection::Cipher),
-        None
+        text(&halves.entity),
+        format!(
+            "From: a@x.example\r\nSubject: a\r\nHP-Outer: From: a@x.example\r\n\
+             HP-Outer: Subject: [...]\r\nContent-Type: multipart/mixed; boundary=\"{boundary}\";\r\n\
+             \thp=\"cipher\"\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
+             --{boundary}\r\n{part}\r\n--{boundary}--\r\n"
+        )
     );
-    assert!(protect_header(from.as_bytes(), HeaderProtection::Clear).is_some());
-    assert!(protect_header(long.as_bytes(), HeaderProtection::Cipher).is_some());
+}
+
+#[test]
+fn repeated_fields_go_in_as_they_came_and_come_out_again() {
+    let message = "From: a@x.example\r\nCc: b@x.example\r\nCc: c@x.example\r\nSubject: a\r\nSubject: b\r\n\
+        Content-Type: text/plain\r\n\r\nx\r\n";
+    let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
+    let outer = "From: a@x.example\r\nCc: b@x.example\r\nCc: c@x.example\r\n\
+        Subject: [...]\r\nSubject: [...]\r\n";
+    assert_eq!(text(&halves.outer), outer);
+    let (inside, _) = protected_fields(&halves.entity, &Limits::default());
+    let fields: Vec<u8> = inside.into_iter().flat_map(|(_, field)| field).collect();
+    let own = message.split("Content-Type").next().unwrap();
+    assert_eq!(text(&fields), own);
+}
+
+#[test]
+fn what_gets_too_long_for_a_line_is_folded() {
+    for length in [985, 988, 992] {
+        let long = format!("From: {}\r\n\r\nx", "y".repeat(length));
+        for message in [long.clone(), long.replace(' ', "")] {
+            let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
+            let entity = text(&halves.entity);
+            let line = entity.lines().map(str::len).max().unwrap();
+            assert!(line < MAX_LINE, "{line}");
+            let unfolded = entity.replace("\r\n ", " ");
+            let (field, _) = message.split_once("\r\n").unwrap();
+            let wanted = format!("HP-Outer: {}", field.replace("From:y", "From: y"));
+            assert!(
+                unfolded
+                    .lines()
+                    .any(|line| line == wanted || line == format!("HP-Outer: {field}"))
+            );
+        }
+    }
 }
 
 /// What was opened still says what protected it, and is protected anew.

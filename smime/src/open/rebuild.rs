@@ -80,8 +80,8 @@ pub(super) fn is_nothing_else(entity: &[u8], header: &Header, fields: &[FieldSpa
 /// Fields with their names.
 pub(crate) type Named = Vec<(&'static str, Vec<u8>)>;
 
-/// The fields that stand for the message's header, in their order; each once, or it is none. And whether they are all that
-/// its sender gave it.
+/// The fields that stand for the message's header, in their order; one that says who wrote it, when, or whom an answer goes
+/// to stands there once, or it is none. And whether they are all that its sender gave it.
 pub(crate) fn protected_fields(entity: &[u8], limits: &Limits) -> (Named, bool) {
     let mut bytes = Cow::Borrowed(entity);
     // Each is a signed content in the one before.
@@ -148,12 +148,22 @@ fn fields_of(bytes: &[u8], payload: &Part) -> (Named, bool) {
     let is_whole = by_standard && count("from") == 1;
     let found = named
         .iter()
-        .filter(|found| count(found.0) == 1)
+        .filter(|found| count(found.0) == 1 || REPEATED.contains(&found.0))
         .map(|(name, field)| (*name, slice(header, field.whole.clone()).to_vec()))
         .collect();
     (found, is_whole)
 }
 
+/// Fields that some programs write twice, which hurts nobody: encryption takes them in as they came.
+const REPEATED: [&str; 7] = [
+    "to",
+    "cc",
+    "subject",
+    "in-reply-to",
+    "references",
+    "comments",
+    "keywords",
+];
 /// Fields by which programs find whom to answer, beside From and To, which every message has.
 const ANSWERED: [&str; 4] = ["reply-to", "mail-reply-to", "mail-followup-to", "cc"];
 /// No need for more room than this for a header; a larger one makes its own.

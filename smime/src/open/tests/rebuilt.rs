@@ -116,8 +116,9 @@ fn whom_to_answer_is_not_said_outside_alone() {
 #[test]
 fn what_readers_could_see_differently_replaces_nothing() {
     let fields = "Subject: inner\r\n";
+    let twice = "Reply-To: carol@example.jp\r\nReply-To: dave@example.jp\r\n";
     for header in [
-        format!("{fields}Subject: other\r\nContent-Type: text/plain; hp=\"cipher\"\r\n"),
+        format!("{twice}Content-Type: text/plain; hp=\"cipher\"\r\n"),
         format!("{fields}Content-Type: text/plain; hp=\"cipher\"; hp=\"clear\"\r\n"),
         format!("{fields}Content-Type: text/plain; hp*=us-ascii''cipher\r\n"),
         format!("{fields}Content-Type: text/plain; hp=\"cipher\"\r\nContent-Type: text/plain\r\n"),
