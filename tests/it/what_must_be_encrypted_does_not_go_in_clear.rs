@@ -267,6 +267,50 @@ fn what_lies_in_the_store_is_found_without_a_directory_and_judged_all_the_same()
     assert_eq!(sink.count(), 1);
 }
 
+/// What is odd in a header does not keep it outside (RFC 9788 §3.2.1).
+#[test]
+fn no_subject_goes_in_clear_whatever_is_odd_in_the_header() {
+    let (folder, sink) = (Folder::new(), Sink::start());
+    let ann = good(&folder, "ann@must.example");
+    let mut gateway = prepared(sink.address, "");
+    keep(&gateway, &ann);
+    gateway.restart();
+    let raw = String::from_utf8(mail("ann@must.example", "canary-1")).unwrap();
+    let plain = "Content-Type: text/plain; charset=utf-8\r\n";
+    let long = format!("X-{}: y\r\n", "x".repeat(40));
+    let many = format!("Cc: {}<a@x.example>\r\n", "b@x.example, ".repeat(75));
+    for (place, (was, odd)) in [
+        (
+            "MIME-Version",
+            "Cc: a@x.example\r\nCc: b@x.example\r\nMIME-Version",
+        ),
+        ("MIME-Version", &format!("{many}MIME-Version")),
+        ("MIME-Version", "no field\r\nMIME-Version"),
+        ("MIME-Version", "Subject: About canary-1\r\nMIME-Version"),
+        ("Subject:", "Subject :"),
+        (plain, "Content-Type: text/plain (text); charset=utf-8\r\n"),
+        (
+            plain,
+            "Content-Type: text/plain; name=\"a\\\"b.txt\"; charset=utf-8\r\n",
+        ),
+        (plain, &format!("{plain}Content-Type: text/html\r\n")),
+        (plain, &long),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let raw = raw.replacen(was, odd, 1);
+        let reply = send(&gateway, &["ann@must.example"], raw.as_bytes());
+        assert_eq!(reply.code, 250, "{odd}: {}", reply.text());
+        let got = sink.wait(place + 1, Duration::from_secs(30)).pop().unwrap();
+        assert!(!shows(&got.raw, "canary-1"), "{odd}");
+        let inside = opened(&folder, &ann, &got.raw).unwrap();
+        assert!(has(&inside, b"The body says canary-1"), "{odd}");
+        assert!(has(&inside, b"About canary-1"), "{odd}");
+        assert!(has(&inside, b"hp=\"cipher\""), "{odd}");
+    }
+}
+
 #[test]
 fn each_has_the_copy_that_is_for_them_and_who_is_refused_is_told() {
     let (folder, sink) = (Folder::new(), Sink::start());
