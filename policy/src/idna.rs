@@ -3,17 +3,44 @@
 
 use kenin_pki::address::domain_to_ascii;
 
-/// The name in lower case with A-labels; what is no domain name is only put in lower case.
+/// The name in lower case with A-labels; what is no domain name is only put in lower case. A name beyond ASCII is mapped
+/// by UTS 46 first, as an MTA does that looks it up. Where the whole is no name to that, each label is read by itself: some
+/// check less of the labels beside it. <https://www.unicode.org/reports/tr46/#Processing>
 pub(crate) fn to_ascii(domain: &str) -> String {
     let narrow: String = domain.trim().chars().map(narrow).collect();
     let narrow = narrow.trim_end_matches('.');
-    domain_to_ascii(narrow).unwrap_or_else(|_| narrow.to_lowercase())
+    if narrow.is_ascii() {
+        return strict(narrow);
+    }
+    let whole = mapped(narrow);
+    if !whole.is_empty() {
+        return whole;
+    }
+    let labels: Vec<String> = narrow.split('.').map(label).collect();
+    labels.join(".")
 }
 
 /// The name as a reader sees it that maps look-alikes and drops what is invisible (UTS 46); empty where
 /// it comes to no name.
 pub(crate) fn mapped(domain: &str) -> String {
-    ::idna::domain_to_ascii(domain.trim().trim_end_matches('.')).unwrap_or_default()
+    let name = ::idna::domain_to_ascii(domain.trim().trim_end_matches('.')).unwrap_or_default();
+    // What was dropped may have hidden the end.
+    name.trim_end_matches('.').to_owned()
+}
+
+fn label(label: &str) -> String {
+    match label.is_ascii() {
+        true => strict(label),
+        false => match mapped(label) {
+            none if none.is_empty() => strict(label),
+            mapped => mapped,
+        },
+    }
+}
+
+/// As certificates are compared.
+fn strict(name: &str) -> String {
+    domain_to_ascii(name).unwrap_or_else(|_| name.to_lowercase())
 }
 
 /// Full-width forms and the ideographic full stops, as UTS 46 maps them.
@@ -37,6 +64,21 @@ mod tests {
             ("bücher.example", "xn--bcher-kva.example"),
             ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
             ("ＧＷ．example", "gw.example"),
+            // What UTS 46 maps to the name: compatibility forms, what is not seen, marks by themselves.
+            ("ⓟartner.example", "partner.example"),
+            ("part\u{ad}ner.example", "partner.example"),
+            ("part\u{2060}ner.example", "partner.example"),
+            ("partner.example\u{200b}", "partner.example"),
+            ("partner.example.\u{200b}", "partner.example"),
+            ("partner.ex\u{fe0f}ample", "partner.example"),
+            ("𝐩artner.example", "partner.example"),
+            ("bu\u{308}cher.example", "xn--bcher-kva.example"),
+            ("BU\u{308}CHER.example", "xn--bcher-kva.example"),
+            // A label that is no name does not hide the others.
+            ("\u{5d0}a.ⓟartner.example", "xn--a-zhc.partner.example"),
+            ("a b.Ⓟartner.example", "a b.partner.example"),
+            // Whoever keeps these apart sends to another domain.
+            ("straße.example", "xn--strae-oqa.example"),
             ("not a domain!", "not a domain!"),
             ("", ""),
         ] {

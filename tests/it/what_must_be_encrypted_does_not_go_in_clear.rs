@@ -398,6 +398,41 @@ fn what_is_protected_already_keeps_its_octets() {
     }
 }
 
+/// RFC 6531 §3.2: a U-label in any spelling that an MTA maps to the name of the rule (UTS 46).
+#[test]
+fn no_spelling_of_a_domain_gets_around_a_rule() {
+    let (folder, sink) = (Folder::new(), Sink::start());
+    let mut gateway = prepared(sink.address, "");
+    keep(&gateway, &good(&folder, "ann@must.example"));
+    gateway.restart();
+    let raw = mail("ann@must.example", "canary-1");
+    // What the next hop takes is learnt by the first mail at the latest.
+    let first = mail("dan@never.example", "canary-2");
+    assert_eq!(send(&gateway, &["dan@never.example"], &first).code, 250);
+    for domain in [
+        "ⓜust.example",
+        "mu\u{ad}st.example",
+        "must.example\u{200b}",
+        "ＭＵＳＴ．example",
+        "must。example",
+        "𝐦ust.ex\u{2060}ample",
+    ] {
+        for name in ["ann", "nobody"] {
+            let to = format!("{name}@{domain}");
+            let envelope = Envelope::new(SENDER, &to).with("BODY=8BITMIME SMTPUTF8");
+            let reply = gateway.send(&envelope, &raw);
+            // Certificates are for the name itself: no spelling of it has one.
+            let words = "550 5.7.1 Encryption required";
+            assert!(reply.text().starts_with(words), "{to:?}: {}", reply.text());
+        }
+    }
+    assert_eq!(sink.count(), 1);
+    let reply = send(&gateway, &["ann@must.example"], &raw);
+    assert_eq!(reply.code, 250, "{}", reply.text());
+    let got = sink.wait(2, Duration::from_secs(30)).pop().unwrap();
+    assert!(!shows(&got.raw, "canary-1"));
+}
+
 /// RFC 3183: from gateway to gateway.
 #[test]
 fn a_domains_gateway_reads_for_its_people() {

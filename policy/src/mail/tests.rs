@@ -530,3 +530,57 @@ then = { encrypt = "must" }
     );
     assert_eq!(other[0].rule, None);
 }
+
+/// Spellings of these domains that an MTA maps to them before it looks for its next hop (UTS 46).
+const PARTNER: [&str; 6] = [
+    "ⓟartner.example",
+    "part\u{ad}ner.example",
+    "partner.example\u{200b}",
+    "ＰＡＲＴＮＥＲ．example",
+    "partner。example",
+    "𝐩artner.ex\u{2060}ample",
+];
+const BOOKS: [&str; 4] = [
+    "bücher.example",
+    "bu\u{308}cher.example",
+    "BU\u{308}CHER.example",
+    "xn--bcher-kva.example",
+];
+
+#[test]
+fn no_spelling_of_a_recipients_domain_gets_around_a_rule() {
+    let text = r#"
+[[rule]]
+when = { recipient_domain = "free.example" }
+then = { encrypt = "never" }
+[[rule]]
+when = { recipient = ["bob@partner.example", "bob@bücher.example"] }
+then = { encrypt = "must", certificates = "either" }
+[[rule]]
+when = { recipient_domain = ["partner.example", "bücher.example"] }
+then = { encrypt = "must" }
+"#;
+    let rules = MailRules::from_toml(text, "mail.toml").unwrap();
+    let rule = |to: &str| {
+        let sender = Some("alice@own.example");
+        wishes(&rules, sender, &shows(&["own.example"]), &[to])[0].rule
+    };
+    for domain in PARTNER.iter().chain(&BOOKS) {
+        assert_eq!(rule(&format!("ann@{domain}")), Some(3), "{domain:?}");
+        for local in ["bob", "BOB", "\"bob\"", "\"b\\ob\""] {
+            let to = format!("{local}@{domain}");
+            assert_eq!(rule(&to), Some(2), "{to:?}");
+        }
+    }
+    assert_eq!(rule("ann@free.example"), Some(1));
+    assert_eq!(rule("ann@fre\u{ad}e.example"), Some(1));
+    // Other domains, to MTAs too: a joiner that stays, another letter, one that is not mapped.
+    for other in [
+        "fr\u{200d}ee.example",
+        "frее.example",
+        "xfree.example",
+        "free.example.x",
+    ] {
+        assert_eq!(rule(&format!("ann@{other}")), None, "{other:?}");
+    }
+}

@@ -66,14 +66,14 @@ impl Named {
     }
 }
 
-/// One spelling for all that are the same mailbox ([`Address::matches`] without ASCII case).
+/// One spelling for all that are the same mailbox to an MTA: [`Address::matches`] without ASCII case, of domains as UTS 46
+/// maps them. No certificate is found or compared by it.
 pub(crate) fn mailbox(text: &str) -> String {
-    let (local, domain) = match Address::parse(text) {
-        Ok(address) => (address.local().to_owned(), address.domain().to_owned()),
-        Err(_) => {
-            let (local, domain) = text.rsplit_once('@').unwrap_or((text, ""));
-            (local.to_owned(), idna::to_ascii(domain))
-        }
+    let (written, domain) = text.rsplit_once('@').unwrap_or((text, ""));
+    let domain = idna::to_ascii(domain);
+    let local = match Address::parse(&format!("{written}@{domain}")) {
+        Ok(address) => address.local().to_owned(),
+        Err(_) => written.to_owned(),
     };
     match local.is_ascii() {
         true => format!("{}@{domain}", local.to_ascii_lowercase()),
