@@ -60,8 +60,15 @@ fn digests(raw: &[u8], header: &Header, names: &[&str]) -> Vec<[u8; 32]> {
     out
 }
 
-/// What stands between angle brackets, without white space (RFC 5322 §3.6.4).
+/// What stands between angle brackets, without white space (RFC 5322 §3.6.4). Some programs write an id without them: where
+/// a field has none, each word with an `@` is one.
 fn collect(value: &[u8], ids: &mut Vec<Vec<u8>>) {
+    if memchr::memchr(b'<', value).is_none() {
+        let words = value.split(|byte| byte.is_ascii_whitespace() || *byte == b',');
+        let named = words.filter(|word| memchr::memchr(b'@', word).is_some());
+        ids.extend(named.map(<[u8]>::to_vec));
+        return;
+    }
     let mut rest = value;
     while let Some(start) = memchr::memchr(b'<', rest) {
         rest = rest.get(start + 1..).unwrap_or_default();
@@ -109,10 +116,34 @@ mod tests {
         ];
         assert_eq!(answered(raw), expected);
         assert!(answered(b"Subject: x\r\n\r\n").is_empty());
-        for odd in ["<", "<>", "< >", "no brackets", "a> <b", ""] {
+        for odd in ["<", "<>", "< >", "no brackets", "a> <b", "", "<a@b", "a@b <"] {
             let raw = format!("References: {odd}\r\n\r\n");
             assert!(answered(raw.as_bytes()).is_empty(), "{odd}");
         }
+    }
+
+    /// DEC-14: what a program leaves out is no way around.
+    #[test]
+    fn an_id_without_brackets_is_one() {
+        for value in [
+            "e2@ext.example",
+            " e2@ext.example ",
+            "\r\n\te2@ext.example",
+            "Your message of Friday,e2@ext.example",
+        ] {
+            let raw = format!("In-Reply-To: {value}\r\n\r\n");
+            assert_eq!(answered(raw.as_bytes()), [id("e2@ext.example")], "{value}");
+        }
+        let several = b"References: e1@ext.example, e2@ext.example\r\n\te3@ext.example\r\n\r\n";
+        let expected = ["e1", "e2", "e3"].map(|name| id(&format!("{name}@ext.example")));
+        assert_eq!(answered(several), expected);
+        // Remembered so, whichever way the answer names it.
+        let bare = b"Message-ID: e2@ext.example\r\n\r\n";
+        assert_eq!(message_ids(bare), [id("e2@ext.example")]);
+        let both = b"References: <e1@ext.example>\r\nIn-Reply-To: e2@ext.example\r\n\r\n";
+        assert_eq!(answered(both), [id("e1@ext.example"), id("e2@ext.example")]);
+        let beside = b"In-Reply-To: alex@ext.example <e2@ext.example>\r\n\r\n";
+        assert_eq!(answered(beside), [id("e2@ext.example")]);
     }
 
     /// DEC-14: a spelling of the field that only some programs read is no way around.
