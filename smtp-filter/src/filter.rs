@@ -161,7 +161,8 @@ pub enum Edit {
     /// are written in their order.
     Insert(usize, Vec<u8>),
     /// The body, which begins at this place behind the empty line, is replaced by these bytes: whole lines
-    /// with CRLF, in ASCII unless the mail is not or an MTA has it (milter). At most one.
+    /// with CRLF, in ASCII unless the mail is not or an MTA has it (milter). At most one. Where the mail is a header
+    /// without an empty line, the place is its end, and the bytes begin with that line.
     Body(usize, MailBytes),
     /// An MTA that shows its mail (milter) sends it on with this reverse path, without its angle brackets; empty is the
     /// null sender. At most one. Elsewhere it changes nothing: there [`Confided::return_path`] does it.

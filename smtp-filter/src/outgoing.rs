@@ -281,7 +281,15 @@ pub(crate) fn is_new_body(raw: &[u8], at: usize, bytes: &[u8]) -> bool {
     let begins = raw
         .get(..at)
         .is_some_and(|head| head.is_empty() || head == b"\r\n" || head.ends_with(b"\r\n\r\n"));
-    begins && is_whole_lines(bytes)
+    let behind = at == raw.len() && is_header_only(raw) && bytes.starts_with(b"\r\n");
+    (begins || behind) && is_whole_lines(bytes)
+}
+
+/// Whether a mail has no empty line: its body, if it gets one, brings it along (RFC 5322 §3.5).
+fn is_header_only(raw: &[u8]) -> bool {
+    raw.ends_with(b"\r\n")
+        && !raw.starts_with(b"\r\n")
+        && memchr::memmem::find(raw, b"\r\n\r\n").is_none()
 }
 
 fn is_whole_lines(bytes: &[u8]) -> bool {
@@ -395,6 +403,21 @@ mod tests {
         ] {
             assert_eq!(edited(mail, &[body(at, new)]), None, "{at} {new:?}");
         }
+        // One that is a header only has its empty line from the body.
+        let only = "A: b\r\nC: d\r\n";
+        assert_eq!(
+            edited(only, &[Edit::Remove(0..6), body(12, "\r\nn\r\n")]).unwrap(),
+            "R\r\nC: d\r\n\r\nn\r\n"
+        );
+        assert_eq!(
+            edited(only, &[Edit::Remove(0..12), body(12, "\r\n")]).unwrap(),
+            "R\r\n\r\n"
+        );
+        for (at, new) in [(12, "n\r\n"), (12, ""), (6, "\r\nn\r\n"), (12, "\r\nn")] {
+            assert_eq!(edited(only, &[body(at, new)]), None, "{at} {new:?}");
+        }
+        assert_eq!(edited("A: b", &[body(4, "\r\nn\r\n")]), None);
+        assert_eq!(edited(mail, &[body(mail.len(), "\r\nn\r\n")]), None);
         let eight_bit = mail.replace("old", "\u{e4}");
         assert!(edited(&eight_bit, &[body(8, "\u{f6}\r\n")]).is_some());
         assert_eq!(edited(mail, &[body(8, ""), body(8, "")]), None);

@@ -123,6 +123,29 @@ fn and_where_mail_is_parsed_by_threads() {
     by_submission("[workers]\nisolate = false\n");
 }
 
+/// RFC 5322 §3.5: the body is optional, and so is the empty line before it.
+#[test]
+fn a_mail_that_is_a_header_only_is_signed_too() {
+    let (town, folder, sink) = (Town::get(), Folder::new(), Sink::start());
+    let (workshop, alice) = (Workshop::new(town), person(&folder, ALICE, SIGNS));
+    let mut gateway = submitted(&sink, true, "");
+    let maybe = "then = { encrypt = \"opportunistic\", sign";
+    let rules = RULES.replace("then = { sign", maybe);
+    std::fs::write(gateway.folder.join("mail.toml"), rules).unwrap();
+    take_in(&gateway, &folder, &alice);
+    gateway.restart();
+    let raw = "From: alice@own.example\r\nTo: bob@there.example\r\nSubject: No more\r\n\
+               Date: Fri, 01 May 2026 12:00:00 +0000\r\nMessage-ID: <2@own.example>\r\n";
+    let envelope = Envelope::new(ALICE, "bob@there.example");
+    let reply = gateway.send(&envelope, raw.as_bytes());
+    assert_eq!(reply.code, 250, "{}", reply.text());
+    let got = sink.wait(1, Duration::from_secs(30)).pop().unwrap();
+    let kind = got.fields("Content-Type").concat();
+    assert!(kind.starts_with("multipart/signed"), "{kind}");
+    assert_eq!(got.fields("Subject"), ["No more"]);
+    workshop.verify(&got.raw, "one").unwrap();
+}
+
 /// Postfix tells a milter who has logged in; here a trusted client tells Postfix.
 #[test]
 fn a_milter_is_told_who_has_logged_in() {

@@ -433,6 +433,30 @@ fn no_spelling_of_a_domain_gets_around_a_rule() {
     assert!(!shows(&got.raw, "canary-1"));
 }
 
+/// RFC 5322 §3.5: the body is optional, and so is the empty line before it.
+#[test]
+fn a_mail_that_is_a_header_only_is_encrypted_too() {
+    let (folder, sink) = (Folder::new(), Sink::start());
+    let mut gateway = prepared(sink.address, "");
+    let ann = good(&folder, "ann@must.example");
+    keep(&gateway, &ann);
+    gateway.restart();
+    let raw = mail("ann@must.example", "canary-1");
+    let header = split(&raw).0;
+    let reply = send(&gateway, &["ann@must.example"], header);
+    assert_eq!(reply.code, 250, "{}", reply.text());
+    let got = sink.wait(1, Duration::from_secs(30)).pop().unwrap();
+    assert!(!shows(&got.raw, "canary-1"));
+    assert_eq!(got.fields("Subject"), ["[...]"]);
+    let inside = opened(&folder, &ann, &got.raw).expect("it opens");
+    assert!(shows(&inside, "canary-1"));
+    // What is no field may be text to somebody.
+    let text = [header, b"The body says canary-1.\r\n"].concat();
+    let reply = send(&gateway, &["ann@must.example"], &text);
+    assert_eq!(reply.code / 100, 5, "{}", reply.text());
+    assert_eq!(sink.count(), 1);
+}
+
 /// RFC 3183: from gateway to gateway.
 #[test]
 fn a_domains_gateway_reads_for_its_people() {

@@ -6,17 +6,20 @@ use crate::stamp::HeaderEdits;
 use crate::wrap::Delivered;
 
 /// How a copy differs from the message that came: which fields go, which come, and the new body. Fields that are the same
-/// stay where they are, and new ones stand in front. Nothing where the message has no body that could be another: no empty
-/// line ends its header.
+/// stay where they are, and new ones stand in front. A message may be a header only (RFC 5322 §3.5): then the empty line
+/// comes with the body. Nothing where the message has no body that could be another: no empty line ends its header, and not
+/// all of it are fields.
 #[must_use]
 pub fn difference(raw: &[u8], copy: &[u8]) -> Option<Delivered> {
     let (own, new) = (header::scan(raw), header::scan(copy));
     let ended = raw
         .get(..own.body)
         .is_some_and(|head| head == b"\r\n" || head.ends_with(b"\r\n\r\n"));
-    if !ended {
-        return None;
-    }
+    let between: &[u8] = match ended {
+        true => b"",
+        false if is_header_only(raw, &own) => b"\r\n",
+        false => return None,
+    };
     let mut edits = HeaderEdits {
         rewrites: true,
         ..HeaderEdits::default()
@@ -42,12 +45,21 @@ pub fn difference(raw: &[u8], copy: &[u8]) -> Option<Delivered> {
     }
     let gone = own.fields.iter().skip(at);
     edits.remove.extend(gone.map(|field| field.whole.clone()));
-    let body = copy.get(new.body..).unwrap_or_default().to_vec();
+    let body = copy.get(new.body..).unwrap_or_default();
     Some(Delivered {
         header: edits,
-        body: Some((own.body, body)),
+        body: Some((own.body, [between, body].concat())),
         wrapped: false,
     })
+}
+
+/// Whether all of it are header fields to everybody, in whole lines. What is none may be text to somebody.
+fn is_header_only(raw: &[u8], header: &header::Header) -> bool {
+    let mut lines = raw.split_inclusive(|byte| *byte == b'\n');
+    header.body == raw.len()
+        && !header.fields.is_empty()
+        && header.fields.iter().all(|field| field.plain)
+        && lines.all(|line| line.ends_with(b"\r\n") && line.len() > 2)
 }
 
 #[cfg(test)]
@@ -99,8 +111,39 @@ mod tests {
 
     #[test]
     fn a_message_without_the_end_of_its_header_has_no_copy() {
-        for raw in ["A: 1\r\n", "A: 1", "", "A: 1\n\nx\n"] {
+        for raw in [
+            "A: 1",
+            "",
+            "A: 1\n\nx\n",
+            "A: 1\n",
+            "A: 1\nB: 2\r\n",
+            "A: 1\r\ntext\r\n",
+            "text\r\n",
+            " A: 1\r\n",
+            "A: 1\rB: 2\r\n",
+            "A: 1\r\n\n",
+        ] {
             assert_eq!(applied(raw, "A: 1\r\n\r\ny\r\n"), None, "{raw:?}");
         }
+    }
+
+    /// RFC 5322 §3.5: the body is optional, and so is the empty line before it.
+    #[test]
+    fn a_message_that_is_a_header_only_gets_its_empty_line() {
+        let copy = "A: 1\r\nC: 3\r\n\r\ny\r\n";
+        for (raw, expected, gone) in [
+            ("A: 1\r\n", "C: 3\r\nA: 1\r\n\r\ny\r\n", 0),
+            (
+                "A: 1\r\nB: 2,\r\n 3\r\n",
+                "C: 3\r\nA: 1\r\n\r\ny\r\n",
+                1,
+            ),
+            ("B: 2\r\n", "A: 1\r\nC: 3\r\n\r\ny\r\n", 1),
+        ] {
+            let expected = (expected.to_owned(), gone);
+            assert_eq!(applied(raw, copy), Some(expected), "{raw:?}");
+        }
+        let empty = applied("A: 1\r\n", "A: 1\r\n\r\n");
+        assert_eq!(empty, Some(("A: 1\r\n\r\n".to_owned(), 0)));
     }
 }
