@@ -9,7 +9,7 @@ use kenin_pki::address::domain_to_ascii;
 pub(crate) fn to_ascii(domain: &str) -> String {
     let narrow: String = domain.trim().chars().map(narrow).collect();
     let narrow = narrow.trim_end_matches('.');
-    if narrow.is_ascii() {
+    if narrow.is_ascii() || narrow.len() > MAX_MAPPED {
         return strict(narrow);
     }
     let whole = mapped(narrow);
@@ -51,6 +51,10 @@ fn narrow(c: char) -> char {
         other => other,
     }
 }
+
+/// Octets of a name that is mapped: no MTA takes longer lines for an address (RFC 5321 §4.5.3.1.4), and long labels cost more
+/// than their length.
+const MAX_MAPPED: usize = 2048;
 
 #[cfg(test)]
 mod tests {

@@ -100,8 +100,7 @@ impl Shown {
             let text = String::from_utf8_lossy(&value);
             words::domains(&text, &mut found);
             for reading in readings(&text) {
-                let addresses = words::addresses(&reading).into_iter();
-                whole.extend(addresses.take(MAX_SHOWN + 1));
+                words::addresses_in_forms(&reading, &mut whole);
             }
             if found.len() > MAX_SHOWN || whole.len() > MAX_SHOWN {
                 break;

@@ -584,3 +584,36 @@ then = { encrypt = "must" }
         assert_eq!(rule(&format!("ann@{other}")), None, "{other:?}");
     }
 }
+
+#[test]
+fn no_spelling_of_from_gets_around_a_rule_for_a_sender() {
+    let text = r#"
+[[rule]]
+when = { sender = ["boss@own.example", "boss@bücher.example"] }
+then = { encrypt = "must" }
+"#;
+    let rules = MailRules::from_toml(text, "mail.toml").unwrap();
+    let must = |from: &str| {
+        let raw = format!("From: {from}\r\n\r\n");
+        let shown = Shown::read(raw.as_bytes(), &crate::header::scan(raw.as_bytes()));
+        let sender = Some("clerk@own.example");
+        wishes(&rules, sender, &shown, &["bob@partner.example"])[0].encrypt == Encrypt::Must
+    };
+    for from in [
+        "boss@own.example",
+        "\"boss\"@own.example",
+        "boss(c)@own.example",
+        "boss @ own.example",
+        "\"b\\oss\"@own.example",
+        "b\\oss@own.example",
+        "Boss <\"boss\" @ OWN.example>",
+        "boss@ow\u{ad}n.example",
+        "boss@ⓞwn.example",
+        "boss@bu\u{308}cher.example",
+        "boss@bücher.example",
+    ] {
+        assert!(must(from), "{from:?}");
+    }
+    assert!(!must("clerk@own.example"));
+    assert!(!must("\"clerk\"@own.example"));
+}

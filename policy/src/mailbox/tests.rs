@@ -371,3 +371,41 @@ fn every_domain_that_somebody_may_see_is_shown() {
     let crowd: Vec<String> = (0..200).map(|n| format!("a@d{n}.example")).collect();
     assert!(shown(&format!("From: {}", crowd.join(","))).crowded);
 }
+
+/// A rule for an address is not evaded by the spelling of From either.
+#[test]
+fn every_address_that_somebody_may_see_is_shown() {
+    let shown = |from: &str| {
+        let raw = format!("From: {from}\r\n\r\nbody\r\n");
+        Shown::read(raw.as_bytes(), &header::scan(raw.as_bytes()))
+    };
+    for from in [
+        "boss@own.example",
+        "\"boss\"@own.example",
+        "Boss <\"boss\"@own.example>",
+        "boss(c)@own.example",
+        "boss@(c)own.example",
+        "boss (c (d)) @ own.example",
+        "boss @ own.example",
+        "The Boss boss @ own.example",
+        "boss\r\n @own.example",
+        "\"b\\oss\"@own.example",
+        "b\\oss@own.example",
+        "bo\u{ad}ss@o\u{200b}wn.example",
+        "=?utf-8?Q?=22boss=22=40own.example?= <x@y.example>",
+        "boss＠ｏｗｎ．example",
+    ] {
+        let found = shown(from);
+        assert!(!found.crowded);
+        let is_it = |one: &String| one == "boss@own.example";
+        assert!(found.addresses.iter().any(is_it), "{from}: {found:?}");
+    }
+    let plain = shown("Alice (Sales) <alice@example.jp>");
+    assert_eq!(plain.addresses, ["alice@example.jp"]);
+    // A mark belongs to its letter.
+    let marked = shown("x@bu\u{308}cher.example");
+    let whole = "x@bu\u{308}cher.example".to_owned();
+    assert!(marked.addresses.contains(&whole), "{marked:?}");
+    let crowd: Vec<String> = (0..200).map(|n| format!("a{n} @ x.example")).collect();
+    assert!(shown(&crowd.join(",")).crowded);
+}

@@ -55,17 +55,10 @@ pub(super) fn domains(text: &str, found: &mut HashSet<String>) {
     for words in [Words::WhatCanBe, Words::OneByOne] {
         let mut seen = text.to_owned();
         for _ in 0..3 {
-            let narrow: String = seen
-                .chars()
-                .filter(|c| !invisible(*c))
-                .map(narrow)
-                .collect();
-            let bare = without_syntax(&narrow);
-            let close: String = bare.chars().filter(|c| !c.is_whitespace()).collect();
-            for reading in [&narrow, &bare, &close] {
-                for (place, _) in reading.match_indices('@') {
-                    let after = reading.get(place + 1..).unwrap_or_default();
-                    let domain = domain_after(after.trim_start());
+            for form in forms(&seen) {
+                for (place, _) in form.match_indices('@') {
+                    let after = form.get(place + 1..).unwrap_or_default();
+                    let domain = domain_with_marks(after.trim_start());
                     if !domain.is_empty() && found.len() <= super::MAX_SHOWN {
                         found.insert(domain.to_lowercase());
                     }
@@ -77,6 +70,38 @@ pub(super) fn domains(text: &str, found: &mut HashSet<String>) {
             }
         }
     }
+}
+
+/// Adds every address that stands around an `@` for some reader, in the same forms. Encoded words stay as they are.
+pub(super) fn addresses_in_forms(text: &str, found: &mut HashSet<String>) {
+    for form in forms(text) {
+        for (place, _) in form.match_indices('@') {
+            if found.len() > super::MAX_SHOWN {
+                return;
+            }
+            let (before, after) = (form.get(..place), form.get(place + 1..));
+            let local = local_before(before.unwrap_or_default().trim_end());
+            let domain = domain_with_marks(after.unwrap_or_default().trim_start());
+            if !local.is_empty() && !domain.is_empty() {
+                found.insert(format!("{local}@{domain}"));
+            }
+        }
+    }
+}
+
+/// A text as it stands, without comments, quotes and backslashes, and without white space too: all without what is not
+/// seen; and with it, since marks may belong to the letters before them.
+fn forms(text: &str) -> Vec<String> {
+    let whole: String = text.chars().map(narrow).collect();
+    let seen: String = whole.chars().filter(|c| !invisible(*c)).collect();
+    let mut found = Vec::new();
+    let both = seen != whole;
+    for form in std::iter::once(seen).chain(both.then_some(whole)) {
+        let bare = without_syntax(&form);
+        let close = bare.chars().filter(|c| !c.is_whitespace()).collect();
+        found.extend([form, bare, close]);
+    }
+    found
 }
 
 /// Without comments, quotes and backslashes.
@@ -206,6 +231,17 @@ fn local_before(before: &str) -> &str {
 fn domain_after(after: &str) -> &str {
     let end = after
         .find(|c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_')))
+        .unwrap_or(after.len());
+    after
+        .get(..end)
+        .unwrap_or_default()
+        .trim_end_matches(['.', '-', '_'])
+}
+
+/// A domain that may hold what is not seen and marks on its letters.
+fn domain_with_marks(after: &str) -> &str {
+    let end = after
+        .find(|c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_') || invisible(c)))
         .unwrap_or(after.len());
     after
         .get(..end)
