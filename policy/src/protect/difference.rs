@@ -133,11 +133,7 @@ mod tests {
         let copy = "A: 1\r\nC: 3\r\n\r\ny\r\n";
         for (raw, expected, gone) in [
             ("A: 1\r\n", "C: 3\r\nA: 1\r\n\r\ny\r\n", 0),
-            (
-                "A: 1\r\nB: 2,\r\n 3\r\n",
-                "C: 3\r\nA: 1\r\n\r\ny\r\n",
-                1,
-            ),
+            ("A: 1\r\nB: 2,\r\n 3\r\n", "C: 3\r\nA: 1\r\n\r\ny\r\n", 1),
             ("B: 2\r\n", "A: 1\r\nC: 3\r\n\r\ny\r\n", 1),
         ] {
             let expected = (expected.to_owned(), gone);

@@ -116,7 +116,16 @@ mod tests {
         ];
         assert_eq!(answered(raw), expected);
         assert!(answered(b"Subject: x\r\n\r\n").is_empty());
-        for odd in ["<", "<>", "< >", "no brackets", "a> <b", "", "<a@b", "a@b <"] {
+        for odd in [
+            "<",
+            "<>",
+            "< >",
+            "no brackets",
+            "a> <b",
+            "",
+            "<a@b",
+            "a@b <",
+        ] {
             let raw = format!("References: {odd}\r\n\r\n");
             assert!(answered(raw.as_bytes()).is_empty(), "{odd}");
         }
