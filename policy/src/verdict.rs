@@ -212,6 +212,14 @@ impl Verdict {
         self.signatures.iter().filter(|signature| signature.root)
     }
 
+    /// Whether a signature over the message belongs to its content and to the key of its certificate, whoever that is.
+    pub fn has_right_signature(&self) -> bool {
+        self.root_signatures().any(|signature| {
+            let checks = &signature.checks;
+            checks.content == CheckResult::Ok && checks.signature == CheckResult::Ok
+        })
+    }
+
     /// Whether the certificate of some signature must not be shown to others.
     pub fn is_shielded(&self) -> bool {
         self.signatures.iter().any(SignatureVerdict::is_shielded)
@@ -241,7 +249,8 @@ impl Verdict {
         .unwrap_or_default()
     }
 
-    /// The `smimeStatus` of RFC 9219 §4.1; nothing for mail that is not S/MIME.
+    /// The `smimeStatus` of RFC 9219 §4.1; nothing for mail that is not S/MIME. What was not judged is `signed` only
+    /// where a signature is there.
     pub fn rfc9219(&self) -> Option<&'static str> {
         let Some(result) = self.result else {
             return Some("unknown");
@@ -256,6 +265,11 @@ impl Verdict {
             }
             (ResultWord::Fail | ResultWord::PermError | ResultWord::Policy, true) => {
                 "encrypted+signed/failed"
+            }
+            (ResultWord::Neutral | ResultWord::TempError, _)
+                if self.root_signatures().next().is_none() =>
+            {
+                "unknown"
             }
             (ResultWord::Neutral | ResultWord::TempError, _) => "signed",
         })
@@ -396,6 +410,18 @@ mod tests {
                     .unwrap()
             );
         }
+    }
+
+    /// RFC 9219 §4.1: `unknown` is S/MIME that is neither signed nor encrypted, as a compressed layer is.
+    #[test]
+    fn a_layer_that_nobody_signed_is_not_called_signed() {
+        let verdict = Verdict {
+            result: Some(ResultWord::Neutral),
+            reason: Some(Reason::UnsupportedLayer),
+            ..unsigned()
+        };
+        assert_eq!(verdict.rfc9219(), Some("unknown"));
+        assert!(!verdict.has_right_signature());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use kenin_tests::bombs;
 use kenin_tests::forge::certificates::pem;
 use kenin_tests::forge::cms::{Content, SignedForm, SignerForm};
 use kenin_tests::forge::{Town, mime};
@@ -203,4 +204,14 @@ fn wrong_options_are_usage_errors() {
     assert_eq!(run(&["verify", "--nonsense", &file]), Some(2));
     let missing = run(&["verify", "--anchor", "/nonexistent.pem", &file]);
     assert!(matches!(missing, Some(65 | 66 | 78)), "{missing:?}");
+}
+
+#[test]
+fn a_layer_that_nobody_signed_is_not_judged() {
+    let desk = Desk::new();
+    let object = bombs::compressed(1);
+    let raw = mime::opaque(&mime::headers("bob@example.jp"), "compressed-data", &object);
+    let said = desk.result(&desk.file("compressed.eml", &raw), &[]);
+    assert_eq!(said["reason"], "unsupported-layer", "{said}");
+    assert_eq!(said["rfc9219"], "unknown", "{said}");
 }

@@ -71,6 +71,8 @@ pub(super) fn headline(verdict: &Verdict) -> &'static str {
         Some(ResultWord::PermError) if verdict.signatures.is_empty() => {
             "Could not be checked / 確認できません"
         }
+        // Whoever reads "signed" takes it that somebody signed it.
+        Some(ResultWord::Policy) if !verdict.has_right_signature() => words(NOT_JUDGED),
         result => words(result),
     }
 }
@@ -79,15 +81,19 @@ pub(super) fn headline(verdict: &Verdict) -> &'static str {
 const fn words(result: Option<ResultWord>) -> &'static str {
     match result {
         Some(ResultWord::Pass) => "Signature valid / 署名は有効です",
-        Some(ResultWord::Policy | ResultWord::Neutral) => {
+        Some(ResultWord::Policy) => {
             "Signed, but not accepted / 署名は確認できましたが、受け入れ条件を満たしません"
         }
+        Some(ResultWord::Neutral) => "Not judged / 判定できません",
         Some(ResultWord::Fail | ResultWord::PermError) => "Signature INVALID / 署名が無効です",
         Some(ResultWord::TempError) => "Could not be checked now / 現在確認できません",
         Some(ResultWord::None) => "Not signed / 署名はありません",
         None => "Encrypted, not opened / 暗号化されています",
     }
 }
+
+/// What could be neither confirmed nor refuted.
+const NOT_JUDGED: Option<ResultWord> = Some(ResultWord::Neutral);
 
 /// Why the whole is what it is: in the words of the root signature that decided.
 pub(super) fn why_all(verdict: &Verdict, reason: Reason) -> String {
@@ -241,6 +247,24 @@ mod tests {
         judged.result = Some(ResultWord::PermError);
         judged.reason = Some(Reason::LimitSize);
         assert!(headline(&judged).starts_with("Could not be checked"));
+    }
+
+    /// A compressed layer has no signer, and a signature by an unknown algorithm was not looked at.
+    #[test]
+    fn what_was_not_judged_is_not_called_signed() {
+        let mut judged = judge("From: a@example.jp\n\nx\n");
+        for reason in [Reason::UnsupportedLayer, Reason::UnsupportedAlgorithm] {
+            judged.result = Some(reason.result());
+            judged.reason = Some(reason);
+            let text = verdict("a.eml", &judged, Paint::PLAIN);
+            assert!(
+                text.starts_with("a.eml: Not judged / 判定できません [neutral: "),
+                "{text}"
+            );
+        }
+        judged.result = Some(ResultWord::Policy);
+        judged.reason = Some(Reason::FromMismatch);
+        assert_eq!(headline(&judged), words(NOT_JUDGED));
     }
 
     #[test]

@@ -169,11 +169,17 @@ fn words(result: ResultWord) -> Words {
             advice_ja: "添付のメールは、この署名者が署名したとおりの内容です。返信はそのまま差出人に届きます。",
             advice: "The attached message is what this signer signed. An answer goes to the sender.",
         },
-        ResultWord::Policy | ResultWord::Neutral | ResultWord::None => Words {
+        ResultWord::Policy => Words {
             title_ja: "署名は確認できましたが、受け入れ条件を満たしません",
             title: "Signed, but not accepted",
             advice_ja: "この署名を根拠にしないでください。大切な用件なら、電話など別の手段で差出人に確かめてください。",
             advice: "Do not rely on this signature. If it matters, ask the sender by another way, such as the telephone.",
+        },
+        ResultWord::Neutral | ResultWord::None => Words {
+            title_ja: "判定できません",
+            title: "Not judged",
+            advice_ja: "差出人が誰かは、このメールからは分かりません。大切な用件なら、電話など別の手段で差出人に確かめてください。",
+            advice: "Nothing here says who sent this. If it matters, ask the sender by another way, such as the telephone.",
         },
         ResultWord::Fail | ResultWord::PermError => Words {
             title_ja: "署名が無効です",
@@ -219,3 +225,20 @@ fn sentence(text: &str) -> String {
 
 const MAX_LINE: usize = 300;
 const MAX_FIELD: usize = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only of what was found to be signed it is said.
+    #[test]
+    fn what_was_not_judged_is_not_called_signed() {
+        for result in ResultWord::ALL {
+            let words = words(result);
+            let says_so = words.title.starts_with("Signed");
+            assert_eq!(says_so, result == ResultWord::Policy, "{result}");
+            assert_eq!(says_so, words.title_ja.contains("確認できましたが"), "{result}");
+        }
+        assert_eq!(words(ResultWord::Neutral).title, "Not judged");
+    }
+}
