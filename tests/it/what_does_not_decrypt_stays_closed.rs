@@ -4,6 +4,9 @@
 use std::process::Output;
 
 use kenin_tests::encryption::{Program, TEXT, Way, Workshop, said};
+use kenin_tests::forge::cms::content_info;
+use kenin_tests::forge::der::{elements, int, octets, oid, seq, tlv};
+use kenin_tests::forge::enveloped::Parts;
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::kenin;
 
@@ -81,9 +84,59 @@ fn a_cipher_in_the_wrong_object_is_not_opened() {
     // aes256-GCM to aes256-CBC.
     let gcm = b"\x60\x86\x48\x01\x65\x03\x04\x01\x2e";
     let as_cbc = rewritten(gcm, b"\x60\x86\x48\x01\x65\x03\x04\x01\x2a");
-    let output = shop.kenin_decrypt(&shop.rsa, &as_cbc);
-    assert!(!output.status.success(), "{}", said(&output));
-    assert!(output.stdout.is_empty());
+    closed(&shop.kenin_decrypt(&shop.rsa, &as_cbc), 1, "of the cipher");
+}
+
+/// What cannot be read is encrypted all the same, and everybody sees why.
+#[test]
+fn an_encrypted_object_that_cannot_be_read_is_not_called_unencrypted() {
+    let shop = Workshop::new();
+    let made = shop.encrypt(Program::OpenSsl, &shop.rsa, GCM).unwrap();
+    let parts = Parts::of(&made);
+    let camellia = Parts {
+        // camellia256-cbc.
+        cipher: oid("1.2.392.200011.61.1.1.1.4"),
+        ..Parts::of(&shop.encrypt(Program::OpenSsl, &shop.rsa, CBC).unwrap())
+    };
+    let cipher = seq([oid("2.16.840.1.101.3.4.1.42"), octets(&[9; 16])]);
+    let data = oid("1.2.840.113549.1.7.1");
+    let info = seq([data, cipher, tlv(0x80, &[0x77; 64])]);
+    let encrypted_data = content_info("1.2.840.113549.1.7.6", &[int(0), info], false);
+    for (object, words) in [
+        (camellia.object(), "the cipher is not supported"),
+        (encrypted_data, "the object is not enveloped"),
+        (parts.clone().with_tag_of(8).object(), "the cipher"),
+        (made[..made.len() - 20].to_vec(), "the object is not BER"),
+    ] {
+        let output = shop.kenin_decrypt(&shop.rsa, &object);
+        closed(&output, 1, words);
+        assert!(said(&output).contains("it is encrypted"), "{words}");
+        // The same as a file of its own.
+        let file = shop.file("object.der");
+        std::fs::write(&file, &object).unwrap();
+        let pair = shop.rsa.pair();
+        closed(
+            &kenin(&["decrypt", "--key", &pair, file.to_str().unwrap()]),
+            1,
+            words,
+        );
+    }
+    // For this key, wrapped in a way that nobody here knows.
+    let mut strange = parts;
+    let info = elements(&strange.recipients[0]);
+    let unknown = seq([oid("1.2.3.4")]);
+    strange.recipients[0] = seq([info[0], info[1], &unknown, info[3]]);
+    let strange = strange.object();
+    closed(
+        &shop.kenin_decrypt(&shop.rsa, &strange),
+        1,
+        "how it is wrapped for that key is not supported",
+    );
+    closed(
+        &shop.kenin_decrypt(&shop.p256, &strange),
+        1,
+        "not encrypted for any of the keys",
+    );
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(super) fn command(config: &[PathBuf], options: &Decrypt) -> Result<Exit, Fai
         write_out(options.output.as_deref(), &message)?;
     }
     match opened.closed {
-        Some(why) => Err(told(file, why.exit, why.text)),
+        Some(why) => Err(told(file, why.exit, &why.text)),
         None => Ok(Exit::Ok),
     }
 }
@@ -95,7 +95,7 @@ struct Opened {
 /// Why a layer stays closed, and how the program ends then.
 struct Stay {
     exit: Exit,
-    text: &'static str,
+    text: String,
 }
 
 /// Opens layer by layer, and tells each.
@@ -109,7 +109,6 @@ fn open_all(
         None => opener.look(&input::wire_form(bytes)),
     };
     let mut message = None;
-    let stay = |exit, text: &'static str| Some(Stay { exit, text });
     for _ in 0..=opener.limits.layers {
         match found {
             Look::Opened(layer) => {
@@ -118,23 +117,26 @@ fn open_all(
                 message = Some(layer.message);
             }
             Look::Closed(closed) => {
-                let closed = stay(Exit::Negative, closed.text());
+                let closed = Some(Stay {
+                    exit: Exit::Negative,
+                    text: closed.text(),
+                });
                 return Ok(Opened { message, closed });
             }
             Look::Nothing => {
                 let nothing = "there is nothing to open: the message as a whole is not encrypted";
                 let closed = message.is_none().then_some(Stay {
                     exit: Exit::Data,
-                    text: nothing,
+                    text: nothing.to_owned(),
                 });
                 return Ok(Opened { message, closed });
             }
         }
     }
-    let closed = stay(
-        Exit::Negative,
-        "more layers are inside each other than are opened",
-    );
+    let closed = Some(Stay {
+        exit: Exit::Negative,
+        text: "more layers are inside each other than are opened".to_owned(),
+    });
     Ok(Opened { message, closed })
 }
 

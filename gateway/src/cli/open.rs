@@ -8,7 +8,7 @@ use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{ContentCipher, Wrapped, Wrapping};
 use kenin_policy::{header, mailbox};
 use kenin_smime::Limits;
-use kenin_smime::open::{EncryptedLayer, Integrity, Opened, reassemble, signed_content};
+use kenin_smime::open::{EncryptedLayer, Integrity, Opened, Recipient, reassemble, signed_content};
 
 use super::input;
 use super::private::Holder;
@@ -54,8 +54,14 @@ pub(super) struct OpenedLayer {
 /// Why a layer stays closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Closed {
+    /// It is encrypted, and cannot be read: why, as everybody sees.
+    Unreadable(&'static str),
     /// It is encrypted for others.
     NotRecipient,
+    /// It names one of the keys, and its content's key is wrapped for that one in a way that is not supported.
+    Wrapping,
+    /// It names one of the keys more than once, and no key is tried twice.
+    NamedTwice,
     /// Its algorithms are those of old programs.
     Legacy,
     /// The key, the content or both are not what they should be.
@@ -64,39 +70,56 @@ pub(super) enum Closed {
 
 impl Closed {
     /// For people.
-    pub(super) const fn text(self) -> &'static str {
-        match self {
+    pub(super) fn text(self) -> String {
+        let text = match self {
+            Self::Unreadable(why) => {
+                return format!("it is encrypted in a way that cannot be read: {why}");
+            }
             Self::NotRecipient => "it is not encrypted for any of the keys",
+            Self::Wrapping => {
+                "it names one of the keys, but how it is wrapped for that key is not supported"
+            }
+            Self::NamedTwice => "it names one of the keys more than once; none is tried twice",
             Self::Legacy => "it is encrypted as old programs did; --legacy opens it",
             Self::Undecryptable => "it cannot be decrypted",
-        }
+        };
+        text.to_owned()
     }
 }
 
 impl Opener<'_> {
     /// Looks at a message for the layer that all of it is, and opens it.
     pub(super) fn look(&self, message: &[u8]) -> Look {
-        if let Some(layer) = EncryptedLayer::of(message, self.limits) {
-            return self.layer(message, &layer, 0);
+        if let Some(found) = self.root(message, 0) {
+            return found;
         }
         let mut content = message.to_vec();
         for signatures in 1..=self.limits.layers {
             let Some(inner) = signed_content(&content, self.limits) else {
                 break;
             };
-            if let Some(layer) = EncryptedLayer::of(&inner, self.limits) {
-                return self.layer(&inner, &layer, signatures);
+            if let Some(found) = self.root(&inner, signatures) {
+                return found;
             }
             content = inner;
         }
         Look::Nothing
     }
 
+    /// The encrypted layer that a message is without a look behind signatures; nothing where it is none.
+    fn root(&self, message: &[u8], signatures: usize) -> Option<Look> {
+        match EncryptedLayer::of(message, self.limits) {
+            Some(layer) => Some(self.layer(message, &layer, signatures)),
+            None => EncryptedLayer::refused(message, self.limits).map(unreadable),
+        }
+    }
+
     /// The same for a bare object, whose content is all that there is.
     pub(super) fn look_at_cms(&self, object: &[u8]) -> Look {
         match EncryptedLayer::of_cms(object, self.limits) {
             Some(layer) => self.layer(b"", &layer, 0),
-            None => Look::Nothing,
+            None => EncryptedLayer::refused_cms(object, self.limits)
+                .map_or(Look::Nothing, unreadable),
         }
     }
 
@@ -134,7 +157,7 @@ impl Opener<'_> {
         let certificates: Vec<Certificate> = whose.iter().map(|(_, own)| (*own).clone()).collect();
         let matches = layer.match_certificates(&certificates);
         if matches.is_empty() {
-            return Err(Closed::NotRecipient);
+            return Err(unmatched(layer, &certificates));
         }
         let mut closed = Closed::Undecryptable;
         for found in matches {
@@ -170,6 +193,26 @@ impl Opener<'_> {
         let own = reassemble(message, &entity, self.limits, &|name| name != "from");
         (own, true)
     }
+}
+
+fn unreadable(why: &'static str) -> Look {
+    Look::Closed(Closed::Unreadable(why))
+}
+
+/// Why a layer has no key among those of these certificates. Whom it names, everybody sees.
+fn unmatched(layer: &EncryptedLayer, certificates: &[Certificate]) -> Closed {
+    let mut closed = Closed::NotRecipient;
+    for certificate in certificates {
+        let is_it = |recipient: &&Recipient| recipient.id.matches(certificate);
+        for recipient in layer.recipients().iter().filter(is_it) {
+            let key = certificate.public_key();
+            if recipient.wrapped.is_none() || !recipient.suits(key) {
+                return Closed::Wrapping;
+            }
+            closed = Closed::NamedTwice;
+        }
+    }
+    closed
 }
 
 /// Whether both are from the same mailbox, or say the same in the same words.

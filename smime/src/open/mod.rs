@@ -14,7 +14,7 @@ use std::ops::Range;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{ContentCipher, Digest, DigestAlgorithm, Digester, OpenError, Secret};
 
-use crate::cms::{self, Compressed, Enveloped};
+use crate::cms::{self, Compressed, Enveloped, Refusal};
 use crate::defect::Defect;
 use crate::examine::header_fits;
 use crate::facts::LayerKind;
@@ -97,16 +97,32 @@ impl EncryptedLayer {
     }
 
     fn read(object: Vec<u8>, limits: &Limits, around: usize) -> Option<Self> {
-        let enveloped = {
-            let (tape, _) = cms::read_tape(&object, limits).ok()?;
-            let (kind, content) = cms::content_info(tape.root()).ok()?;
-            Enveloped::read(kind, content, limits).ok()?
-        };
+        let enveloped = enveloped(&object, limits).ok()?;
         Some(Self {
             object,
             enveloped,
             around,
         })
+    }
+
+    /// Why the layer that the message is cannot be read, where it is an encrypted one by its first octets: in words for
+    /// people, and by nothing but what everybody sees who has the message. Nothing where it is none, or can be read.
+    #[must_use]
+    pub fn refused(raw: &[u8], limits: &Limits) -> Option<&'static str> {
+        if raw.len() > limits.message_size || !header_fits(raw, limits.header_size) {
+            return None;
+        }
+        Self::refused_cms(&layer::root_object(raw, limits)?, limits)
+    }
+
+    /// The same for a bare object.
+    #[must_use]
+    pub fn refused_cms(object: &[u8], limits: &Limits) -> Option<&'static str> {
+        if object.len() > limits.message_size {
+            return None;
+        }
+        cms::begins_encrypted(object)?;
+        enveloped(object, limits).err().map(|(_, detail)| detail)
     }
 
     /// For whom it is encrypted, in order: those who are named by a certificate.
@@ -196,6 +212,13 @@ impl EncryptedLayer {
             around: self.around + 1,
         })
     }
+}
+
+/// The encrypted layer that an object is.
+fn enveloped(object: &[u8], limits: &Limits) -> Result<Enveloped, Refusal> {
+    let (tape, _) = cms::read_tape(object, limits)?;
+    let (kind, content) = cms::content_info(tape.root())?;
+    Enveloped::read(kind, content, limits)
 }
 
 /// The content of the compressed layer that the message is (RFC 8551 §3.6, RFC 3274). Nothing where it is none.
