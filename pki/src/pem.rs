@@ -13,6 +13,23 @@ pub struct Block {
     pub bytes: Vec<u8>,
 }
 
+impl Block {
+    /// Whether it is labelled as a CMS object.
+    #[must_use]
+    pub fn is_cms(&self) -> bool {
+        CMS_LABELS.contains(&self.label.as_str())
+    }
+}
+
+/// Labels of CMS objects: that of RFC 7468 §9, those of older programs, and those of gpgsm.
+pub const CMS_LABELS: [&str; 5] = [
+    "CMS",
+    "PKCS7",
+    "PKCS #7 SIGNED DATA",
+    "SIGNED MESSAGE",
+    "ENCRYPTED MESSAGE",
+];
+
 /// Why text with PEM lines does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("bad PEM in line {line}: {what}")]

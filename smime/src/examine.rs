@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use kenin_pki::certificate::{Certificate, Memo};
-use kenin_pki::pem;
+use kenin_pki::pem::{self, Block};
 
 use crate::cms::Budget;
 use crate::defect::{Check, Defect};
@@ -94,9 +94,7 @@ pub fn examine_cms(
     let bytes = if blocks.is_empty() {
         cms.to_vec()
     } else {
-        let block = blocks
-            .into_iter()
-            .find(|block| matches!(&*block.label, "CMS" | "PKCS7" | "PKCS #7 SIGNED DATA"));
+        let block = blocks.into_iter().find(Block::is_cms);
         block.map(|block| block.bytes).unwrap_or_default()
     };
     let bytes = Rc::new(bytes);

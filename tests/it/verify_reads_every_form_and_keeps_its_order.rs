@@ -62,11 +62,14 @@ fn bare_cms_in_every_coding() {
             checks["path"] == "ok",
         )
     };
+    // The label of gpgsm.
+    let gpgsm = pem("SIGNED MESSAGE", &attached.encode());
     for (name, bytes) in [
         ("attached.der", attached.encode()),
         ("attached.ber", chunked.encode()),
         ("attached.pem", pem("CMS", &attached.encode()).into_bytes()),
         ("pkcs7.pem", pem("PKCS7", &attached.encode()).into_bytes()),
+        ("gpgsm.pem", gpgsm.into_bytes()),
     ] {
         let said = desk.result(&desk.file(name, &bytes), &[]);
         assert_eq!(maths(&said), (true, true), "{name}: {said}");

@@ -4,6 +4,7 @@
 use std::process::Output;
 
 use kenin_tests::encryption::{Program, TEXT, Way, Workshop, said};
+use kenin_tests::forge::certificates::pem;
 use kenin_tests::forge::cms::content_info;
 use kenin_tests::forge::der::{elements, int, octets, oid, seq, tlv};
 use kenin_tests::forge::enveloped::Parts;
@@ -65,6 +66,21 @@ fn a_changed_vector_is_never_more_than_integrity_none() {
         said(&output)
     );
     assert!(!said(&output).contains("aead"), "{}", said(&output));
+}
+
+/// What gpgsm writes has a label of its own.
+#[test]
+fn an_object_in_pem_opens_under_every_label() {
+    let shop = Workshop::new();
+    let made = shop.encrypt(Program::OpenSsl, &shop.rsa, GCM).unwrap();
+    let pair = shop.rsa.pair();
+    for label in ["CMS", "PKCS7", "ENCRYPTED MESSAGE"] {
+        let file = shop.file("object.pem");
+        std::fs::write(&file, pem(label, &made)).unwrap();
+        let output = kenin(&["decrypt", "--key", &pair, file.to_str().unwrap()]);
+        assert!(output.status.success(), "{label}: {}", said(&output));
+        assert!(said(&output).contains(TEXT), "{label}: {}", said(&output));
+    }
 }
 
 /// DEC-03: what has a tag stands in AuthEnvelopedData, and nothing else does.

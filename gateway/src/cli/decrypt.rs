@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kenin_pki::address::Address;
-use kenin_pki::pem;
+use kenin_pki::pem::{self, Block};
 use kenin_policy::cipher_name;
 use kenin_smime::Limits;
 use kenin_smime::open::Integrity;
@@ -148,12 +148,11 @@ pub(super) fn object(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     if input::kind(bytes) == Kind::Mail {
         return None;
     }
-    let is_object = |label: &str| matches!(label, "CMS" | "PKCS7" | "PKCS #7 SIGNED DATA");
     let blocks = match bytes.first() {
         Some(0x30) => Vec::new(),
         _ => pem::decode(bytes).unwrap_or_default(),
     };
-    let block = blocks.into_iter().find(|block| is_object(&block.label));
+    let block = blocks.into_iter().find(Block::is_cms);
     Some(block.map_or(Cow::Borrowed(bytes), |block| Cow::Owned(block.bytes)))
 }
 

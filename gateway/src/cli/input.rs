@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kenin_pki::pem::CMS_LABELS;
 use memchr::memchr_iter;
 
 use crate::exit::{Exit, Failure};
@@ -106,7 +107,7 @@ fn is_pem_cms(bytes: &[u8]) -> bool {
         .take(EXPLANATION)
         .take_while(|line| !field(line))
         .any(|line| {
-            PEM_CMS.iter().any(|label| {
+            CMS_LABELS.iter().any(|label| {
                 line.strip_prefix(b"-----BEGIN ")
                     .and_then(|rest| rest.strip_suffix(b"-----"))
                     == Some(label.as_bytes())
@@ -114,8 +115,6 @@ fn is_pem_cms(bytes: &[u8]) -> bool {
         })
 }
 
-/// Labels of CMS in PEM: RFC 7468 section 9 and what older programs write.
-const PEM_CMS: [&str; 3] = ["CMS", "PKCS7", "PKCS #7 SIGNED DATA"];
 /// Lines of text before a block: the names of some certificates, no book.
 const EXPLANATION: usize = 1000;
 
@@ -247,6 +246,8 @@ mod tests {
             Kind::Cms
         );
         assert_eq!(kind(b"\n-----BEGIN CMS-----\nMII"), Kind::Cms);
+        assert_eq!(kind(b"-----BEGIN SIGNED MESSAGE-----\nMII"), Kind::Cms);
+        assert_eq!(kind(b"-----BEGIN ENCRYPTED MESSAGE-----\nMII"), Kind::Cms);
         assert_eq!(kind(b"\xef\xbb\xbf-----BEGIN PKCS7-----\r\nMII"), Kind::Cms);
         assert_eq!(
             kind(b"subject=CN = a:b\nissuer=/CN=c\n\n-----BEGIN CMS-----\nMII"),
