@@ -3,11 +3,12 @@
 
 use std::process::Output;
 
+use kenin_tests::bombs;
 use kenin_tests::encryption::{Program, TEXT, Way, Workshop, said};
 use kenin_tests::forge::certificates::pem;
 use kenin_tests::forge::cms::content_info;
 use kenin_tests::forge::der::{elements, int, octets, oid, seq, tlv};
-use kenin_tests::forge::enveloped::Parts;
+use kenin_tests::forge::enveloped::{self, Parts};
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::kenin;
 
@@ -81,6 +82,21 @@ fn an_object_in_pem_opens_under_every_label() {
         assert!(output.status.success(), "{label}: {}", said(&output));
         assert!(said(&output).contains(TEXT), "{label}: {}", said(&output));
     }
+}
+
+/// BOMB-03: what was opened is written, and what stays compressed in it is told.
+#[test]
+fn what_cannot_be_expanded_is_told() {
+    let shop = Workshop::new();
+    let bomb = mime::opaque_entity("compressed-data", &bombs::compressed(1));
+    let object = enveloped::encrypted(enveloped::Way::Gcm, &[&shop.rsa.person], &bomb);
+    let output = shop.kenin_decrypt(&shop.rsa, &object);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("what is inside stays compressed"), "{told}");
+    assert!(told.contains("message_size"), "{told}");
+    let written = String::from_utf8_lossy(&output.stdout);
+    assert!(written.contains("compressed-data"), "{written}");
 }
 
 /// DEC-03: what has a tag stands in AuthEnvelopedData, and nothing else does.

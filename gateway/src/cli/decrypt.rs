@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use kenin_pki::address::Address;
 use kenin_pki::pem::{self, Block};
 use kenin_policy::cipher_name;
-use kenin_smime::Limits;
 use kenin_smime::open::Integrity;
+use kenin_smime::{Defect, Limits};
 
 use super::arguments::Decrypt;
 use super::input::{self, Kind};
@@ -109,10 +109,12 @@ fn open_all(
         None => opener.look(&input::wire_form(bytes)),
     };
     let mut message = None;
+    let mut compressed = None;
     for _ in 0..=opener.limits.layers {
         match found {
             Look::Opened(layer) => {
                 tell(&layer)?;
+                compressed = layer.compressed;
                 found = opener.look(&layer.message);
                 message = Some(layer.message);
             }
@@ -125,10 +127,13 @@ fn open_all(
             }
             Look::Nothing => {
                 let nothing = "there is nothing to open: the message as a whole is not encrypted";
-                let closed = message.is_none().then_some(Stay {
-                    exit: Exit::Data,
-                    text: nothing.to_owned(),
-                });
+                let closed = match &message {
+                    None => Some(Stay {
+                        exit: Exit::Data,
+                        text: nothing.to_owned(),
+                    }),
+                    Some(_) => compressed.map(|defect| still_compressed(opener, defect)),
+                };
                 return Ok(Opened { message, closed });
             }
         }
@@ -138,6 +143,29 @@ fn open_all(
         text: "more layers are inside each other than are opened".to_owned(),
     });
     Ok(Opened { message, closed })
+}
+
+/// Why something that is compressed inside is written as it is.
+fn still_compressed(opener: &Opener<'_>, defect: Defect) -> Stay {
+    let limits = opener.limits;
+    let why = match defect {
+        Defect::LimitCompression => format!(
+            "it expands to more than {} times its size, or than the largest mail \
+             ([limits] message_size in --config: {} octets)",
+            limits.compression_ratio, limits.message_size
+        ),
+        Defect::LimitLayers => format!(
+            "more than {} layers are inside each other ([caps] cms_layers in --config)",
+            limits.layers
+        ),
+        Defect::UnsupportedAlgorithm => "the compression is not supported".to_owned(),
+        Defect::UnsupportedLayer => "what is compressed is not mail".to_owned(),
+        _ => "it cannot be read".to_owned(),
+    };
+    Stay {
+        exit: Exit::Negative,
+        text: format!("what is inside stays compressed: {why}"),
+    }
 }
 
 /// The object that a file of bare CMS holds, in DER or BER; nothing for mail.

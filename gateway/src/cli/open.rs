@@ -7,8 +7,8 @@
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{ContentCipher, Wrapped, Wrapping};
 use kenin_policy::{header, mailbox};
-use kenin_smime::Limits;
 use kenin_smime::open::{EncryptedLayer, Integrity, Opened, Recipient, reassemble, signed_content};
+use kenin_smime::{Defect, Limits};
 
 use super::input;
 use super::private::Holder;
@@ -49,6 +49,8 @@ pub(super) struct OpenedLayer {
     pub(super) integrity: Integrity,
     /// Another From than the message's stands inside, and stayed there.
     pub(super) other_from: bool,
+    /// What is compressed inside could not be expanded, and is as it was: why.
+    pub(super) compressed: Option<Defect>,
 }
 
 /// Why a layer stays closed.
@@ -129,9 +131,7 @@ impl Opener<'_> {
             Ok(found) => found,
             Err(closed) => return Look::Closed(closed),
         };
-        // What is compressed inside says more to who reads it when it is not.
-        let expanded = opened.expanded(self.limits).and_then(Result::ok);
-        let opened = expanded.unwrap_or(opened);
+        let (opened, compressed) = self.expanded(opened);
         let (message, other_from) = match message.is_empty() {
             true => (opened.entity, false),
             false => self.rebuilt(message, &opened.entity),
@@ -144,7 +144,20 @@ impl Opener<'_> {
             certificate: certificate.clone(),
             integrity: opened.integrity,
             other_from,
+            compressed,
         }))
+    }
+
+    /// What is compressed inside says more to who reads it when it is not. Where something stays compressed, why.
+    fn expanded(&self, mut opened: Opened) -> (Opened, Option<Defect>) {
+        // Each turn is a layer, which are counted.
+        loop {
+            match opened.expanded(self.limits) {
+                Some(Ok(inner)) => opened = inner,
+                Some(Err(defect)) => return (opened, Some(defect)),
+                None => return (opened, None),
+            }
+        }
     }
 
     /// The content, and whose key opened it. More than one key is used only where more than one is named.

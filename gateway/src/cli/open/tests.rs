@@ -1,4 +1,5 @@
 use kenin_pki::crypto::{Aes, ContentKind, KeyType, SigningKey, SoftKey};
+use kenin_pki::der::write;
 use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_smime::encrypt::{Addressee, Protect};
 use kenin_smime::header_protection::{HeaderProtection, protect_header};
@@ -70,6 +71,64 @@ fn a_protected_header_comes_back_with_the_content() {
     assert_eq!(layer.integrity, Integrity::Aead);
     assert_eq!((layer.signatures, layer.recipients), (0, 1));
     assert!(!layer.other_from);
+}
+
+/// An entity in CompressedData, so many times, by blocks of zlib that are stored (RFC 1951 §3.2.4).
+fn compressed(entity: &[u8], times: usize) -> Vec<u8> {
+    let mut entity = entity.to_vec();
+    for _ in 0..times {
+        let length = u16::try_from(entity.len()).unwrap();
+        let (mut low, mut high) = (1_u32, 0_u32);
+        for octet in &entity {
+            low = (low + u32::from(*octet)) % 65_521;
+            high = (high + low) % 65_521;
+        }
+        let zlib = [
+            &b"\x78\x01\x01"[..],
+            &length.to_le_bytes(),
+            &(!length).to_le_bytes(),
+            &entity,
+            &((high << 16) | low).to_be_bytes(),
+        ]
+        .concat();
+        let data = write::seq(&[
+            write::integer(0),
+            write::seq(&[write::oid("1.2.840.113549.1.9.16.3.8")]),
+            write::seq(&[
+                write::oid("1.2.840.113549.1.7.1"),
+                write::explicit(0, &write::octet_string(&zlib)),
+            ]),
+        ]);
+        let object = write::seq(&[
+            write::oid("1.2.840.113549.1.9.16.1.9"),
+            write::explicit(0, &data),
+        ]);
+        let header = b"Content-Type: application/pkcs7-mime; smime-type=compressed-data\r\n\
+            Content-Transfer-Encoding: binary\r\n\r\n";
+        entity = [&header[..], &object].concat();
+    }
+    entity
+}
+
+/// As the gateway does it: layer by layer, and the encrypted one is counted with them.
+#[test]
+fn what_is_compressed_inside_is_expanded_to_the_limit_of_layers() {
+    let bob = [holder("Bob", KeyType::P256)];
+    let text = b"Content-Type: text/plain\r\n\r\nPay Bob 10 yen.\r\n";
+    let layers = Limits::default().layers;
+    for times in [1, 2, layers - 1] {
+        let raw = mail(&encrypted(&[&bob[0]], GCM, &compressed(text, times)));
+        let layer = opened(&bob, &raw);
+        assert_eq!(layer.compressed, None, "{times}");
+        assert!(layer.message.ends_with(b"Pay Bob 10 yen.\r\n"), "{times}");
+    }
+    let raw = mail(&encrypted(&[&bob[0]], GCM, &compressed(text, layers)));
+    assert_eq!(opened(&bob, &raw).compressed, Some(Defect::LimitLayers));
+    // Its checksum is wrong.
+    let mut broken = compressed(text, 1);
+    *broken.last_mut().unwrap() ^= 1;
+    let raw = mail(&encrypted(&[&bob[0]], GCM, &broken));
+    assert_eq!(opened(&bob, &raw).compressed, Some(Defect::Malformed));
 }
 
 /// Nobody on the way has seen the From that stands inside.
