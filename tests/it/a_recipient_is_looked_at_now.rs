@@ -253,3 +253,24 @@ fn files_are_looked_at_too_unless_somebody_vouches_for_them() {
         "certificate",
     );
 }
+
+/// `--unchecked` is about path and status. What a certificate says of its own key holds whoever vouches for it.
+#[test]
+fn nobody_vouches_for_a_key_against_its_own_certificate() {
+    let desk = Desk::new("");
+    let mail = desk.gateway.folder.join("mail.eml").display().to_string();
+    let forbidden = "key usage does not allow encryption";
+    for (name, key, usage, words) in [
+        ("signs", Key::rsa(2048), 0x80, forbidden),
+        ("agrees", Key::rsa(2048), 0x08, forbidden),
+        ("transports", Key::p256(), 0x20, forbidden),
+        ("enciphers", Key::p256(), 0x09, "enciphering only"),
+        ("short", Key::rsa(1024), TRANSPORT, "1024 bits"),
+    ] {
+        let folder = desk.gateway.folder.path();
+        let reader = Reader::new(folder, &Town::get().strange_root, name, key, usage);
+        let file = reader.certificate.display().to_string();
+        let output = desk.run(&["encrypt", "--unchecked", "--certificate", &file, &mail]);
+        refused(&output, 1, words);
+    }
+}

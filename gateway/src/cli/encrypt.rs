@@ -11,8 +11,10 @@ use kenin_certstore::{DEFAULT_TENANT, read_certificates};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{Aes, ContentKind};
+use kenin_pki::path::encrypting_usage;
 use kenin_policy::mail::Unknown;
 use kenin_policy::protect::{Encryption, Protection, Reader, cipher_for, copy};
+use kenin_policy::reason::Reason;
 use kenin_policy::recipient::{self, Judged, RecipientCase};
 use kenin_smime::header_protection::{HeaderProtection, protect_header};
 use kenin_smime::sign::Form;
@@ -184,6 +186,14 @@ fn of_file(engine: &Engine, file: &Path, unchecked: bool) -> Result<Certificate,
     };
     let subject = harmless(&certificate.subject().to_string());
     if unchecked {
+        if let Some((reason, detail)) = fault(certificate) {
+            let what = format!(
+                "{subject} is not good for encryption; nothing is encrypted: {} ({})",
+                reason.id(),
+                harmless(&detail)
+            );
+            return Err(told(file, Exit::Negative, &what));
+        }
         say(&format!(
             "for {subject}: neither path nor status was looked at"
         ))?;
@@ -205,6 +215,15 @@ fn of_file(engine: &Engine, file: &Path, unchecked: bool) -> Result<Certificate,
         harmless(&address.to_string())
     ))?;
     Ok(certificate.clone())
+}
+
+/// What a certificate says against itself, whoever vouches for it: what its key is for, or that the key is weak.
+fn fault(certificate: &Certificate) -> Option<(Reason, String)> {
+    if let Err(error) = encrypting_usage(certificate) {
+        return Some((Reason::KeyUsage, error.detail().to_owned()));
+    }
+    let weakness = certificate.public_key().weakness()?;
+    Some((Reason::WeakAlgorithm, weakness.to_string()))
 }
 
 /// The best of the certificates that were found for an address.

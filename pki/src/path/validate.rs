@@ -348,8 +348,11 @@ fn signing_usage(certificate: &Certificate) -> Result<(), PathError> {
 }
 
 /// A present key usage must allow what is done to encrypt for such a key (RFC 8550 §4.4.2, RFC 8410 §5, RFC 9935 §5), and
-/// something must be done with it.
-fn encrypting_usage(certificate: &Certificate) -> Result<(), PathError> {
+/// something must be done with it. Nothing else is looked at.
+///
+/// # Errors
+/// Why nobody encrypts for it.
+pub fn encrypting_usage(certificate: &Certificate) -> Result<(), PathError> {
     let key = certificate.public_key();
     let bits = match key.kind() {
         KeyKind::Rsa { .. } if key.algorithm() != oid::RSASSA_PSS => KeyUsage::KEY_ENCIPHERMENT,
@@ -366,13 +369,17 @@ fn encrypting_usage(certificate: &Certificate) -> Result<(), PathError> {
     let usage = certificate
         .key_usage()
         .map_err(|e| unreadable(e, certificate))?;
-    match usage.is_none_or(|usage| usage.any(bits)) {
-        true => Ok(()),
-        false => Err(key_usage(
-            "key usage does not allow encryption",
-            certificate,
-        )),
+    let Some(usage) = usage else { return Ok(()) };
+    if !usage.any(bits) {
+        let what = "key usage does not allow encryption";
+        return Err(key_usage(what, certificate));
     }
+    // RFC 5280 §4.2.1.3: with such a key its holder enciphers, and does not decipher.
+    if bits == KeyUsage::KEY_AGREEMENT && usage.any(KeyUsage::ENCIPHER_ONLY) {
+        let what = "key usage allows its holder enciphering only";
+        return Err(key_usage(what, certificate));
+    }
+    Ok(())
 }
 
 /// A present extended key usage must name mail or anything.

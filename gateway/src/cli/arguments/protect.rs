@@ -15,7 +15,7 @@ pub struct Encrypt {
     /// A recipient's certificate: a PEM or DER file
     #[arg(long, value_name = "FILE")]
     pub certificate: Vec<PathBuf>,
-    /// Encrypt for the files of --certificate without a look at their path and status
+    /// Encrypt for the files of --certificate without a look at their path and status; key usage and weak keys count
     #[arg(long, requires = "certificate")]
     pub unchecked: bool,
     /// How the content is encrypted [default: what all recipients are known to read, else aes-256-cbc]

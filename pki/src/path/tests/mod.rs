@@ -375,6 +375,13 @@ fn encryption_has_key_usages_of_its_own() {
         let (root, ca, leaf) = three(same, wrong);
         fails(find(&leaf, &[&ca], &root, &rules), usage, "encryption");
     }
+    let enciphers: Change = |b| b.key_usage(KeyUsage::KEY_AGREEMENT | KeyUsage::ENCIPHER_ONLY);
+    let (root, ca, leaf) = three(same, enciphers);
+    let found = find(&leaf, &[&ca], &root, &rules);
+    fails(found, usage, "enciphering only");
+    let deciphers: Change = |b| b.key_usage(KeyUsage::KEY_AGREEMENT | KeyUsage::DECIPHER_ONLY);
+    let (root, ca, leaf) = three(same, deciphers);
+    find(&leaf, &[&ca], &root, &rules).unwrap();
     let (root, ca, leaf) = three(same, same);
     find(&leaf, &[&ca], &root, &rules).unwrap();
     let (root, ca, leaf) = three(|b| b.ext_key_usage(&[oid::CLIENT_AUTH]), agrees);
