@@ -120,8 +120,9 @@ impl Opener<'_> {
     pub(super) fn look_at_cms(&self, object: &[u8]) -> Look {
         match EncryptedLayer::of_cms(object, self.limits) {
             Some(layer) => self.layer(b"", &layer, 0),
-            None => EncryptedLayer::refused_cms(object, self.limits)
-                .map_or(Look::Nothing, unreadable),
+            None => {
+                EncryptedLayer::refused_cms(object, self.limits).map_or(Look::Nothing, unreadable)
+            }
         }
     }
 

@@ -237,7 +237,11 @@ mod tests {
             let words = words(result);
             let says_so = words.title.starts_with("Signed");
             assert_eq!(says_so, result == ResultWord::Policy, "{result}");
-            assert_eq!(says_so, words.title_ja.contains("確認できましたが"), "{result}");
+            assert_eq!(
+                says_so,
+                words.title_ja.contains("確認できましたが"),
+                "{result}"
+            );
         }
         assert_eq!(words(ResultWord::Neutral).title, "Not judged");
     }
