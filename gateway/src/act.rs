@@ -48,7 +48,8 @@ pub(crate) struct Decided {
     pub(crate) sealed: &'static str,
     /// Whether the clock was trusted by which it was decided.
     pub(crate) clock: Trust,
-    /// Which rule of `mail.toml` refused it or had it held, counted from 1.
+    /// Which rule of `mail.toml` refused it or had it held, counted from 1; the first of several, also where only some
+    /// recipients are refused.
     pub(crate) rule: Option<usize>,
     /// Of each copy that gets another body, whether that is wrapped.
     pub(crate) bodies: Vec<bool>,
@@ -197,6 +198,10 @@ fn act_as(
     if let Some(reply) = refusal_to_all(&protected, &groups) {
         return refusal_of(verdict, reply, rule.or_else(|| plan.rule()), now.trust);
     }
+    let mut courses = groups.iter().map(|(course, _)| course);
+    let denied = courses.any(|course| matches!(course, Course::Denied(_)));
+    // The others have it, and somebody has to find why these do not.
+    let rule = rule.or_else(|| plan.rule().filter(|_| denied));
     let all = copies
         .into_iter()
         .chain(std::mem::take(&mut protected.made));

@@ -130,7 +130,7 @@ impl Pipeline {
         let mut summary = Summary::begin(&mail, &snapshot);
         let treatment = match self.decide(mail.clone(), &snapshot).await {
             Ok(decided) => {
-                summary.decide(&decided, &snapshot);
+                summary.decide(&mail, &decided, &snapshot);
                 if decided.discreet && division == Division::Never {
                     sleep_until(opening::whole_period(begun)).await;
                 }

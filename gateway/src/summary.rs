@@ -1,4 +1,5 @@
-//! The one log line of a message: collected at its verdict, written when its transaction is over.
+//! The log line of a message, and one for each group of its recipients that is refused where others are not: collected at
+//! its verdict, written when its transaction is over.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,12 +7,20 @@ use std::time::{Duration, Instant};
 
 use kenin_policy::header;
 use kenin_policy::trust::Disclosure;
-use kenin_smtp_filter::{Finished, Mail};
+use kenin_smtp_filter::{Finished, Mail, Reply, Share, Treatment};
 use tracing::info;
 
 use crate::act::Decided;
 use crate::config::LogAddresses;
 use crate::snapshot::Snapshot;
+
+/// Recipients who get nothing of a message that others may get.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused {
+    rcpts: usize,
+    to: String,
+    reply: String,
+}
 
 /// What is said of one message.
 #[derive(Debug)]
@@ -30,6 +39,7 @@ pub(crate) struct Summary {
     action: &'static str,
     arc: &'static str,
     decryption: String,
+    refused: Vec<Refused>,
     rev: String,
     started: Instant,
     took: Duration,
@@ -43,7 +53,7 @@ impl Summary {
             id: mail.envelope.id.clone(),
             queue_id: mail.envelope.xforward.ident.clone().unwrap_or_default(),
             message_id: field(raw, "message-id"),
-            from: shown(&mail.envelope.mail_from, snapshot),
+            from: shown(&mail.envelope.mail_from, snapshot.config.log.addresses),
             rcpts: mail.envelope.rcpt_to.len(),
             verdict: "",
             reason: "",
@@ -54,6 +64,7 @@ impl Summary {
             action: "tempfail",
             arc: "",
             decryption: String::new(),
+            refused: Vec::new(),
             rev: snapshot.revision.clone(),
             started: Instant::now(),
             took: Duration::ZERO,
@@ -61,8 +72,9 @@ impl Summary {
     }
 
     /// With the verdict and what is done.
-    pub(crate) fn decide(&mut self, decided: &Decided, snapshot: &Snapshot) {
+    pub(crate) fn decide(&mut self, mail: &Mail, decided: &Decided, snapshot: &Snapshot) {
         let verdict = &decided.verdict;
+        self.refused = refused(mail, &decided.treatment, snapshot.config.log.addresses);
         self.verdict = verdict.result.map_or("encrypted", |word| word.as_str());
         self.reason = verdict.reason_id();
         self.action = decided.action;
@@ -81,7 +93,7 @@ impl Summary {
             let addresses = signer
                 .addresses
                 .first()
-                .map(|address| shown(address, snapshot));
+                .map(|address| shown(address, snapshot.config.log.addresses));
             self.signer = addresses.unwrap_or_default();
             self.issuer_cn = common_name(&signer.issuer).to_owned();
             self.serial.clone_from(&signer.serial);
@@ -111,6 +123,16 @@ impl Summary {
             "" => queued.split("queued as ").nth(1).unwrap_or_default(),
             known => known,
         };
+        for one in &self.refused {
+            info!(
+                id = self.id,
+                rcpts = u64::try_from(one.rcpts).unwrap_or(u64::MAX),
+                to = one.to,
+                policy = self.policy,
+                reply = one.reply,
+                "recipients refused"
+            );
+        }
         info!(
             id = self.id,
             queue_id,
@@ -152,10 +174,7 @@ impl Summaries {
 
     /// The transaction is over: one line, also for mail that was refused before its verdict.
     pub(crate) fn finish(&self, finished: &Finished, addresses: LogAddresses) {
-        let reply = match addresses {
-            LogAddresses::Full => finished.reply.to_string(),
-            LogAddresses::Domain => without_local_parts(&finished.reply.to_string()),
-        };
+        let reply = shown_reply(&finished.reply, addresses);
         crate::metrics::finished(finished.fate);
         let summary = self
             .0
@@ -189,9 +208,39 @@ fn field(raw: &[u8], name: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Who gets nothing where a message is divided, and what is said to that. Its sender hears of it only where each recipient
+/// is answered.
+fn refused(mail: &Mail, treatment: &Treatment, addresses: LogAddresses) -> Vec<Refused> {
+    let Treatment::Divide(groups) = treatment else {
+        return Vec::new();
+    };
+    let all = &mail.envelope.rcpt_to;
+    let refused = groups.iter().filter_map(|group| {
+        let Share::Refuse(reply) = &group.share else {
+            return None;
+        };
+        let of_group = group.recipients.iter().filter_map(|place| all.get(*place));
+        let to: Vec<String> = of_group.map(|to| shown(&to.address, addresses)).collect();
+        Some(Refused {
+            rcpts: group.recipients.len(),
+            to: to.join(","),
+            reply: shown_reply(reply, addresses),
+        })
+    });
+    refused.collect()
+}
+
+/// A reply as the log may show it.
+fn shown_reply(reply: &Reply, addresses: LogAddresses) -> String {
+    match addresses {
+        LogAddresses::Full => reply.to_string(),
+        LogAddresses::Domain => without_local_parts(&reply.to_string()),
+    }
+}
+
 /// An address as the log may show it.
-fn shown(address: &str, snapshot: &Snapshot) -> String {
-    match (snapshot.config.log.addresses, address.rsplit_once('@')) {
+fn shown(address: &str, addresses: LogAddresses) -> String {
+    match (addresses, address.rsplit_once('@')) {
         (LogAddresses::Domain, Some((_, domain))) => format!("*@{domain}"),
         (LogAddresses::Domain, None) | (LogAddresses::Full, _) => address.to_owned(),
     }
@@ -242,7 +291,10 @@ const MAX_HEADER: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use kenin_smtp_filter::{Division, Group};
+
     use super::*;
+    use crate::pipeline::tests::mail_to;
 
     #[test]
     fn finds_the_common_name() {
@@ -268,6 +320,33 @@ mod tests {
         ] {
             assert_eq!(without_local_parts(text), wanted);
         }
+    }
+
+    /// Of a message that goes to some, who gets nothing, and why.
+    #[test]
+    fn who_is_refused_of_several_is_told_by_the_log() {
+        let to = ["a@b.example", "c@d.example", "e@d.example"];
+        let mail = mail_to(&to, "\r\n", Division::Copies);
+        let reply = crate::reply::no_certificate("c@d.example");
+        let groups = [
+            (vec![0], Share::Relay(Vec::new())),
+            (vec![1, 2], Share::Refuse(reply.clone())),
+        ];
+        let groups = groups.map(|(recipients, share)| Group { recipients, share });
+        let divided = Treatment::Divide(groups.into());
+        let found = refused(&mail, &divided, LogAddresses::Full);
+        let wanted = Refused {
+            rcpts: 2,
+            to: "c@d.example,e@d.example".to_owned(),
+            reply: reply.to_string(),
+        };
+        assert_eq!(found, [wanted]);
+        let found = refused(&mail, &divided, LogAddresses::Domain);
+        assert_eq!(found[0].to, "*@d.example,*@d.example");
+        assert!(!found[0].reply.contains("c@"), "{}", found[0].reply);
+        // To all it is the reply of the message.
+        let whole = Treatment::Refuse(reply);
+        assert!(refused(&mail, &whole, LogAddresses::Full).is_empty());
     }
 
     #[test]

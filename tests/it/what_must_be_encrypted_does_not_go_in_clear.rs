@@ -364,6 +364,22 @@ fn each_has_the_copy_that_is_for_them_and_who_is_refused_is_told() {
     assert!(notice.mail.starts_with("MAIL FROM:<>"), "{}", notice.mail);
     assert!(has(&notice.raw, b"nobody@must.example"));
     assert!(!has(&notice.raw, b"The body says"));
+    wait_for("the log says who has nothing, and why", || {
+        let log = gateway.log();
+        let tells = |parts: &[&str]| {
+            let mut lines = log.lines();
+            lines.any(|line| parts.iter().all(|part| line.contains(part)))
+        };
+        let rule = "\"policy\":\"mail.toml#1\"";
+        let to = "\"to\":\"nobody@must.example\"";
+        tells(&["\"action\":\"divide\"", rule])
+            && tells(&[
+                "recipients refused",
+                rule,
+                to,
+                "550 5.7.1 Encryption required",
+            ])
+    });
 }
 
 #[test]

@@ -124,7 +124,7 @@ struct Parts {
     changed: Vec<usize>,
     bodies: Vec<bool>,
     protected: Vec<&'static str>,
-    /// Of the first part.
+    /// The verdict of the first part, and the first rule that refused one or had it held.
     first: Option<(Verdict, Option<usize>)>,
 }
 
@@ -422,7 +422,8 @@ impl Parts {
         self.changed.extend(changed);
         self.bodies.extend(decided.bodies);
         self.protected.extend(decided.protected);
-        self.first.get_or_insert((decided.verdict, decided.rule));
+        let (_, rule) = self.first.get_or_insert((decided.verdict, decided.rule));
+        *rule = rule.or(decided.rule);
         for group in groups_of(decided.treatment, places) {
             let share = change(group.share, &group.recipients);
             let at = self.groups.len();

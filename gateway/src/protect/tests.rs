@@ -12,6 +12,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::init::{InitOptions, Mode, postfix};
 use crate::pipeline::tests::mail_to;
+use crate::substitute::unexamined;
 
 const OPENED: &[u8] =
     b"From: alice@outside.example\r\nTo: bob@own.example\r\nSubject: canary-9a44\r\n\r\n\
@@ -25,6 +26,11 @@ const AES: &[u8] = &[
 
 /// A snapshot that knows a certificate of Bob's.
 async fn snapshot(dir: &std::path::Path) -> Snapshot {
+    snapshot_with(dir, "").await
+}
+
+/// The same with these mail rules.
+async fn snapshot_with(dir: &std::path::Path, rules: &str) -> Snapshot {
     let options = InitOptions {
         dir: dir.join("etc"),
         state_dir: dir.join("state"),
@@ -40,6 +46,7 @@ async fn snapshot(dir: &std::path::Path) -> Snapshot {
     std::fs::write(config.dir.join("anchors/a.der"), root.der()).unwrap();
     let anchor = "[[anchor]]\nname = \"a\"\nfile = \"anchors/a.der\"\nrevocation = \"off\"\n";
     std::fs::write(config.trust_file(), anchor).unwrap();
+    std::fs::write(config.mail_file(), rules).unwrap();
     let store = crate::store::open(&config).await.unwrap();
     let own = SoftKey::generate(KeyType::P256).unwrap();
     let bob = CertificateBuilder::new(common_name("Bob").unwrap(), own.public_key())
@@ -107,6 +114,51 @@ async fn what_was_opened_goes_encrypted_or_not_at_all() {
         // Only those who are asked about are told of.
         let one = protected(Origin::Opened, &[1]);
         assert!(matches!(&one[..], [one] if one.recipients == [1]));
+    });
+    done.await.unwrap();
+}
+
+/// Of a mail that some get, the rule that refuses the others stood nowhere.
+#[tokio::test]
+async fn the_rule_is_named_that_refuses_some_recipients() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = "[[rule]]\nwhen = { recipient_domain = \"other.example\" }\nthen = { stamp = \"headers\" }\n\
+        [[rule]]\nthen = { encrypt = \"must\" }\n";
+    let snapshot = Arc::new(snapshot_with(dir.path(), rules).await);
+    let done = tokio::task::spawn_blocking(move || {
+        let decided = |to: &[&str]| {
+            let raw = "From: x@y.example\r\nSubject: canary\r\n\r\nHello.\r\n";
+            let mail = mail_to(to, raw, Division::Copies);
+            let (author, now) = (Author::default(), moment());
+            let mut clerk = Clerk::new(&snapshot, &author, now, None);
+            let plan = plan(
+                &mail,
+                &snapshot,
+                &author,
+                now,
+                &[],
+                None,
+                &mut |questions| clerk.answer(questions),
+            );
+            let verdict = unexamined(Reason::NotSigned, raw.as_bytes());
+            act::act(&mail, &snapshot, verdict, now, &[], &plan)
+        };
+        for (to, action, rule) in [
+            (
+                &["bob@own.example", "carol@own.example"][..],
+                "divide",
+                Some(2),
+            ),
+            (
+                &["bob@own.example", "dave@other.example"][..],
+                "divide",
+                None,
+            ),
+            (&["carol@own.example"][..], "refuse", Some(2)),
+        ] {
+            let decided = decided(to);
+            assert_eq!((decided.action, decided.rule), (action, rule), "{to:?}");
+        }
     });
     done.await.unwrap();
 }
