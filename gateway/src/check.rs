@@ -99,6 +99,7 @@ fn look(
     if !options.offline {
         environment::clock(config, known.mark, findings);
     }
+    let mut rules = None;
     match Parts::read(Arc::clone(config), Arc::new(RevocationIndex::passing())) {
         Ok(parts) => {
             let mut snapshot: Snapshot = parts.with(known.authorities, known.crls);
@@ -113,6 +114,7 @@ fn look(
                 environment::arc(&snapshot, findings);
                 environment::wrap(&snapshot, findings);
             }
+            rules = Some(snapshot.mail);
         }
         Err(error) => findings.push(error.into()),
     }
@@ -120,7 +122,7 @@ fn look(
         environment::machine(config, findings);
     }
     services::look(config, !options.offline, findings);
-    keys::look(config, !options.offline, findings, notes);
+    keys::look(config, rules.as_ref(), !options.offline, findings, notes);
 }
 
 /// What lies in the store, and whether it answers. Offline, a file is read and nobody is asked.

@@ -303,6 +303,33 @@ fn what_a_tired_person_gets_wrong_is_told_and_nothing_is_written() {
     let old = desk.key(&["import", &weak_p12, "--password-file", &right, "--retired"]);
     assert!(old.status.success(), "{}", said(&old));
     assert_eq!(desk.list(&[])[0]["state"], "retired");
+    // What it opens mail with is not what mail is encrypted for, and that is said of a key that new mail may be for.
+    let tells = |output: &Output| said(output).contains("kenin cert import");
+    assert!(!tells(&old), "{}", said(&old));
+    let new = desk.key(&["import", &p12, "--password-file", &right]);
+    assert!(new.status.success() && tells(&new), "{}", said(&new));
+}
+
+#[test]
+fn check_names_whom_mail_cannot_be_encrypted_for_again() {
+    let desk = Desk::new();
+    desk.import(&desk.shop.rsa, &[]);
+    let check = |rule: &str| {
+        let rule = format!("[[rule]]\nthen = {{ {rule} }}\n");
+        std::fs::write(desk.gateway.folder.join("mail.toml"), rule).unwrap();
+        said(&desk.run(&["check", "--offline"]))
+    };
+    let tells =
+        "opened for rita@example.jp is to be encrypted again, and the store has no certificate";
+    let again = check("reencrypt = true");
+    assert!(again.contains(tells), "{again}");
+    let never = check("stamp = \"headers\"");
+    assert!(!never.contains(tells), "{never}");
+    let certificate = desk.shop.rsa.certificate.display().to_string();
+    let output = desk.run(&["cert", "import", &certificate]);
+    assert!(output.status.success(), "{}", said(&output));
+    let known = check("reencrypt = true");
+    assert!(!known.contains("encrypted again"), "{known}");
 }
 
 #[test]

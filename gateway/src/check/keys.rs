@@ -2,14 +2,20 @@
 
 use std::io::ErrorKind;
 
-use kenin_keys::{FolderCause, KeyFolder, Unlocker, read_guarded_file};
+use kenin_certstore::DEFAULT_TENANT;
+use kenin_keys::{FolderCause, KeyFolder, State, Unlocker, read_guarded_file};
+use kenin_pki::address::Address;
+use kenin_policy::{MailRules, Parties, Shown};
 
 use super::{Finding, warning};
-use crate::config::{Config, Keys, ListenerMode, PinAt, SecretAt};
+use crate::config::{Config, ConfigError, Keys, ListenerMode, PinAt, SecretAt, StoreAt};
+use crate::store::{self, OpenError};
 
-/// The secrets, the folder, and each key in it. Offline no token is asked, and what it guards is not opened.
+/// The secrets, the folder, and each key in it; and what the rules, where they can be read, want of those who have some.
+/// Offline no token is asked, and what it guards is not opened.
 pub(super) fn look(
     config: &Config,
+    rules: Option<&MailRules>,
     online: bool,
     findings: &mut Vec<Finding>,
     notes: &mut Vec<String>,
@@ -38,12 +44,15 @@ pub(super) fn look(
     };
     match opened(&folder, &mut unlocker) {
         Ok(opened) => {
-            for text in opened.troubles {
+            for text in &opened.troubles {
                 // The service goes on with the others.
-                findings.push(warning(config.mistake("keys.folder", text)));
+                findings.push(warning(config.mistake("keys.folder", text.clone())));
             }
             if opened.decrypts {
                 place_for_refused(config, findings);
+            }
+            if let Some(rules) = rules {
+                encrypted_again(config, rules, online, &opened.readers, findings);
             }
             notes.push(format!("private keys that open: {}", opened.count));
         }
@@ -101,6 +110,84 @@ fn place_for_refused(config: &Config, findings: &mut Vec<Finding>) {
     findings.push(warning(config.mistake(&key, text).hint(hint)));
 }
 
+/// What is opened is encrypted again for certificates of store and directories, and not for those of the keys.
+fn encrypted_again(
+    config: &Config,
+    rules: &MailRules,
+    online: bool,
+    readers: &[Address],
+    findings: &mut Vec<Finding>,
+) {
+    let server = matches!(config.store, StoreAt::Server(_));
+    // A directory may have what the store has not.
+    if !config.directories.is_empty() || (server && !online) {
+        return;
+    }
+    let wanted = readers.iter().filter(|one| is_encrypted_again(rules, one));
+    let mut wanted: Vec<&Address> = wanted.collect();
+    // Several keys may work for one address.
+    wanted.sort();
+    wanted.dedup();
+    if wanted.is_empty() {
+        return;
+    }
+    // Whether the store opens was said with it.
+    let Ok(without) = without_certificate(config, &wanted) else {
+        return;
+    };
+    let Some(first) = without.first() else { return };
+    let others = match without.len().saturating_sub(1) {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    let text = format!(
+        "mail that is opened for {first}{others} is to be encrypted again, and the store has no certificate for it: it \
+         stays as it came"
+    );
+    let error = ConfigError::new(config.mail_file(), text);
+    let hint = "\"kenin cert import\" takes it in; that of the key is not looked at";
+    findings.push(warning(error.hint(hint)));
+}
+
+/// Whether a rule says so for mail to this address, whoever sends it.
+fn is_encrypted_again(rules: &MailRules, reader: &Address) -> bool {
+    let reader = reader.to_string();
+    let said = rules.opening_each(Parties {
+        sender: None,
+        shown: &Shown::default(),
+        recipients: &[reader.as_str()],
+    });
+    said.iter().any(|rule| rule.decrypt && rule.reencrypt)
+}
+
+/// Those of whom the store has no certificate that is in use.
+fn without_certificate(config: &Config, readers: &[&Address]) -> Result<Vec<Address>, OpenError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return Ok(Vec::new());
+    };
+    runtime.block_on(async {
+        let store = match store::open_to_read(config).await {
+            Ok(store) => store,
+            Err(error) if error.is_absent() => {
+                return Ok(readers.iter().map(|one| (*one).clone()).collect());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut without = Vec::new();
+        for one in readers {
+            let kept = store.certificates_by_address(DEFAULT_TENANT, one).await?;
+            if kept.iter().all(|kept| kept.quarantined) {
+                without.push((*one).clone());
+            }
+        }
+        store.close().await;
+        Ok(without)
+    })
+}
+
 /// What was found in the folder.
 #[derive(Default)]
 struct Opened {
@@ -108,6 +195,8 @@ struct Opened {
     count: usize,
     /// Whether one of them is for opening mail.
     decrypts: bool,
+    /// For whom those work that new mail may be for.
+    readers: Vec<Address>,
     /// Why the others do not open.
     troubles: Vec<String>,
 }
@@ -127,7 +216,11 @@ fn opened(folder: &KeyFolder, unlocker: &mut Unlocker) -> Result<Opened, String>
         match sealed.check(unlocker) {
             Ok(()) => {
                 opened.count += 1;
-                opened.decrypts |= sealed.facts().uses.decrypt;
+                let facts = sealed.facts();
+                opened.decrypts |= facts.uses.decrypt;
+                if facts.uses.decrypt && facts.state == State::Active {
+                    opened.readers.extend(facts.addresses.iter().cloned());
+                }
             }
             Err(error) => {
                 let text = format!("key {id}: {error}; {}", error.advice());

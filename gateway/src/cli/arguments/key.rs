@@ -24,7 +24,8 @@ pub enum KeyCommand {
         long_about = "Seal the private keys of a file (PEM, PKCS #8, PKCS #12) into the folder of [keys].\n\nEach needs a \
                       certificate: in the same file, or by --certificate. A key that is there already gets the new \
                       certificates and addresses. What it is for follows from its certificates unless --use says it; for \
-                      whom it works are the addresses in them unless --for says it. A weak key is refused; with --retired \
+                      whom it works are the addresses in them unless --for says it. Mail is encrypted for its certificates only \
+                      where \"kenin cert import\" has put them into the store, too. A weak key is refused; with --retired \
                       it is taken in to open old mail. The file itself stays as it is: remove it, or keep it where nobody \
                       else comes to."
     )]

@@ -72,6 +72,10 @@ pub(super) fn command(
         say(&format!("retired {id}"))?;
     }
     say("the service goes by it after a reload")?;
+    let opens = |new: &New| new.uses.decrypt && new.state == State::Active;
+    if news.iter().any(opens) {
+        say(NOT_A_RECIPIENT)?;
+    }
     if options.file.as_os_str() != "-" {
         let file = options.file.display();
         say(&format!(
@@ -80,6 +84,10 @@ pub(super) fn command(
     }
     Ok(Exit::Ok)
 }
+
+/// What is said of a key that opens new mail: whom mail is encrypted for is looked up in store and directories, not here.
+pub(super) const NOT_A_RECIPIENT: &str = "mail is encrypted for it (reencrypt, encrypt) only where its certificate \
+                                          is in the store, too: \"kenin cert import\"";
 
 /// The mail addresses that were said, or else those of the key that is replaced.
 pub(super) fn addresses(

@@ -8,7 +8,7 @@ use kenin_keys::{KeyFacts, KeyId, Reference, SealedKey, State, TokenUri};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{KeyError, KeyKind, PublicKey, RejectionSecret};
 
-use super::import::{addresses, of_certificates, own, uses, warn};
+use super::import::{NOT_A_RECIPIENT, addresses, of_certificates, own, uses, warn};
 use super::show::kind;
 use super::{Folder, configured, failed, say};
 use crate::cli::arguments::KeyImport;
@@ -56,6 +56,7 @@ pub(super) fn import(
         certificates,
     };
     let words = words(&facts, &reference);
+    let opens = facts.uses.decrypt && facts.state == State::Active;
     if options.dry_run {
         say(&format!("would import {words}"))?;
         return Ok(Exit::Ok);
@@ -68,6 +69,9 @@ pub(super) fn import(
         say(&format!("retired {id}"))?;
     }
     say("\"kenin key doctor\" tries it; the service goes by it after a reload")?;
+    if opens {
+        say(NOT_A_RECIPIENT)?;
+    }
     Ok(Exit::Ok)
 }
 
