@@ -157,7 +157,8 @@ pub struct KeyImport {
     /// Certificates of the keys, and what leads up from them: PEM or DER [default: those in FILE]
     #[arg(long, value_name = "FILE")]
     pub certificate: Vec<PathBuf>,
-    /// A mail address that it works for [default: those in the certificates]
+    /// A mail address that it works for [default: those in the certificates]; whoever has the certificate can find it
+    /// out by mail
     #[arg(long = "for", value_name = "ADDRESS")]
     pub addresses: Vec<String>,
     /// What it is for [default: what its certificates allow]
