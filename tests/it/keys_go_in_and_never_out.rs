@@ -311,6 +311,22 @@ fn what_a_tired_person_gets_wrong_is_told_and_nothing_is_written() {
 }
 
 #[test]
+fn check_tells_that_answers_go_in_clear_where_nobody_is_proven() {
+    let desk = Desk::new();
+    let tells = |told: bool| {
+        let checked = said(&desk.run(&["check", "--offline"]));
+        let tells = checked.contains("answers to such mail go as the rules say");
+        assert_eq!(tells, told, "{checked}");
+    };
+    tells(false);
+    desk.import(&desk.shop.rsa, &[]);
+    tells(true);
+    let rules = desk.gateway.folder.join("mail.toml");
+    std::fs::write(rules, "[protect]\nreplies = \"by-rule\"\n").unwrap();
+    tells(false);
+}
+
+#[test]
 fn check_names_whom_mail_cannot_be_encrypted_for_again() {
     let desk = Desk::new();
     desk.import(&desk.shop.rsa, &[]);

@@ -52,6 +52,9 @@ pub(super) fn look(
                 place_for_refused(config, findings);
             }
             if let Some(rules) = rules {
+                if opened.decrypts && rules.protecting().replies {
+                    proven_answers(config, findings);
+                }
                 encrypted_again(config, rules, online, &opened.readers, findings);
             }
             notes.push(format!("private keys that open: {}", opened.count));
@@ -108,6 +111,19 @@ fn place_for_refused(config: &Config, findings: &mut Vec<Finding>) {
         "there are keys that open mail, and no [quarantine]: what comes here stays encrypted";
     let hint = "make a [quarantine]: it holds what the next hop refuses of opened mail";
     findings.push(warning(config.mistake(&key, text).hint(hint)));
+}
+
+/// Answers to opened mail must be encrypted only where their author is proven.
+fn proven_answers(config: &Config, findings: &mut Vec<Finding>) {
+    let mut listeners = config.listeners.iter();
+    if listeners.any(|one| one.submission || one.mode == ListenerMode::Milter) {
+        return;
+    }
+    let text = "there are keys that open mail, and no listener tells whose mail it is: answers to such mail go as the \
+                rules say, in clear if they do not encrypt them";
+    let hint = "let a milter take what your people send, or set submission = true for a listener that gets only mail \
+                whose sender the MTA has checked against the login";
+    findings.push(warning(config.mistake("listener.0.mode", text).hint(hint)));
 }
 
 /// What is opened is encrypted again for certificates of store and directories, and not for those of the keys.
