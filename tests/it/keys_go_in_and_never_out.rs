@@ -449,7 +449,16 @@ fn a_key_that_was_replaced_opens_old_mail_and_signs_no_more() {
     );
     let password = desk.shop.file("password").display().to_string();
     let file = new.pkcs12.display().to_string();
-    let rotated = desk.key(&["rotate", &old[..8], &file, "--password-file", &password]);
+    let words = ["rotate", &old[..8], &file, "--password-file", &password];
+    let planned = desk.key(&[&words[..], &["--dry-run"]].concat());
+    let text = said(&planned);
+    assert!(planned.status.success(), "{text}");
+    assert!(
+        text.contains("would import ") && text.contains(&format!("would retire {old}")),
+        "{text}"
+    );
+    assert_eq!(desk.list(&["--address", "rita@example.jp"]).len(), 1);
+    let rotated = desk.key(&words);
     assert!(rotated.status.success(), "{}", said(&rotated));
     let listed = desk.list(&["--address", "rita@example.jp"]);
     let states: Vec<&str> = listed

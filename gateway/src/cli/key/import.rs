@@ -53,6 +53,7 @@ pub(super) fn command(
         for new in &news {
             say(&format!("would import {}", new.words()))?;
         }
+        would_retire(old)?;
         return Ok(Exit::Ok);
     }
     let folder = Folder::create(config)?;
@@ -88,6 +89,13 @@ pub(super) fn command(
 /// What is said of a key that opens new mail: whom mail is encrypted for is looked up in store and directories, not here.
 pub(super) const NOT_A_RECIPIENT: &str = "mail is encrypted for it (reencrypt, encrypt) only where its certificate \
                                           is in the store, too: \"kenin cert import\"";
+
+/// Says what would become of a key that is replaced.
+pub(super) fn would_retire(old: Option<&SealedKey>) -> io::Result<()> {
+    old.map_or(Ok(()), |old| {
+        say(&format!("would retire {}", old.facts().id))
+    })
+}
 
 /// The mail addresses that were said, or else those of the key that is replaced.
 pub(super) fn addresses(

@@ -8,7 +8,7 @@ use kenin_keys::{KeyFacts, KeyId, Reference, SealedKey, State, TokenUri};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{KeyError, KeyKind, PublicKey, RejectionSecret};
 
-use super::import::{NOT_A_RECIPIENT, addresses, of_certificates, own, uses, warn};
+use super::import::{NOT_A_RECIPIENT, addresses, of_certificates, own, uses, warn, would_retire};
 use super::show::kind;
 use super::{Folder, configured, failed, say};
 use crate::cli::arguments::KeyImport;
@@ -59,6 +59,7 @@ pub(super) fn import(
     let opens = facts.uses.decrypt && facts.state == State::Active;
     if options.dry_run {
         say(&format!("would import {words}"))?;
+        would_retire(old)?;
         return Ok(Exit::Ok);
     }
     let folder = Folder::create(config)?;
