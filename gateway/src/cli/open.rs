@@ -5,7 +5,7 @@
 //! what is told of a failure is what the message says of itself, and never what the key said of it.
 
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::{ContentCipher, Wrapped, Wrapping};
+use kenin_pki::crypto::{ContentCipher, RejectionSecret, Secret, Wrapped};
 use kenin_policy::{header, mailbox};
 use kenin_smime::open::{EncryptedLayer, Integrity, Opened, Recipient, reassemble, signed_content};
 use kenin_smime::{Defect, Limits};
@@ -185,10 +185,11 @@ impl Opener<'_> {
                 closed = Closed::Legacy;
                 continue;
             }
-            let key = wrapped.unwrap(&holder.key, &holder.rejection, layer.key_len());
-            let opened = key.and_then(|key| layer.open_with(&key));
-            if let Ok(opened) = opened
-                && (is_proven(wrapped, &opened) || opened.is_entity() || is_text(&opened.entity))
+            let Ok(key) = wrapped.unwrap(&holder.key, &holder.rejection, layer.key_len()) else {
+                continue;
+            };
+            if let Ok(opened) = layer.open_with(&key)
+                && (opened.integrity == Integrity::Aead || is_wrapped(wrapped, holder, &key))
             {
                 return Ok((opened, certificate));
             }
@@ -241,16 +242,14 @@ fn same_from(one: &[u8], other: &[u8]) -> bool {
     from(one) == from(other)
 }
 
-/// Whether the right key was unwrapped, by the wrapping itself or by the tag.
-fn is_proven(wrapped: &Wrapped, opened: &Opened) -> bool {
-    wrapped.wrapping != Wrapping::RsaPkcs1 || opened.integrity == Integrity::Aead
-}
-
-/// Whether it is text of people, which a wrong key hardly ever gives.
-fn is_text(content: &[u8]) -> bool {
-    let plain =
-        |character: char| !character.is_control() || "\r\n\t\u{c}\u{1b}".contains(character);
-    std::str::from_utf8(content).is_ok_and(|text| text.chars().all(plain))
+/// Whether this is what is wrapped, and not what was made in its place (RFC 3218 §2.3.2), which is another with each
+/// secret. For who owns the key, and nobody else.
+fn is_wrapped(wrapped: &Wrapped, holder: &Holder, key: &Secret) -> bool {
+    wrapped.wrapping.proves_its_key()
+        || RejectionSecret::random().is_ok_and(|other| {
+            let again = wrapped.unwrap(&holder.key, &other, key.len());
+            again.is_ok_and(|again| again == *key)
+        })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use kenin_pki::crypto::Secret;
 use kenin_policy::protect::message_ids;
 use kenin_policy::verdict::EncryptionVerdict;
 use kenin_smime::Limits;
-use kenin_smime::open::{EncryptedLayer, Opened, signed_content};
+use kenin_smime::open::{EncryptedLayer, Integrity, Opened, signed_content};
 use tracing::error;
 
 use super::digests::{digest_of, digest_of_key};
@@ -269,10 +269,13 @@ impl<'j> Walk<'j> {
             );
         }
         let mut inside = Vec::new();
-        for (key, users) in contents {
+        for ContentKey { key, users, proven } in contents {
             let people: Vec<usize> = users.iter().map(|user| user.person).collect();
             let opened = layer.open_with(&key).ok();
-            let opened = opened.filter(Opened::is_entity);
+            // Where it may be a key that was made in place of another, what looks like no mail is as if it were.
+            let opened = opened.filter(|opened| {
+                proven || opened.integrity == Integrity::Aead || opened.is_entity()
+            });
             let Some(opened) = opened else {
                 self.set(&people, State::Undecryptable);
                 continue;
@@ -366,8 +369,8 @@ impl<'j> Walk<'j> {
         &mut self,
         layer: &EncryptedLayer,
         asked: Vec<Asked>,
-    ) -> (Vec<(Secret, Vec<User>)>, bool) {
-        let mut contents: Vec<(Secret, Vec<User>)> = Vec::new();
+    ) -> (Vec<ContentKey>, bool) {
+        let mut contents: Vec<ContentKey> = Vec::new();
         let mut guess = false;
         // People may have a key in common.
         let mut known: HashMap<KeyId, Result<usize, State>> = HashMap::new();
@@ -391,9 +394,18 @@ impl<'j> Walk<'j> {
                     let outcome = match self.unwrap(layer, person, key, recipient) {
                         Ok(secret) => {
                             user.used = Some((person.address.clone(), key));
-                            let same = contents.iter().position(|(other, _)| *other == secret);
+                            let proven = proves_its_key(layer, recipient);
+                            let same = contents.iter_mut().position(|other| {
+                                let same = other.key == secret;
+                                other.proven |= same && proven;
+                                same
+                            });
                             Ok(same.unwrap_or_else(|| {
-                                contents.push((secret, Vec::new()));
+                                contents.push(ContentKey {
+                                    key: secret,
+                                    users: Vec::new(),
+                                    proven,
+                                });
                                 contents.len() - 1
                             }))
                         }
@@ -418,8 +430,8 @@ impl<'j> Walk<'j> {
             };
             match outcome {
                 Ok(at) => {
-                    if let Some((_, users)) = contents.get_mut(at) {
-                        users.push(user);
+                    if let Some(content) = contents.get_mut(at) {
+                        content.users.push(user);
                     }
                 }
                 Err(state) => self.set(&[place], state),
@@ -462,6 +474,15 @@ struct Asked {
     wrapped: [u8; 32],
 }
 
+/// A content-encryption key.
+struct ContentKey {
+    key: Secret,
+    /// Who has it.
+    users: Vec<User>,
+    /// Whether it is what somebody wrapped, for one of them at least.
+    proven: bool,
+}
+
 /// Somebody who has a content-encryption key.
 struct User {
     person: usize,
@@ -473,6 +494,13 @@ impl User {
     fn of_key(self) -> Option<(Address, KeyId)> {
         self.used
     }
+}
+
+/// Whether what is unwrapped for a recipient is what somebody wrapped.
+fn proves_its_key(layer: &EncryptedLayer, recipient: usize) -> bool {
+    let recipient = layer.recipients().get(recipient);
+    let wrapped = recipient.and_then(|recipient| recipient.wrapped.as_ref());
+    wrapped.is_some_and(|wrapped| wrapped.wrapping.proves_its_key())
 }
 
 /// By what it is known when it comes again: its content, and what is wrapped for whom. Without integrity anybody can change a

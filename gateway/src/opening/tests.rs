@@ -377,6 +377,29 @@ fn of_several_keys_the_one_in_use_is_asked_and_no_other() {
     }
 }
 
+/// What an odd program encrypts is delivered, unless it could be what a wrong key opens to.
+#[test]
+fn what_is_no_entity_opens_where_its_key_is_proven() {
+    for (kind, cipher, state) in [
+        (KeyType::P256, CBC, State::Opened),
+        (KeyType::P256, GCM, State::Opened),
+        (KeyType::Rsa(2048), GCM, State::Opened),
+        (KeyType::Rsa(2048), CBC, State::Undecryptable),
+    ] {
+        let mut world = World::default();
+        let alice = world.person("alice@example.jp", kind);
+        let people = [person(0, "alice@example.jp", &[&alice])];
+        let raw = mail(&encrypted(b"The canary sings.\r\n", &[&alice], cipher));
+        let opening = world.open(&raw, &people).unwrap();
+        assert_eq!(states(&opening), [state], "{kind:?} {cipher:?}");
+        assert_eq!(world.unwraps(), 1);
+        if state == State::Opened {
+            let out = text(&opening.copies[0]);
+            assert!(out.ends_with("\r\n\r\nThe canary sings.\r\n"), "{out}");
+        }
+    }
+}
+
 /// RFC 2634 §1.1, and an encryption around an encryption.
 #[test]
 fn layers_are_opened_one_by_one() {

@@ -87,6 +87,13 @@ impl Wrapping {
             Self::RsaPkcs1 | Self::RsaOaep(_) => false,
         }
     }
+
+    /// Whether what it unwraps is what somebody wrapped, or an error. RSAES-PKCS1-v1_5 makes a key of its own in place of
+    /// an error.
+    #[must_use]
+    pub const fn proves_its_key(&self) -> bool {
+        !matches!(self, Self::RsaPkcs1)
+    }
 }
 
 impl Wrapped {

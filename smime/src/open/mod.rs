@@ -275,17 +275,22 @@ impl Opened {
     }
 
     /// Whether it begins as a MIME entity does: with header fields, or none, and the empty line after them. What a wrong
-    /// key opens to by chance hardly ever does, and only without [`Integrity::Aead`] is there such a chance.
+    /// key opens to by chance hardly ever does, and only without [`Integrity::Aead`], and where a
+    /// [wrapping](kenin_pki::crypto::Wrapping::proves_its_key) proves nothing of the key, is there such a chance.
     #[must_use]
     pub fn is_entity(&self) -> bool {
-        let (header, fields) = read(&self.entity);
+        let (header, _) = read(&self.entity);
         let ended = end_of_fields(&self.entity, &header) < header.range.end;
+        // One garbage of 256 begins with a line feed, and no entity does.
+        if !ended || self.entity.starts_with(b"\n") {
+            return false;
+        }
+        let plain = rebuild::without_blank_folds(slice(&self.entity, header.range));
+        let (header, fields) = read(plain.expose());
         let named = fields
             .iter()
-            .all(|field| slice(&self.entity, field.name.clone()).is_ascii());
-        // One garbage of 256 begins with a line feed, and no entity does.
-        let begun = !self.entity.starts_with(b"\n");
-        ended && named && begun && rebuild::is_nothing_else(&self.entity, &header, &fields)
+            .all(|field| slice(plain.expose(), field.name.clone()).is_ascii());
+        named && rebuild::is_nothing_else(plain.expose(), &header, &fields)
     }
 
     /// The encrypted layer that is all of it. Nothing where there is none, or where there were too many before.

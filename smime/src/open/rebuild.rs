@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use kenin_pki::crypto::Secret;
+
 use crate::facts::FieldSpan;
 use crate::header_protection::{describes_content, protected_name, push, read};
 use crate::layer;
@@ -52,23 +54,45 @@ pub fn reassemble(
     for (_, field) in &inner {
         push(&mut out, field);
     }
-    let (header, fields) = read(entity);
+    let (whole, _) = read(entity);
+    let header = slice(entity, whole.range.clone());
+    let unfolded =
+        (whole.odd && header.len() <= limits.header_size).then(|| without_blank_folds(header));
+    let header = unfolded.as_ref().map_or(header, Secret::expose);
+    let (own, fields) = read(header);
     out.extend_from_slice(b"MIME-Version: 1.0\r\n");
-    if is_nothing_else(entity, &header, &fields) {
+    if is_nothing_else(header, &own, &fields) {
         for field in fields
             .iter()
-            .filter(|field| describes_content(entity, field))
+            .filter(|field| describes_content(header, field))
         {
-            push(&mut out, slice(entity, field.whole.clone()));
+            push(&mut out, slice(header, field.whole.clone()));
         }
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(slice(entity, header.body..entity.len()));
+        out.extend_from_slice(slice(entity, whole.body..entity.len()));
     } else {
         // No entity to whoever reads it: all of it is text.
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(entity);
     }
     out
+}
+
+/// A header without the lines of a field in which only white space stands (RFC 5322 §4.2, obs-FWS): some readers end it
+/// there, and to all it says the same without them.
+pub(super) fn without_blank_folds(header: &[u8]) -> Secret {
+    let is_fold = |line: &[u8]| {
+        matches!(line.first(), Some(b' ' | b'\t')) && line.trim_ascii_start().is_empty()
+    };
+    let mut left = Vec::with_capacity(header.len());
+    let lines = header.split_inclusive(|octet| *octet == b'\n');
+    for (at, line) in lines.enumerate() {
+        // Nothing is in front of the first that it could belong to.
+        if at == 0 || !is_fold(line) {
+            left.extend_from_slice(line);
+        }
+    }
+    Secret::new(left)
 }
 
 /// Whether a header is made of fields, in which all readers see the same.

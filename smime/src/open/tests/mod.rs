@@ -191,6 +191,9 @@ fn what_a_wrong_key_opens_to_is_no_entity() {
     };
     assert!(of(b"\r\ntext") && of(b"A: b\r\n\r\ntext") && of(b"A: b\n\ntext"));
     assert!(!of(b"text") && !of(b"A: b\r\ntext\r\n\r\n") && !of(b"\ntext"));
+    // White space alone in a line of a field (RFC 5322 §4.2).
+    assert!(of(b"A: b;\r\n \r\n c=d\r\n\t\r\nE: f\r\n\r\ntext") && of(b"A: b\n \n\ntext"));
+    assert!(!of(b" \r\nA: b\r\n\r\ntext") && !of(b"A: b\r\ntext\r\n \r\n\r\n"));
     assert!(!of(b"A: b\r\n") && !of(b"\xe6\xa4\x9c: b\r\n\r\ntext") && !of(b""));
 }
 

@@ -147,6 +147,20 @@ fn what_is_no_entity_becomes_text() {
     }
 }
 
+/// RFC 5322 §4.2: a line of a field in which only white space stands is none of its own.
+#[test]
+fn a_blank_line_in_a_field_is_taken_out() {
+    let entity =
+        "Content-Type: text/plain;\r\n \r\n charset=utf-8\r\n\t \r\nX: y\r\n\r\nx\r\n \r\n";
+    assert_eq!(
+        rebuilt(entity),
+        format!(
+            "{OUTER}MIME-Version: 1.0\r\nContent-Type: text/plain;\r\n charset=utf-8\r\n\r\n\
+             x\r\n \r\n"
+        )
+    );
+}
+
 /// A mail that is signed, then encrypted, by what this crate writes, comes back as it was.
 #[test]
 fn a_mail_with_a_protected_header_comes_back() {
