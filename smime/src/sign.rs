@@ -8,6 +8,7 @@ use kenin_pki::crypto::{
 };
 use kenin_pki::der::write::{self, Enclosure};
 use kenin_pki::der::{OCTET_STRING, SEQUENCE, context_constructed};
+use kenin_pki::oid;
 use kenin_pki::time::UnixTime;
 
 use crate::base64_lines::{self, Base64Lines, push_base64};
@@ -66,7 +67,12 @@ impl<'a> Signer<'a> {
     /// A signer that uses the key's own algorithm, the digest that goes with it, and no signing time.
     #[must_use]
     pub fn new(key: &'a dyn SigningKey, certificate: &'a Certificate) -> Self {
-        let algorithm = key.default_algorithm();
+        let certified = certificate.public_key();
+        // A certificate may say of an RSA key that it signs by PSS alone, and how, and the key's file not.
+        let algorithm = match certified.algorithm() == oid::RSASSA_PSS {
+            true => certified.default_algorithm(),
+            false => key.default_algorithm(),
+        };
         Self {
             key,
             certificate,

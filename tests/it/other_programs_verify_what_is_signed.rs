@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use kenin_pki::crypto::{KeyType, MlDsa, SigningKey, SoftKey};
-use kenin_tests::encryption::{Program, Workshop, said};
-use kenin_tests::forge::certificates::pem;
-use kenin_tests::forge::keys::Key;
+use kenin_tests::encryption::{Program, Reader, Workshop, said};
+use kenin_tests::forge::certificates::{Authority, pem};
+use kenin_tests::forge::keys::{Hash, Key};
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::kenin;
 use kenin_tests::signing;
+use kenin_tests::world::Folder;
 
 /// What can be signed and verified by whom.
 struct Row {
@@ -236,4 +237,62 @@ fn signed_iso_2022_jp_outlives_a_relay_that_drops_esc_and_high_bits() {
         ]);
         assert_eq!(verdict.status.code(), Some(0), "{form}: {}", said(&verdict));
     }
+}
+
+/// RFC 4055 §3.1: a key may say by which digest it signs, and with how much salt.
+#[test]
+fn a_key_restricted_to_a_digest_signs_by_it() {
+    let folder = Folder::new();
+    let authority = Authority::root("Signing Root");
+    let root = folder.join("root.pem");
+    std::fs::write(&root, pem("CERTIFICATE", &authority.certificate)).unwrap();
+    for (hash, micalg) in [
+        (Hash::Sha256, "sha-256"),
+        (Hash::Sha384, "sha-384"),
+        (Hash::Sha512, "sha-512"),
+    ] {
+        let key = Key::rsa_pss_by(2048, hash);
+        let piet = Reader::new(folder.path(), &authority, "piet", key, 0x80);
+        let mail = folder.join("plain.eml");
+        let raw = [mime::headers(&piet.address), mime::text("x")].concat();
+        std::fs::write(&mail, raw).unwrap();
+        for form in ["--clear", "--opaque"] {
+            let (pair, file) = (piet.pair(), mail.display().to_string());
+            let mut words = vec!["sign", "--key", pair.as_str(), file.as_str()];
+            words.extend((form == "--opaque").then_some(form));
+            let output = kenin(&words);
+            assert!(output.status.success(), "{micalg}: {}", said(&output));
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            if form == "--clear" {
+                assert!(text.contains(&format!("micalg={micalg};")), "{text}");
+            }
+            let signed = folder.join("signed.eml");
+            std::fs::write(&signed, &output.stdout).unwrap();
+            let verified = openssl_verify(&signed, &root);
+            let why = said(&verified);
+            assert!(verified.status.success(), "{micalg}, {form}: {why}");
+            let verdict = kenin(&[
+                "verify",
+                "--revocation=off",
+                &format!("--anchor={}", root.display()),
+                &signed.display().to_string(),
+            ]);
+            assert_eq!(verdict.status.code(), Some(0), "{}", said(&verdict));
+        }
+    }
+}
+
+#[test]
+fn a_key_restricted_to_sha_1_signs_nothing_and_says_why() {
+    let folder = Folder::new();
+    let authority = Authority::root("Signing Root");
+    let key = Key::rsa_pss_by(2048, Hash::Sha1);
+    let olga = Reader::new(folder.path(), &authority, "olga", key, 0x80);
+    let mail = folder.join("plain.eml");
+    let raw = [mime::headers(&olga.address), mime::text("x")].concat();
+    std::fs::write(&mail, raw).unwrap();
+    let output = kenin(&["sign", "--key", &olga.pair(), &mail.display().to_string()]);
+    assert_eq!(output.status.code(), Some(65), "{}", said(&output));
+    let why = "restricted to digests by which nothing is signed";
+    assert!(said(&output).contains(why), "{}", said(&output));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kenin_pki::address::{Address, AddressCase};
 use kenin_pki::certificate::Certificate;
-use kenin_pki::crypto::ContentKind;
+use kenin_pki::crypto::{ContentKind, Weakness};
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::time::UnixTime;
 use kenin_policy::protect::{Protection, copy};
@@ -90,6 +90,23 @@ pub(super) struct Pen {
     certificate: Certificate,
 }
 
+/// Why a key does not sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Unfit {
+    /// There is none.
+    #[error("there is no key")]
+    Absent,
+    /// Something is wrong with it.
+    #[error("{0}")]
+    Weak(Weakness),
+    /// All that is certified of it is something else.
+    #[error("its certificate is not for signatures")]
+    Usage,
+    /// It was, or will be.
+    #[error("its certificate is not valid now")]
+    Time,
+}
+
 impl Pen {
     /// The key that a person names, and no other.
     pub(super) fn read(
@@ -97,14 +114,13 @@ impl Pen {
         password: Option<&Path>,
         now: UnixTime,
     ) -> Result<Self, Failure> {
-        let mut last = None;
+        let mut why = Unfit::Absent;
         for holder in Holder::read(pair, password)? {
             match Self::new(holder, now) {
                 Ok(pen) => return Ok(pen),
-                Err(why) => last = Some(why),
+                Err(error) => why = error,
             }
         }
-        let why = last.unwrap_or("there is no key");
         Err(Failure::new(Exit::Data, format!("{pair}: {why}")))
     }
 
@@ -114,7 +130,7 @@ impl Pen {
         let opens = folder.has(|facts| facts.uses.decrypt && works_for(facts, sender))?;
         let signs = folder.holders(|facts| facts.may_sign() && works_for(facts, sender))?;
         let who = harmless(&sender.to_string());
-        let mut why = "there is none";
+        let mut why = Unfit::Absent;
         for holder in signs {
             match Self::new(holder, now) {
                 Ok(pen) => return Ok((pen, opens)),
@@ -125,9 +141,9 @@ impl Pen {
         Err(Failure::new(Exit::Data, what))
     }
 
-    fn new(holder: Holder, now: UnixTime) -> Result<Self, &'static str> {
-        if holder.weakness.is_some() {
-            return Err("the key is too weak to sign with");
+    fn new(holder: Holder, now: UnixTime) -> Result<Self, Unfit> {
+        if let Some(weakness) = holder.weakness {
+            return Err(Unfit::Weak(weakness));
         }
         let signs = |one: &&Certificate| {
             let bits = KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION;
@@ -140,7 +156,7 @@ impl Pen {
         };
         let signing: Vec<&Certificate> = holder.own.iter().filter(signs).collect();
         if signing.is_empty() {
-            return Err("its certificate is not for signatures");
+            return Err(Unfit::Usage);
         }
         let valid = signing.into_iter().find(lasts);
         let certificate = valid.cloned();
@@ -149,7 +165,7 @@ impl Pen {
                 holder,
                 certificate,
             }),
-            None => Err("its certificate is not valid now"),
+            None => Err(Unfit::Time),
         }
     }
 

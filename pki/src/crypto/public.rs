@@ -216,6 +216,43 @@ impl PublicKey {
         })
     }
 
+    /// The algorithm by which its private half signs when nobody asks for another. A key with a restriction (RFC 4055
+    /// §1.2) signs by what that says, and with a salt that is no shorter (§3.1).
+    #[must_use]
+    pub fn default_algorithm(&self) -> SignatureAlgorithm {
+        match self.kind() {
+            KeyKind::Rsa { .. } if self.algorithm() == oid::RSASSA_PSS => {
+                let wanted = self.restriction().filter(|wanted| wanted.is_for_signing());
+                let digest = wanted.map_or(DigestAlgorithm::Sha256, |wanted| wanted.digest);
+                let salt_len = u32::try_from(digest.size()).unwrap_or_default();
+                SignatureAlgorithm::RsaPss {
+                    digest,
+                    mgf: digest,
+                    salt_len: wanted.map_or(salt_len, |wanted| wanted.salt_len.max(salt_len)),
+                }
+            }
+            // The last of these sign by nothing.
+            KeyKind::Rsa { .. }
+            | KeyKind::Dsa { .. }
+            | KeyKind::X25519
+            | KeyKind::MlKem(_)
+            | KeyKind::Unsupported(_) => SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256),
+            KeyKind::Ec(Curve::P256) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
+            KeyKind::Ec(Curve::P384) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha384),
+            KeyKind::Ec(Curve::P521) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha512),
+            KeyKind::Ed25519 => SignatureAlgorithm::Ed25519,
+            KeyKind::MlDsa(set) => SignatureAlgorithm::MlDsa(*set),
+        }
+    }
+
+    /// What an RSA key says of the signatures that are made with it.
+    pub(super) const fn restriction(&self) -> Option<PssParameters> {
+        match &self.material {
+            Material::Rsa { restriction, .. } => *restriction,
+            _ => None,
+        }
+    }
+
     /// Verifies a signature of `message`.
     pub fn verify(
         &self,

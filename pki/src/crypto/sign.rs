@@ -9,9 +9,7 @@ use crate::pem;
 
 use super::kem::{self, PrivateForm};
 use super::ml_dsa;
-use super::{
-    Curve, DigestAlgorithm, KeyKind, MlDsa, MlKem, PublicKey, Secret, SignatureAlgorithm, raw,
-};
+use super::{KeyKind, MlDsa, MlKem, PublicKey, Secret, SignatureAlgorithm, raw};
 
 /// Something that holds a private key and signs with it.
 pub trait SigningKey: Send + Sync {
@@ -23,26 +21,7 @@ pub trait SigningKey: Send + Sync {
 
     /// The algorithm that suits the key when nobody asks for another.
     fn default_algorithm(&self) -> SignatureAlgorithm {
-        match self.public_key().kind() {
-            KeyKind::Rsa { .. } if self.public_key().algorithm() == oid::RSASSA_PSS => {
-                SignatureAlgorithm::RsaPss {
-                    digest: DigestAlgorithm::Sha256,
-                    mgf: DigestAlgorithm::Sha256,
-                    salt_len: 32,
-                }
-            }
-            // The last of these sign by nothing.
-            KeyKind::Rsa { .. }
-            | KeyKind::Dsa { .. }
-            | KeyKind::X25519
-            | KeyKind::MlKem(_)
-            | KeyKind::Unsupported(_) => SignatureAlgorithm::RsaPkcs1(DigestAlgorithm::Sha256),
-            KeyKind::Ec(Curve::P256) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha256),
-            KeyKind::Ec(Curve::P384) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha384),
-            KeyKind::Ec(Curve::P521) => SignatureAlgorithm::Ecdsa(DigestAlgorithm::Sha512),
-            KeyKind::Ed25519 => SignatureAlgorithm::Ed25519,
-            KeyKind::MlDsa(set) => SignatureAlgorithm::MlDsa(*set),
-        }
+        self.public_key().default_algorithm()
     }
 }
 

@@ -187,6 +187,12 @@ pub(super) struct PssParameters {
 }
 
 impl PssParameters {
+    /// Whether anything is signed so here: by SHA-2 of 256 bits at least, and by MGF1 with the same.
+    pub(super) fn is_for_signing(&self) -> bool {
+        use DigestAlgorithm::{Sha256, Sha384, Sha512};
+        matches!(self.digest, Sha256 | Sha384 | Sha512) && self.mgf == self.digest
+    }
+
     /// Reads the SEQUENCE. The inner error names an algorithm that is not known here.
     pub(super) fn read(bytes: &[u8]) -> Result<Result<Self, OidBuf>, DerError> {
         let mut outer = Reader::new(bytes);

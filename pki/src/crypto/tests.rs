@@ -456,3 +456,39 @@ fn private_keys_of_pss_read() {
         assert_eq!(public.verify(algorithm, b"m", &signature), Ok(()));
     }
 }
+
+/// RFC 4055 §3.1: by the digests that the key names, and with a salt that is no shorter.
+#[test]
+fn a_restricted_key_signs_as_it_says() {
+    use DigestAlgorithm::{Sha1, Sha256, Sha384, Sha512};
+    let pkcs8 = SoftKey::generate(KeyType::Rsa(2048)).unwrap().to_pkcs8();
+    let pkcs8 = pkcs8.unwrap();
+    let mut reader = crate::der::Reader::new(&pkcs8).sequence().unwrap();
+    let version = reader.any().unwrap().raw.to_vec();
+    reader.any().unwrap();
+    let inner = reader.any().unwrap().raw.to_vec();
+    let restricted = |parameters: SignatureAlgorithm| {
+        let algorithm = parameters.to_identifier().to_der();
+        SoftKey::from_pkcs8(&write::seq(&[version.clone(), algorithm, inner.clone()])).unwrap()
+    };
+    for (said, signs) in [
+        (pss(Sha256, Sha256, 32), pss(Sha256, Sha256, 32)),
+        (pss(Sha256, Sha256, 20), pss(Sha256, Sha256, 32)),
+        (pss(Sha256, Sha256, 64), pss(Sha256, Sha256, 64)),
+        (pss(Sha384, Sha384, 48), pss(Sha384, Sha384, 48)),
+        (pss(Sha512, Sha512, 64), pss(Sha512, Sha512, 64)),
+        (pss(Sha512, Sha512, 0), pss(Sha512, Sha512, 64)),
+    ] {
+        let key = restricted(said);
+        assert_eq!(key.default_algorithm(), signs, "{said:?}");
+        assert_eq!(key.weakness(), None, "{said:?}");
+        round(&key, signs);
+    }
+    for said in [pss(Sha1, Sha1, 20), pss(Sha256, Sha1, 32)] {
+        let weakness = restricted(said).weakness();
+        assert_eq!(weakness, Some(Weakness::Restriction), "{said:?}");
+    }
+    // No room for a salt of this length.
+    let weakness = restricted(pss(Sha512, Sha512, 240)).weakness();
+    assert_eq!(weakness, Some(Weakness::Halves));
+}

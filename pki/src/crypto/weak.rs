@@ -29,6 +29,9 @@ pub enum Weakness {
     /// The two primes are so close that the modulus is factored at once (NIST SP 800-56B §6.2.1.1).
     #[error("the two primes are too close to each other")]
     ClosePrimes,
+    /// It says by which digests it signs (RFC 4055 §1.2), and nothing is signed by those.
+    #[error("the key is restricted to digests by which nothing is signed")]
+    Restriction,
     /// No point of the curve, one of small order, or numbers that are no key.
     #[error("the public key is none of its group")]
     Group,
@@ -44,7 +47,11 @@ impl PublicKey {
         match self.kind() {
             KeyKind::Rsa { bits } => self
                 .rsa_numbers()
-                .and_then(|rsa| rsa_weakness(*bits, rsa.modulus(), rsa.exponent())),
+                .and_then(|rsa| rsa_weakness(*bits, rsa.modulus(), rsa.exponent()))
+                .or_else(|| {
+                    let wanted = self.restriction()?;
+                    (!wanted.is_for_signing()).then_some(Weakness::Restriction)
+                }),
             // Who agrees or encapsulates looks at the key first.
             KeyKind::Ec(_) | KeyKind::X25519 | KeyKind::MlKem(_) => {
                 probe(self).is_none().then_some(Weakness::Group)

@@ -175,6 +175,24 @@ impl Key {
         }
     }
 
+    /// The same, restricted to a digest, MGF1 with it, and a salt of its length at least (RFC 4055 §1.2).
+    pub fn rsa_pss_by(bits: u32, hash: Hash) -> Self {
+        let mut make = Command::new("openssl");
+        make.args(["genpkey", "-algorithm", "RSA-PSS"]);
+        let (name, salt) = (hash.name(), hash.openssl().size());
+        for said in [
+            format!("rsa_keygen_bits:{bits}"),
+            format!("rsa_pss_keygen_md:{name}"),
+            format!("rsa_pss_keygen_mgf1_md:{name}"),
+            format!("rsa_pss_keygen_saltlen:{salt}"),
+        ] {
+            make.arg("-pkeyopt").arg(said);
+        }
+        Self {
+            pkey: PKey::private_key_from_pem(&run(&mut make)).unwrap(),
+        }
+    }
+
     /// RSA with a chosen public exponent.
     pub fn rsa_with_exponent(bits: u32, exponent: u32) -> Self {
         let e = BigNum::from_u32(exponent).unwrap();

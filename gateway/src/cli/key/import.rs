@@ -258,7 +258,7 @@ fn fit(imported: &Imported, options: &KeyImport) -> Result<(), Failure> {
     };
     let useless = matches!(
         weakness,
-        Weakness::Kind | Weakness::Halves | Weakness::Group
+        Weakness::Kind | Weakness::Halves | Weakness::Group | Weakness::Restriction
     );
     if useless {
         let what = format!("the key cannot be used: {weakness}");
