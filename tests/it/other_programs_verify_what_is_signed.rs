@@ -252,7 +252,7 @@ fn a_key_restricted_to_a_digest_signs_by_it() {
         (Hash::Sha512, "sha-512"),
     ] {
         let key = Key::rsa_pss_by(2048, hash);
-        let piet = Reader::new(folder.path(), &authority, "piet", key, 0x80);
+        let piet = Reader::new(folder.path(), &authority, micalg, key, 0x80);
         let mail = folder.join("plain.eml");
         let raw = [mime::headers(&piet.address), mime::text("x")].concat();
         std::fs::write(&mail, raw).unwrap();
