@@ -12,7 +12,7 @@ pub(crate) fn to_ascii(domain: &str) -> String {
     if narrow.is_ascii() || narrow.len() > MAX_MAPPED {
         return strict(narrow);
     }
-    let whole = mapped(narrow);
+    let whole = looked_up(narrow);
     if !whole.is_empty() {
         return whole;
     }
@@ -28,10 +28,21 @@ pub(crate) fn mapped(domain: &str) -> String {
     name.trim_end_matches('.').to_owned()
 }
 
+/// As [`mapped`]; empty, too, where a label is longer than those that are looked up (RFC 1035 §2.3.4): to write it as an
+/// A-label costs the square of its length.
+fn looked_up(name: &str) -> String {
+    let (seen, _) = ::idna::domain_to_unicode(name);
+    let is_long = |label: &str| label.chars().nth(MAX_LABEL).is_some();
+    match seen.split('.').any(is_long) {
+        true => String::new(),
+        false => mapped(name),
+    }
+}
+
 fn label(label: &str) -> String {
     match label.is_ascii() {
         true => strict(label),
-        false => match mapped(label) {
+        false => match looked_up(label) {
             none if none.is_empty() => strict(label),
             mapped => mapped,
         },
@@ -52,9 +63,9 @@ fn narrow(c: char) -> char {
     }
 }
 
-/// Octets of a name that is mapped: no MTA takes longer lines for an address (RFC 5321 §4.5.3.1.4), and long labels cost more
-/// than their length.
+/// Octets of a name that is mapped: no MTA takes longer lines for an address (RFC 5321 §4.5.3.1.4).
 const MAX_MAPPED: usize = 2048;
+const MAX_LABEL: usize = 63;
 
 #[cfg(test)]
 mod tests {
@@ -88,5 +99,15 @@ mod tests {
         ] {
             assert_eq!(to_ascii(written), wanted);
         }
+    }
+
+    /// What is dropped does not count, and what is left of it all the more: nobody looks such a label up.
+    #[test]
+    fn a_label_that_is_too_long_is_not_encoded_and_hides_no_other() {
+        let padded = format!("part{}ner.example", "\u{ad}".repeat(900));
+        assert_eq!(to_ascii(&padded), "partner.example");
+        let long = "漢".repeat(MAX_LABEL + 1);
+        let name = format!("{long}.ⓟartner.example");
+        assert_eq!(to_ascii(&name), format!("{long}.partner.example"));
     }
 }
