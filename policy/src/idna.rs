@@ -9,7 +9,8 @@ use kenin_pki::address::domain_to_ascii;
 pub(crate) fn to_ascii(domain: &str) -> String {
     let narrow: String = domain.trim().chars().map(narrow).collect();
     let narrow = narrow.trim_end_matches('.');
-    if narrow.is_ascii() || narrow.len() > MAX_MAPPED {
+    let is_name = narrow.len() <= MAX_MAPPED && narrow.split('.').count() <= MAX_LABELS;
+    if narrow.is_ascii() || !is_name {
         return strict(narrow);
     }
     let whole = looked_up(narrow);
@@ -66,6 +67,8 @@ fn narrow(c: char) -> char {
 /// Octets of a name that is mapped: no MTA takes longer lines for an address (RFC 5321 §4.5.3.1.4).
 const MAX_MAPPED: usize = 2048;
 const MAX_LABEL: usize = 63;
+/// As many as fit into the 255 octets of a name (RFC 1035 §2.3.4).
+const MAX_LABELS: usize = 127;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use crate::facts::FieldSpan;
 use crate::limits::Limits;
 use crate::mime::{ContentType, Header, slice};
 use crate::open::protected_fields;
-use crate::release::describes;
+use crate::release::{describes, end_of_fields};
 use crate::sign::boundary_for;
 
 /// A message in two halves: the one that stays outside, and the one that is signed or encrypted.
@@ -203,7 +203,8 @@ fn hp_outer(field: &[u8]) -> Vec<u8> {
 }
 
 impl Halves {
-    /// Puts the content into a part, with the fields that describe it as they came.
+    /// Puts the content into a part, with the fields that describe it as they came. Lines of the header that are no field,
+    /// which may be text to somebody, are a part before it.
     fn enclose(
         &mut self,
         message: &[u8],
@@ -211,15 +212,22 @@ impl Halves {
         all: &[FieldSpan],
         protection: HeaderProtection,
     ) {
-        let mut part = Self {
+        let mut parts = Vec::new();
+        let lines = lines_of_no_field(message, header, all);
+        if !lines.is_empty() {
+            let plain = b"Content-Type: text/plain; charset=utf-8\r\n\r\n";
+            parts.push([&plain[..], &lines].concat());
+        }
+        let mut content = Self {
             outer: Vec::new(),
             entity: Vec::new(),
         };
         for field in all.iter().filter(|field| describes_content(message, field)) {
-            push(&mut part.entity, slice(message, field.whole.clone()));
+            push(&mut content.entity, slice(message, field.whole.clone()));
         }
-        part.close(message, header);
-        let boundary = boundary_for(&part.entity);
+        content.close(message, header);
+        parts.push(content.entity);
+        let boundary = boundary_for(&parts.concat());
         let kind = format!("Content-Type: multipart/mixed; boundary=\"{boundary}\"");
         push(&mut self.entity, &with_hp(kind.as_bytes(), protection));
         // RFC 2045 §6.4: what holds for a part holds for what it is in.
@@ -230,15 +238,15 @@ impl Halves {
         });
         if is_binary {
             push(&mut self.entity, b"Content-Transfer-Encoding: binary");
-        } else if !part.entity.is_ascii() {
+        } else if !parts.iter().all(|part| part.is_ascii()) {
             push(&mut self.entity, b"Content-Transfer-Encoding: 8bit");
         }
-        let (begin, end) = (
-            format!("\r\n--{boundary}\r\n"),
-            format!("\r\n--{boundary}--\r\n"),
-        );
-        self.entity.extend_from_slice(begin.as_bytes());
-        self.entity.append(&mut part.entity);
+        for part in &parts {
+            let begin = format!("\r\n--{boundary}\r\n");
+            self.entity.extend_from_slice(begin.as_bytes());
+            self.entity.extend_from_slice(part);
+        }
+        let end = format!("\r\n--{boundary}--\r\n");
         self.entity.extend_from_slice(end.as_bytes());
     }
 
@@ -247,6 +255,22 @@ impl Halves {
         self.entity
             .extend_from_slice(slice(message, header.body..message.len()));
     }
+}
+
+/// What stands between the fields of a header, but for the line that an mbox begins with.
+fn lines_of_no_field(message: &[u8], header: &Header, all: &[FieldSpan]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    let mut at = header.range.start;
+    for field in all {
+        lines.extend_from_slice(slice(message, at..field.whole.start));
+        at = field.whole.end;
+    }
+    lines.extend_from_slice(slice(message, at..end_of_fields(message, header)));
+    let mbox = match lines.starts_with(b"From ") {
+        true => memchr::memchr(b'\n', &lines).map_or(lines.len(), |end| end + 1),
+        false => 0,
+    };
+    lines.split_off(mbox)
 }
 
 /// Which of the fields that may stand inside a field is.

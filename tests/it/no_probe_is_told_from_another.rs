@@ -75,6 +75,18 @@ fn probed(mode: &'static str) {
         let (answer, _, got) = send(recipient, &good);
         assert_eq!(answer, ACCEPTED);
         assert!(shows(&got.raw, CANARY), "{recipient}");
+        // What is no mail opens where nothing else can have come out, and is answered to the same.
+        for way in [Way::Gcm, Way::Cbc] {
+            let parts = Parts::of(&encrypted(way, &[person], NONSENSE));
+            let raw = of(&parts, "probe@example.jp");
+            let (reply, took, got) = send(recipient, &raw);
+            assert_eq!(reply, answer, "{recipient}, {way:?}");
+            assert!(took >= Duration::from_millis(49), "{recipient}, {way:?}");
+            let proven = recipient == CAROL || way == Way::Gcm;
+            let opens = shows(&got.raw, "no header at all");
+            assert_eq!(opens, proven, "{recipient}, {way:?}");
+            assert_eq!(is_as_it_came(&got, &raw), !proven, "{recipient}, {way:?}");
+        }
         for (what, parts) in all {
             let raw = of(&parts, "probe@example.jp");
             let (reply, took, got) = send(recipient, &raw);
@@ -93,8 +105,8 @@ fn probed(mode: &'static str) {
             probes += 1;
         }
     }
-    assert_eq!(states(&gateway, "opened"), 2);
-    assert_eq!(states(&gateway, "undecryptable"), probes);
+    assert_eq!(states(&gateway, "opened"), 5);
+    assert_eq!(states(&gateway, "undecryptable"), probes + 1);
 }
 
 fn object(way: Way, reader: &Person) -> Parts {
@@ -147,8 +159,6 @@ fn by_transport(bob: &Person) -> Vec<Probe> {
         ("OAEP without parameters", oaep(None)),
         ("OAEP with others", oaep(Some(null()))),
     ];
-    let nonsense = encrypted(Way::Cbc, &[bob], b"\0\0\0\0 no header at all");
-    probes.push(("no message, CBC", Parts::of(&nonsense)));
     probes.extend(inside(&gcm, &cbc));
     probes
 }
@@ -295,5 +305,7 @@ fn inside(gcm: &Parts, cbc: &Parts) -> Vec<Probe> {
     ]
 }
 
+/// No mail to anybody.
+const NONSENSE: &[u8] = b"\0\0\0\0 no header at all";
 /// As OpenSSL makes the key that wraps, unless it is told otherwise.
 const SHA1_KDF: &str = "1.3.133.16.840.63.0.2";

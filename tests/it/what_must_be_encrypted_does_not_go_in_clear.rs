@@ -308,6 +308,10 @@ fn no_subject_goes_in_clear_whatever_is_odd_in_the_header() {
         assert!(has(&inside, b"The body says canary-1"), "{odd}");
         assert!(has(&inside, b"About canary-1"), "{odd}");
         assert!(has(&inside, b"hp=\"cipher\""), "{odd}");
+        assert!(
+            !odd.contains("no field") || has(&inside, b"no field"),
+            "it is lost"
+        );
     }
 }
 

@@ -116,6 +116,19 @@ fn an_odd_content_type_is_that_of_a_part() {
 }
 
 #[test]
+fn a_line_that_is_no_field_goes_in_as_text() {
+    let message =
+        "From alice Fri\r\nSubject: a long\r\nand broken one\r\nTo: b@x.example\r\nlast\r\n\r\nx";
+    let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
+    assert_eq!(text(&halves.outer), "Subject: [...]\r\nTo: b@x.example\r\n");
+    let entity = text(&halves.entity);
+    let part = "Content-Type: text/plain; charset=utf-8\r\n\r\nand broken one\r\nlast\r\n\r\n--";
+    assert!(entity.contains(part), "{entity}");
+    assert!(!entity.contains("Fri"), "{entity}");
+    assert!(entity.contains("\r\n\r\nx\r\n--"), "{entity}");
+}
+
+#[test]
 fn repeated_fields_go_in_as_they_came_and_come_out_again() {
     let message = "From: a@x.example\r\nCc: b@x.example\r\nCc: c@x.example\r\nSubject: a\r\nSubject: b\r\n\
         Content-Type: text/plain\r\n\r\nx\r\n";
