@@ -11,7 +11,7 @@ mod memory;
 mod message;
 mod named;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

@@ -20,7 +20,7 @@ use kenin_smime::sign::{Form, Signer};
 use super::*;
 use crate::substitute;
 
-mod room;
+pub(crate) mod room;
 
 mod replayed;
 

@@ -1,11 +1,11 @@
 use kenin_pki::crypto::{Aes, ContentKind, KeyType, SigningKey, SoftKey};
-use kenin_pki::der::write;
 use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_smime::encrypt::{Addressee, Protect};
 use kenin_smime::header_protection::{HeaderProtection, protect_header};
 use kenin_smime::sign::{Form, Signer};
 
 use super::*;
+use crate::opening::tests::room::compressed_data;
 
 const GCM: ContentKind = ContentKind::AesGcm(Aes::Bits256);
 const CBC: ContentKind = ContentKind::AesCbc(Aes::Bits256);
@@ -91,18 +91,7 @@ fn compressed(entity: &[u8], times: usize) -> Vec<u8> {
             &((high << 16) | low).to_be_bytes(),
         ]
         .concat();
-        let data = write::seq(&[
-            write::integer(0),
-            write::seq(&[write::oid("1.2.840.113549.1.9.16.3.8")]),
-            write::seq(&[
-                write::oid("1.2.840.113549.1.7.1"),
-                write::explicit(0, &write::octet_string(&zlib)),
-            ]),
-        ]);
-        let object = write::seq(&[
-            write::oid("1.2.840.113549.1.9.16.1.9"),
-            write::explicit(0, &data),
-        ]);
+        let object = compressed_data(&zlib);
         let header = b"Content-Type: application/pkcs7-mime; smime-type=compressed-data\r\n\
             Content-Transfer-Encoding: binary\r\n\r\n";
         entity = [&header[..], &object].concat();

@@ -62,6 +62,22 @@ fn several_contents_of_one_mail_take_memory_each() {
     assert_eq!(states(&opening), [State::Opened]);
 }
 
+/// CompressedData (RFC 3274) with this zlib stream.
+pub(crate) fn compressed_data(zlib: &[u8]) -> Vec<u8> {
+    let data = write::seq(&[
+        write::integer(0),
+        write::seq(&[write::oid("1.2.840.113549.1.9.16.3.8")]),
+        write::seq(&[
+            write::oid("1.2.840.113549.1.7.1"),
+            write::explicit(0, &write::octet_string(zlib)),
+        ]),
+    ]);
+    write::seq(&[
+        write::oid("1.2.840.113549.1.9.16.1.9"),
+        write::explicit(0, &data),
+    ])
+}
+
 /// BOMB-03: an entity of 57,028 octets in few.
 fn compressed() -> Vec<u8> {
     let zlib = [
@@ -72,18 +88,7 @@ fn compressed() -> Vec<u8> {
         b"\x4a\x29\xf5\xf2\x7a\x00\xdc\x0e\xa9\x42",
     ]
     .concat();
-    let data = write::seq(&[
-        write::integer(0),
-        write::seq(&[write::oid("1.2.840.113549.1.9.16.3.8")]),
-        write::seq(&[
-            write::oid("1.2.840.113549.1.7.1"),
-            write::explicit(0, &write::octet_string(&zlib)),
-        ]),
-    ]);
-    let object = write::seq(&[
-        write::oid("1.2.840.113549.1.9.16.1.9"),
-        write::explicit(0, &data),
-    ]);
+    let object = compressed_data(&zlib);
     let header = "Content-Type: application/pkcs7-mime; smime-type=compressed-data\r\n\
         Content-Transfer-Encoding: base64\r\n\r\n";
     [header, &base64(&object)].concat().into_bytes()
