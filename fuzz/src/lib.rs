@@ -18,7 +18,8 @@ pub use kenin::fuzzing::{held_mail, kenin_toml, worker_frame};
 pub use keys::{guarded_key, key_frame, key_import, sealed_key, token_uri};
 pub use lists::{index_file, long_list};
 pub use mail::{
-    compressed, entity, enveloped, mail_toml, mailbox, scrub, signed_data, stamp_writer, trust_toml,
+    answered, compressed, entity, enveloped, hidden_header, mail_toml, mailbox, scrub, signed_data,
+    stamp_writer, trust_toml,
 };
 pub use milter::milter;
 pub use pki::{ber, certificate, crl, ocsp, path};
@@ -29,6 +30,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target by name; the corpus of each is `fuzz/corpus/NAME/`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("answered", answered),
     ("ber", ber),
     ("certificate", certificate),
     ("compressed", compressed),
@@ -37,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("enveloped", enveloped),
     ("guarded_key", guarded_key),
     ("held_mail", held_mail),
+    ("hidden_header", hidden_header),
     ("http_answer", http_answer),
     ("index_file", index_file),
     ("kenin_toml", kenin_toml),

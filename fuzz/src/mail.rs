@@ -2,6 +2,7 @@
 
 use kenin_pki::UnixTime;
 use kenin_pki::crypto::Secret;
+use kenin_policy::protect::{answered as answered_by, message_ids};
 use kenin_policy::scrub::Scrubber;
 use kenin_policy::step::{Answer, Case, run};
 use kenin_policy::trust::PathOptions;
@@ -9,6 +10,7 @@ use kenin_policy::{
     HeaderEdits, Language, MailRules, ResultWord, StampContext, StampMode, TrustPolicy, header,
     stamp,
 };
+use kenin_smime::header_protection::{HeaderProtection, protect_header};
 use kenin_smime::open::{EncryptedLayer, Integrity, expand, reassemble};
 use kenin_smime::{Examined, Limits, examine, examine_cms, mime};
 
@@ -57,6 +59,51 @@ pub fn enveloped(data: &[u8]) {
             .is_some_and(|start| start.eq_ignore_ascii_case(b"content-"));
         let known = ["from", "subject", "mime-version"];
         assert!(content || known.iter().any(|name| field.is(&out, name)));
+    }
+}
+
+/// Encryption leaves no word of a Subject, of Comments and of Keywords outside, and who opens it has all fields again.
+pub fn hidden_header(data: &[u8]) {
+    let Some(halves) = protect_header(data, HeaderProtection::Cipher) else {
+        return;
+    };
+    let mut outer = halves.outer;
+    outer.extend_from_slice(b"\r\n");
+    for field in mime::fields(&outer) {
+        assert!(!HIDDEN.iter().any(|name| field.is(&outer, name)));
+        let whole = outer.get(field.whole.clone());
+        assert!(!field.is(&outer, "subject") || whole == Some(b"Subject: [...]\r\n"));
+    }
+    let out = reassemble(&outer, &halves.entity, &Limits::default(), &|_| true);
+    for name in ["subject", "comments", "keywords"] {
+        assert_eq!(values(&out, name), values(data, name), "{name}");
+    }
+}
+
+/// What the fields of a name say, in their order, but for white space.
+fn values(raw: &[u8], name: &str) -> Vec<Vec<u8>> {
+    let text = |value: &[u8]| {
+        let octets = value.iter().copied();
+        octets
+            .filter(|octet| !octet.is_ascii_whitespace())
+            .collect()
+    };
+    let of_name = mime::fields(raw).filter(|field| field.is(raw, name));
+    of_name.map(|field| text(field.value(raw))).collect()
+}
+
+/// Fields of which encryption leaves nothing outside.
+const HIDDEN: [&str; 2] = ["comments", "keywords"];
+
+/// What names a mail is found again in an answer that names it so, and there is a bound to what is remembered.
+pub fn answered(data: &[u8]) {
+    let with = |name: &str| [name.as_bytes(), b": ", data, b"\r\n\r\n"].concat();
+    let own = message_ids(&with("Message-ID"));
+    let named = answered_by(&with("In-Reply-To"));
+    assert!(own.len() <= 64 && named.len() <= 64);
+    // More fields may follow in there.
+    if !data.contains(&b'\n') {
+        assert_eq!(own, named);
     }
 }
 

@@ -153,7 +153,7 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
             push(&mut halves.outer, whole);
             continue;
         }
-        push(&mut halves.entity, &plainly_named(message, field));
+        push(&mut halves.entity, &plain_field(message, field));
         if let Some(left) = left_outside(name, whole) {
             push(&mut halves.outer, left);
             push(&mut outside, &hp_outer(left));
@@ -180,26 +180,70 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
     Some(halves)
 }
 
-/// A field without white space before its colon (RFC 5322 §4.5), at which some readers end a header.
-fn plainly_named(message: &[u8], field: &FieldSpan) -> Vec<u8> {
-    let name = slice(message, field.name.clone());
-    let rest = slice(message, field.name.end..field.whole.end);
+/// A field in which all readers see the same, and relays as well: without white space before its colon, and without lines of
+/// nothing but that (RFC 5322 §4.2, §4.5), at which some end a header; with a space where a CR stands alone, and folded
+/// where a line is longer than one may be (§2.1.1).
+pub(crate) fn plain_field(raw: &[u8], field: &FieldSpan) -> Vec<u8> {
+    let rest = slice(raw, field.name.end..field.whole.end);
     let colon = memchr::memchr(b':', rest).unwrap_or_default();
-    [name, rest.get(colon..).unwrap_or_default()].concat()
+    let rest = rest.get(colon..).unwrap_or_default();
+    let mut out = slice(raw, field.name.clone()).to_vec();
+    for (at, line) in rest.split_inclusive(|octet| *octet == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Nothing follows what was the last, and the first has the name.
+        if at > 0 && line.trim_ascii().is_empty() {
+            continue;
+        }
+        let before = if at == 0 { out.len() } else { 0 };
+        push_folded(&mut out, line, MAX_LINE.saturating_sub(before));
+        out.extend_from_slice(b"\r\n");
+    }
+    out
 }
 
-/// How a field looks outside (RFC 9788 §2.2), folded behind its name where it would get longer than a line may be.
+/// Adds a line without its end, in more lines where it has more octets than `room`: broken before white space, or where
+/// there is none anywhere.
+fn push_folded(out: &mut Vec<u8>, line: &[u8], room: usize) {
+    let (mut rest, mut room) = (line, room);
+    loop {
+        let (first, others) = match rest.get(..room) {
+            Some(most) if rest.len() > room => {
+                let gap = memchr::memrchr2(b' ', b'\t', most);
+                // What is before the white space is more than white space, or the line would be blank.
+                let gap = gap.filter(|at| !slice(rest, 0..*at).trim_ascii().is_empty());
+                rest.split_at(gap.unwrap_or(room))
+            }
+            _ => (rest, &[][..]),
+        };
+        if !others.is_empty() && first.trim_ascii().is_empty() {
+            // A line of white space alone. One of it is as good.
+            let blank = rest.len() - rest.trim_ascii_start().len();
+            rest = slice(rest, blank.saturating_sub(1)..rest.len());
+            continue;
+        }
+        out.extend(first.iter().map(|octet| match octet {
+            b'\r' => b' ',
+            other => *other,
+        }));
+        if others.trim_ascii().is_empty() {
+            return;
+        }
+        out.extend_from_slice(b"\r\n");
+        (rest, room) = (others, MAX_LINE);
+        if !others.starts_with(b" ") && !others.starts_with(b"\t") {
+            out.push(b' ');
+            room -= 1;
+        }
+    }
+}
+
+/// How a field looks outside (RFC 9788 §2.2).
 fn hp_outer(field: &[u8]) -> Vec<u8> {
-    let first = field.split(|octet| *octet == b'\n').next();
-    let is_long = first.is_some_and(|line| HP_OUTER.len() + line.len() > MAX_LINE);
-    let colon = memchr::memchr(b':', field).filter(|_| is_long);
-    let (name, value) = field.split_at(colon.map_or(0, |at| at + 1));
-    let fold: &[u8] = match value.first() {
-        _ if name.is_empty() => b"",
-        Some(b' ' | b'\t') => b"\r\n",
-        _ => b"\r\n ",
-    };
-    [HP_OUTER, name, fold, value].concat()
+    let quoted = [b"HP-Outer: ", field].concat();
+    let name = 0.."HP-Outer".len();
+    let whole = 0..quoted.len();
+    plain_field(&quoted, &FieldSpan { name, whole })
 }
 
 impl Halves {
@@ -366,9 +410,8 @@ pub(crate) const PROTECTED: [&str; 12] = [
     "keywords",
 ];
 
-const HP_OUTER: &[u8] = b"HP-Outer: ";
-/// Octets of a line with its CR (RFC 5322 §2.1.1): a field that is quoted gets longer.
-const MAX_LINE: usize = 999;
+/// Octets of a line without its end (RFC 5322 §2.1.1).
+const MAX_LINE: usize = 998;
 
 #[cfg(test)]
 mod tests;

@@ -150,7 +150,7 @@ fn what_gets_too_long_for_a_line_is_folded() {
             let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
             let entity = text(&halves.entity);
             let line = entity.lines().map(str::len).max().unwrap();
-            assert!(line < MAX_LINE, "{line}");
+            assert!(line <= MAX_LINE, "{line}");
             let unfolded = entity.replace("\r\n ", " ");
             let (field, _) = message.split_once("\r\n").unwrap();
             let wanted = format!("HP-Outer: {}", field.replace("From:y", "From: y"));
@@ -159,6 +159,39 @@ fn what_gets_too_long_for_a_line_is_folded() {
                     .lines()
                     .any(|line| line == wanted || line == format!("HP-Outer: {field}"))
             );
+        }
+    }
+}
+
+/// Who reads such a field inside takes it for none, and all that is left is what stands outside.
+#[test]
+fn a_subject_that_no_line_holds_is_not_lost() {
+    let words = "word ".repeat(700);
+    for value in [
+        "y".repeat(3000),
+        words.clone(),
+        format!("{}{words}", " ".repeat(1100)),
+        format!("a\r\n{}{}", " ".repeat(997), "y".repeat(500)),
+        format!("a\r\n{}{}", " \t".repeat(900), "y".repeat(500)),
+        "a\rb".to_owned(),
+        "a\r\n \t\r\n b\r\n ".to_owned(),
+        String::new(),
+    ] {
+        for name in ["Subject:", "Subject: ", "Subject :"] {
+            let message = format!("From: a@x.example\r\n{name}{value}\r\n\r\nx");
+            let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
+            let outer = "From: a@x.example\r\nSubject: [...]\r\n";
+            assert_eq!(text(&halves.outer), outer);
+            assert!(
+                text(&halves.entity)
+                    .lines()
+                    .all(|line| line.len() <= MAX_LINE)
+            );
+            let (inside, _) = protected_fields(&halves.entity, &Limits::default());
+            let subject = inside.iter().find(|(name, _)| *name == "subject").unwrap();
+            let octets = |text: &str| text.split_whitespace().collect::<String>();
+            let wanted = octets(&format!("Subject:{value}"));
+            assert_eq!(octets(text(&subject.1)), wanted);
         }
     }
 }

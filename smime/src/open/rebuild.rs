@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use kenin_pki::crypto::Secret;
 
 use crate::facts::FieldSpan;
-use crate::header_protection::{describes_content, protected_name, push, read};
+use crate::header_protection::{describes_content, plain_field, protected_name, push, read};
 use crate::layer;
 use crate::limits::Limits;
 use crate::mime::{Header, Part, PartKind, Tree, slice};
@@ -116,7 +116,7 @@ pub(crate) fn protected_fields(entity: &[u8], limits: &Limits) -> (Named, bool) 
         let Some(payload) = payload(&tree) else {
             break;
         };
-        if is_unsure(payload) {
+        if is_unsure(&bytes, payload) {
             break;
         }
         if payload.kind == PartKind::Leaf && layer::is_object(&bytes, payload) {
@@ -144,12 +144,17 @@ fn payload(tree: &Tree) -> Option<&Part> {
     Some(part)
 }
 
-/// Whether readers differ about the header of a part.
-fn is_unsure(part: &Part) -> bool {
+/// Whether readers differ about the header of a part. About a field that is only too long they do not: relays do, and it
+/// is folded before it gets to one.
+fn is_unsure(bytes: &[u8], part: &Part) -> bool {
+    let is_named_oddly = |field: &FieldSpan| {
+        let name = slice(bytes, field.name.clone());
+        bytes.get(field.name.end) != Some(&b':') || !name.iter().all(u8::is_ascii_graphic)
+    };
     part.header.odd
         || part.header.content_type_odd
         || part.content_type.odd
-        || !part.header.doubtful.is_empty()
+        || part.header.doubtful.iter().any(is_named_oddly)
 }
 
 fn fields_of(bytes: &[u8], payload: &Part) -> (Named, bool) {
@@ -173,7 +178,7 @@ fn fields_of(bytes: &[u8], payload: &Part) -> (Named, bool) {
     let found = named
         .iter()
         .filter(|found| count(found.0) == 1 || REPEATED.contains(&found.0))
-        .map(|(name, field)| (*name, slice(header, field.whole.clone()).to_vec()))
+        .map(|(name, field)| (*name, plain_field(header, field)))
         .collect();
     (found, is_whole)
 }

@@ -49,6 +49,20 @@ fn fields_that_protect_nothing_do_not_get_out() {
     assert_eq!(rebuilt(&clear), clear_expected);
 }
 
+/// As others write it: relays may break such a line, but no reader takes it for something else.
+#[test]
+fn a_protected_field_that_is_too_long_for_a_line_is_folded() {
+    let long = "word ".repeat(300);
+    let entity = format!("Subject: {long}\r\nContent-Type: text/plain; hp=cipher\r\n\r\nx\r\n");
+    let out = rebuilt(&entity);
+    assert!(out.lines().all(|line| line.len() <= 998));
+    assert!(!out.contains("[...]"));
+    let unfolded = out.replace("\r\n ", " ");
+    assert!(unfolded.contains(&format!("Subject: {}", long.trim_end())));
+    let odd = entity.replace("Subject:", "Subject :");
+    assert!(rebuilt(&odd).contains("Subject: [...]"));
+}
+
 #[test]
 fn protected_fields_replace_those_outside() {
     for parameter in ["hp=\"cipher\"", "hp=cipher", "protected-headers=\"v1\""] {
