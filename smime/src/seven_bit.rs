@@ -1,6 +1,6 @@
 //! An entity made fit for every relay before it is signed (RFC 8551 §3.1.2–3.1.3): 7-bit, no line longer
-//! than a relay takes, no control that some relay drops (the ESC of ISO-2022-JP). Parts that are not are encoded as
-//! base64; what they decode to stays the same.
+//! than a relay takes, no control that some relay drops (the ESC of ISO-2022-JP), no line that an mbox quotes. Parts that
+//! are not are encoded as base64; what they decode to stays the same.
 //!
 //! Never touches what is signed or encrypted: an entity that would need it is left to the caller.
 
@@ -10,10 +10,12 @@ use std::ops::Range;
 use crate::base64_lines::push_base64;
 use crate::canonical;
 use crate::limits::Limits;
-use crate::mime::{Part, PartKind, TransferEncoding, Tree, fields, slice};
+use crate::mime::{Part, PartKind, TransferEncoding, Tree, decode, fields, slice};
 
 /// The longest line without its line end (RFC 5321 §4.5.3.1.6).
 const MAX_LINE: usize = 998;
+/// How a message begins in an mbox: such files have ">From " for it inside of one (RFC 4155).
+const FROM: &[u8] = b"From ";
 
 /// The entity in a form that relays pass on, in 7 bits but for headers that are not; nothing where that is not
 /// possible without changing something signed. Controls in headers, and in what is signed already, stay: whether nothing
@@ -27,15 +29,19 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
     let mut out = Vec::with_capacity(entity.len() + entity.len() / 2);
     let mut at = 0;
     for (index, part) in tree.parts.iter().enumerate() {
-        let body = slice(entity, part.body());
+        let text = text_or_not(part, slice(entity, part.body()));
         let is_signed = is_inside_signed(&tree, index);
-        let is_unfit = part.kind == PartKind::Leaf
-            && part.transfer == TransferEncoding::Identity
-            && !fits_relays(&text_or_not(part, body));
-        if is_unfit && is_signed && !is_seven_bit(&text_or_not(part, body)) {
+        let is_unfit = part.kind == PartKind::Leaf && !fits_relays(&text);
+        let is_plain = part.transfer == TransferEncoding::Identity;
+        if is_unfit && is_plain && is_signed && !is_seven_bit(&text) {
             return None;
         }
-        let encoded = is_unfit && !is_signed;
+        // Also what is encoded already: some programs write base64 as one line, and "From " in quoted-printable.
+        let content = match is_unfit && !is_signed && may_be_encoded(part) {
+            true => decode(&text, part.transfer).ok(),
+            false => None,
+        };
+        let encoded = content.is_some();
         let labelled = part.kind != PartKind::Leaf && part.header.transfer.is_some() && !is_signed;
         let changed = encoded || labelled;
         // What stands between parts, and headers, is lines.
@@ -57,9 +63,9 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
         }
         at = part.header.body;
         if part.kind == PartKind::Leaf {
-            match encoded {
-                true => encode(text_or_not(part, body), &mut out),
-                false => out.extend_from_slice(&text_or_not(part, body)),
+            match content {
+                Some(content) => encode(&content, &mut out),
+                None => out.extend_from_slice(&text),
             }
             at = part.whole.end.max(at);
         }
@@ -69,11 +75,16 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
 }
 
 /// Whether every relay passes it on as it is: 7-bit, in lines of a length they take, ended by CRLF, and no control but
-/// the tab: some relays drop ESC, and others whatever is not printed.
+/// the tab: some relays drop ESC, and others whatever is not printed. And no line that is quoted where mail is kept in
+/// mbox files.
 #[must_use]
 pub fn fits_relays(bytes: &[u8]) -> bool {
     let is_dropped = |octet: &u8| octet.is_ascii_control() && !b"\t\r\n".contains(octet);
-    is_seven_bit(bytes) && !bytes.iter().any(is_dropped)
+    is_seven_bit(bytes) && !bytes.iter().any(is_dropped) && !has_from_line(bytes)
+}
+
+fn has_from_line(bytes: &[u8]) -> bool {
+    bytes.starts_with(FROM) || memchr::memmem::find(bytes, b"\nFrom ").is_some()
 }
 
 /// Whether no relay refuses it: 7-bit data of RFC 2045 §2.7, in lines of a length they take. A relay that drops controls
@@ -110,6 +121,14 @@ fn text_or_not<'e>(part: &Part, body: &'e [u8]) -> Cow<'e, [u8]> {
     }
 }
 
+/// RFC 2045 §6.4: nothing that is made of parts, or of a message, is encoded itself, and no report (RFC 3464 §2.1). What
+/// is for addresses outside of ASCII may be (RFC 6532 §3.7, RFC 6533 §3).
+fn may_be_encoded(part: &Part) -> bool {
+    let essence = &part.content_type.essence;
+    let is_message = essence.starts_with("message/") && !essence.starts_with("message/global");
+    !is_message && !essence.starts_with("multipart/")
+}
+
 fn is_inside_signed(tree: &Tree, index: usize) -> bool {
     let mut at = tree.parts.get(index);
     while let Some(part) = at {
@@ -125,8 +144,8 @@ fn push(out: &mut Vec<u8>, from: &[u8], range: Range<usize>) {
     canonical::feed(slice(from, range), |piece| out.extend_from_slice(piece));
 }
 
-fn encode(body: Cow<'_, [u8]>, out: &mut Vec<u8>) {
-    push_base64(out, &body);
+fn encode(body: &[u8], out: &mut Vec<u8>) {
+    push_base64(out, body);
     // The line end before the next delimiter is not the part's.
     if out.ends_with(b"\r\n") && !body.is_empty() {
         out.truncate(out.len() - 2);
@@ -179,8 +198,7 @@ mod tests {
                 .unwrap()
                 .split_once("\r\n\r\n")
                 .unwrap();
-            let decoded =
-                crate::mime::decode(encoded.as_bytes(), TransferEncoding::Base64).unwrap();
+            let decoded = decode(encoded.as_bytes(), TransferEncoding::Base64).unwrap();
             assert_eq!(decoded.as_ref(), body.as_bytes());
         }
         let lines = "Content-Type: text/plain\nX: y\n\na\nb\n";
@@ -213,8 +231,7 @@ mod tests {
             let out = String::from_utf8(made(entity.as_bytes()).unwrap()).unwrap();
             let start = format!("{HEADER}Content-Transfer-Encoding: base64\r\n\r\n");
             let encoded = out.strip_prefix(&start).unwrap();
-            let decoded =
-                crate::mime::decode(encoded.as_bytes(), TransferEncoding::Base64).unwrap();
+            let decoded = decode(encoded.as_bytes(), TransferEncoding::Base64).unwrap();
             assert_eq!(decoded.as_ref(), body.as_bytes());
         }
         assert!(fits_relays(b"\r\na\tb\r\n"));
@@ -223,6 +240,55 @@ mod tests {
             "{HEADER}Content-Transfer-Encoding: quoted-printable\r\n\r\n=1B$B8!0u=1B(B\r\n"
         );
         assert_eq!(made(quoted.as_bytes()).unwrap(), quoted.as_bytes());
+    }
+
+    fn decoded(entity: &str) -> String {
+        let out = String::from_utf8(made(entity.as_bytes()).unwrap()).unwrap();
+        let start = "Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+        let encoded = out.strip_prefix(start).unwrap().as_bytes();
+        let decoded = decode(encoded, TransferEncoding::Base64).unwrap();
+        String::from_utf8(decoded.into_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_line_that_an_mbox_quotes_is_encoded() {
+        const QUOTED: &str = "Content-Transfer-Encoding: quoted-printable\r\n";
+        for (field, body) in [
+            ("", "From here\r\n"),
+            ("", "a\r\nFrom here\r\n"),
+            (QUOTED, "a=3D\r\nFrom here\r\n"),
+        ] {
+            let entity = format!("Content-Type: text/plain\r\n{field}\r\n{body}");
+            assert_eq!(decoded(&entity), body.replace("=3D", "="));
+        }
+        assert!(fits_relays(b"\r\n>From here\r\nFromage\r\n From x\r\n"));
+    }
+
+    #[test]
+    fn base64_in_one_long_line_is_written_in_lines() {
+        let entity = format!(
+            "Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+            "QUJD".repeat(400)
+        );
+        assert_eq!(decoded(&entity), "ABC".repeat(400));
+    }
+
+    #[test]
+    fn a_report_is_not_encoded() {
+        let with = |essence: &str| {
+            format!(
+                "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\n\u{e9}\r\n--b\r\n\
+                 Content-Type: message/{essence}\r\n\r\nX: \u{e9}\r\n\r\n--b--\r\n"
+            )
+        };
+        for essence in ["delivery-status", "partial", "external-body"] {
+            let entity = with(essence);
+            let out = relayable(entity.as_bytes(), &Limits::default()).unwrap();
+            let out = String::from_utf8(out.into_owned()).unwrap();
+            assert!(out.contains("base64\r\n\r\nw6k=\r\n--b\r\n"), "{out}");
+            assert!(out.ends_with("\r\n\r\nX: \u{e9}\r\n\r\n--b--\r\n"), "{out}");
+        }
+        assert!(made(with("global-headers").as_bytes()).is_some());
     }
 
     #[test]

@@ -203,6 +203,27 @@ fn a_signature_over_iso_2022_jp_outlives_a_relay_that_drops_esc() {
     }
 }
 
+/// Who keeps mail in mbox files has ">From " for "From " at the beginning of a line.
+#[test]
+fn a_signature_outlives_an_mbox() {
+    let world = World::new();
+    let alice = world.person("alice@own.example");
+    let (head, _) = MAIL.split_once("Content-Type:").unwrap();
+    let mail = format!("{head}Content-Type: text/plain\r\n\r\nHello,\r\nFrom here on\r\n");
+    let protection = Protection {
+        encryption: None,
+        sign: Some(Form::Clear),
+        header: Some(HeaderProtection::Clear),
+        required: false,
+    };
+    let signer = Signer::new(&alice.key, &alice.certificate);
+    let signed = String::from_utf8(made(mail.as_bytes(), &protection, Some(&signer))).unwrap();
+    assert!(signed.contains("multipart/signed"));
+    let kept = signed.replace("\nFrom ", "\n>From ");
+    let verdict = world.verdict(kept.as_bytes());
+    assert!(verdict.is_pass(), "{verdict:?}");
+}
+
 /// SIG-21: what somebody signed is encrypted around, and not touched.
 #[test]
 fn what_is_signed_keeps_its_octets_inside() {
