@@ -87,7 +87,7 @@ fn split_as<'m>(message: &'m [u8], outside: &dyn Fn(&FieldSpan) -> Option<&'m [u
         } else if !field.is(message, "mime-version")
             && let Some(field) = outside(field)
         {
-            push(&mut halves.outer, field);
+            push(&mut halves.outer, &plain(field, Fold::AtSpaces));
         }
     }
     halves.close(message, &header);
@@ -107,9 +107,9 @@ fn left_outside<'m>(name: &str, whole: &'m [u8]) -> Option<&'m [u8]> {
 /// outside.
 ///
 /// Nothing where the message is protected already, so that the fields would not stand inside of all its protection. A
-/// signature alone leaves out a header, too, about which readers differ. Encryption leaves out none: what it hides must not
-/// stand outside because something else in the header is odd. What such a header says of the content is that of a part
-/// then, in a multipart/mixed whose own header is plain.
+/// signature alone leaves out a header, too, about which readers differ, also when its long lines are folded. Encryption
+/// leaves out none: what it hides must not stand outside because something else in the header is odd. What such a header
+/// says of the content is that of a part then, in a multipart/mixed whose own header is plain.
 #[must_use]
 pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Halves> {
     let (header, all) = read(message);
@@ -126,7 +126,11 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
         || header.content_type_odd
         || content_type.odd
         || header.doubtful.iter().any(is_about_content);
-    if protection == HeaderProtection::Clear && (is_odd || !header.doubtful.is_empty()) {
+    let is_plain = |field: &FieldSpan| {
+        let (header, _) = read(&plain(slice(message, field.whole.clone()), Fold::AtSpaces));
+        !header.odd && header.doubtful.is_empty()
+    };
+    if protection == HeaderProtection::Clear && (is_odd || !header.doubtful.iter().all(is_plain)) {
         return None;
     }
     let mut halves = Halves {
@@ -140,8 +144,9 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
         if is_about_content(field) || field.is(message, "mime-version") {
             continue;
         }
+        let outer = plain(whole, Fold::AtSpaces);
         let Some(name) = protected_name(message, field) else {
-            push(&mut halves.outer, whole);
+            push(&mut halves.outer, &outer);
             continue;
         };
         if protection == HeaderProtection::Clear {
@@ -149,12 +154,12 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
                 return None;
             }
             seen.push(name);
-            push(&mut halves.entity, whole);
-            push(&mut halves.outer, whole);
+            push(&mut halves.entity, &outer);
+            push(&mut halves.outer, &outer);
             continue;
         }
-        push(&mut halves.entity, &plain_field(message, field));
-        if let Some(left) = left_outside(name, whole) {
+        push(&mut halves.entity, &plain(whole, Fold::Anywhere));
+        if let Some(left) = left_outside(name, &outer) {
             push(&mut halves.outer, left);
             push(&mut outside, &hp_outer(left));
         }
@@ -180,40 +185,42 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
     Some(halves)
 }
 
+/// Where a line may be broken that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fold {
+    /// Before white space only, which changes nothing of what the field says (RFC 5322 §2.2.3).
+    AtSpaces,
+    /// In a word, too, where there is no other way.
+    Anywhere,
+}
+
 /// A field in which all readers see the same, and relays as well: without white space before its colon, and without lines of
 /// nothing but that (RFC 5322 §4.2, §4.5), at which some end a header; with a space where a CR stands alone, and folded
 /// where a line is longer than one may be (§2.1.1).
-pub(crate) fn plain_field(raw: &[u8], field: &FieldSpan) -> Vec<u8> {
-    let rest = slice(raw, field.name.end..field.whole.end);
-    let colon = memchr::memchr(b':', rest).unwrap_or_default();
-    let rest = rest.get(colon..).unwrap_or_default();
-    let mut out = slice(raw, field.name.clone()).to_vec();
-    for (at, line) in rest.split_inclusive(|octet| *octet == b'\n').enumerate() {
+pub(crate) fn plain(field: &[u8], fold: Fold) -> Vec<u8> {
+    let colon = memchr::memchr(b':', field).unwrap_or_default();
+    let (name, value) = field.split_at(colon);
+    let mut out = name.trim_ascii_end().to_vec();
+    for (at, line) in value.split_inclusive(|octet| *octet == b'\n').enumerate() {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // Nothing follows what was the last, and the first has the name.
+        // The first has the name.
         if at > 0 && line.trim_ascii().is_empty() {
             continue;
         }
         let before = if at == 0 { out.len() } else { 0 };
-        push_folded(&mut out, line, MAX_LINE.saturating_sub(before));
+        push_folded(&mut out, line, MAX_LINE.saturating_sub(before), fold);
         out.extend_from_slice(b"\r\n");
     }
     out
 }
 
-/// Adds a line without its end, in more lines where it has more octets than `room`: broken before white space, or where
-/// there is none anywhere.
-fn push_folded(out: &mut Vec<u8>, line: &[u8], room: usize) {
+/// Adds a line without its end; more of them where it has more octets than `room`.
+fn push_folded(out: &mut Vec<u8>, line: &[u8], room: usize, fold: Fold) {
     let (mut rest, mut room) = (line, room);
     loop {
         let (first, others) = match rest.get(..room) {
-            Some(most) if rest.len() > room => {
-                let gap = memchr::memrchr2(b' ', b'\t', most);
-                // What is before the white space is more than white space, or the line would be blank.
-                let gap = gap.filter(|at| !slice(rest, 0..*at).trim_ascii().is_empty());
-                rest.split_at(gap.unwrap_or(room))
-            }
+            Some(most) if rest.len() > room => rest.split_at(end_of_line(rest, most, fold)),
             _ => (rest, &[][..]),
         };
         if !others.is_empty() && first.trim_ascii().is_empty() {
@@ -238,12 +245,26 @@ fn push_folded(out: &mut Vec<u8>, line: &[u8], room: usize) {
     }
 }
 
+/// Where to break the line whose beginning fits: before the last white space that stands behind more than white space.
+fn end_of_line(line: &[u8], most: &[u8], fold: Fold) -> usize {
+    let gap = memchr::memrchr2(b' ', b'\t', most);
+    if let Some(gap) = gap.filter(|at| !slice(line, 0..*at).trim_ascii().is_empty()) {
+        return gap;
+    }
+    match fold {
+        Fold::Anywhere => most.len(),
+        // After the word.
+        Fold::AtSpaces => {
+            let others = slice(line, most.len()..line.len());
+            let space = memchr::memchr2(b' ', b'\t', others);
+            space.map_or(line.len(), |at| most.len() + at)
+        }
+    }
+}
+
 /// How a field looks outside (RFC 9788 §2.2).
 fn hp_outer(field: &[u8]) -> Vec<u8> {
-    let quoted = [b"HP-Outer: ", field].concat();
-    let name = 0.."HP-Outer".len();
-    let whole = 0..quoted.len();
-    plain_field(&quoted, &FieldSpan { name, whole })
+    plain(&[b"HP-Outer: ", field].concat(), Fold::Anywhere)
 }
 
 impl Halves {

@@ -71,10 +71,15 @@ const ODD: [&str; 8] = [
 
 #[test]
 fn a_header_that_a_signature_cannot_protect_is_left_alone() {
-    for message in ODD {
+    let is_mended = |message: &&str| message.starts_with("Subject :");
+    for message in ODD.into_iter().filter(|message| !is_mended(message)) {
         let halves = protect_header(message.as_bytes(), HeaderProtection::Clear);
         assert_eq!(halves, None, "{message}");
     }
+    // Nothing is odd once that is written as all read it.
+    let halves = protect_header(b"Subject : a\r\n\r\nx", HeaderProtection::Clear).unwrap();
+    assert_eq!(text(&halves.outer), "Subject: a\r\n");
+    assert!(text(&halves.entity).starts_with("Subject: a\r\nContent-Type"));
     for essence in ["multipart/signed; boundary=b", "application/pkcs7-mime"] {
         let message = format!("Subject: a\r\nContent-Type: {essence}\r\n\r\nx");
         for how in [HeaderProtection::Clear, HeaderProtection::Cipher] {
@@ -161,6 +166,30 @@ fn what_gets_too_long_for_a_line_is_folded() {
             );
         }
     }
+}
+
+#[test]
+fn what_is_too_long_for_a_line_is_folded_outside_and_inside() {
+    let many = "bob@there.example, ".repeat(120);
+    let fields = format!("To: {many}carol@there.example\r\nX-Trace: {many}\t \r\nSubject: a\r\n");
+    let message = format!("{fields}Content-Type: text/plain\r\n\r\nx");
+    for how in [HeaderProtection::Clear, HeaderProtection::Cipher] {
+        let halves = protect_header(message.as_bytes(), how).unwrap();
+        let (outer, entity) = (text(&halves.outer), text(&halves.entity));
+        for line in outer.lines().chain(entity.lines()) {
+            assert!(line.len() <= MAX_LINE && (line.is_empty() || !line.trim().is_empty()));
+        }
+        let whole = outer.replace("\r\n ", " ").replace("[...]", "a");
+        assert_eq!(whole, fields);
+        let (to, _) = fields.split_once("X-Trace").unwrap();
+        assert!(entity.replace("\r\n ", " ").starts_with(to));
+    }
+    let halves = split(message.as_bytes());
+    assert_eq!(text(&halves.outer).replace("\r\n ", " "), fields);
+    // A word that can be read is not broken.
+    let word = format!("Subject: {}\r\n\r\nx", "y".repeat(MAX_LINE));
+    let halves = protect_header(word.as_bytes(), HeaderProtection::Clear);
+    assert_eq!(halves, None);
 }
 
 /// Who reads such a field inside takes it for none, and all that is left is what stands outside.

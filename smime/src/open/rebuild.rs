@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use kenin_pki::crypto::Secret;
 
 use crate::facts::FieldSpan;
-use crate::header_protection::{describes_content, plain_field, protected_name, push, read};
+use crate::header_protection::{Fold, describes_content, plain, protected_name, push, read};
 use crate::layer;
 use crate::limits::Limits;
 use crate::mime::{Header, Part, PartKind, Tree, slice};
@@ -178,7 +178,12 @@ fn fields_of(bytes: &[u8], payload: &Part) -> (Named, bool) {
     let found = named
         .iter()
         .filter(|found| count(found.0) == 1 || REPEATED.contains(&found.0))
-        .map(|(name, field)| (*name, plain_field(header, field)))
+        .map(|(name, field)| {
+            (
+                *name,
+                plain(slice(header, field.whole.clone()), Fold::Anywhere),
+            )
+        })
         .collect();
     (found, is_whole)
 }

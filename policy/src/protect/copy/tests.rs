@@ -224,6 +224,43 @@ fn a_signature_outlives_an_mbox() {
     assert!(verdict.is_pass(), "{verdict:?}");
 }
 
+/// One line of recipients, which relays break: what is in it must not keep the header from being protected, nor the Subject
+/// from coming out again.
+#[test]
+fn a_long_line_of_the_header_is_folded() {
+    let world = World::new();
+    let (alice, bob) = (world.person("alice@own.example"), bob());
+    let many = "bob@partner.example, ".repeat(60);
+    let mail = MAIL.replacen("\r\nTo: ", &format!("\r\nTo: {many}"), 1);
+    let alone = Protection {
+        encryption: None,
+        sign: Some(Form::Clear),
+        header: Some(HeaderProtection::Clear),
+        required: false,
+    };
+    let encrypted = Protection {
+        sign: Some(Form::Clear),
+        ..encrypted_for(&[&bob.certificate], CBC)
+    };
+    let signer = Signer {
+        signing_time: Some(NOW),
+        ..Signer::new(&alice.key, &alice.certificate)
+    };
+    for protection in [alone, encrypted] {
+        let mail = made(mail.as_bytes(), &protection, Some(&signer));
+        assert!(fits_relays(&mail));
+        let message = match protection.encryption {
+            Some(_) => opened(&mail, &bob).0,
+            None => mail,
+        };
+        let verdict = world.verdict(&message);
+        assert!(verdict.is_pass(), "{verdict:?}");
+        assert!(holds(&message, "Subject: canary-d7c1 in the subject\r\n"));
+        let unfolded = String::from_utf8(message).unwrap().replace("\r\n ", " ");
+        assert!(unfolded.contains(&format!("\r\nTo: {many}bob@partner.example\r\n")));
+    }
+}
+
 /// SIG-21: what somebody signed is encrypted around, and not touched.
 #[test]
 fn what_is_signed_keeps_its_octets_inside() {
