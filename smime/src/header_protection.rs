@@ -7,7 +7,7 @@
 use crate::canonical;
 use crate::facts::FieldSpan;
 use crate::limits::Limits;
-use crate::mime::{ContentType, Header, slice};
+use crate::mime::{ContentType, Header, TransferEncoding, slice};
 use crate::open::protected_fields;
 use crate::release::{describes, end_of_fields};
 use crate::sign::boundary_for;
@@ -178,11 +178,28 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
         }
     }
     if header.content_type.is_none() {
-        let plain = b"Content-Type: text/plain; charset=us-ascii";
+        // A text that is something else must not be called so: readers guess what nothing is said of, as that in
+        // ISO-2022-JP without MIME (RFC 1468).
+        let plain: &[u8] = match is_ascii_text(message, &header) {
+            true => b"Content-Type: text/plain; charset=us-ascii",
+            false => b"Content-Type: text/plain",
+        };
         push(&mut halves.entity, &with_hp(plain, protection));
     }
     halves.close(message, &header);
     Some(halves)
+}
+
+/// Whether a body is ASCII as it stands, without controls that switch to another set of characters.
+fn is_ascii_text(message: &[u8], header: &Header) -> bool {
+    let transfer = header.transfer.clone();
+    let transfer = transfer.map_or(TransferEncoding::Identity, |value| {
+        TransferEncoding::parse(slice(message, value))
+    });
+    let is_text =
+        |octet: &u8| octet.is_ascii() && (!octet.is_ascii_control() || b"\t\r\n".contains(octet));
+    let body = slice(message, header.body..message.len());
+    transfer == TransferEncoding::Identity && body.iter().all(is_text)
 }
 
 /// Where a line may be broken that is too long.

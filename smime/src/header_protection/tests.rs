@@ -57,6 +57,23 @@ fn a_content_that_says_nothing_of_itself_is_text() {
     );
 }
 
+/// Japanese mail programs of old say nothing of a text in ISO-2022-JP, and those that read it find out (RFC 1468).
+#[test]
+fn a_text_of_which_nothing_is_said_is_not_called_ascii() {
+    for body in ["\x1b$B8!0u\x1b(B\r\n", "\u{691c}\u{5370}\r\n"] {
+        let message = format!("Subject: x\r\n\r\n{body}");
+        for how in [HeaderProtection::Clear, HeaderProtection::Cipher] {
+            let halves = protect_header(message.as_bytes(), how).unwrap();
+            let entity = text(&halves.entity);
+            assert!(
+                entity.contains("\r\nContent-Type: text/plain;\r\n\thp="),
+                "{entity}"
+            );
+            assert!(entity.ends_with(&format!("\r\n\r\n{body}")), "{entity}");
+        }
+    }
+}
+
 /// Messages whose header, or content, readers differ about.
 const ODD: [&str; 8] = [
     "Subject: a\r\nSubject: b\r\n\r\nx",
