@@ -54,8 +54,11 @@ pub fn copy(
             true => split_hiding(message, limits),
             false => split(message),
         });
+    if protection.encryption.is_some() {
+        outer = without(outer, &DIGESTS);
+    }
     if hidden {
-        outer = without(outer, TOPIC);
+        outer = without(outer, &[TOPIC]);
     }
     let entity = match protection.sign {
         Some(form) => sign(entity, form, signer.ok_or(CopyError::NoSigner)?, limits)?,
@@ -79,10 +82,10 @@ pub fn copy(
     Ok(outer)
 }
 
-/// Header fields without those of this name.
-fn without(fields: Vec<u8>, name: &str) -> Vec<u8> {
+/// Header fields without those of these names.
+fn without(fields: Vec<u8>, names: &[&str]) -> Vec<u8> {
     let header = header::scan(&fields);
-    let is_it = |field: &&header::Field| field.may_be(&fields, |own| own == name);
+    let is_it = |field: &&header::Field| field.may_be(&fields, |own| names.contains(&own));
     if !header.fields.iter().any(|field| is_it(&field)) {
         return fields;
     }
@@ -111,6 +114,13 @@ fn sign(
 
 /// Where some programs say the Subject once more.
 const TOPIC: &str = "thread-topic";
+/// What says a digest of the content and signs the Subject (RFC 6376 §3.5, RFC 4870): who guesses them could find out
+/// whether that is right. They hold for nothing once the mail is encrypted.
+const DIGESTS: [&str; 3] = [
+    "dkim-signature",
+    "x-google-dkim-signature",
+    "domainkey-signature",
+];
 
 #[cfg(test)]
 mod tests;

@@ -98,6 +98,33 @@ fn what_is_encrypted_shows_nothing_and_opens_to_the_same() {
 }
 
 #[test]
+fn no_digest_of_what_is_encrypted_stands_outside() {
+    let (world, bob) = (World::new(), bob());
+    let own = "DKIM-Signature: v=1; a=rsa-sha256; d=own.example;\r\n bh=digest-of-all=; b=AA==\r\n";
+    let mail = MAIL.replacen("From:", &format!("{own}From:"), 1);
+    for header in [Some(HeaderProtection::Cipher), None] {
+        let protection = Protection {
+            header,
+            ..encrypted_for(&[&bob.certificate], GCM)
+        };
+        let mail = made(mail.as_bytes(), &protection, None);
+        assert!(!holds(&mail, "DKIM") && !holds(&mail, "digest-of-all"));
+        assert!(mail.starts_with(b"Received: by mx.own.example\r\nFrom: alice"));
+    }
+    // What is only signed can be read.
+    let alice = world.person("alice@own.example");
+    let protection = Protection {
+        encryption: None,
+        sign: Some(Form::Clear),
+        header: None,
+        required: false,
+    };
+    let signer = Signer::new(&alice.key, &alice.certificate);
+    let mail = made(mail.as_bytes(), &protection, Some(&signer));
+    assert!(holds(&mail, own));
+}
+
+#[test]
 fn a_signature_goes_inside_the_encryption_and_is_good() {
     let world = World::new();
     let (alice, bob) = (world.person("alice@own.example"), bob());
