@@ -17,7 +17,7 @@ use kenin_policy::protect::{
 };
 use kenin_smime::sign::{CAPABILITIES, Signer};
 use kenin_smime::{Limits, Shape};
-use kenin_smtp_filter::{Division, Mail, Reply};
+use kenin_smtp_filter::{Division, Mail, MailBytes, Reply};
 use tracing::{error, warn};
 
 use crate::act;
@@ -101,6 +101,8 @@ pub(crate) struct Plan {
     groups: Vec<policy::Group>,
     rule: Option<usize>,
     unexamined: Option<Reason>,
+    /// The mail as it came, where the message is what it opened to.
+    came: Option<MailBytes>,
     author: Author,
     limits: Limits,
     now: Moment,
@@ -206,6 +208,7 @@ impl Plan {
             groups,
             rule,
             unexamined: job.unexamined,
+            came: (job.origin == Origin::Opened).then(|| job.mail.raw.clone()),
             author: job.author.clone(),
             limits: job.snapshot.config.engine_limits(),
             now: job.now,
@@ -220,6 +223,7 @@ impl Plan {
             groups: all(&recipients, Course::AsItIs),
             rule: None,
             unexamined: None,
+            came: None,
             author: Author::default(),
             limits: snapshot.config.engine_limits(),
             now,
@@ -245,6 +249,7 @@ impl Plan {
             groups: groups.collect(),
             rule: self.rule,
             unexamined: self.unexamined,
+            came: self.came.clone(),
             author: self.author.clone(),
             limits: self.limits.clone(),
             now: self.now,
@@ -317,6 +322,9 @@ impl Plan {
     }
 
     fn made(&self, protection: &Protection, message: &[u8]) -> Result<Vec<u8>, CopyError> {
+        if let Some(raw) = &self.came {
+            return policy::copy_again(message, raw, protection, &self.limits);
+        }
         let Some(own) = &self.author.key else {
             return policy::copy(message, protection, None, &self.limits);
         };

@@ -13,7 +13,7 @@ pub mod plan;
 mod references;
 
 pub use cipher::choose as cipher_for;
-pub use copy::{CopyError, copy};
+pub use copy::{CopyError, copy, copy_again};
 pub use difference::difference;
 pub use plan::{
     Answer, Answered, Candidate, Course, Encryption, Found, Group, Outgoing, Plan, Protection,

@@ -34,13 +34,16 @@ pub enum HeaderProtection {
 /// The halves as they are: no field of the message goes inside, only those that describe the content.
 #[must_use]
 pub fn split(message: &[u8]) -> Halves {
-    split_as(message, &|field| Some(slice(message, field.whole.clone())))
+    split_as(message, &mut |field| {
+        Some(slice(message, field.whole.clone()))
+    })
 }
 
 /// The same for a message that is to be encrypted. Where it is signed, and what is signed says that encryption hid its
 /// header, the outer Subject, Comments and Keywords are hidden again: they came out when it was opened, and stay inside.
+/// Of one that came encrypted and was opened no more is shown outside than was then.
 #[must_use]
-pub fn split_hiding(message: &[u8], limits: &Limits) -> Halves {
+pub fn split_hiding(message: &[u8], limits: &Limits, came: Option<Came<'_>>) -> Halves {
     let (header, _) = read(message);
     let content_type = header
         .content_type
@@ -51,9 +54,14 @@ pub fn split_hiding(message: &[u8], limits: &Limits) -> Halves {
         false => Vec::new(),
     };
     let is_inside = |name: &str| inside.iter().any(|(own, _)| *own == name);
-    split_as(message, &|field| match protected_name(message, field) {
-        Some(name) if is_inside(name) => left_outside(name, slice(message, field.whole.clone())),
-        _ => Some(slice(message, field.whole.clone())),
+    let mut left = Left::of(came);
+    split_as(message, &mut |field| {
+        let whole = slice(message, field.whole.clone());
+        match protected_name(message, field) {
+            Some(name) if is_inside(name) => left.of_inside(name, whole),
+            Some(name) => left.of_outside(name, whole),
+            None => Some(whole),
+        }
     })
 }
 
@@ -75,7 +83,10 @@ pub fn was_hidden(message: &[u8]) -> bool {
 }
 
 /// The halves with this in place of each field outside.
-fn split_as<'m>(message: &'m [u8], outside: &dyn Fn(&FieldSpan) -> Option<&'m [u8]>) -> Halves {
+fn split_as<'m>(
+    message: &'m [u8],
+    outside: &mut dyn FnMut(&FieldSpan) -> Option<&'m [u8]>,
+) -> Halves {
     let (header, all) = read(message);
     let mut halves = Halves {
         outer: Vec::new(),
@@ -103,6 +114,60 @@ fn left_outside<'m>(name: &str, whole: &'m [u8]) -> Option<&'m [u8]> {
     }
 }
 
+/// How a message looked that came encrypted, and was opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Came<'m> {
+    /// Its header.
+    pub header: &'m [u8],
+    /// Whether what was opened has been put into a message of somebody else's, which took fields from it.
+    pub wrapped: bool,
+}
+
+/// What encryption leaves outside of the fields of a message, one after the other.
+struct Left<'m> {
+    /// Its header when it came encrypted, with the fields.
+    came: Option<(Came<'m>, Vec<FieldSpan>)>,
+    /// The names of the fields so far.
+    seen: Vec<&'static str>,
+}
+
+impl<'m> Left<'m> {
+    fn of(came: Option<Came<'m>>) -> Self {
+        Self {
+            came: came.map(|came| (came, read(came.header).1)),
+            seen: Vec::new(),
+        }
+    }
+
+    /// What is left of a field that stands inside too.
+    fn of_inside(&mut self, name: &'static str, whole: &'m [u8]) -> Option<&'m [u8]> {
+        left_outside(name, self.then(name, whole)?)
+    }
+
+    /// What is left of a field that stands nowhere else.
+    fn of_outside(&mut self, name: &'static str, whole: &'m [u8]) -> Option<&'m [u8]> {
+        let wrapped = self.came.as_ref().is_some_and(|(came, _)| came.wrapped);
+        match wrapped && TAKEN_OVER.contains(&name) {
+            true => self.then(name, whole),
+            false => Some(whole),
+        }
+    }
+
+    /// The field as it stood outside when the message came, if it did. A message keeps its own name, by which its answer is
+    /// known.
+    fn then(&mut self, name: &'static str, whole: &'m [u8]) -> Option<&'m [u8]> {
+        let before = self.seen.iter().filter(|own| **own == name).count();
+        self.seen.push(name);
+        let Some((came, fields)) = self.came.as_ref().filter(|_| name != "message-id") else {
+            return Some(whole);
+        };
+        let header = came.header;
+        let mut own = fields.iter().filter(|field| field.is(header, name));
+        own.nth(before)
+            .map(|field| slice(header, field.whole.clone()))
+    }
+}
+
 /// The halves with the header protected (RFC 9788 §5.2): copies of its fields inside, and beside them how they look
 /// outside.
 ///
@@ -112,6 +177,17 @@ fn left_outside<'m>(name: &str, whole: &'m [u8]) -> Option<&'m [u8]> {
 /// says of the content is that of a part then, in a multipart/mixed whose own header is plain.
 #[must_use]
 pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Halves> {
+    protect(message, protection, None)
+}
+
+/// The same by encryption for a message that came encrypted and was opened: outside stands no more of it than did then. What
+/// its sender hid beyond what we do (RFC 9788 §3.2.2) is hidden still.
+#[must_use]
+pub fn protect_header_again(message: &[u8], came: Came<'_>) -> Option<Halves> {
+    protect(message, HeaderProtection::Cipher, Some(came))
+}
+
+fn protect(message: &[u8], protection: HeaderProtection, came: Option<Came<'_>>) -> Option<Halves> {
     let (header, all) = read(message);
     let content_type = header
         .content_type
@@ -138,6 +214,7 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
         entity: Vec::new(),
     };
     let mut seen: Vec<&str> = Vec::new();
+    let mut left = Left::of(came);
     let mut outside = Vec::new();
     for field in &all {
         let whole = slice(message, field.whole.clone());
@@ -159,9 +236,10 @@ pub fn protect_header(message: &[u8], protection: HeaderProtection) -> Option<Ha
             continue;
         }
         push(&mut halves.entity, &plain(whole, Fold::Anywhere));
-        if let Some(left) = left_outside(name, &outer) {
-            push(&mut halves.outer, left);
-            push(&mut outside, &hp_outer(left));
+        if let Some(left) = left.of_inside(name, whole) {
+            let left = plain(left, Fold::AtSpaces);
+            push(&mut halves.outer, &left);
+            push(&mut outside, &hp_outer(&left));
         }
     }
     halves.entity.extend_from_slice(&outside);
@@ -442,6 +520,17 @@ pub(crate) const PROTECTED: [&str; 12] = [
     "date",
     "subject",
     "message-id",
+    "in-reply-to",
+    "references",
+    "comments",
+    "keywords",
+];
+
+/// Those of them that a message around another takes from it.
+const TAKEN_OVER: [&str; 7] = [
+    "to",
+    "cc",
+    "subject",
     "in-reply-to",
     "references",
     "comments",

@@ -124,3 +124,33 @@ fn without_a_certificate_that_is_good_now_what_came_arrives_as_it_came() {
         assert_eq!(traces(&gateway, CANARY), [""; 0]);
     }
 }
+
+/// More than Kenin hides itself (RFC 9788 §3.2.2).
+#[test]
+fn what_its_sender_hid_stays_inside_when_it_is_encrypted_again() {
+    let sink = Sink::start();
+    let (here, own) = (reader("Carla", CARLA), reader("Carla", CARLA));
+    let mut gateway = prepared(&sink, &here);
+    keep(&gateway, &own);
+    gateway.restart();
+    let entity = format!(
+        "From: {CANARY} <{SENDER}>\r\nCc: hidden@elsewhere.example\r\nSubject: {CANARY}\r\n\
+         References: <hidden@example.jp>\r\nContent-Type: text/plain; hp=\"cipher\"\r\n\r\nx\r\n"
+    );
+    let people = [&here, &People::get().bob];
+    let object = encrypted(Way::Gcm, &people, entity.as_bytes());
+    let raw = mail(&fields(SENDER, "hidden@example.jp"), &object);
+    let mails = arrived(&gateway, &sink, &raw);
+    let his = of(&mails, BOB);
+    assert_eq!(his.fields("Cc"), ["hidden@elsewhere.example"]);
+    let hers = of(&mails, CARLA);
+    assert_eq!(hers.fields("From"), [SENDER]);
+    assert_eq!(hers.fields("Subject"), ["[...]"]);
+    for name in ["Cc", "References"] {
+        assert!(hers.fields(name).is_empty(), "{name}");
+    }
+    let inside = opens_to(&own, &hers.raw).expect("her own key opens it");
+    let inside = String::from_utf8(inside).unwrap();
+    assert!(inside.contains(&format!("Subject: {CANARY}\r\n")));
+    assert!(inside.contains("Cc: hidden@elsewhere.example\r\n"));
+}

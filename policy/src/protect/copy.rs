@@ -4,15 +4,17 @@
 
 use std::borrow::Cow;
 
+use kenin_pki::address::AddressCase;
 use kenin_smime::encrypt::{Addressee, Protect, ProtectError};
 use kenin_smime::header_protection::{
-    Halves, HeaderProtection, protect_header, split, split_hiding, was_hidden,
+    Came, Halves, HeaderProtection, protect_header, protect_header_again, split, split_hiding,
+    was_hidden,
 };
 use kenin_smime::sign::{Form, SignError, Signer};
 use kenin_smime::{Limits, fits_relays, relayable};
 
 use super::plan::Protection;
-use crate::header;
+use crate::{header, mailbox};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,61 @@ pub fn copy(
     signer: Option<&Signer<'_>>,
     limits: &Limits,
 ) -> Result<Vec<u8>, CopyError> {
+    made(message, None, protection, signer, limits)
+}
+
+/// The same of a message that came encrypted, as `raw`, and was opened: encrypted again, it shows no more outside than it did
+/// when it came.
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_again(
+    message: &[u8],
+    raw: &[u8],
+    protection: &Protection,
+    limits: &Limits,
+) -> Result<Vec<u8>, CopyError> {
+    let (header, wrapped) = as_it_came(message, raw);
+    let came = Came {
+        header: &header,
+        wrapped,
+    };
+    made(message, Some(came), protection, None, limits)
+}
+
+/// The header that a message came with, and whether it is from somebody else now: it stands in a message of ours, or a
+/// signature inside says so. Whoever it is from keeps the address.
+fn as_it_came(message: &[u8], raw: &[u8]) -> (Vec<u8>, bool) {
+    let (now, then) = (header::scan(message), header::scan(raw));
+    let sender = |bytes: &[u8], header: &header::Header| {
+        let from = mailbox::from_field(bytes, header);
+        from.mailbox.ok().map(|mailbox| mailbox.address)
+    };
+    let is_same = match (sender(message, &now), sender(raw, &then)) {
+        (Some(now), Some(then)) => now.matches(&then, AddressCase::Insensitive),
+        _ => false,
+    };
+    if is_same {
+        let end = then.body.min(raw.len());
+        return (raw.get(..end).unwrap_or_default().to_vec(), false);
+    }
+    let fields = |bytes: &[u8], header: &header::Header, from: bool| {
+        let fields = header.fields.iter();
+        let fields = fields.filter(|field| field.may_be(bytes, |name| name == "from") == from);
+        let fields = fields.map(|field| bytes.get(field.whole.clone()).unwrap_or_default());
+        fields.collect::<Vec<_>>().concat()
+    };
+    let both = [fields(message, &now, true), fields(raw, &then, false)];
+    (both.concat(), true)
+}
+
+fn made(
+    message: &[u8],
+    came: Option<Came<'_>>,
+    protection: &Protection,
+    signer: Option<&Signer<'_>>,
+    limits: &Limits,
+) -> Result<Vec<u8>, CopyError> {
     if protection.sign.is_none() && protection.encryption.is_none() {
         return Ok(message.to_vec());
     }
@@ -46,12 +103,15 @@ pub fn copy(
     let how = protection
         .header
         .or(again.then_some(HeaderProtection::Cipher));
-    let protected = how.and_then(|how| protect_header(message, how));
+    let protected = how.and_then(|how| match came {
+        Some(came) if how == HeaderProtection::Cipher => protect_header_again(message, came),
+        _ => protect_header(message, how),
+    });
     let hidden = protected.is_some() && protection.encryption.is_some();
     // What is protected already keeps its header outside, but for what is hidden inside.
     let Halves { mut outer, entity } =
         protected.unwrap_or_else(|| match protection.encryption.is_some() {
-            true => split_hiding(message, limits),
+            true => split_hiding(message, limits, came),
             false => split(message),
         });
     if protection.encryption.is_some() {

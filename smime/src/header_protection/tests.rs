@@ -272,7 +272,7 @@ fn a_subject_is_hidden_again_where_what_is_signed_hid_it() {
              Content-Type: text/plain; {said}\r\n\r\nx\r\n--b\r\n\
              Content-Type: application/pkcs7-signature\r\n\r\nx\r\n--b--\r\n"
         );
-        let halves = split_hiding(message.as_bytes(), &Limits::default());
+        let halves = split_hiding(message.as_bytes(), &Limits::default(), None);
         assert_eq!(halves.entity, split(message.as_bytes()).entity);
         String::from_utf8(halves.outer).unwrap()
     };
@@ -290,6 +290,58 @@ fn a_subject_is_hidden_again_where_what_is_signed_hid_it() {
         assert_eq!(signed(inside, said), open);
     }
     let plain = format!("{open}Content-Type: text/plain; hp=\"cipher\"\r\n\r\nx");
-    let halves = split_hiding(plain.as_bytes(), &Limits::default());
+    let halves = split_hiding(plain.as_bytes(), &Limits::default(), None);
     assert_eq!(halves, split(plain.as_bytes()));
+}
+
+/// Whoever hides more than we do (hcp_shy, RFC 9788 §3.2.2) has it hidden still.
+#[test]
+fn what_was_opened_shows_no_more_outside_than_when_it_came() {
+    let came = Came {
+        header: b"Date: Thu, 26 Nov 2026 06:00:00 +0000\r\nFrom: alice@example.jp\r\n\
+            To: bob@example.jp\r\nSubject: ...\r\nReply-To: mallory@example.com\r\n\r\n",
+        wrapped: false,
+    };
+    let fields = "From: Alice <alice@example.jp>\r\nTo: Bob <bob@example.jp>\r\n\
+        To: carol@example.jp\r\nCc: dave@example.jp\r\nSubject: Secret\r\n\
+        Date: Thu, 26 Nov 2026 15:00:00 +0900\r\nMessage-ID: <1@example.jp>\r\n\
+        References: <0@example.jp>\r\n";
+    let seen = "From: alice@example.jp\r\nTo: bob@example.jp\r\nSubject: [...]\r\n\
+        Date: Thu, 26 Nov 2026 06:00:00 +0000\r\nMessage-ID: <1@example.jp>\r\n";
+    let message = format!("{fields}Content-Type: text/plain\r\n\r\nx");
+    let halves = protect_header_again(message.as_bytes(), came).unwrap();
+    assert_eq!(text(&halves.outer), seen);
+    let said = seen.lines().map(|line| format!("HP-Outer: {line}\r\n"));
+    let said: String = said.collect();
+    assert_eq!(
+        text(&halves.entity),
+        format!("{fields}{said}Content-Type: text/plain;\r\n\thp=\"cipher\"\r\n\r\nx")
+    );
+    let signed = format!(
+        "{fields}Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n{fields}\
+         Content-Type: text/plain; hp=\"cipher\"\r\n\r\nx\r\n--b\r\n\
+         Content-Type: application/pkcs7-signature\r\n\r\nx\r\n--b--\r\n"
+    );
+    let halves = split_hiding(signed.as_bytes(), &Limits::default(), Some(came));
+    assert_eq!(text(&halves.outer), seen);
+    assert_eq!(halves.entity, split(signed.as_bytes()).entity);
+}
+
+/// A message of ours around what was opened has fields of that, and some of its own.
+#[test]
+fn a_message_around_what_was_opened_shows_none_of_its_fields() {
+    let came = Came {
+        header: b"From: alice@example.jp\r\nTo: bob@example.jp\r\nSubject: ...\r\n\r\n",
+        wrapped: true,
+    };
+    let own = "From: kenin@gw.example\r\nReply-To: alice@example.jp\r\n\
+        Date: Fri, 27 Nov 2026 00:00:00 +0000\r\n";
+    let message = format!(
+        "{own}To: Bob <bob@example.jp>\r\nSubject: Secret\r\nCc: dave@example.jp\r\n\
+         Keywords: money\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n\
+         --b\r\nContent-Type: application/pkcs7-signature\r\n\r\nx\r\n--b--\r\n"
+    );
+    let halves = split_hiding(message.as_bytes(), &Limits::default(), Some(came));
+    let seen = format!("{own}To: bob@example.jp\r\nSubject: ...\r\n");
+    assert_eq!(text(&halves.outer), seen);
 }

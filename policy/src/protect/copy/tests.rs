@@ -204,6 +204,36 @@ fn a_subject_that_was_hidden_is_hidden_again() {
     }
 }
 
+/// What its sender hid beyond the Subject, and what a message of ours has of it.
+#[test]
+fn what_was_opened_is_hidden_as_it_was_when_it_came() {
+    let bob = bob();
+    let raw = "From: alice@own.example\r\nTo: bob@partner.example\r\nSubject: [...]\r\n\r\nx\r\n";
+    let fields = "To: canary-d7c1 <bob@partner.example>\r\nCc: canary-d7c1@own.example\r\n\
+        Subject: canary-d7c1\r\nReferences: <canary-d7c1@own.example>\r\n";
+    let body = "\r\n--b\r\n\r\ncanary-d7c1\r\n--b\r\n\r\nx\r\n--b--\r\n";
+    for (from, kind, seen) in [
+        (
+            "canary-d7c1 <Alice@own.example>",
+            "mixed",
+            "alice@own.example",
+        ),
+        ("kenin@gw.example", "signed", "kenin@gw.example"),
+    ] {
+        let message =
+            format!("From: {from}\r\n{fields}Content-Type: multipart/{kind}; boundary=b\r\n{body}");
+        let protection = encrypted_for(&[&bob.certificate], GCM);
+        let limits = Limits::default();
+        let again = copy_again(message.as_bytes(), raw.as_bytes(), &protection, &limits).unwrap();
+        assert!(!holds(&again, CANARY), "{kind}");
+        let seen =
+            format!("From: {seen}\r\nTo: bob@partner.example\r\nSubject: [...]\r\nMIME-Version");
+        assert!(again.starts_with(seen.as_bytes()), "{kind}");
+        let (message, _) = opened(&again, &bob);
+        assert!(holds(&message, CANARY), "{kind}");
+    }
+}
+
 /// A relay that drops ESC makes a text unreadable, and breaks a signature over it.
 #[test]
 fn a_signature_over_iso_2022_jp_outlives_a_relay_that_drops_esc() {
