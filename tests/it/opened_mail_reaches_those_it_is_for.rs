@@ -11,7 +11,7 @@ use kenin_tests::opened::{
     BOB, CAROL, MALLORY, People, import, is_as_it_came, of, setup, started, states, text, to_bob,
     told, used, write_secrets,
 };
-use kenin_tests::sink::{Received, Sink, split};
+use kenin_tests::sink::{Behaviour, Received, Sink, split};
 
 const CANARY: &str = "the canary sings in the coal mine";
 const SENDER: &str = "alice@example.jp";
@@ -357,4 +357,17 @@ fn nothing_is_opened_where_a_rule_says_so_or_nothing_could_be_held() {
         assert!(of(&sink.mails(), BOB).raw.ends_with(&raw));
         used(&gateway, 0);
     }
+}
+
+/// A next hop without 8BITMIME would refuse what nobody sent in 8 bits.
+#[test]
+fn what_came_in_seven_bits_goes_on_in_seven() {
+    let sink = Sink::with(Behaviour::default().without("8BITMIME"));
+    let gateway = started(&setup(sink.address));
+    let raw = to_bob(Way::Gcm, SENDER, "wide@example.jp", &text("検印"));
+    let mails = arrived(&gateway, &sink, &[BOB], &raw);
+    let got = of(&mails, BOB);
+    assert_eq!(got.fields("Subject"), ["Outside"]);
+    assert_eq!(got.fields("Content-Transfer-Encoding"), ["base64"]);
+    assert!(got.raw.is_ascii());
 }

@@ -131,7 +131,8 @@ fn opened(
         limits: &config.engine_limits(),
         receipts: config.decrypt.receipts,
         name: &name,
-        seven_bit: matter.mail.envelope.division == Division::Never,
+        // 7-bit where the mail was: the next hop may take nothing else.
+        seven_bit: matter.mail.envelope.division == Division::Never || raw.is_ascii(),
         office,
         judge,
     });
