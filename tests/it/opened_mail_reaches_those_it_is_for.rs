@@ -359,6 +359,27 @@ fn nothing_is_opened_where_a_rule_says_so_or_nothing_could_be_held() {
     }
 }
 
+/// RFC 8551 §3.1: how a header was protected before RFC 9788.
+#[test]
+fn a_signed_message_in_a_wrapper_brings_its_header() {
+    let sink = Sink::start();
+    let gateway = started(&setup(sink.address));
+    let town = Town::get();
+    let part = format!(
+        "Content-Type: message/rfc822; forwarded=no\r\n\r\nFrom: {SENDER}\r\n\
+         To: reader@opened.example\r\nDate: Fri, 01 May 2026 12:00:00 +0000\r\nSubject: Inside\r\n\
+         Content-Type: text/plain\r\n\r\n{CANARY}\r\n"
+    );
+    let cms = cms::detached(&town.alice, &town.chain(), part.as_bytes());
+    let entity = mime::signed_entity(mime::BOUNDARY, part.as_bytes(), &cms);
+    let raw = to_bob(Way::Gcm, SENDER, "wrapper@example.jp", &entity);
+    let mails = arrived(&gateway, &sink, &[BOB], &raw);
+    let got = of(&mails, BOB);
+    assert_eq!(got.fields("Subject"), ["Inside"]);
+    let stamp = got.fields("Authentication-Results").concat();
+    assert!(stamp.contains("smime=pass"), "{stamp}");
+}
+
 /// A next hop without 8BITMIME would refuse what nobody sent in 8 bits.
 #[test]
 fn what_came_in_seven_bits_goes_on_in_seven() {

@@ -19,10 +19,10 @@ use crate::release::{encapsulated, end_of_fields};
 /// the encrypted content, then the entity. Its line ends stay too: who needs them as CRLF converts them afterwards, which
 /// text and the signatures over it survive.
 ///
-/// Where the entity, or what is signed in it, protects the header (`hp="cipher"`, and `protected-headers="v1"` as it was
-/// before RFC 9788), its fields replace those outside. `keep_field` is asked for each by its name in lower case, and one
-/// that it does not want stays as it is outside. Say no to `from` unless the inner address is the outer one or that of a
-/// good signature: nobody on the way has seen the inner one.
+/// Where the entity, or what is signed in it, protects the header (`hp="cipher"`, and what came before RFC 9788:
+/// `protected-headers="v1"`, or a message in the wrapper of RFC 8551 §3.1), its fields replace those outside. `keep_field`
+/// is asked for each by its name in lower case, and one that it does not want stays as it is outside. Say no to `from`
+/// unless the inner address is the outer one or that of a good signature: nobody on the way has seen the inner one.
 ///
 /// `hp="cipher"` says that no field is left out inside. What stands outside alone was added on the way, and goes where it
 /// says whom an answer is for: the answer would carry the content to whoever added it.
@@ -113,26 +113,27 @@ pub(crate) fn protected_fields(entity: &[u8], limits: &Limits) -> (Named, bool) 
         let Ok(tree) = Tree::read(&bytes, 0..bytes.len(), limits, |_| ()) else {
             break;
         };
-        let Some(payload) = payload(&tree) else {
+        let Some((payload, wrapped)) = payload(&tree) else {
             break;
         };
         if is_unsure(&bytes, payload) {
             break;
         }
-        if payload.kind == PartKind::Leaf && layer::is_object(&bytes, payload) {
+        if !wrapped && payload.kind == PartKind::Leaf && layer::is_object(&bytes, payload) {
             let Ok(content) = encapsulated(&bytes, payload, limits) else {
                 break;
             };
             bytes = Cow::Owned(content);
             continue;
         }
-        return fields_of(&bytes, payload);
+        return fields_of(&bytes, payload, wrapped);
     }
     (Vec::new(), false)
 }
 
-/// What the signatures around the whole are over.
-fn payload(tree: &Tree) -> Option<&Part> {
+/// What the signatures around the whole are over; and whether that was a wrapper (RFC 8551 §3.1), in whose place the message
+/// in it stands.
+fn payload(tree: &Tree) -> Option<(&Part, bool)> {
     let mut part = tree.parts.first()?;
     // A part comes after the one that it is in.
     while part.kind == PartKind::Signed {
@@ -141,7 +142,11 @@ fn payload(tree: &Tree) -> Option<&Part> {
         }
         part = tree.parts.get(*part.children.first()?)?;
     }
-    Some(part)
+    if part.kind != PartKind::Message || !part.content_type.wraps_message() {
+        return Some((part, false));
+    }
+    let message = tree.parts.get(*part.children.first()?)?;
+    (!is_unsure(part)).then_some((message, true))
 }
 
 /// Whether readers differ about the header of a part. About a field that is only too long they do not: relays do, and it
@@ -157,13 +162,13 @@ fn is_unsure(bytes: &[u8], part: &Part) -> bool {
         || part.header.doubtful.iter().any(is_named_oddly)
 }
 
-fn fields_of(bytes: &[u8], payload: &Part) -> (Named, bool) {
+fn fields_of(bytes: &[u8], payload: &Part, wrapped: bool) -> (Named, bool) {
     let says = |name: &str, value: &[u8]| {
         let said = payload.content_type.only(name);
         said.is_some_and(|said| said.value.eq_ignore_ascii_case(value))
     };
     let by_standard = says("hp", b"cipher");
-    if !(by_standard || says("protected-headers", b"v1")) {
+    if !(by_standard || wrapped || says("protected-headers", b"v1")) {
         return (Vec::new(), false);
     }
     let header = slice(bytes, payload.header.range.clone());

@@ -161,6 +161,39 @@ fn what_is_no_entity_becomes_text() {
     }
 }
 
+/// RFC 8551 §3.1: how a header was protected before RFC 9788.
+#[test]
+fn a_message_in_a_wrapper_brings_its_fields() {
+    let message = "From: alice@example.jp\r\nSubject: Pay\r\nReceived: forged\r\n\
+        X-Kenin-Verdict: forged\r\nContent-Type: text/plain\r\n\r\nx\r\n";
+    for kind in [
+        "message/rfc822; forwarded=no",
+        "message/rfc822;forwarded=NO",
+    ] {
+        let entity = format!("Content-Type: {kind}\r\n\r\n{message}");
+        assert_eq!(
+            rebuilt(&entity),
+            format!(
+                "Received: from a by b\r\nTo: bob@example.jp\r\nX-Kenin-Verdict: ours\r\n\
+                 From: alice@example.jp\r\nSubject: Pay\r\nMIME-Version: 1.0\r\n{entity}"
+            )
+        );
+    }
+    // A message that is forwarded stands for itself; and nothing is looked for further inside.
+    let wrapper = "Content-Type: message/rfc822; forwarded=no\r\n\r\n";
+    for entity in [
+        format!("Content-Type: message/rfc822\r\n\r\n{message}"),
+        format!("Content-Type: message/rfc822; forwarded=yes\r\n\r\n{message}"),
+        format!("{wrapper}{wrapper}{message}"),
+        format!("Content-Type: message/rfc822; forwarded=no (x)\r\n\r\n{message}"),
+    ] {
+        assert_eq!(
+            rebuilt(&entity),
+            format!("{OUTER}MIME-Version: 1.0\r\n{entity}")
+        );
+    }
+}
+
 /// RFC 5322 §4.2: a line of a field in which only white space stands is none of its own.
 #[test]
 fn a_blank_line_in_a_field_is_taken_out() {
