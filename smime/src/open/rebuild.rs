@@ -61,7 +61,11 @@ pub fn reassemble(
     let header = unfolded.as_ref().map_or(header, Secret::expose);
     let (own, fields) = read(header);
     out.extend_from_slice(b"MIME-Version: 1.0\r\n");
-    if is_nothing_else(header, &own, &fields) {
+    // Lines that look like fields are lost as such; where nothing says that they are, they may be what was written.
+    let is_mime =
+        |field: &FieldSpan| describes_content(header, field) || field.is(header, "mime-version");
+    let is_entity = fields.is_empty() || fields.iter().any(is_mime);
+    if is_entity && is_nothing_else(header, &own, &fields) {
         for field in fields
             .iter()
             .filter(|field| describes_content(header, field))

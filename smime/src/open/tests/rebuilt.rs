@@ -194,6 +194,16 @@ fn a_message_in_a_wrapper_brings_its_fields() {
     }
 }
 
+/// What somebody wrote may look like fields.
+#[test]
+fn lines_before_an_empty_one_are_not_lost_where_nothing_says_that_they_are_fields() {
+    let text = "Password: 4711\r\nUser: bob\r\n\r\nDelete this.\r\n";
+    assert_eq!(
+        rebuilt(text),
+        format!("{OUTER}MIME-Version: 1.0\r\n\r\n{text}")
+    );
+}
+
 /// RFC 5322 §4.2: a line of a field in which only white space stands is none of its own.
 #[test]
 fn a_blank_line_in_a_field_is_taken_out() {
