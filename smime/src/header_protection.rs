@@ -6,6 +6,7 @@
 
 use crate::canonical;
 use crate::facts::FieldSpan;
+use crate::layer;
 use crate::limits::Limits;
 use crate::mime::{ContentType, Header, TransferEncoding, slice};
 use crate::open::protected_fields;
@@ -501,13 +502,7 @@ fn is_about_header(parameter: &[u8]) -> bool {
 
 /// Whether a content of this type is signed or encrypted by itself.
 pub(crate) fn is_protected(essence: &str) -> bool {
-    matches!(
-        essence,
-        "multipart/signed"
-            | "multipart/encrypted"
-            | "application/pkcs7-mime"
-            | "application/x-pkcs7-mime"
-    )
+    matches!(essence, "multipart/signed" | "multipart/encrypted") || layer::is_pkcs7(essence)
 }
 
 /// The fields that go inside.

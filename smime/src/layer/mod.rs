@@ -171,7 +171,7 @@ fn blank(section: String, kind: LayerKind, root: bool) -> SignatureFacts {
 }
 
 /// The S/MIME types of CMS objects.
-fn is_pkcs7(essence: &str) -> bool {
+pub(crate) fn is_pkcs7(essence: &str) -> bool {
     matches!(
         essence,
         "application/pkcs7-mime"

@@ -9,10 +9,12 @@ use std::borrow::Cow;
 use kenin_pki::crypto::Secret;
 
 use crate::facts::FieldSpan;
-use crate::header_protection::{Fold, describes_content, plain, protected_name, push, read};
+use crate::header_protection::{
+    Fold, describes_content, is_protected, plain, protected_name, push, read,
+};
 use crate::layer;
 use crate::limits::Limits;
-use crate::mime::{Header, Part, PartKind, Tree, slice};
+use crate::mime::{ContentType, Header, Part, PartKind, Tree, slice};
 use crate::release::{encapsulated, end_of_fields};
 
 /// The message with an opened content in place of its encrypted one: the fields of its header except those that described
@@ -65,7 +67,12 @@ pub fn reassemble(
     let is_mime =
         |field: &FieldSpan| describes_content(header, field) || field.is(header, "mime-version");
     let is_entity = fields.is_empty() || fields.iter().any(is_mime);
-    if is_entity && is_nothing_else(header, &own, &fields) {
+    let is_entity = is_entity && is_nothing_else(header, &own, &fields);
+    if is_entity && is_doubted(header, &own, &fields, whole.odd) {
+        // Nobody knows whether its fields stand for those outside. They stay those of a message inside.
+        out.extend_from_slice(b"Content-Type: message/rfc822\r\n\r\n");
+        out.extend_from_slice(entity);
+    } else if is_entity {
         for field in fields
             .iter()
             .filter(|field| describes_content(header, field))
@@ -117,7 +124,7 @@ pub(crate) fn protected_fields(entity: &[u8], limits: &Limits) -> (Named, bool) 
         let Ok(tree) = Tree::read(&bytes, 0..bytes.len(), limits, |_| ()) else {
             break;
         };
-        let Some((payload, wrapped)) = payload(&tree) else {
+        let Some((payload, wrapped)) = payload(&bytes, &tree) else {
             break;
         };
         if is_unsure(&bytes, payload) {
@@ -137,7 +144,7 @@ pub(crate) fn protected_fields(entity: &[u8], limits: &Limits) -> (Named, bool) 
 
 /// What the signatures around the whole are over; and whether that was a wrapper (RFC 8551 §3.1), in whose place the message
 /// in it stands.
-fn payload(tree: &Tree) -> Option<(&Part, bool)> {
+fn payload<'t>(bytes: &[u8], tree: &'t Tree) -> Option<(&'t Part, bool)> {
     let mut part = tree.parts.first()?;
     // A part comes after the one that it is in.
     while part.kind == PartKind::Signed {
@@ -150,20 +157,42 @@ fn payload(tree: &Tree) -> Option<(&Part, bool)> {
         return Some((part, false));
     }
     let message = tree.parts.get(*part.children.first()?)?;
-    (!is_unsure(part)).then_some((message, true))
+    (!is_unsure(bytes, part)).then_some((message, true))
 }
 
-/// Whether readers differ about the header of a part. About a field that is only too long they do not: relays do, and it
-/// is folded before it gets to one.
+/// Whether readers differ about the header of a part.
 fn is_unsure(bytes: &[u8], part: &Part) -> bool {
-    let is_named_oddly = |field: &FieldSpan| {
-        let name = slice(bytes, field.name.clone());
-        bytes.get(field.name.end) != Some(&b':') || !name.iter().all(u8::is_ascii_graphic)
-    };
     part.header.odd
         || part.header.content_type_odd
         || part.content_type.odd
-        || part.header.doubtful.iter().any(is_named_oddly)
+        || has_odd_name(bytes, &part.header)
+}
+
+/// Whether some readers end a header at one of its fields. About one that is only too long they do not differ: relays do,
+/// and it is folded before it gets to one.
+fn has_odd_name(bytes: &[u8], header: &Header) -> bool {
+    header.doubtful.iter().any(|field| {
+        let name = slice(bytes, field.name.clone());
+        bytes.get(field.name.end) != Some(&b':') || !name.iter().all(u8::is_ascii_graphic)
+    })
+}
+
+/// Whether an entity says of its header that it is protected, and readers differ about that; `odd` says that it was unfolded
+/// before. What is signed inside shows its fields there.
+fn is_doubted(entity: &[u8], header: &Header, fields: &[FieldSpan], odd: bool) -> bool {
+    let content_type = header
+        .content_type
+        .clone()
+        .map(|value| ContentType::parse(slice(entity, value)))
+        .unwrap_or_default();
+    let is_unsure =
+        odd || header.content_type_odd || content_type.odd || has_odd_name(entity, header);
+    is_unsure
+        && !is_protected(&content_type.essence)
+        && (content_type.names("hp") || content_type.names("protected-headers"))
+        && fields
+            .iter()
+            .any(|field| protected_name(entity, field).is_some())
 }
 
 fn fields_of(bytes: &[u8], payload: &Part, wrapped: bool) -> (Named, bool) {

@@ -194,6 +194,22 @@ fn a_message_in_a_wrapper_brings_its_fields() {
     }
 }
 
+/// Whoever hid the Subject has it nowhere else.
+#[test]
+fn fields_that_readers_differ_about_stay_those_of_a_message_inside() {
+    for header in [
+        "Content-Type: application/pdf; name=\"a\\\"b.pdf\"; hp=\"cipher\"\r\nSubject: Pay\r\n",
+        "Subject : Pay\r\nContent-Type: text/plain; hp=\"cipher\"\r\n",
+        "Subject: Pay\r\n \r\n Bob\r\nContent-Type: text/plain; hp=\"cipher\"\r\n",
+    ] {
+        let entity = format!("From: alice@example.jp\r\n{header}\r\nx\r\n");
+        assert_eq!(
+            rebuilt(&entity),
+            format!("{OUTER}MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n\r\n{entity}")
+        );
+    }
+}
+
 /// What somebody wrote may look like fields.
 #[test]
 fn lines_before_an_empty_one_are_not_lost_where_nothing_says_that_they_are_fields() {
