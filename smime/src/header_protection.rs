@@ -4,6 +4,8 @@
 //! Only what is known to be safe is moved: fields that people read and that programs answer by. What the way of a mail
 //! adds (traces, results, signatures of hosts) is never taken in, and never taken out again.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
 use crate::canonical;
 use crate::facts::FieldSpan;
 use crate::layer;
@@ -54,12 +56,13 @@ pub fn split_hiding(message: &[u8], limits: &Limits, came: Option<Came<'_>>) -> 
         true => protected_fields(message, limits).0,
         false => Vec::new(),
     };
-    let is_inside = |name: &str| inside.iter().any(|(own, _)| *own == name);
+    // However many fields there are, they have few names.
+    let inside: BTreeSet<&str> = inside.iter().map(|(name, _)| *name).collect();
     let mut left = Left::of(came);
     split_as(message, &mut |field| {
         let whole = slice(message, field.whole.clone());
         match protected_name(message, field) {
-            Some(name) if is_inside(name) => left.of_inside(name, whole),
+            Some(name) if inside.contains(name) => left.of_inside(name, whole),
             Some(name) => left.of_outside(name, whole),
             None => Some(whole),
         }
@@ -126,18 +129,23 @@ pub struct Came<'m> {
 
 /// What encryption leaves outside of the fields of a message, one after the other.
 struct Left<'m> {
-    /// Its header when it came encrypted, with the fields.
-    came: Option<(Came<'m>, Vec<FieldSpan>)>,
-    /// The names of the fields so far.
-    seen: Vec<&'static str>,
+    /// How it looked when it came encrypted.
+    came: Option<Came<'m>>,
+    /// The fields of that by their names, those that have been asked for no more.
+    then: BTreeMap<&'static str, VecDeque<FieldSpan>>,
 }
 
 impl<'m> Left<'m> {
     fn of(came: Option<Came<'m>>) -> Self {
-        Self {
-            came: came.map(|came| (came, read(came.header).1)),
-            seen: Vec::new(),
+        let mut then: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+        if let Some(Came { header, .. }) = came {
+            for field in read(header).1 {
+                if let Some(name) = protected_name(header, &field) {
+                    then.entry(name).or_default().push_back(field);
+                }
+            }
         }
+        Self { came, then }
     }
 
     /// What is left of a field that stands inside too.
@@ -147,7 +155,7 @@ impl<'m> Left<'m> {
 
     /// What is left of a field that stands nowhere else.
     fn of_outside(&mut self, name: &'static str, whole: &'m [u8]) -> Option<&'m [u8]> {
-        let wrapped = self.came.as_ref().is_some_and(|(came, _)| came.wrapped);
+        let wrapped = self.came.is_some_and(|came| came.wrapped);
         match wrapped && TAKEN_OVER.contains(&name) {
             true => self.then(name, whole),
             false => Some(whole),
@@ -157,15 +165,11 @@ impl<'m> Left<'m> {
     /// The field as it stood outside when the message came, if it did. A message keeps its own name, by which its answer is
     /// known.
     fn then(&mut self, name: &'static str, whole: &'m [u8]) -> Option<&'m [u8]> {
-        let before = self.seen.iter().filter(|own| **own == name).count();
-        self.seen.push(name);
-        let Some((came, fields)) = self.came.as_ref().filter(|_| name != "message-id") else {
+        let Some(came) = self.came.filter(|_| name != "message-id") else {
             return Some(whole);
         };
-        let header = came.header;
-        let mut own = fields.iter().filter(|field| field.is(header, name));
-        own.nth(before)
-            .map(|field| slice(header, field.whole.clone()))
+        let field = self.then.get_mut(name)?.pop_front()?;
+        Some(slice(came.header, field.whole))
     }
 }
 

@@ -345,3 +345,23 @@ fn a_message_around_what_was_opened_shows_none_of_its_fields() {
     let seen = format!("{own}To: bob@example.jp\r\nSubject: ...\r\n");
     assert_eq!(text(&halves.outer), seen);
 }
+
+/// BOMB-04: a quadratic count would not end in a test's time.
+#[test]
+fn what_is_signed_with_very_many_fields_takes_linear_time() {
+    let message = format!(
+        "{}Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b\r\n\r\n\
+         --b\r\n{}Content-Type: text/plain; hp=\"cipher\"\r\n\r\nx\r\n--b\r\n\
+         Content-Type: application/pkcs7-signature\r\n\r\nx\r\n--b--\r\n",
+        "Keywords: money\r\n".repeat(300_000),
+        "To: bob@example.jp\r\n".repeat(300_000),
+    );
+    for came in [None, Some(message.as_bytes())] {
+        let came = came.map(|header| Came {
+            header,
+            wrapped: true,
+        });
+        let halves = split_hiding(message.as_bytes(), &Limits::default(), came);
+        assert_eq!(text(&halves.outer).matches("Keywords").count(), 300_000);
+    }
+}

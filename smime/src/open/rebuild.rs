@@ -5,6 +5,7 @@
 //! anything that hosts believe.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kenin_pki::crypto::Secret;
 
@@ -37,13 +38,15 @@ pub fn reassemble(
 ) -> Vec<u8> {
     let (mut inner, is_whole) = protected_fields(entity, limits);
     inner.retain(|(name, _)| keep_field(name));
+    // However many fields there are, they have few names.
+    let names: BTreeSet<&str> = inner.iter().map(|(name, _)| *name).collect();
     let (_, outer) = read(raw);
     let mut out = Vec::with_capacity(raw.len().min(MAX_HEADER) + entity.len());
     for field in &outer {
         if describes_content(raw, field) || field.is(raw, "mime-version") {
             continue;
         }
-        let replaced = inner.iter().any(|(name, _)| field.is(raw, name));
+        let replaced = names.iter().any(|name| field.is(raw, name));
         let is_answered = || {
             ANSWERED
                 .iter()
@@ -210,7 +213,12 @@ fn fields_of(bytes: &[u8], payload: &Part, wrapped: bool) -> (Named, bool) {
         .iter()
         .filter_map(|field| Some((protected_name(header, field)?, field)))
         .collect();
-    let count = |name: &str| named.iter().filter(|(other, _)| *other == name).count();
+    // Nobody has counted the fields of a content.
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, _) in &named {
+        *counts.entry(*name).or_default() += 1;
+    }
+    let count = |name: &str| counts.get(name).copied().unwrap_or_default();
     // A sender who keeps to RFC 9788 never leaves From out.
     let is_whole = by_standard && count("from") == 1;
     let found = named

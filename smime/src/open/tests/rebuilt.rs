@@ -144,6 +144,25 @@ fn what_readers_could_see_differently_replaces_nothing() {
     }
 }
 
+/// BOMB-04: nobody counts the fields of a content before it is opened; a quadratic count would not end in a test's time.
+#[test]
+fn a_content_with_very_many_fields_takes_linear_time() {
+    let fields = "To: bob@example.jp\r\n".repeat(300_000);
+    let entity = format!(
+        "From: a@x.example\r\n{fields}Content-Type: text/plain; hp=\"cipher\"\r\n\r\nx\r\n"
+    );
+    let raw = format!("{}{RAW}", "X-Outer: a\r\n".repeat(2_000));
+    let out = reassemble(
+        raw.as_bytes(),
+        entity.as_bytes(),
+        &Limits::default(),
+        &|_| true,
+    );
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains(&fields));
+    assert_eq!(out.matches("X-Outer").count(), 2_000);
+}
+
 #[test]
 fn what_is_no_entity_becomes_text() {
     for entity in [
