@@ -12,14 +12,23 @@ use crate::mailbox::addresses_shown;
 #[must_use]
 pub fn message_ids(raw: &[u8]) -> Vec<[u8; 32]> {
     let header = header::scan(raw);
-    digests(raw, &header, &["message-id"])
+    digests(raw, &header, "message-id")
 }
 
 /// Digests (SHA-256) of the ids of the messages that this one answers: those it names last, since they are the nearest.
+///
+/// References and In-Reply-To count each for itself. Programs take over the References of the mail that they answer, and
+/// whoever had that on its way can have filled them.
 #[must_use]
 pub fn answered(raw: &[u8]) -> Vec<[u8; 32]> {
     let header = header::scan(raw);
-    digests(raw, &header, &["references", "in-reply-to"])
+    let mut out = digests(raw, &header, "references");
+    for digest in digests(raw, &header, "in-reply-to") {
+        if !out.contains(&digest) {
+            out.push(digest);
+        }
+    }
+    out
 }
 
 /// The mailboxes that stand in To and Cc, and in their Resent- forms, in one spelling each. Whoever else gets the message
@@ -38,10 +47,10 @@ pub fn visible(raw: &[u8]) -> HashSet<String> {
     found
 }
 
-fn digests(raw: &[u8], header: &Header, names: &[&str]) -> Vec<[u8; 32]> {
+fn digests(raw: &[u8], header: &Header, name: &str) -> Vec<[u8; 32]> {
     let mut ids: Vec<Vec<u8>> = Vec::new();
     for field in &header.fields {
-        if field.may_be(raw, |name| names.contains(&name)) {
+        if field.may_be(raw, |own| own == name) {
             collect(field.value(raw), &mut ids);
         }
     }
@@ -61,7 +70,7 @@ fn digests(raw: &[u8], header: &Header, names: &[&str]) -> Vec<[u8; 32]> {
 }
 
 /// What stands between angle brackets, without white space (RFC 5322 §3.6.4). Some programs write an id without them: where
-/// a field has none, each word with an `@` is one.
+/// a field has none, each word with an `@` is one. A bracket that nobody closed hides no id behind it.
 fn collect(value: &[u8], ids: &mut Vec<Vec<u8>>) {
     if memchr::memchr(b'<', value).is_none() {
         let words = value.split(|byte| byte.is_ascii_whitespace() || *byte == b',');
@@ -83,9 +92,14 @@ fn collect(value: &[u8], ids: &mut Vec<Vec<u8>>) {
             .filter(|byte| !byte.is_ascii_whitespace())
             .collect();
         rest = rest.get(end + 1..).unwrap_or_default();
-        if !id.is_empty() {
-            ids.push(id);
-        }
+        let behind = memchr::memrchr(b'<', &id).and_then(|at| id.get(at + 1..));
+        let behind = behind.map(<[u8]>::to_vec);
+        ids.extend(
+            [Some(id), behind]
+                .into_iter()
+                .flatten()
+                .filter(|id| !id.is_empty()),
+        );
     }
 }
 
@@ -161,10 +175,34 @@ mod tests {
         let many: String = (0..500).map(|n| format!(" <{n}@x.example>\r\n")).collect();
         let raw = format!("in-reply-to : <last@x.example>\r\nREFERENCES:{many}\r\n");
         let found = answered(raw.as_bytes());
-        assert_eq!(found.len(), MAX_IDS);
-        assert_eq!(found.last(), Some(&id("499@x.example")));
+        assert_eq!(found.len(), MAX_IDS + 1);
+        assert_eq!(found[MAX_IDS - 1], id("499@x.example"));
+        assert_eq!(found[MAX_IDS], id("last@x.example"));
         let odd = answered(b"In-Reply-To : <last@x.example>\r\n\r\n");
         assert_eq!(odd, [id("last@x.example")]);
+    }
+
+    /// DEC-14: programs take over the References of the mail that they answer, whoever wrote them.
+    #[test]
+    fn a_bracket_that_is_not_closed_hides_no_id() {
+        let many: String = (0..100).map(|n| format!(" <{n}@x.example>\r\n")).collect();
+        for references in [
+            "<open <last@x.example>",
+            "<a@x.example> <<open\r\n <last@x.example>",
+            "<last@x.example> <open",
+        ] {
+            let raw = format!("References: {references}\r\n\r\n");
+            let found = answered(raw.as_bytes());
+            assert!(found.contains(&id("last@x.example")), "{references}");
+            let full = format!("In-Reply-To: <last@x.example>\r\nReferences:{many} <open\r\n\r\n");
+            assert!(answered(full.as_bytes()).contains(&id("last@x.example")));
+        }
+        // By whichever the answer names it.
+        let expected = [id("a<b@x.example"), id("b@x.example")];
+        assert_eq!(
+            message_ids(b"Message-ID: <a<b@x.example>\r\n\r\n"),
+            expected
+        );
     }
 
     #[test]
