@@ -132,7 +132,7 @@ impl Pipeline {
             Ok(decided) => {
                 summary.decide(&mail, &decided, &snapshot);
                 if decided.discreet && division == Division::Never {
-                    sleep_until(opening::whole_period(begun)).await;
+                    sleep_until(opening::whole_period(begun, mail.raw.len())).await;
                 }
                 self.harvester.begin(&mail, &snapshot, &decided);
                 decided.treatment

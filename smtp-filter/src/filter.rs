@@ -130,7 +130,7 @@ pub enum Share {
 /// What the next hop says to MAIL and RCPT is passed on, as it says nothing of the content. Its answer to the content
 /// is not: accepted is one constant reply; refused for now, or lost, another; and what is refused for good is held
 /// ([`Filter::hold`]) and told as accepted; where it cannot be held, as refused for now. The client is answered at a
-/// multiple of 50 ms after its dot.
+/// multiple of 50 ms after its dot, and of a mail over 1M, of as many more as it has begun of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confided {
     /// The mail that goes on in the place of the one that came: whole lines with CRLF. Its octets above 127 need nobody's

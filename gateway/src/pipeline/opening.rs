@@ -474,12 +474,14 @@ pub(super) fn taken_in(mail: &Mail, config: &Config) -> Vec<usize> {
     own
 }
 
-/// When a milter's answer goes out whose time is to tell nothing; a mail that is sent on waits where its answer is made.
-pub(super) fn whole_period(begun: Instant) -> Instant {
-    let periods = begun.elapsed().as_millis() / PERIOD.as_millis() + 1;
+/// When a milter's answer goes out whose time is to tell nothing, for a mail of so many octets; a mail that is sent on waits
+/// where its answer is made, as long.
+pub(super) fn whole_period(begun: Instant, size: usize) -> Instant {
+    let period = PERIOD.saturating_mul(u32::try_from(size / LARGE + 1).unwrap_or(u32::MAX));
+    let periods = begun.elapsed().as_millis() / period.as_millis() + 1;
     let periods = u32::try_from(periods).unwrap_or(u32::MAX);
     begun
-        .checked_add(PERIOD.saturating_mul(periods))
+        .checked_add(period.saturating_mul(periods))
         .unwrap_or(begun)
 }
 
@@ -505,7 +507,7 @@ const LARGE: usize = 1 << 20;
 pub(super) const TURNS: u32 = 60 << 10;
 /// The store's part of our time for one message.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
-/// What the time of an answer is rounded up to.
+/// What the time of an answer is rounded up to, for each begun [`LARGE`] of the mail.
 const PERIOD: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

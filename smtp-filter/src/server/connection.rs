@@ -204,7 +204,7 @@ impl Connection {
         if fate != Fate::Relayed {
             self.hop.abort().await;
         }
-        if discreet && let Some(then) = begun.checked_add(keeping::rounded(begun.elapsed())) {
+        if discreet && let Some(then) = begun.checked_add(keeping::rounded(begun.elapsed(), size)) {
             sleep_until(then.into()).await;
         }
         // What is worth a look in the log is what went wrong.

@@ -62,11 +62,13 @@ pub(super) fn unfit(hop: &Hop, eight_bit: bool) -> Option<Reply> {
     (eight_bit && !hop.takes_eight_bit()).then(|| Reply::new(550, "5.6.1", text))
 }
 
-/// How long a client waits that was sent a confided copy's answer after so long: to the next whole period, so that it
-/// cannot see which way the copy went.
-pub(super) fn rounded(elapsed: Duration) -> Duration {
-    let periods = elapsed.as_millis() / PERIOD.as_millis() + 1;
-    PERIOD.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX))
+/// How long a client waits that was sent a confided copy's answer after so long, for a mail of so many octets: to the next
+/// whole period, so that it cannot see which way the copy went. What is done only where a mail opens takes longer with
+/// its size, and whoever may add octets could find the size at which that needs a period more; so periods grow with it.
+pub(super) fn rounded(elapsed: Duration, size: u64) -> Duration {
+    let period = PERIOD.saturating_mul(u32::try_from(size / LARGE + 1).unwrap_or(u32::MAX));
+    let periods = elapsed.as_millis() / period.as_millis() + 1;
+    period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX))
 }
 
 /// Sends a confided copy up to but not including its dot. Gives the refusal of its content, where the next hop
@@ -111,8 +113,9 @@ fn later() -> Reply {
     Reply::new(451, "4.3.0", "Try again later")
 }
 
-/// What an answer is rounded up to.
+/// What an answer is rounded up to, for each begun [`LARGE`] of the mail.
 const PERIOD: Duration = Duration::from_millis(50);
+const LARGE: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -130,10 +133,30 @@ mod tests {
             (1234, 1250),
             (20_000, 20_050),
         ] {
-            let rounded = rounded(Duration::from_millis(elapsed));
+            let rounded = rounded(Duration::from_millis(elapsed), 10_000);
             assert_eq!(rounded, Duration::from_millis(answered), "{elapsed}");
         }
-        assert!(rounded(Duration::MAX) > Duration::from_secs(3600));
+        assert!(rounded(Duration::MAX, 0) > Duration::from_secs(3600));
+        assert!(rounded(Duration::ZERO, u64::MAX) > Duration::from_secs(3600));
+    }
+
+    /// DEC-07: 3 MB that open take some 100 ms, and some 60 where they do not.
+    #[test]
+    fn periods_grow_with_the_mail() {
+        for (elapsed, size, answered) in [
+            (60, LARGE - 1, 100),
+            (60, 4 * LARGE, 250),
+            (110, 4 * LARGE, 250),
+            (250, 4 * LARGE, 500),
+            (1_200, 40 * LARGE, 2_050),
+        ] {
+            let rounded = rounded(Duration::from_millis(elapsed), size);
+            assert_eq!(
+                rounded,
+                Duration::from_millis(answered),
+                "{elapsed}, {size}"
+            );
+        }
     }
 
     #[test]
