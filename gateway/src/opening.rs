@@ -24,6 +24,7 @@ use kenin_smtp_filter::MailBytes;
 use tracing::warn;
 
 pub(crate) use answers::Answers;
+pub(crate) use layers::MAX_OTHERS;
 pub(crate) use memory::{Memory, NoRoom, Plain, Room, lodged};
 pub(crate) use message::wishes;
 
@@ -117,7 +118,7 @@ pub(crate) trait Office {
 pub(crate) struct Arrival {
     /// What the mail is called, by the digests of its Message-IDs. None for a layer within another.
     pub(crate) message_ids: Vec<[u8; 32]>,
-    /// SHA-256 of its encrypted content, and of what is wrapped for each person whose key would be asked.
+    /// SHA-256 of its encrypted content, and of what is wrapped for each person whose key would be asked, and for some others.
     pub(crate) digests: Vec<[u8; 32]>,
     /// Whom an answer to the mail goes to.
     pub(crate) answers: Answers,

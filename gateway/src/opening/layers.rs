@@ -505,18 +505,28 @@ fn proves_its_key(layer: &EncryptedLayer, recipient: usize) -> bool {
 
 /// By what it is known when it comes again: its content, and what is wrapped for whom. Without integrity anybody can change a
 /// content, and with it its digest; what is wrapped for somebody stays the same, or does not unwrap.
+///
+/// What is wrapped for others is remembered beside it. The mail need not have come for all whom its layer names: its sender's
+/// own copy, above all, would be new when somebody else sends it to them.
 fn digests_of(layer: &EncryptedLayer, asked: &[Asked]) -> Vec<[u8; 32]> {
     let mut digests = vec![digest_of(layer)];
     // People may have a key in common.
     let mut known = HashSet::new();
+    let all = layer.recipients().iter().enumerate();
+    let wrapped = all.filter(|(_, recipient)| recipient.wrapped.is_some());
+    let others = wrapped.map(|(at, _)| digest_of_key(layer, at));
     digests.extend(
         asked
             .iter()
             .map(|one| one.wrapped)
+            .chain(others.take(MAX_OTHERS))
             .filter(|wrapped| known.insert(*wrapped)),
     );
     digests
 }
+
+/// Recipients of a layer that are remembered although the mail did not come for them. Each costs the store a row.
+pub(crate) const MAX_OTHERS: usize = 32;
 
 /// The encrypted layer that all of a message is, behind signatures around the whole.
 fn root_layer(raw: &[u8], limits: &Limits) -> Option<EncryptedLayer> {

@@ -75,6 +75,33 @@ fn dec_11_a_captured_mail_whose_octets_were_changed_stays_encrypted() {
     }
 }
 
+/// DEC-11: what Alice wrote to Bob is wrapped for herself too, and without integrity its content can be made another.
+#[test]
+fn dec_11_the_senders_own_copy_in_a_mail_to_others_is_remembered() {
+    let mut world = World::default();
+    let alice = world.person("alice@example.jp", KeyType::P256);
+    let bob = world.person("bob@example.jp", KeyType::P256);
+    let text = "The canary sings. ".repeat(20);
+    let entity = format!("Content-Type: text/plain\r\n\r\n{text}\r\n");
+    let captured = encrypted(entity.as_bytes(), &[&alice, &bob], CBC);
+    let to_bob = [person(0, "bob@example.jp", &[&bob])];
+    let opening = world.open(&mail(&captured), &to_bob).unwrap();
+    assert_eq!(states(&opening), [State::Opened]);
+    // The content, and what is wrapped for each.
+    assert_eq!(world.remembered.get(), 3);
+    let changed = with_object(&captured, |object| {
+        let at = object.len() - 100;
+        object[at] ^= 1;
+    });
+    let unwraps = world.unwraps();
+    let mallory = "From: mallory@example.com\r\nTo: alice@example.jp\r\n";
+    let raw = [mallory.as_bytes(), &changed].concat();
+    let to_alice = [person(0, "alice@example.jp", &[&alice])];
+    let opening = world.open(&raw, &to_alice).unwrap();
+    assert_eq!(states(&opening), [State::Replayed]);
+    assert_eq!(world.unwraps(), unwraps, "no key worked for it");
+}
+
 /// What is wrapped for one of them was taken from another mail, and the rest was not.
 #[test]
 fn dec_11_only_who_may_read_what_came_before_does_not_get_it_opened() {

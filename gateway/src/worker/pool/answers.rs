@@ -13,7 +13,7 @@ use kenin_smtp_filter::Envelope;
 
 use super::Work;
 use crate::clock::unix_time;
-use crate::opening::{Admission, Answers, Arrival, Office};
+use crate::opening::{Admission, Answers, Arrival, MAX_OTHERS, Office};
 use crate::pipeline::{Clerk, OwnOffice};
 use crate::protect;
 use crate::worker::codec::question::{Errand, Given, List};
@@ -267,8 +267,8 @@ pub(super) const MAX_MAILBOXES: usize = 4096;
 /// What one mail may have done to be opened: a few times for each layer, and once for each key that is asked. All keys
 /// together work 1,024 times for a mail.
 pub(super) const MAX_ERRANDS: usize = 8192;
-/// Digests that are remembered at once: of a content, and of what is wrapped for each recipient.
-const MAX_DIGESTS: usize = 1 + MAX_MAILBOXES;
+/// Digests that are remembered at once: of a content, and of what is wrapped for each recipient, and for some others.
+const MAX_DIGESTS: usize = 1 + MAX_MAILBOXES + MAX_OTHERS;
 /// Octets of a header field that the store is told.
 const MAX_VALUE: usize = 4096;
 /// Message-IDs that are remembered of one mail, each for 400 days and for each domain of the recipients': of the mail as it came
