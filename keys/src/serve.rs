@@ -73,6 +73,14 @@ impl<L: Log + Send + 'static> Server<L> {
     /// # Errors
     /// That of the socket, and where what was said does not read.
     pub fn edge(&self, stream: UnixStream) -> io::Result<()> {
+        match self.hear(stream) {
+            // Releases are not waited for: an edge that says its last and goes is one that has gone.
+            Err(error) if has_gone(&error) => Ok(()),
+            heard => heard,
+        }
+    }
+
+    fn hear(&self, stream: UnixStream) -> io::Result<()> {
         let mut frames = Frames::new(stream);
         while let Some(read) = frames.next_frame()? {
             let (number, request) = EdgeRequest::from_frame(read.expose()).map_err(malformed)?;
@@ -215,6 +223,14 @@ fn send(stream: &UnixStream, number: u32, answer: &Answer) -> io::Result<()> {
     let written = answer.to_frame(number);
     let written = written.map_err(|_| frame::invalid("an answer is too long"))?;
     frame::write(stream, written.expose())
+}
+
+/// Whether the other end is there no more.
+fn has_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 fn malformed(error: crate::octets::Malformed) -> io::Error {

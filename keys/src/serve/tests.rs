@@ -224,6 +224,19 @@ fn a_malformed_frame_ends_its_own_connection_only() {
     assert!(good.unwrap(unwrap(transaction, &facts)).is_ok());
 }
 
+/// At a reload, where a worker was lost meanwhile: that was told as a key process that failed.
+#[test]
+fn an_edge_that_goes_before_its_last_answer_has_gone_well() {
+    let (server, _) = server();
+    let (mut stream, served) = raw_edge(&server);
+    // What is written to us fails now.
+    stream.shutdown(Shutdown::Read).unwrap();
+    let release = EdgeRequest::Release(Transaction::random().unwrap());
+    stream.write_all(&release.to_frame(1).unwrap()).unwrap();
+    drop(stream);
+    assert!(served.join().unwrap().is_ok());
+}
+
 /// Answers that wait are answered all the same.
 #[test]
 fn a_key_under_attack_still_answers() {
