@@ -6,7 +6,7 @@ use kenin_pki::crypto::DigestAlgorithm;
 
 use crate::header::{self, Header, unfold};
 use crate::mail::mailbox;
-use crate::mailbox::addresses_shown;
+use crate::mailbox::{addresses_shown, decoded};
 
 /// Digests (SHA-256) of the ids that the message gives itself.
 #[must_use]
@@ -51,7 +51,14 @@ fn digests(raw: &[u8], header: &Header, name: &str) -> Vec<[u8; 32]> {
     let mut ids: Vec<Vec<u8>> = Vec::new();
     for field in &header.fields {
         if field.may_be(raw, |own| own == name) {
-            collect(field.value(raw), &mut ids);
+            let value = field.value(raw);
+            collect(value, &mut ids);
+            // Nothing says that an id may be encoded words (RFC 2047); Python's library writes long ones so.
+            if memchr::memmem::find(value, b"=?").is_some()
+                && let Some(text) = decoded(&String::from_utf8_lossy(&unfold(value)))
+            {
+                collect(text.as_bytes(), &mut ids);
+            }
         }
     }
     // The first began the thread, the last are what is answered.
@@ -180,6 +187,22 @@ mod tests {
         assert_eq!(found[MAX_IDS], id("last@x.example"));
         let odd = answered(b"In-Reply-To : <last@x.example>\r\n\r\n");
         assert_eq!(odd, [id("last@x.example")]);
+    }
+
+    /// DEC-14: so EmailMessage of Python 3.11 names a message of Exchange Online.
+    #[test]
+    fn an_id_in_encoded_words_is_one() {
+        let long = id(
+            "TYCPR01MB12345A1B2C3D4E5F60718293A4B5C6D7E8F9@TYCPR01MB12345.jpnprd01.prod.outlook.com",
+        );
+        let raw =
+            b"In-Reply-To: =?utf-8?q?=3CTYCPR01MB12345A1B2C3D4E5F60718293A4B5C6D7E8F9=40TY?=\r\n \
+            =?utf-8?q?CPR01MB12345=2Ejpnprd01=2Eprod=2Eoutlook=2Ecom=3E?=\r\n\r\n";
+        assert_eq!(answered(raw), [long]);
+        let raw =
+            b"References: <a@b> =?utf-8?q?=3CTYCPR01MB12345A1B2C3D4E5F60718293A4B5C6D7E8F9?=\r\n \
+            =?utf-8?q?=40TYCPR01MB12345=2Ejpnprd01=2Eprod=2Eoutlook=2Ecom=3E?=\r\n\r\n";
+        assert_eq!(answered(raw), [id("a@b"), long]);
     }
 
     /// DEC-14: programs take over the References of the mail that they answer, whoever wrote them.
