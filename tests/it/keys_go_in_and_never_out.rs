@@ -131,6 +131,51 @@ fn an_imported_key_opens_mail_to_its_addresses_and_to_no_other() {
     fails(&foreign, 1, "not encrypted for any of the keys");
 }
 
+/// Runs two commands at one time; one that finds the other at work is run again, as it says.
+fn at_one_time(desk: &Desk, commands: [&[&str]; 2]) {
+    let config = desk.gateway.config().display().to_string();
+    let run = |words: &[&str]| {
+        let all = [&["key"][..], words, &["--config", &config]].concat();
+        wait_for("a command that has the folder for itself", || {
+            let output = kenin(&all);
+            let done = output.status.code() != Some(75);
+            assert!(!done || output.status.success(), "{}", said(&output));
+            done
+        });
+    };
+    std::thread::scope(|scope| {
+        for words in commands {
+            let run = &run;
+            scope.spawn(move || run(words));
+        }
+    });
+}
+
+/// Both read the key, and make a key of the passphrase, before one of them writes.
+#[test]
+fn an_address_that_was_taken_from_a_key_does_not_come_back_with_another_command() {
+    let desk = Desk::new();
+    let named = ["--for", "paul@example.jp", "--for", "gone@example.jp"];
+    let id = desk.import(&desk.shop.p256, &named);
+    let remove = ["addresses", "remove", &id, "gone@example.jp"];
+    let add = ["addresses", "add", &id, "new@example.jp"];
+    at_one_time(&desk, [&remove, &add]);
+    let addresses = &desk.list(&[])[0]["addresses"];
+    let expected = serde_json::json!(["paul@example.jp", "new@example.jp"]);
+    assert_eq!(addresses, &expected);
+}
+
+#[test]
+fn a_key_that_two_commands_import_is_there_once() {
+    let desk = Desk::new();
+    let path = |path: &Path| path.display().to_string();
+    let (file, password) = (path(&desk.shop.p256.pkcs12), desk.shop.file("password"));
+    let password = path(&password);
+    let import = ["import", &file, "--password-file", &password];
+    at_one_time(&desk, [&import, &import]);
+    assert_eq!(desk.list(&[]).len(), 1);
+}
+
 /// There is nothing to list, and nothing wrong with the disk.
 #[test]
 fn before_the_first_import_it_is_said_that_there_was_none() {

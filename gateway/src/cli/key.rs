@@ -254,6 +254,19 @@ impl<'a> Folder<'a> {
         self.folder.change().map_err(|error| failed(&error))
     }
 
+    /// Puts a new key in. Another command may have put the same one in since the folder was looked at, while a passphrase was
+    /// made into a key: there would be two files of it, and to retire or remove one would change nothing.
+    fn add(&self, sealed: &SealedKey) -> Result<(), Failure> {
+        let changes = self.changes()?;
+        let public = sealed.facts().public.id();
+        let is_it = |one: &SealedKey| one.facts().public.id() == public;
+        if self.all()?.iter().any(is_it) {
+            let what = "another command has just imported the same key; try again";
+            return Err(Failure::new(Exit::Temporary, what));
+        }
+        changes.add(sealed).map_err(|error| failed(&error))
+    }
+
     /// Changes what is said of a key.
     fn rewrite(&self, id: KeyId, change: impl FnOnce(&mut KeyFacts)) -> Result<(), Failure> {
         let mut unlocker = self.unlocker()?;
@@ -305,15 +318,8 @@ fn addresses(config: &Config, command: &AddressesCommand) -> Result<Exit, Failur
     let folder = Folder::to_change(config)?;
     let sealed = folder.one(id)?;
     let facts = sealed.facts();
-    let mut wanted = facts.addresses.clone();
-    for one in &named {
-        let is_it = |own: &Address| own.matches(one, AddressCase::Insensitive);
-        if !add {
-            wanted.retain(|own| !is_it(own));
-        } else if !wanted.iter().any(is_it) {
-            wanted.push(one.clone());
-        }
-    }
+    let change = |of: &[Address]| changed(of, &named, add);
+    let wanted = change(&facts.addresses);
     let id = facts.id;
     let count = wanted.len().abs_diff(facts.addresses.len());
     if count == 0 {
@@ -324,13 +330,28 @@ fn addresses(config: &Config, command: &AddressesCommand) -> Result<Exit, Failur
         say(&format!("{id} works for nobody then"))?;
     }
     if !dry_run {
-        folder.rewrite(id, |facts| facts.addresses = wanted)?;
+        // Another command may have changed them since they were read: what is written is made of what is there then.
+        folder.rewrite(id, |facts| facts.addresses = change(&facts.addresses))?;
     }
     let what = format!("{count} address(es) of {id}");
     match add {
         true => done("added", "add", *dry_run, &what),
         false => done("removed", "remove", *dry_run, &what),
     }
+}
+
+/// The addresses with those that are named, or without them.
+fn changed(addresses: &[Address], named: &[Address], add: bool) -> Vec<Address> {
+    let mut wanted = addresses.to_vec();
+    for one in named {
+        let is_it = |own: &Address| own.matches(one, AddressCase::Insensitive);
+        if !add {
+            wanted.retain(|own| !is_it(own));
+        } else if !wanted.iter().any(is_it) {
+            wanted.push(one.clone());
+        }
+    }
+    wanted
 }
 
 fn remove(config: &Config, id: &str, force: bool, dry_run: bool) -> Result<Exit, Failure> {

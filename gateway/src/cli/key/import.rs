@@ -13,7 +13,7 @@ use kenin_pki::extension::KeyUsage;
 use kenin_pki::oid;
 
 use super::show::kind;
-use super::{Folder, configured, failed, say, token};
+use super::{Folder, configured, say, token};
 use crate::cli::arguments::{KeyImport, KeyUse};
 use crate::cli::decrypt::address;
 use crate::cli::engine::{failure, now};
@@ -138,8 +138,7 @@ fn take_in(folder: &Folder<'_>, new: &New) -> Result<(), Failure> {
             let id = facts.id;
             let sealed = SealedKey::seal(facts, &new.imported.pkcs8, &kek);
             let sealed = sealed.map_err(|error| mistake(format!("{error}; {}", error.advice())))?;
-            let added = folder.changes()?.add(&sealed);
-            added.map_err(|error| failed(&error))?;
+            folder.add(&sealed)?;
             (id, "imported")
         }
     };

@@ -10,7 +10,7 @@ use kenin_pki::crypto::{KeyError, KeyKind, PublicKey, RejectionSecret};
 
 use super::import::{NOT_A_RECIPIENT, addresses, of_certificates, own, uses, warn, would_retire};
 use super::show::kind;
-use super::{Folder, configured, failed, say};
+use super::{Folder, configured, say};
 use crate::cli::arguments::KeyImport;
 use crate::cli::paint::harmless;
 use crate::config::Config;
@@ -176,8 +176,7 @@ fn add(
         let what = format!("{error}; {}", error.advice());
         Failure::new(Exit::Data, what)
     })?;
-    let added = folder.changes()?.add(&sealed);
-    added.map_err(|error| failed(&error))?;
+    folder.add(&sealed)?;
     say(&format!("imported {id}: {words}"))?;
     writeln!(io::stdout(), "{id}")?;
     Ok(())
