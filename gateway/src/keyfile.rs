@@ -1,6 +1,6 @@
 //! Files of private keys, which nobody else may read.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -18,7 +18,13 @@ pub(crate) fn read(
     hint: &str,
 ) -> Result<Vec<u8>, ConfigError> {
     let wrong = |text: &str| config.mistake(key, format!("{}: {text}", path.display()));
-    let failed = |error: std::io::Error| wrong(&error.to_string()).hint(hint);
+    let failed = |error: std::io::Error| {
+        let mistake = wrong(&error.to_string());
+        match advice(error.kind(), hint) {
+            Some(advice) => mistake.hint(advice),
+            None => mistake,
+        }
+    };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_or(0, |data| data.permissions().mode());
     if mode & OPEN_TO_ALL != 0 {
@@ -33,7 +39,32 @@ pub(crate) fn read(
     Ok(bytes)
 }
 
+/// What to do about a file that cannot be read. Where it is there, nobody is told to make another one: that would be the end
+/// of all that the one that is there opens.
+fn advice(kind: ErrorKind, hint: &str) -> Option<&str> {
+    match kind {
+        ErrorKind::NotFound => Some(hint),
+        ErrorKind::PermissionDenied => Some(NOT_OURS),
+        _ => None,
+    }
+}
+
+const NOT_OURS: &str =
+    "it belongs to the user of the service: run this as that user, runuser -u NAME -- kenin …";
 /// Others may do something with the file, or the group may write it.
 const OPEN_TO_ALL: u32 = 0o027;
 /// No key is larger.
 const MAX_KEY: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_make_a_key_that_is_there() {
+        let hint = "head -c 32 /dev/urandom > quarantine.key";
+        assert_eq!(advice(ErrorKind::NotFound, hint), Some(hint));
+        assert_eq!(advice(ErrorKind::PermissionDenied, hint), Some(NOT_OURS));
+        assert_eq!(advice(ErrorKind::IsADirectory, hint), None);
+    }
+}
