@@ -117,7 +117,18 @@ pub(crate) fn open(
             Err(error) => troubles.push(error),
         }
     }
+    // A secret that opens none of the keys is a mistake, and not a folder without keys: all mail would go on closed and
+    // unsigned, and a reload would take the keys away that work.
+    if held.is_empty()
+        && let Some(at) = troubles.iter().position(is_of_another_secret)
+    {
+        return Err(troubles.swap_remove(at).into());
+    }
     Ok((held, troubles))
+}
+
+fn is_of_another_secret(error: &FolderError) -> bool {
+    matches!(&error.cause, FolderCause::Seal(error) if error.is_of_another_secret())
 }
 
 fn is_absent(error: &FolderError) -> bool {

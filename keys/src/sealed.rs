@@ -283,6 +283,12 @@ impl SealError {
             Self::Failed => "try again; if it stays so, this is a mistake of ours",
         }
     }
+
+    /// Whether nothing is wrong with the key, and it is sealed under a secret that is not at hand.
+    #[must_use]
+    pub const fn is_of_another_secret(&self) -> bool {
+        matches!(self, Self::UnknownKek(_) | Self::WrongPassphrase(_))
+    }
 }
 
 impl From<KeyError> for SealError {

@@ -15,6 +15,7 @@ use kenin_tests::forge::mime;
 use kenin_tests::kenin::{Gateway, Setup, kenin};
 use kenin_tests::parts;
 use kenin_tests::world::{files, wait_for, write_secret};
+use rustix::process::Signal;
 
 /// A configuration with a folder of keys, and readers who have some.
 struct Desk {
@@ -471,6 +472,27 @@ fn keys_are_sealed_anew_under_another_secret() {
     );
     std::fs::write(&file, text).unwrap();
     fails(&desk.key(&["show", &ids[0]]), 1, "not at hand");
+}
+
+/// A reload with another secret, and no `previous`, had all mail go on closed and unsigned.
+#[test]
+fn a_secret_that_opens_none_of_the_keys_takes_none_away() {
+    let mut desk = Desk::new();
+    desk.import(&desk.shop.p256, &[]);
+    desk.gateway.restart();
+    let passphrase = desk.gateway.folder.join("keys.passphrase");
+    write_secret(&passphrase, b"battery staple\n");
+    fails(
+        &desk.run(&["check", "--offline"]),
+        78,
+        "none of the keys in",
+    );
+    desk.gateway.process().signal(Signal::HUP);
+    wait_for("the log says so", || {
+        desk.gateway.log().contains("the keys stay as they were")
+    });
+    let ended = desk.gateway.try_restart_under(&[]);
+    assert_eq!(ended.and_then(|status| status.code()), Some(78));
 }
 
 #[test]

@@ -44,6 +44,16 @@ pub(super) fn look(
     };
     match opened(&folder, &mut unlocker) {
         Ok(opened) => {
+            if opened.count == 0 && opened.of_another_secret {
+                let key = format!("keys.{}", keys.seal.key());
+                let text = format!(
+                    "none of the keys in {} opens with it",
+                    keys.folder.display()
+                );
+                let hint =
+                    "write the secret that they were sealed under, or say it under `previous`";
+                findings.push(config.mistake(&key, text).hint(hint).into());
+            }
             for text in &opened.troubles {
                 // The service goes on with the others.
                 findings.push(warning(config.mistake("keys.folder", text.clone())));
@@ -215,6 +225,8 @@ struct Opened {
     readers: Vec<Address>,
     /// Why the others do not open.
     troubles: Vec<String>,
+    /// One of them is sealed under a secret that is not at hand.
+    of_another_secret: bool,
 }
 
 /// Opens each. Whether those in tokens work, `kenin key doctor` finds out.
@@ -239,6 +251,7 @@ fn opened(folder: &KeyFolder, unlocker: &mut Unlocker) -> Result<Opened, String>
                 }
             }
             Err(error) => {
+                opened.of_another_secret |= error.is_of_another_secret();
                 let text = format!("key {id}: {error}; {}", error.advice());
                 opened.troubles.push(text);
             }
