@@ -7,7 +7,7 @@ use std::time::Duration;
 use kenin_tests::client::{Client, Envelope, Reply};
 use kenin_tests::encryption::{AGREEMENT, Reader, object, said};
 use kenin_tests::forge::Town;
-use kenin_tests::forge::certificates::{alt_names, key_usage, pem, rfc822};
+use kenin_tests::forge::certificates::{alt_names, ext_key_usage, key_usage, pem, rfc822};
 use kenin_tests::forge::keys::Key;
 use kenin_tests::kenin::{Gateway, Setup, kenin};
 use kenin_tests::ledger::behind_postfix;
@@ -144,6 +144,32 @@ fn a_mail_that_is_a_header_only_is_signed_too() {
     assert!(kind.starts_with("multipart/signed"), "{kind}");
     assert_eq!(got.fields("Subject"), ["No more"]);
     workshop.verify(&got.raw, "one").unwrap();
+}
+
+/// A signature by a server's certificate is believed by nobody, whatever was said when its key was imported.
+#[test]
+fn a_certificate_that_is_not_for_mail_signs_none() {
+    let (town, folder, sink) = (Town::get(), Folder::new(), Sink::start());
+    let workshop = Workshop::new(town);
+    let alice = Reader::with(folder.path(), &town.issuer, "server", Key::p256(), |form| {
+        form.extensions[0] = alt_names(&[rfc822(ALICE.as_bytes())]);
+        form.extensions[2] = ext_key_usage(&["1.3.6.1.5.5.7.3.1"]);
+    });
+    let mut gateway = submitted(&sink, true, "");
+    write_secret(&gateway.folder.join("kek"), &[7; 32]);
+    let (key, certificate) = (alice.key.to_str().unwrap(), alice.certificate.to_str());
+    let config = gateway.config();
+    let (certificate, config) = (certificate.unwrap(), config.to_str().unwrap());
+    let words = ["key", "import", key, "--certificate", certificate];
+    let output = kenin(&[&words[..], &["--use", "sign", "--config", config]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let told = said(&output);
+    assert!(told.contains("for signing mail"), "{told}");
+    gateway.restart();
+    let reply = gateway.send(&Envelope::new(ALICE, "bob@there.example"), &mail(ALICE));
+    assert_eq!(reply.code, 250, "{}", reply.text());
+    let got = sink.wait(1, Duration::from_secs(30)).pop().unwrap();
+    assert!(!is_signed(&workshop, &got));
 }
 
 /// Postfix tells a milter who has logged in; here a trusted client tells Postfix.

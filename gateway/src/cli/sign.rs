@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kenin_pki::address::{Address, AddressCase};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{ContentKind, Weakness};
-use kenin_pki::extension::KeyUsage;
+use kenin_pki::path::mail_signing_usage;
 use kenin_pki::time::UnixTime;
 use kenin_policy::protect::{Protection, copy};
 use kenin_policy::{header, mailbox};
@@ -100,7 +100,7 @@ enum Unfit {
     #[error("{0}")]
     Weak(Weakness),
     /// All that is certified of it is something else.
-    #[error("its certificate is not for signatures")]
+    #[error("its certificate is not for signing mail")]
     Usage,
     /// It was, or will be.
     #[error("its certificate is not valid now")]
@@ -145,11 +145,7 @@ impl Pen {
         if let Some(weakness) = holder.weakness {
             return Err(Unfit::Weak(weakness));
         }
-        let signs = |one: &&Certificate| {
-            let bits = KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION;
-            let usage = one.key_usage();
-            usage.is_ok_and(|usage| usage.is_none_or(|usage| usage.any(bits)))
-        };
+        let signs = |one: &&Certificate| mail_signing_usage(one).is_ok();
         let lasts = |one: &&Certificate| {
             let begun = one.not_before().is_ok_and(|begin| begin <= now);
             begun && one.not_after().is_ok_and(|end| end >= now)
@@ -211,7 +207,9 @@ fn say(text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use kenin_pki::crypto::{KeyType, SigningKey, SoftKey};
+    use kenin_pki::extension::KeyUsage;
     use kenin_pki::issue::{CertificateBuilder, common_name};
+    use kenin_pki::oid;
 
     use super::*;
 
@@ -239,6 +237,11 @@ mod tests {
         assert!(usage.any(KeyUsage::DIGITAL_SIGNATURE));
         let why = |shape| Pen::new(holder(&[shape]), NOW).err().unwrap();
         assert_eq!(why(agrees), Unfit::Usage);
+        // Nobody believes such a signature, whatever the key usage says.
+        assert_eq!(
+            why(|b: CertificateBuilder| b.ext_key_usage(&[oid::SERVER_AUTH])),
+            Unfit::Usage
+        );
         assert_eq!(why(ended), Unfit::Time);
     }
 }

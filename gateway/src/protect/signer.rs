@@ -10,6 +10,7 @@ use kenin_keys::{Granted, KeyFacts, NoKey};
 use kenin_pki::address::{Address, AddressCase};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::SignatureAlgorithm;
+use kenin_pki::path::mail_signing_usage;
 use kenin_pki::time::UnixTime;
 use kenin_smtp_filter::Envelope;
 use tokio::time::timeout;
@@ -146,13 +147,14 @@ fn best(keys: &[Arc<KeyFacts>], address: &Address, now: UnixTime) -> Option<Sign
     })
 }
 
-/// Whether it holds the mailbox, and this is one of its moments. Whether others believe it is their business.
+/// Whether it holds the mailbox, is for signing mail, and this is one of its moments. Whether others believe its issuer is
+/// their business.
 fn is_good(certificate: &Certificate, address: &Address, now: UnixTime) -> bool {
     let begun = certificate.not_before().is_ok_and(|begin| begin <= now);
     let lasts = certificate.not_after().is_ok_and(|end| now <= end);
     let own = certificate.addresses().unwrap_or_default();
     let holds = |own: &Address| own.matches(address, AddressCase::Insensitive);
-    begun && lasts && own.iter().any(holds)
+    begun && lasts && mail_signing_usage(certificate).is_ok() && own.iter().any(holds)
 }
 
 /// The keys' part of our time for one message.

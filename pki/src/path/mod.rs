@@ -25,7 +25,7 @@ pub use anchor::TrustAnchor;
 pub use budget::Budget;
 pub use error::{PathError, PathErrorKind};
 pub use rules::{AlgorithmFloor, PathRules, Purpose, RevocationMode};
-pub use validate::encrypting_usage;
+pub use validate::{encrypting_usage, mail_signing_usage};
 
 use crate::certificate::Certificate;
 use crate::crl::{Crl, RevokedEntry};

@@ -347,6 +347,16 @@ fn signing_usage(certificate: &Certificate) -> Result<(), PathError> {
     }
 }
 
+/// A present key usage must allow signatures, and a present extended key usage must name mail or anything. Nothing else is
+/// looked at.
+///
+/// # Errors
+/// Why nobody believes it for signed mail.
+pub fn mail_signing_usage(certificate: &Certificate) -> Result<(), PathError> {
+    signing_usage(certificate)?;
+    mail_purpose(certificate)
+}
+
 /// A present key usage must allow what is done to encrypt for such a key (RFC 8550 §4.4.2, RFC 8410 §5, RFC 9935 §5), and
 /// something must be done with it. Nothing else is looked at.
 ///

@@ -11,6 +11,7 @@ use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{KeyError, KeyKind, PublicKey, Weakness};
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::oid;
+use kenin_pki::path::mail_signing_usage;
 
 use super::show::kind;
 use super::{Folder, configured, say, token};
@@ -89,6 +90,10 @@ pub(super) fn command(
 /// What is said of a key that opens new mail: whom mail is encrypted for is looked up in store and directories, not here.
 pub(super) const NOT_A_RECIPIENT: &str = "mail is encrypted for it (reencrypt, encrypt) only where its certificate \
                                           is in the store, too: \"kenin cert import\"";
+
+/// What is said of a key that is to sign, and that nobody would believe.
+const NOT_FOR_SIGNING: &str =
+    "no certificate of it is for signing mail: it signs nothing until one is imported that is";
 
 /// Says what would become of a key that is replaced.
 pub(super) fn would_retire(old: Option<&SealedKey>) -> io::Result<()> {
@@ -306,19 +311,17 @@ pub(super) fn uses(
     options: &KeyImport,
 ) -> Result<Uses, Failure> {
     let able = able(public);
-    let allowed = |bits| {
-        let mut own = own.iter();
-        own.any(|one| match one.key_usage() {
-            Ok(Some(usage)) => usage.any(bits),
-            Ok(None) => true,
-            Err(_) => false,
-        })
+    let opens = |one: &&Certificate| match one.key_usage() {
+        Ok(Some(usage)) => usage.any(KeyUsage::KEY_ENCIPHERMENT | KeyUsage::KEY_AGREEMENT),
+        Ok(None) => true,
+        Err(_) => false,
     };
+    let signs = own.iter().any(|one| mail_signing_usage(one).is_ok());
     let wanted = |one| options.uses.contains(&one);
     let uses = match options.uses.is_empty() {
         true => Uses {
-            decrypt: able.decrypt && allowed(KeyUsage::KEY_ENCIPHERMENT | KeyUsage::KEY_AGREEMENT),
-            sign: able.sign && allowed(KeyUsage::DIGITAL_SIGNATURE | KeyUsage::NON_REPUDIATION),
+            decrypt: able.decrypt && own.iter().any(opens),
+            sign: able.sign && signs,
         },
         false => Uses {
             decrypt: wanted(KeyUse::Decrypt),
@@ -332,7 +335,12 @@ pub(super) fn uses(
             decrypt: false,
             sign: false,
         } => "its certificates allow neither decryption nor signatures; say --use",
-        _ => return Ok(uses),
+        _ => {
+            if uses.sign && !signs {
+                say(NOT_FOR_SIGNING)?;
+            }
+            return Ok(uses);
+        }
     };
     Err(told(&options.file, Exit::Data, what))
 }

@@ -9,6 +9,7 @@ use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{
     KeyKind, SoftKey, Weakness, opens_what_its_public_half_protects, signs_for_its_public_half,
 };
+use kenin_pki::path::mail_signing_usage;
 
 use super::{Kind, Means, Part, UnixTime};
 use crate::config::{Keys, KeysError, Token};
@@ -277,7 +278,15 @@ fn certificates(part: &mut Part, facts: &KeyFacts, now: UnixTime) {
         part.skipped("dates");
         return;
     };
-    part.good("certificate", newest.subject().to_string());
+    let signs = |one: &&Certificate| mail_signing_usage(one).is_ok();
+    match facts.may_sign() && !own.iter().any(signs) {
+        true => part.bad(
+            "certificate",
+            "none of its certificates is for signing mail: it signs nothing",
+            "have a certificate made for signing mail and import it",
+        ),
+        false => part.good("certificate", newest.subject().to_string()),
+    }
     let (Ok(begins), Ok(ends)) = (newest.not_before(), newest.not_after()) else {
         part.bad("dates", "they do not read", "have a new certificate made");
         return;

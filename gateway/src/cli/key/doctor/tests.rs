@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use kenin_keys::{Kek, KeyFacts, Reference, SealedKey, State as Life, TokenUri, Unlock, Uses};
 use kenin_pki::address::Address;
 use kenin_pki::crypto::{KeyType, RejectionSecret, Secret, SigningKey};
+use kenin_pki::issue::{CertificateBuilder, common_name};
+use kenin_pki::oid;
 
 use super::*;
 use crate::config::{SecretAt, Token, TokenKeyAt, WhenGone};
@@ -127,6 +129,20 @@ fn dates_addresses_and_uses_are_looked_at() {
     let (state, text) = result(&world.looked_at(id), "addresses");
     assert_eq!(state, State::Warning);
     assert!(text.contains("bob@example.jp"), "{text}");
+    let key = holder.key.public_key();
+    let server = CertificateBuilder::new(common_name("Alice").unwrap(), key)
+        .mail(&["alice@example.jp"])
+        .ext_key_usage(&[oid::SERVER_AUTH])
+        .self_signed(&holder.key)
+        .unwrap();
+    let of_a_server = KeyFacts {
+        certificates: vec![server],
+        ..facts(&holder)
+    };
+    let id = world.add(of_a_server, &holder);
+    let (state, text) = result(&world.looked_at(id), "certificate");
+    assert_eq!(state, State::Bad);
+    assert!(text.contains("for signing mail"), "{text}");
     let nobody = KeyFacts {
         addresses: Vec::new(),
         certificates: Vec::new(),
