@@ -542,6 +542,28 @@ fn a_key_that_was_replaced_opens_old_mail_and_signs_no_more() {
         let opened = desk.decrypt(reader, "rita@example.jp");
         assert!(opened.status.success(), "{}", said(&opened));
     }
+    // Back to the older one: both would be retired then.
+    let id = |state| listed.iter().find(|one| one["state"] == state).unwrap()["id"].as_str();
+    let newer = id("active").unwrap();
+    let before = desk.shop.rsa.pkcs12.display().to_string();
+    let back = ["rotate", newer, &before, "--password-file", &password];
+    fails(&desk.key(&back), 65, "which is retired");
+    fails(
+        &desk.key(&[&back[..], &["--retired"]].concat()),
+        2,
+        "--retired",
+    );
+    let again = desk.key(&["import", &before, "--password-file", &password]);
+    let text = said(&again);
+    assert!(
+        text.contains("retired and stays so") && !text.contains("decrypts and signs"),
+        "{text}"
+    );
+    let states = desk.list(&["--address", "rita@example.jp"]);
+    assert!(
+        states.iter().any(|one| one["state"] == "active"),
+        "{states:?}"
+    );
     // The new one is for encryption only.
     fails(&sign("rita@example.jp"), 65, "signs for rita@example.jp");
 

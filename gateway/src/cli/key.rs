@@ -29,6 +29,10 @@ pub(super) fn command(config: &[PathBuf], verb: &KeyCommand) -> Result<Exit, Fai
     let config = super::load_config(config)?;
     match verb {
         KeyCommand::Import(options) => import::command(&config, options, None),
+        KeyCommand::Rotate { new, .. } if new.retired => {
+            let what = "--retired: the new key would sign nothing, as the older one; leave it out";
+            Err(Failure::new(Exit::Usage, what))
+        }
         KeyCommand::Rotate { old, new } => {
             let old = Folder::open(&config)?.one(old)?;
             import::command(&config, new, Some(&old))

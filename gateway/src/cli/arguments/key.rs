@@ -157,8 +157,8 @@ pub struct KeyImport {
     /// Certificates of the keys, and what leads up from them: PEM or DER [default: those in FILE]
     #[arg(long, value_name = "FILE")]
     pub certificate: Vec<PathBuf>,
-    /// A mail address that it works for [default: those in the certificates]; whoever has the certificate can find it
-    /// out by mail
+    /// A mail address that it works for [default: those of the key that it replaces, or those in the certificates];
+    /// whoever has the certificate can find it out by mail
     #[arg(long = "for", value_name = "ADDRESS")]
     pub addresses: Vec<String>,
     /// What it is for [default: what its certificates allow]
@@ -167,7 +167,7 @@ pub struct KeyImport {
     /// File with the password of FILE [default: asked for at the terminal]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// Take it in for old mail only; it may be weak then
+    /// Take it in for old mail only; it may be weak then, and replaces no other key
     #[arg(long)]
     pub retired: bool,
     /// Say what would change, change nothing

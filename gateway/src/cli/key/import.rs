@@ -50,6 +50,9 @@ pub(super) fn command(
             "it is the very key that is to be replaced; \"kenin key import\" adds certificates";
         return Err(told(&options.file, Exit::Data, what));
     }
+    if old.is_some() {
+        in_use(config, &news, &options.file)?;
+    }
     if options.dry_run {
         for new in &news {
             say(&format!("would import {}", new.words()))?;
@@ -115,13 +118,30 @@ pub(super) fn addresses(
     })
 }
 
+/// A key that replaces another must not be one that was retired: nothing would sign any more.
+fn in_use(config: &Config, news: &[New], file: &Path) -> Result<(), Failure> {
+    for sealed in Folder::open(config)?.all()? {
+        let facts = sealed.facts();
+        let is_it = |new: &New| new.public.id() == facts.public.id();
+        if facts.state == State::Retired && news.iter().any(is_it) {
+            let id = facts.id;
+            let what = format!(
+                "it is the key {id}, which is retired and would sign nothing; to have it in use again, \"kenin key \
+                 remove {id} --force\" first"
+            );
+            return Err(told(file, Exit::Data, &what));
+        }
+    }
+    Ok(())
+}
+
 /// Seals a key into the folder; one that is there already gets what is new.
 fn take_in(folder: &Folder<'_>, new: &New) -> Result<(), Failure> {
     let all = folder.all()?;
     let known = all
         .iter()
         .find(|sealed| sealed.facts().public.id() == new.public.id());
-    let (id, verb) = match known {
+    let (id, verb, words) = match known {
         Some(sealed) => {
             let old = sealed.facts();
             let mut merged = old.clone();
@@ -133,23 +153,60 @@ fn take_in(folder: &Folder<'_>, new: &New) -> Result<(), Failure> {
                     "added to"
                 }
             };
-            (old.id, verb)
+            stays(&merged, new.state)?;
+            (old.id, verb, words(&merged))
         }
         None => {
             let mut unlocker = folder.unlocker()?;
             let kek = folder.kek(&mut unlocker)?;
             let mistake = |text: String| Failure::new(Exit::Data, text);
             let facts = new.facts().map_err(|error| mistake(error.to_string()))?;
-            let id = facts.id;
+            let (id, words) = (facts.id, words(&facts));
             let sealed = SealedKey::seal(facts, &new.imported.pkcs8, &kek);
             let sealed = sealed.map_err(|error| mistake(format!("{error}; {}", error.advice())))?;
             folder.add(&sealed)?;
-            (id, "imported")
+            (id, "imported", words)
         }
     };
-    say(&format!("{verb} {id}: {}", new.words()))?;
+    say(&format!("{verb} {id}: {words}"))?;
     writeln!(io::stdout(), "{id}")?;
     Ok(())
+}
+
+/// Says so where a key that is there already is another way retired, or in use, than it was imported.
+fn stays(facts: &KeyFacts, wanted: State) -> io::Result<()> {
+    let id = facts.id;
+    match (facts.state, wanted) {
+        (State::Retired, State::Active) => say(&format!(
+            "{id} is retired and stays so: it opens old mail and signs nothing"
+        )),
+        (State::Active, State::Retired) => say(&format!(
+            "{id} is in use and stays so: \"kenin key retire {id}\" changes that"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What a key is and does.
+fn words(facts: &KeyFacts) -> String {
+    in_words(&facts.public, facts.uses, facts.state, &facts.addresses)
+}
+
+fn in_words(public: &PublicKey, uses: Uses, state: State, addresses: &[Address]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let mut does = Vec::new();
+    if uses.decrypt {
+        does.push("decrypts");
+    }
+    if uses.sign && state == State::Active {
+        does.push("signs");
+    }
+    format!(
+        "{}, {} for {}",
+        kind(public),
+        does.join(" and "),
+        harmless(&addresses.join(", "))
+    )
 }
 
 /// A key that is to be taken in.
@@ -238,20 +295,7 @@ impl New {
     }
 
     fn words(&self) -> String {
-        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
-        let mut does = Vec::new();
-        if self.uses.decrypt {
-            does.push("decrypts");
-        }
-        if self.uses.sign && self.state == State::Active {
-            does.push("signs");
-        }
-        format!(
-            "{}, {} for {}",
-            kind(&self.public),
-            does.join(" and "),
-            harmless(&addresses.join(", "))
-        )
+        in_words(&self.public, self.uses, self.state, &self.addresses)
     }
 }
 
