@@ -39,7 +39,8 @@ pub use key::{KeyFacts, KeyId, MAX_FACTS, State, Uses, mailbox};
 pub use octets::Malformed;
 pub use sealed::{SealError, SealedKey};
 pub use secret_file::{
-    SecretFileError, read_guarded_file, read_key_file, read_passphrase_file, read_pin_file,
+    SecretFileError, read_guarded_file, read_key_file, read_passphrase_file, read_password_file,
+    read_pin_file,
 };
 pub use serve::{Server, Time, abort_on_panic};
 pub use token::{

@@ -29,14 +29,23 @@ pub fn read_key_file(path: &Path) -> Result<Unlock, SecretFileError> {
 /// # Errors
 /// [`SecretFileError`] where the file cannot be read, others may read it, or it is empty.
 pub fn read_passphrase_file(path: &Path) -> Result<Unlock, SecretFileError> {
+    let secret = read_password_file(path)?;
+    if secret.is_empty() {
+        return Err(SecretFileError::new(path, "there is no passphrase in it"));
+    }
+    Ok(Unlock::Passphrase(secret))
+}
+
+/// Reads the password of a file of keys: as a passphrase, and it may be empty, as that of many a PKCS #12 file is.
+///
+/// # Errors
+/// [`SecretFileError`] where the file cannot be read, or others may read it.
+pub fn read_password_file(path: &Path) -> Result<Secret, SecretFileError> {
     let secret = read(path)?;
     let text = secret.expose();
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    if text.is_empty() {
-        return Err(SecretFileError::new(path, "there is no passphrase in it"));
-    }
-    Ok(Unlock::Passphrase(Secret::new(text.to_vec())))
+    Ok(Secret::new(text.to_vec()))
 }
 
 /// Reads a key-encryption key that a token guards. The file alone is no secret, and lies where secrets do.
@@ -160,6 +169,12 @@ mod tests {
         for content in [&b""[..], b"\n", b"\r\n", &[b'x'; 5000]] {
             assert!(read_passphrase_file(file(content, 0o600).path()).is_err());
         }
+        // A file of keys may have an empty password, and it has to be said that it has.
+        for content in [&b""[..], b"\n", b"\r\n"] {
+            let empty = read_password_file(file(content, 0o600).path()).unwrap();
+            assert!(empty.is_empty());
+        }
+        assert!(read_password_file(file(b"word\n", 0o644).path()).is_err());
         assert!(read_key_file(Path::new("/nonexistent")).is_err());
     }
 }

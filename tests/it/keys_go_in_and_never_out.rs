@@ -356,6 +356,27 @@ fn what_a_tired_person_gets_wrong_is_told_and_nothing_is_written() {
     assert!(new.status.success() && tells(&new), "{}", said(&new));
 }
 
+/// Many programs write such files, and to write `pass:` in OpenSSL makes one.
+#[test]
+fn a_file_with_an_empty_password_is_taken_in() {
+    let desk = Desk::new();
+    let path = |path: &Path| path.display().to_string();
+    let (file, empty) = (desk.shop.file("empty.p12"), desk.shop.file("empty"));
+    let (file, key) = (path(&file), path(&desk.shop.p256.key));
+    let certificate = path(&desk.shop.p256.certificate);
+    let export = Command::new("openssl")
+        .args(["pkcs12", "-export", "-passout", "pass:"])
+        .args(["-out", &file, "-inkey", &key, "-in", &certificate])
+        .status();
+    assert!(export.unwrap().success());
+    let import = |password: &Path| desk.key(&["import", &file, "--password-file", &path(password)]);
+    fails(&import(&empty), 66, "empty: ");
+    write_secret(&empty, b"\n");
+    let taken = import(&empty);
+    assert!(taken.status.success(), "{}", said(&taken));
+    assert_eq!(desk.list(&[]).len(), 1);
+}
+
 #[test]
 fn check_tells_that_answers_go_in_clear_where_nobody_is_proven() {
     let desk = Desk::new();

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use kenin_certstore::read_certificates;
-use kenin_keys::{ImportError, Imported, Unlock, belonging, import, read_passphrase_file};
+use kenin_keys::{ImportError, Imported, belonging, import, read_password_file};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{KeyError, RejectionSecret, Secret, SigningKey, SoftKey, Weakness};
 
@@ -125,11 +125,10 @@ pub(super) fn private_keys(path: &Path, password: Option<&Path>) -> Result<Vec<I
 /// The password of a file.
 fn password_of(path: &Path, file: Option<&Path>) -> Result<Secret, Failure> {
     if let Some(file) = file {
-        return match read_passphrase_file(file) {
-            Ok(Unlock::Passphrase(password)) => Ok(password),
-            Ok(_) => Err(told(file, Exit::Data, "no password")),
-            Err(error) => Err(Failure::new(Exit::NotPermitted, error.to_string())),
-        };
+        // One that is not there is no wrong password.
+        std::fs::metadata(file).map_err(|error| Failure::file(file, &error))?;
+        let read = read_password_file(file);
+        return read.map_err(|error| Failure::new(Exit::NotPermitted, error.to_string()));
     }
     let asked_for = path.as_os_str() != "-" && std::io::stdin().is_terminal();
     if !asked_for {
