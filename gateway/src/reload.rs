@@ -182,7 +182,7 @@ impl Reloader {
         let current = self.current.load_full();
         let mut config = Arc::clone(&current.config);
         if settings_too {
-            let new = config.reload()?;
+            let mut new = config.reload()?;
             // It is opened at a start. Mail would be opened for which there is no place where the next hop refuses it, and
             // its client would hear so.
             if config.quarantine.is_none() && new.quarantine.is_some() {
@@ -194,6 +194,11 @@ impl Reloader {
                     setting = what,
                     "a changed setting takes effect after a restart"
                 );
+            }
+            // It is there until the service ends, and so is what rests on it: mail stayed encrypted at once, and could be opened
+            // after a restart only, also where the lines were put back.
+            if new.quarantine.is_none() {
+                new.quarantine.clone_from(&config.quarantine);
             }
             config = Arc::new(new);
         }

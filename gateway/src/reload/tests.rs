@@ -254,6 +254,25 @@ async fn a_quarantine_that_is_new_needs_a_restart() {
     reloader.all().await.unwrap();
 }
 
+/// The log says that it takes effect with the next start; until then mail is opened, and held, as before.
+#[tokio::test]
+async fn a_quarantine_that_is_taken_out_stays_until_the_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (current, reloader, store) = world(dir.path()).await;
+    let path = dir.path().join("etc/kenin.toml");
+    let without = fs::read_to_string(&path).unwrap();
+    append(&path, "\n[quarantine]\nkey_file = \"quarantine.key\"\n");
+    let with = fs::read_to_string(&path).unwrap();
+    let config = Arc::new(Config::load(std::slice::from_ref(&path)).unwrap());
+    let started = Snapshot::build(config, Some(&store)).await.unwrap();
+    current.store(Arc::new(started));
+    for text in [&without, &with, &without] {
+        fs::write(&path, text).unwrap();
+        reloader.all().await.unwrap();
+        assert!(current.load().config.quarantine.is_some());
+    }
+}
+
 /// A file changes at the moment of SIGHUP: both rebuilds run, and the later one must not bring back
 /// the settings of before.
 #[tokio::test]
