@@ -499,7 +499,7 @@ fn keys_are_sealed_anew_under_another_secret() {
 #[test]
 fn a_secret_that_opens_none_of_the_keys_takes_none_away() {
     let mut desk = Desk::new();
-    desk.import(&desk.shop.p256, &[]);
+    let id = desk.import(&desk.shop.p256, &[]);
     desk.gateway.restart();
     let passphrase = desk.gateway.folder.join("keys.passphrase");
     // It is there, and keeps its mode.
@@ -515,6 +515,11 @@ fn a_secret_that_opens_none_of_the_keys_takes_none_away() {
     });
     let ended = desk.gateway.try_restart_under(&[]);
     assert_eq!(ended.and_then(|status| status.code()), Some(78));
+    // One line, and not the place in the file in escapes.
+    std::fs::remove_file(&passphrase).unwrap();
+    let shown = desk.key(&["show", &id]);
+    fails(&shown, 1, "No such file");
+    assert!(!said(&shown).contains("u{a}"), "{}", said(&shown));
 }
 
 #[test]

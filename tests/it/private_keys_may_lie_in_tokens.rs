@@ -158,6 +158,27 @@ fn the_doctor_finds_nothing_wrong_with_a_key_that_works() {
     assert!(!text.contains(PIN), "{text}");
 }
 
+/// It was said that there is no key.
+#[test]
+fn kenin_sign_says_of_a_key_in_a_token_where_it_is() {
+    let (world, _) = World::with_alice();
+    let mail = world.gateway.folder.join("mail.eml");
+    fs::write(&mail, "From: alice@example.jp\r\n\r\nHello\r\n").unwrap();
+    let (mail, config) = (mail.display().to_string(), world.config());
+    let words = [
+        "sign",
+        "--sender",
+        "alice@example.jp",
+        &mail,
+        "--config",
+        &config,
+    ];
+    let output = world.hsm.kenin(&words);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(65), "{said}");
+    assert!(said.contains("lies in a token"), "{said}");
+}
+
 #[test]
 fn the_doctor_says_what_is_wrong_with_each_key() {
     let (world, alice) = World::with_alice();

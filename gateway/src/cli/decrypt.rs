@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use kenin_keys::KeyFacts;
 use kenin_pki::address::Address;
 use kenin_pki::pem::{self, Block};
 use kenin_policy::cipher_name;
@@ -71,14 +72,20 @@ fn holders(config: Option<&Config>, options: &Decrypt) -> Result<Vec<Holder>, Fa
     let Some(config) = config.filter(|_| !addresses.is_empty()) else {
         return Ok(holders);
     };
-    let found = Folder::open(config)?.holders(|facts| {
+    let wanted = |facts: &KeyFacts| {
         let is_theirs = addresses.iter().any(|address| works_for(facts, address));
         facts.uses.decrypt && is_theirs
-    })?;
-    holders.extend(found);
+    };
+    let folder = Folder::open(config)?;
+    holders.extend(folder.holders(wanted)?);
     if holders.is_empty() {
         let whose = harmless(&options.recipient.join(", "));
-        let what = format!("no key in the folder decrypts for {whose}");
+        let what = match folder.has_in_token(wanted)? {
+            true => format!(
+                "the key that decrypts for {whose} lies in a token, and works for the service alone"
+            ),
+            false => format!("no key in the folder decrypts for {whose}"),
+        };
         return Err(Failure::new(Exit::Data, what));
     }
     Ok(holders)

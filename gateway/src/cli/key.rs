@@ -160,7 +160,8 @@ impl<'a> Folder<'a> {
                 let error = sealed.check(&mut unlocker).err()?;
                 Some(format!("{error}; {}", error.advice()))
             }
-            Err(failure) => Some(failure.message),
+            // Its first line says it; the others show the place in the file.
+            Err(failure) => failure.message.lines().next().map(str::to_owned),
         }
     }
 
@@ -202,6 +203,12 @@ impl<'a> Folder<'a> {
     /// Whether there is a key that is wanted. None is opened for it.
     pub(super) fn has(&self, wanted: impl Fn(&KeyFacts) -> bool) -> Result<bool, Failure> {
         Ok(self.all()?.iter().any(|sealed| wanted(sealed.facts())))
+    }
+
+    /// Whether one that is wanted lies in a token, where the service alone works with it.
+    pub(super) fn has_in_token(&self, wanted: impl Fn(&KeyFacts) -> bool) -> Result<bool, Failure> {
+        let mut all = self.all()?.into_iter();
+        Ok(all.any(|sealed| sealed.is_reference() && wanted(sealed.facts())))
     }
 
     /// The keys that are wanted, opened, with their certificates. One without a certificate is nobody's recipient.

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use kenin_keys::KeyFacts;
 use kenin_pki::address::{Address, AddressCase};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{ContentKind, Weakness};
@@ -96,6 +97,9 @@ enum Unfit {
     /// There is none.
     #[error("there is no key")]
     Absent,
+    /// It is not here.
+    #[error("its key lies in a token, and signs for the service alone")]
+    InToken,
     /// Something is wrong with it.
     #[error("{0}")]
     Weak(Weakness),
@@ -128,9 +132,13 @@ impl Pen {
     fn of(config: &Config, sender: &Address, now: UnixTime) -> Result<(Self, bool), Failure> {
         let folder = Folder::open(config)?;
         let opens = folder.has(|facts| facts.uses.decrypt && works_for(facts, sender))?;
-        let signs = folder.holders(|facts| facts.may_sign() && works_for(facts, sender))?;
+        let wanted = |facts: &KeyFacts| facts.may_sign() && works_for(facts, sender);
+        let signs = folder.holders(wanted)?;
         let who = harmless(&sender.to_string());
-        let mut why = Unfit::Absent;
+        let mut why = match folder.has_in_token(wanted)? {
+            true => Unfit::InToken,
+            false => Unfit::Absent,
+        };
         for holder in signs {
             match Self::new(holder, now) {
                 Ok(pen) => return Ok((pen, opens)),

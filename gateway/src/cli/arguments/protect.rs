@@ -68,7 +68,7 @@ pub enum Cipher {
 #[derive(Debug, Clone, Args)]
 pub struct Sign {
     /// A certificate and its private key, as CERT:KEY, or one file with both (PEM, PKCS #12)
-    #[arg(long, value_name = "CERT:KEY", required_unless_present = "sender")]
+    #[arg(long, value_name = "CERT:KEY")]
     pub key: Option<String>,
     /// Sign with the key of the folder that kenin.toml names which signs for this mail address
     #[arg(long, value_name = "ADDRESS", conflicts_with = "key")]

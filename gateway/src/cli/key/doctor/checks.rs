@@ -1,8 +1,8 @@
 //! What is looked at, one thing after the other. What rests on something that is bad is not reached.
 
 use kenin_keys::{
-    KeyFacts, KeyFault, KeyFolder, KeyId, KeyTraits, SealedKey, State as Life, TokenError,
-    TokenKey, Tokens,
+    KeyFacts, KeyFault, KeyFolder, KeyId, KeyTraits, SealError, SealedKey, State as Life,
+    TokenError, TokenKey, Tokens,
 };
 use kenin_pki::address::AddressCase;
 use kenin_pki::certificate::Certificate;
@@ -114,7 +114,7 @@ pub(super) fn key(
         Ok(sealed) => sealed,
         Err(error) => {
             part.bad("file", error.to_string(), error.cause.advice());
-            for name in AFTER_FILE {
+            for name in PRIVATE.into_iter().chain(IN_CLEAR) {
                 part.skipped(name);
             }
             return part;
@@ -131,6 +131,13 @@ pub(super) fn key(
             part.bad("file", error.to_string(), error.advice());
             for name in PRIVATE {
                 part.skipped(name);
+            }
+            // What it says of itself is nobody's word then.
+            if matches!(error, SealError::Changed) {
+                for name in IN_CLEAR {
+                    part.skipped(name);
+                }
+                return part;
             }
         }
     }
@@ -367,15 +374,8 @@ fn listed(names: &[&str]) -> String {
 
 /// What is looked at with the private key.
 const PRIVATE: [&str; 3] = ["place", "signature", "unwrap"];
-const AFTER_FILE: [&str; 7] = [
-    "place",
-    "signature",
-    "unwrap",
-    "strength",
-    "certificate",
-    "dates",
-    "addresses",
-];
+/// What stands beside it.
+const IN_CLEAR: [&str; 4] = ["strength", "certificate", "dates", "addresses"];
 /// Seconds in which a certificate ends soon: 30 days.
 const SOON: i64 = 30 * 86_400;
 const SIGNED: &str = "made, and verified";

@@ -181,6 +181,23 @@ fn a_key_that_does_not_open_or_lies_in_no_token_is_told() {
     assert_eq!(result(&part, "dates").0, State::Good);
 }
 
+/// Its strength, its certificate and its addresses were shown, with what to do about them, and are anybody's.
+#[test]
+fn nothing_is_said_of_what_stands_in_a_file_that_was_changed() {
+    let mut world = World::new();
+    let holder = holder(Term::Valid);
+    let id = world.add(facts(&holder), &holder);
+    let file = world.dir.path().join(format!("keys/{id}.key"));
+    let mut octets = fs::read(&file).unwrap();
+    *octets.last_mut().unwrap() ^= 1;
+    fs::write(&file, octets).unwrap();
+    let part = world.looked_at(id);
+    assert_eq!(result(&part, "file").0, State::Bad);
+    for name in ["place", "strength", "certificate", "dates", "addresses"] {
+        assert_eq!(result(&part, name).0, State::Skipped);
+    }
+}
+
 /// Keys under `previous` were shown as if they did not open.
 #[test]
 fn a_guard_that_is_away_keeps_no_other_secret_from_opening() {
