@@ -126,6 +126,11 @@ impl Reloader {
         trouble.asked.clone().or_else(|| trouble.seen.clone())
     }
 
+    /// Notes that the keys stay as they were, though all else was taken over. Only another reload that is asked for mends it.
+    pub fn keys_stay(&self, why: &str) {
+        self.note(true, Some(format!("the keys stay as they were: {why}")));
+    }
+
     fn note(&self, settings_too: bool, why: Option<String>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if settings_too {

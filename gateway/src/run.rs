@@ -380,6 +380,7 @@ async fn reload(reloader: Arc<Reloader>, keyring: Keyring) {
         Ok(()) => match keyring.renew().await {
             Ok(()) => "configuration taken over".to_owned(),
             Err(failed) => {
+                reloader.keys_stay(&failed.to_string());
                 error!(error = %failed, "the keys stay as they were");
                 format!("configuration taken over, but not the keys: {failed}")
             }

@@ -112,6 +112,18 @@ fn a_reload_brings_another_and_lets_the_old_one_go() {
     assert_eq!(key_processes(&mut gateway), [second]);
     assert!(is_up(&gateway, true));
     send(&gateway);
+    // Who looks at the metric alone sees it, too.
+    let is_well = |gateway: &Gateway, well: bool| {
+        let line = format!("kenin_config_last_reload_successful {}", u8::from(well));
+        gateway.get("/metrics").1.lines().any(|l| l == line)
+    };
+    assert!(is_well(&gateway, false));
+    let ready = gateway.get("/readyz?verbose").1;
+    assert!(ready.contains("the keys stay as they were"), "{ready}");
+    fs::write(gateway.folder.join("kek"), [7; 32]).unwrap();
+    gateway.process().signal(Signal::HUP);
+    wait_for("the second one ends", || is_gone(second));
+    wait_for("all is well", || is_well(&gateway, true));
 }
 
 #[test]
