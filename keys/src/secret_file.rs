@@ -16,7 +16,8 @@ use crate::kek::{KEY_LEN, Unlock};
 /// # Errors
 /// [`SecretFileError`] where the file cannot be read, others may read it, or it has another length.
 pub fn read_key_file(path: &Path) -> Result<Unlock, SecretFileError> {
-    let secret = read(path)?;
+    let secret =
+        read(path).map_err(|error| error.unless_there("head -c 32 /dev/urandom makes one"))?;
     if secret.len() != KEY_LEN {
         let what = "it has not exactly 32 octets; head -c 32 /dev/urandom makes one";
         return Err(SecretFileError::new(path, what));
@@ -29,7 +30,8 @@ pub fn read_key_file(path: &Path) -> Result<Unlock, SecretFileError> {
 /// # Errors
 /// [`SecretFileError`] where the file cannot be read, others may read it, or it is empty.
 pub fn read_passphrase_file(path: &Path) -> Result<Unlock, SecretFileError> {
-    let secret = read_password_file(path)?;
+    let how = "openssl rand -base64 24 makes one";
+    let secret = read_password_file(path).map_err(|error| error.unless_there(how))?;
     if secret.is_empty() {
         return Err(SecretFileError::new(path, "there is no passphrase in it"));
     }
@@ -53,7 +55,8 @@ pub fn read_password_file(path: &Path) -> Result<Secret, SecretFileError> {
 /// # Errors
 /// [`SecretFileError`] where the file cannot be read, others may read it, or it holds no such key.
 pub fn read_guarded_file(path: &Path) -> Result<GuardedKey, SecretFileError> {
-    let octets = read(path)?;
+    let octets = read(path);
+    let octets = octets.map_err(|error| error.unless_there(SEAL_SECRET))?;
     GuardedKey::from_octets(octets.expose()).map_err(|error| {
         let what = format!("{error}; {}", error.advice());
         SecretFileError::new(path, what)
@@ -65,9 +68,10 @@ pub fn read_guarded_file(path: &Path) -> Result<GuardedKey, SecretFileError> {
 /// # Errors
 /// [`SecretFileError`] where the file cannot be read, others may read it, or there is no PIN in it.
 pub fn read_pin_file(path: &Path) -> Result<Secret, SecretFileError> {
-    match read_passphrase_file(path)? {
-        Unlock::Passphrase(pin) if std::str::from_utf8(pin.expose()).is_ok() => Ok(pin),
-        _ => Err(SecretFileError::new(path, "there is no PIN in it")),
+    let pin = read_password_file(path)?;
+    match !pin.is_empty() && std::str::from_utf8(pin.expose()).is_ok() {
+        true => Ok(pin),
+        false => Err(SecretFileError::new(path, "there is no PIN in it")),
     }
 }
 
@@ -82,6 +86,14 @@ pub struct SecretFileError {
 }
 
 impl SecretFileError {
+    /// Says what makes the file where it is not there.
+    fn unless_there(mut self, how: &str) -> Self {
+        if matches!(self.path.try_exists(), Ok(false)) {
+            self.what = format!("{}; {how}; one that was lost is in a backup", self.what);
+        }
+        self
+    }
+
     fn new(path: &Path, what: impl Into<String>) -> Self {
         Self {
             path: path.to_owned(),
@@ -111,6 +123,8 @@ fn read(path: &Path) -> Result<Secret, SecretFileError> {
 /// Others may do something with the file, or its group may write it. A group that reads is how credentials are handed
 /// to a service.
 const OPEN_TO_ALL: u32 = 0o027;
+/// What makes the file of a key that a token guards.
+const SEAL_SECRET: &str = "\"kenin key seal-secret\" makes it";
 /// Octets of a secret, at most.
 const MAX_SECRET: usize = 4096;
 
@@ -175,6 +189,14 @@ mod tests {
             assert!(empty.is_empty());
         }
         assert!(read_password_file(file(b"word\n", 0o644).path()).is_err());
-        assert!(read_key_file(Path::new("/nonexistent")).is_err());
+        let absent = Path::new("/nonexistent");
+        let error = read_key_file(absent).unwrap_err().to_string();
+        assert!(error.contains("makes one; one that was lost"), "{error}");
+        let error = read_guarded_file(absent).unwrap_err().to_string();
+        assert!(error.contains(SEAL_SECRET), "{error}");
+        let error = read_passphrase_file(absent).unwrap_err().to_string();
+        assert!(error.contains("makes one; one that was lost"), "{error}");
+        let error = read_pin_file(absent).unwrap_err().to_string();
+        assert!(!error.contains("makes one"), "{error}");
     }
 }
