@@ -136,7 +136,7 @@ fn an_imported_key_opens_mail_to_its_addresses_and_to_no_other() {
 fn at_one_time(desk: &Desk, commands: [&[&str]; 2]) {
     let config = desk.gateway.config().display().to_string();
     let run = |words: &[&str]| {
-        let all = [&["key"][..], words, &["--config", &config]].concat();
+        let all = [&["key"][..], words, &["--config", config.as_str()]].concat();
         wait_for("a command that has the folder for itself", || {
             let output = kenin(&all);
             let done = output.status.code() != Some(75);
