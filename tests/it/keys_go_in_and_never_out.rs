@@ -522,6 +522,27 @@ fn a_secret_that_opens_none_of_the_keys_takes_none_away() {
     assert!(!said(&shown).contains("u{a}"), "{}", said(&shown));
 }
 
+/// It could not be removed, and no other key was listed.
+#[test]
+fn a_key_whose_file_was_cut_hides_no_other_and_can_be_removed() {
+    let desk = Desk::new();
+    let cut = desk.import(&desk.shop.rsa, &[]);
+    let whole = desk.import(&desk.shop.p256, &[]);
+    let file = desk.folder().join(format!("{cut}.key"));
+    let octets = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &octets[..100]).unwrap();
+    let listed = desk.key(&["list"]);
+    fails(&listed, 65, &whole);
+    assert!(
+        said(&listed).contains(&format!("{cut}.key")),
+        "{}",
+        said(&listed)
+    );
+    let removed = desk.key(&["remove", &cut, "--force"]);
+    assert!(removed.status.success(), "{}", said(&removed));
+    assert_eq!(desk.list(&[]).len(), 1);
+}
+
 #[test]
 fn a_key_that_was_replaced_opens_old_mail_and_signs_no_more() {
     let desk = Desk::new();

@@ -42,11 +42,25 @@ pub(super) fn command(config: &[PathBuf], verb: &KeyCommand) -> Result<Exit, Fai
             format,
         } => {
             let of = of.as_deref().map(address).transpose()?;
-            let mut all = Folder::open(&config)?.all()?;
+            let (mut all, mut unread) = (Vec::new(), None);
+            for one in Folder::open(&config)?.each()? {
+                match one {
+                    Ok(sealed) => all.push(sealed),
+                    Err(failure) => {
+                        // The last one is told at the end, with the exit code.
+                        if let Some(before) = unread.replace(failure) {
+                            say(&format!("kenin: {before}"))?;
+                        }
+                    }
+                }
+            }
             if let Some(of) = &of {
                 all.retain(|sealed| works_for(sealed.facts(), of));
             }
             show::list(&all, *format)?;
+            if let Some(failure) = unread {
+                return Err(failure);
+            }
             Ok(match of.is_some() && all.is_empty() {
                 true => Exit::Negative,
                 false => Exit::Ok,
@@ -167,13 +181,24 @@ impl<'a> Folder<'a> {
 
     /// All keys, sealed.
     fn all(&self) -> Result<Vec<SealedKey>, Failure> {
+        self.each()?.into_iter().collect()
+    }
+
+    /// The same, with what is wrong with those that cannot be read.
+    fn each(&self) -> Result<Vec<Result<SealedKey, Failure>>, Failure> {
         let ids = self.folder.ids().map_err(|error| failed(&error))?;
         let read = |id| self.folder.read(id).map_err(|error| failed(&error));
-        ids.into_iter().map(read).collect()
+        Ok(ids.into_iter().map(read).collect())
     }
 
     /// The one key whose id begins like this.
     fn one(&self, beginning: &str) -> Result<SealedKey, Failure> {
+        let id = self.id(beginning)?;
+        self.folder.read(id).map_err(|error| failed(&error))
+    }
+
+    /// The one id that begins like this, whether its file can be read or not.
+    fn id(&self, beginning: &str) -> Result<KeyId, Failure> {
         let beginning = beginning.to_ascii_lowercase();
         let digits = beginning.bytes().all(|byte| byte.is_ascii_hexdigit());
         if beginning.len() < SHORTEST || !digits {
@@ -188,7 +213,7 @@ impl<'a> Folder<'a> {
             .into_iter()
             .filter(|id| id.to_string().starts_with(&beginning));
         match (found.next(), found.next()) {
-            (Some(id), None) => self.folder.read(id).map_err(|error| failed(&error)),
+            (Some(id), None) => Ok(id),
             (None, _) => {
                 let what = format!("no key in the folder begins with {beginning}");
                 Err(Failure::new(Exit::Data, what))
@@ -249,7 +274,8 @@ impl<'a> Folder<'a> {
             {
                 let id = sealed.facts().id;
                 let what = format!(
-                    "key {id}, which is there already: {error}; is it the right {} in [keys]?",
+                    "key {id}, which is there already: {error}; is it the right {} in [keys]? The old one may stand under \
+                     `previous`",
                     self.keys.seal.key()
                 );
                 return Err(Failure::new(Exit::Configuration, what));
@@ -367,8 +393,7 @@ fn changed(addresses: &[Address], named: &[Address], add: bool) -> Vec<Address> 
 
 fn remove(config: &Config, id: &str, force: bool, dry_run: bool) -> Result<Exit, Failure> {
     let folder = Folder::to_change(config)?;
-    let sealed = folder.one(id)?;
-    let id = sealed.facts().id;
+    let id = folder.id(id)?;
     if !force {
         say(&format!(
             "would remove {id}: what was encrypted for it opens here no more"
