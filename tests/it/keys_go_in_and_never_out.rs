@@ -10,6 +10,7 @@ use kenin_tests::encryption::{
     AGREEMENT, PASSWORD, Program, Reader, TRANSPORT, Way, Workshop, said,
 };
 use kenin_tests::forge::certificates::pem;
+use kenin_tests::forge::der::time;
 use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::{Gateway, Setup, kenin};
@@ -520,6 +521,31 @@ fn a_secret_that_opens_none_of_the_keys_takes_none_away() {
     let shown = desk.key(&["show", &id]);
     fails(&shown, 1, "No such file");
     assert!(!said(&shown).contains("u{a}"), "{}", said(&shown));
+}
+
+/// Which one it was depended on their ids, which are random.
+#[test]
+fn of_several_keys_the_one_that_was_certified_last_signs() {
+    let desk = Desk::new();
+    desk.import(&desk.shop.p256, &[]);
+    let (folder, key) = (desk.shop.file(""), Key::p256());
+    let newer = Reader::with(folder.as_path(), &desk.shop.root, "newer", key, |form| {
+        form.not_before = time("20210101000000Z");
+    });
+    let mail = desk.shop.file("plain.eml");
+    let raw = mime::plain(&mime::headers("paul@example.jp"), "hello");
+    std::fs::write(&mail, raw).unwrap();
+    let mail = mail.display().to_string();
+    for _ in 0..4 {
+        let id = desk.import(&newer, &["--for", "paul@example.jp"]);
+        let signed = desk.run(&["sign", "--sender", "paul@example.jp", "--dry-run", &mail]);
+        let told = said(&signed);
+        assert!(
+            signed.status.success() && told.contains("CN=newer"),
+            "{told}"
+        );
+        assert!(desk.key(&["remove", &id, "--force"]).status.success());
+    }
 }
 
 /// It could not be removed, and no other key was listed.

@@ -139,11 +139,18 @@ impl Pen {
             true => Unfit::InToken,
             false => Unfit::Absent,
         };
+        let mut pens = Vec::new();
         for holder in signs {
             match Self::new(holder, now) {
-                Ok(pen) => return Ok((pen, opens)),
+                Ok(pen) => pens.push(pen),
                 Err(error) => why = error,
             }
+        }
+        // Of several the one that the gateway would take, and not whose id happens to come first.
+        let newest = pens.into_iter();
+        let newest = newest.max_by_key(|pen| pen.certificate.not_before().ok());
+        if let Some(pen) = newest {
+            return Ok((pen, opens));
         }
         let what = format!("no key in the folder signs for {who}: {why}");
         Err(Failure::new(Exit::Data, what))
