@@ -275,9 +275,10 @@ impl<'a> DividedMail<'a> {
     async fn begin(&self, hop: &mut Hop, leg: &Leg<'_>) -> Result<Vec<Option<Reply>>, Reply> {
         let recipients = self.recipients(leg.recipients);
         let Some(confided) = leg.confided else {
-            return hop
-                .begin(self.envelope(), &recipients, self.eight_bit)
-                .await;
+            let mut envelope = self.envelope().clone();
+            // What the client said was of the mail as it came (RFC 1870 §6.3).
+            envelope.size = envelope.size.map(|_| leg.outgoing.size());
+            return hop.begin(&envelope, &recipients, self.eight_bit).await;
         };
         let (envelope, recipients) =
             readdressed(self.envelope(), &recipients, confided, leg.outgoing);

@@ -80,6 +80,28 @@ async fn each_group_gets_its_own_copy() {
     assert_eq!((sent.told, sent.fate), (None, Fate::Relayed));
 }
 
+/// RFC 1870 §6.3: what the client said was of the mail as it came, and a server may refuse what is larger than was said.
+#[tokio::test]
+async fn the_size_that_a_copy_is_announced_with_is_its_own() {
+    let world = World::with(Misdeed::AsAddressed, |_| {}, by_address).await;
+    let mut sender = Sender::new("sender@a.example");
+    sender.size = Some(6);
+    let to = ["one@x.example", "three@x.example"].map(Recipient::new);
+    let reply = world.send_to(&sender, &to, MAIL).await;
+    assert!(reply.is_positive(), "{reply}");
+    let mails = world.hop.mails();
+    let own: Vec<String> = mails
+        .iter()
+        .map(|mail| format!("SIZE={}", mail.len()))
+        .collect();
+    assert_eq!(own.len(), 2);
+    let commands = world.hop.commands();
+    for size in own {
+        let is_own = |line: &&String| line.starts_with("MAIL ") && line.ends_with(&size);
+        assert_eq!(commands.iter().filter(is_own).count(), 1, "{commands:?}");
+    }
+}
+
 #[tokio::test]
 async fn nobody_gets_it_when_one_cannot_even_begin() {
     for (name, reply) in [("no-data", "554 5.5.0 next hop said: no data")] {
