@@ -28,6 +28,8 @@ pub struct Envelope {
     pub esmtp: bool,
     /// How far its recipients can be treated differently.
     pub division: Division,
+    /// Whether the next hop has said that it takes no octets above 127 (it has no 8BITMIME). A milter does not hear of that.
+    pub seven_bit_only: bool,
     /// The client's address, as the socket gives it.
     pub client: SocketAddr,
     /// The TLS version and cipher suite, when the session is under TLS.

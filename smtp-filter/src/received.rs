@@ -104,6 +104,7 @@ pub(crate) mod tests {
             helo: "client.example".to_owned(),
             esmtp: true,
             division: Division::Copies,
+            seven_bit_only: false,
             client: "[::1]:9".parse().unwrap(),
             tls: None,
             authenticated: None,

@@ -125,8 +125,11 @@ fn answer(address: SocketAddr, lmtp: bool, id: &str, raw: &[u8]) -> String {
 #[test]
 fn octets_inside_that_the_next_hop_cannot_take_are_held_and_told_to_nobody_outside() {
     let said = "かなりあは歌う";
+    // What is signed is not encoded anew.
     let entity = format!(
-        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{said}\r\n"
+        "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b\r\n\r\n--b\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{said}\r\n--b\r\n\
+         Content-Type: application/pkcs7-signature\r\n\r\nnobody's\r\n--b--\r\n"
     );
     let object = encrypted(Way::Gcm, &[&People::get().bob], entity.as_bytes());
     let raw = mail(&fields(SENDER, "octets@sender.example"), &object);

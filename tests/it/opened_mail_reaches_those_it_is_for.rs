@@ -382,13 +382,20 @@ fn a_signed_message_in_a_wrapper_brings_its_header() {
 
 /// A next hop without 8BITMIME would refuse what nobody sent in 8 bits.
 #[test]
-fn what_came_in_seven_bits_goes_on_in_seven() {
-    let sink = Sink::with(Behaviour::default().without("8BITMIME"));
-    let gateway = started(&setup(sink.address));
-    let raw = to_bob(Way::Gcm, SENDER, "wide@example.jp", &text("検印"));
-    let mails = arrived(&gateway, &sink, &[BOB], &raw);
-    let got = of(&mails, BOB);
-    assert_eq!(got.fields("Subject"), ["Outside"]);
-    assert_eq!(got.fields("Content-Transfer-Encoding"), ["base64"]);
-    assert!(got.raw.is_ascii());
+fn what_the_next_hop_takes_in_seven_bits_only_goes_on_in_seven() {
+    for takes_eight in [false, true] {
+        let behaviour = match takes_eight {
+            true => Behaviour::default(),
+            false => Behaviour::default().without("8BITMIME"),
+        };
+        let sink = Sink::with(behaviour);
+        let gateway = started(&setup(sink.address));
+        let raw = to_bob(Way::Gcm, SENDER, "wide@example.jp", &text("検印"));
+        let mails = arrived(&gateway, &sink, &[BOB], &raw);
+        let got = of(&mails, BOB);
+        assert_eq!(got.fields("Subject"), ["Outside"]);
+        assert_eq!(got.raw.is_ascii(), !takes_eight);
+        let encoded = got.fields("Content-Transfer-Encoding") == ["base64"];
+        assert_eq!(encoded, !takes_eight);
+    }
 }

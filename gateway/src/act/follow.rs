@@ -131,8 +131,9 @@ fn opened(
         limits: &config.engine_limits(),
         receipts: config.decrypt.receipts,
         name: &name,
-        // 7-bit where the mail was: the next hop may take nothing else.
-        seven_bit: matter.mail.envelope.division == Division::Never || raw.is_ascii(),
+        // A milter does not hear what its MTA's next hop takes.
+        seven_bit: matter.mail.envelope.division == Division::Never
+            || matter.mail.envelope.seven_bit_only,
         office,
         judge,
     });

@@ -59,6 +59,7 @@ pub(crate) fn mail_to(recipients: &[&str], raw: &str, division: Division) -> Mai
         helo: "client".to_owned(),
         esmtp: true,
         division,
+        seven_bit_only: false,
         client: SocketAddr::from(([127, 0, 0, 1], 1)),
         tls: None,
         authenticated: None,

@@ -156,6 +156,7 @@ fn usual() -> Mail {
         helo: "mx.example.net".to_owned(),
         esmtp: true,
         division: Division::Copies,
+        seven_bit_only: false,
         client: SocketAddr::from((Ipv4Addr::LOCALHOST, 25)),
         tls: None,
         authenticated: None,

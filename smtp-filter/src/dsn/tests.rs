@@ -16,6 +16,7 @@ fn envelope(sender: &str) -> Envelope {
         helo: "c".to_owned(),
         esmtp: true,
         division: Division::Copies,
+        seven_bit_only: false,
         client: ([127, 0, 0, 1], 1).into(),
         tls: None,
         authenticated: None,

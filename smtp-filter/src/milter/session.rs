@@ -463,6 +463,7 @@ impl Session {
             helo: self.client.helo.clone(),
             esmtp: true,
             division: Division::Never,
+            seven_bit_only: false,
             client,
             tls,
             authenticated: known("auth_authen"),

@@ -194,6 +194,7 @@ impl Connection {
                 all((Reply::new(550, "5.6.1", text), Fate::Rejected))
             }
             Ok(raw) => {
+                envelope.seven_bit_only = !self.hop.takes_eight_bit();
                 let mail = Mail {
                     envelope: Arc::new(envelope),
                     raw,

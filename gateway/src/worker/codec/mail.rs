@@ -19,6 +19,7 @@ coded!(Envelope {
     helo,
     esmtp,
     division,
+    seven_bit_only,
     client,
     tls,
     authenticated,

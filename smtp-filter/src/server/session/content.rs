@@ -207,6 +207,8 @@ impl Session {
             } else {
                 Division::Copies
             },
+            // Known to whoever speaks with it.
+            seven_bit_only: false,
             client: self.client,
             tls: self.tls.clone(),
             authenticated: proven.then(|| sender.address.clone()),
