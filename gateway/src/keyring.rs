@@ -17,7 +17,7 @@ use kenin_keys::{Granted, HeldKey, Keeper, KeyFacts, KeyId, NoKey, Server, Time,
 use kenin_pki::address::Address;
 use kenin_pki::crypto::{Secret, SignatureAlgorithm, Wrapped};
 use tokio::sync::{Notify, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::key_process::{self, Journal};
@@ -119,7 +119,7 @@ impl Keyring {
         });
         let vault = started?;
         info!(keys = vault.len(), "the key process is there");
-        metrics::key_process(true);
+        metrics::key_process(true, vault.len());
         Ok(Self::new(vault, Some(starter)))
     }
 
@@ -241,7 +241,15 @@ impl Keyring {
             return Ok(());
         };
         let vault = starter.start().await?;
-        info!(keys = vault.len(), "another key process has taken over");
+        let (keys, before) = (vault.len(), ring.vault.load().len());
+        if keys < before {
+            warn!(
+                keys,
+                before, "another key process has taken over, with fewer keys"
+            );
+        } else {
+            info!(keys, "another key process has taken over");
+        }
         ring.take_over(vault);
         Ok(())
     }
@@ -258,8 +266,10 @@ impl Keyring {
             return;
         };
         loop {
-            let mut gone = ring.vault.load().line.gone();
-            metrics::key_process(!*gone.borrow());
+            let vault = ring.vault.load_full();
+            let mut gone = vault.line.gone();
+            metrics::key_process(!*gone.borrow(), vault.len());
+            drop(vault);
             tokio::select! {
                 () = until(&mut gone) => {}
                 () = ring.renewed.notified() => continue,
@@ -272,7 +282,7 @@ impl Keyring {
                 if last.line.is_there() {
                     break;
                 }
-                metrics::key_process(false);
+                metrics::key_process(false, 0);
                 let pause = patience.after(Instant::now(), failed.as_ref());
                 error!(
                     again_in = pause.map(|pause| pause.as_secs()),
@@ -301,7 +311,7 @@ impl Keyring {
                     Ok(vault) => {
                         let keys = vault.len();
                         ring.take_over(vault);
-                        metrics::key_process(true);
+                        metrics::key_process(true, keys);
                         info!(keys, "the key process is there again");
                     }
                     Err(why) => {

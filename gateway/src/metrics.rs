@@ -138,9 +138,11 @@ pub(crate) fn clock_trusted(trusted: bool) {
     gauge!(CLOCK).set(if trusted { 1.0 } else { 0.0 });
 }
 
-/// Whether the key process is there.
-pub(crate) fn key_process(there: bool) {
-    gauge!(KEYS).set(if there { 1.0 } else { 0.0 });
+/// Whether the key process is there, and how many keys it has.
+pub(crate) fn key_process(there: bool, keys: usize) {
+    gauge!(KEY_PROCESS).set(if there { 1.0 } else { 0.0 });
+    let keys = u32::try_from(keys).unwrap_or(u32::MAX);
+    gauge!(KEYS).set(f64::from(keys));
 }
 
 /// What the snapshot in force holds.
@@ -258,8 +260,12 @@ fn describe() {
         "Whether the wall clock can be right; while it cannot, no signature passes."
     );
     describe_gauge!(
-        KEYS,
+        KEY_PROCESS,
         "Whether the key process is there; while it is not, mail that needs a key waits."
+    );
+    describe_gauge!(
+        KEYS,
+        "Private keys that the key process has; not those that cannot be opened."
     );
     describe_counter!(
         QUARANTINED,
@@ -308,7 +314,8 @@ const WRAP_KEY: &str = "kenin_wrap_key_usable";
 const COPIES: &str = "kenin_rewritten_total";
 const PROTECTED: &str = "kenin_protected_total";
 const CLOCK: &str = "kenin_clock_trusted";
-const KEYS: &str = "kenin_key_process_up";
+const KEY_PROCESS: &str = "kenin_key_process_up";
+const KEYS: &str = "kenin_keys";
 const QUARANTINED: &str = "kenin_quarantine_total";
 const QUARANTINE: &str = "kenin_quarantine_mails";
 const QUARANTINE_OCTETS: &str = "kenin_quarantine_bytes";

@@ -1,10 +1,13 @@
 //! `kenin run` with `[keys]`: another process has the keys. It is there before mail is, ends with the gateway, and mail that
 //! needs no key does not miss it.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::{Gateway, Setup, envelope};
+use kenin_tests::opened;
 use kenin_tests::sink::Sink;
 use kenin_tests::world::{children, is_gone, listens, wait_for, write_secret};
 use rustix::process::{Pid, Signal, kill_process};
@@ -134,4 +137,26 @@ fn keys_that_cannot_be_read_are_a_mistake_of_the_configuration() {
     assert_eq!(ended.and_then(|status| status.code()), Some(78));
     assert!(gateway.log().contains("kek"), "{}", gateway.log());
     assert!(!listens(gateway.address));
+}
+
+/// A file that others may read is not used: its mail goes on closed, and somebody has to see that.
+#[test]
+fn fewer_keys_after_a_reload_are_told_of() {
+    let sink = Sink::start();
+    let setup = opened::setup(sink.address);
+    let mut gateway = opened::started(&setup);
+    let has = |gateway: &Gateway, keys: usize| {
+        let line = format!("kenin_keys {keys}");
+        gateway.get("/metrics").1.lines().any(|l| l == line)
+    };
+    assert!(has(&gateway, 3));
+    let mut files = fs::read_dir(gateway.folder.join("state/keys")).unwrap();
+    let is_key = |path: &PathBuf| path.extension().is_some_and(|end| end == "key");
+    let file = files.find_map(|entry| Some(entry.unwrap().path()).filter(is_key));
+    fs::set_permissions(file.unwrap(), Permissions::from_mode(0o644)).unwrap();
+    gateway.process().signal(Signal::HUP);
+    wait_for("the log says so", || {
+        gateway.log().contains("with fewer keys")
+    });
+    wait_for("the metric says so", || has(&gateway, 2));
 }
