@@ -317,7 +317,10 @@ pub(crate) fn plain(field: &[u8], fold: Fold) -> Vec<u8> {
 
 /// Adds a line without its end; more of them where it has more octets than `room`.
 fn push_folded(out: &mut Vec<u8>, line: &[u8], room: usize, fold: Fold) {
-    let (mut rest, mut room) = (line, room);
+    // Looked at once: somebody may have written megabytes of white space.
+    let end = line.trim_ascii_end().len();
+    // A name may have taken all room.
+    let (mut rest, mut room) = (line, room.max(1));
     loop {
         let (first, others) = match rest.get(..room) {
             Some(most) if rest.len() > room => rest.split_at(end_of_line(rest, most, fold)),
@@ -333,7 +336,8 @@ fn push_folded(out: &mut Vec<u8>, line: &[u8], room: usize, fold: Fold) {
             b'\r' => b' ',
             other => *other,
         }));
-        if others.trim_ascii().is_empty() {
+        // What is left is white space, or nothing.
+        if line.len() - others.len() >= end {
             return;
         }
         out.extend_from_slice(b"\r\n");

@@ -346,6 +346,30 @@ fn a_message_around_what_was_opened_shows_none_of_its_fields() {
     assert_eq!(text(&halves.outer), seen);
 }
 
+/// BOMB-04: all of the white space behind it was looked at again for each line.
+#[test]
+fn a_long_field_with_much_white_space_behind_it_takes_linear_time() {
+    let field = format!(
+        "Subject: {}{}",
+        "w ".repeat(5_000_000),
+        " ".repeat(10_000_000)
+    );
+    for fold in [Fold::AtSpaces, Fold::Anywhere] {
+        let folded = plain(field.as_bytes(), fold);
+        assert_eq!(
+            folded.iter().filter(|octet| **octet == b'w').count(),
+            5_000_000
+        );
+        assert!(folded.len() < field.len());
+    }
+    // No room is left behind its name.
+    let name = "X".repeat(2 * MAX_LINE);
+    for fold in [Fold::AtSpaces, Fold::Anywhere] {
+        let folded = plain(format!("{name}: y\r\n").as_bytes(), fold);
+        assert_eq!(text(&folded), format!("{name}:\r\n y\r\n"));
+    }
+}
+
 /// BOMB-04: a quadratic count would not end in a test's time.
 #[test]
 fn what_is_signed_with_very_many_fields_takes_linear_time() {
