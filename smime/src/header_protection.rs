@@ -70,7 +70,7 @@ pub fn split_hiding(message: &[u8], limits: &Limits, came: Option<Came<'_>>) -> 
 }
 
 /// Whether a message, which nobody has signed, says of its content that encryption hid its header: it came out when that
-/// was opened.
+/// was opened. So it did of a message in a wrapper (RFC 8551 §3.1).
 #[must_use]
 pub fn was_hidden(message: &[u8]) -> bool {
     let (header, _) = read(message);
@@ -78,12 +78,13 @@ pub fn was_hidden(message: &[u8]) -> bool {
         .content_type
         .map(|value| ContentType::parse(slice(message, value)))
         .unwrap_or_default();
-    let says = |name: &str, value: &[u8]| {
-        let said = content_type.only(name);
-        said.is_some_and(|said| said.value.eq_ignore_ascii_case(value))
-    };
-    !is_protected(&content_type.essence)
-        && (says("hp", b"cipher") || says("protected-headers", b"v1"))
+    let essence = content_type.essence.as_str();
+    let is_wrapper =
+        matches!(essence, "message/rfc822" | "message/global") && content_type.wraps_message();
+    !is_protected(essence)
+        && (is_wrapper
+            || content_type.says("hp", b"cipher")
+            || content_type.says("protected-headers", b"v1"))
 }
 
 /// The halves with this in place of each field outside.

@@ -112,6 +112,12 @@ impl ContentType {
         (found.next().is_none() && first.name == name && !first.odd).then_some(first)
     }
 
+    /// Whether the only parameter of this name has this value, in any case.
+    pub(crate) fn says(&self, name: &str, value: &[u8]) -> bool {
+        self.only(name)
+            .is_some_and(|said| said.value.eq_ignore_ascii_case(value))
+    }
+
     /// The value of a parameter in lower case, for comparisons with known words.
     #[must_use]
     pub fn word(&self, name: &str) -> Option<String> {

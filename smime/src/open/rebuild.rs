@@ -146,7 +146,7 @@ pub(crate) fn protected_fields(entity: &[u8], limits: &Limits) -> (Named, bool) 
 }
 
 /// What the signatures around the whole are over; and whether that was a wrapper (RFC 8551 §3.1), in whose place the message
-/// in it stands.
+/// in it stands. A wrapper that has the header by RFC 9788 itself is as any other content.
 fn payload<'t>(bytes: &[u8], tree: &'t Tree) -> Option<(&'t Part, bool)> {
     let mut part = tree.parts.first()?;
     // A part comes after the one that it is in.
@@ -156,7 +156,8 @@ fn payload<'t>(bytes: &[u8], tree: &'t Tree) -> Option<(&'t Part, bool)> {
         }
         part = tree.parts.get(*part.children.first()?)?;
     }
-    if part.kind != PartKind::Message || !part.content_type.wraps_message() {
+    let wraps = part.content_type.wraps_message() && !part.content_type.says("hp", b"cipher");
+    if part.kind != PartKind::Message || !wraps {
         return Some((part, false));
     }
     let message = tree.parts.get(*part.children.first()?)?;
@@ -199,12 +200,9 @@ fn is_doubted(entity: &[u8], header: &Header, fields: &[FieldSpan], odd: bool) -
 }
 
 fn fields_of(bytes: &[u8], payload: &Part, wrapped: bool) -> (Named, bool) {
-    let says = |name: &str, value: &[u8]| {
-        let said = payload.content_type.only(name);
-        said.is_some_and(|said| said.value.eq_ignore_ascii_case(value))
-    };
-    let by_standard = says("hp", b"cipher");
-    if !(by_standard || wrapped || says("protected-headers", b"v1")) {
+    let content_type = &payload.content_type;
+    let by_standard = content_type.says("hp", b"cipher");
+    if !(by_standard || wrapped || content_type.says("protected-headers", b"v1")) {
         return (Vec::new(), false);
     }
     let header = slice(bytes, payload.header.range.clone());

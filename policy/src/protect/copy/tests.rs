@@ -97,6 +97,25 @@ fn what_is_encrypted_shows_nothing_and_opens_to_the_same() {
     assert!(!holds(&mail, "canary-d7c1, "));
 }
 
+/// RFC 8551 §3.1: the fields of such a message came out when it was opened, also where the header of other mail is left alone.
+#[test]
+fn a_subject_that_came_out_of_a_wrapper_is_hidden_again() {
+    let bob = bob();
+    let fields = "From: alice@own.example\r\nSubject: canary-d7c1\r\n";
+    let message =
+        format!("{fields}Content-Type: message/rfc822; forwarded=no\r\n\r\n{fields}\r\nx\r\n");
+    for header in [Some(HeaderProtection::Cipher), None] {
+        let protection = Protection {
+            header,
+            ..encrypted_for(&[&bob.certificate], GCM)
+        };
+        let again = made(message.as_bytes(), &protection, None);
+        assert!(!holds(&again, CANARY), "{header:?}");
+        let (message, _) = opened(&again, &bob);
+        assert!(message.starts_with(fields.as_bytes()), "{header:?}");
+    }
+}
+
 #[test]
 fn no_digest_of_what_is_encrypted_stands_outside() {
     let (world, bob) = (World::new(), bob());

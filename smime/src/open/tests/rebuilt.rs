@@ -213,6 +213,19 @@ fn a_message_in_a_wrapper_brings_its_fields() {
     }
 }
 
+/// So Kenin encrypts what came in a wrapper. The message in it may have no Subject.
+#[test]
+fn a_wrapper_that_protects_the_header_itself_is_as_any_other_content() {
+    let message = "From: alice@example.jp\r\nSubject: Pay\r\n\
+        Content-Type: message/rfc822; forwarded=no\r\n\r\nFrom: alice@example.jp\r\n\r\nx\r\n";
+    let halves = protect_header(message.as_bytes(), HeaderProtection::Cipher).unwrap();
+    let out = rebuilt(std::str::from_utf8(&halves.entity).unwrap());
+    assert!(
+        out.contains("\r\nSubject: Pay\r\n") && !out.contains("[...]"),
+        "{out}"
+    );
+}
+
 /// Whoever hid the Subject has it nowhere else.
 #[test]
 fn fields_that_readers_differ_about_stay_those_of_a_message_inside() {
