@@ -204,7 +204,11 @@ fn protect(message: &[u8], protection: HeaderProtection, came: Option<Came<'_>>)
         return None;
     }
     let is_about_content = |field: &FieldSpan| describes_content(message, field);
-    let is_odd = header.odd
+    // A signature without what it is over, which is a file that somebody sends. Who opens it looks for an object there, and
+    // for the header in that.
+    let is_file = layer::is_pkcs7(&content_type.essence);
+    let is_odd = is_file
+        || header.odd
         || header.content_type_odd
         || content_type.odd
         || header.doubtful.iter().any(is_about_content);
@@ -509,9 +513,15 @@ fn is_about_header(parameter: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"hp") || name.eq_ignore_ascii_case(b"protected-headers")
 }
 
-/// Whether a content of this type is signed or encrypted by itself.
+/// Whether a content of this type is signed or encrypted by itself. A signature alone is not.
 pub(crate) fn is_protected(essence: &str) -> bool {
-    matches!(essence, "multipart/signed" | "multipart/encrypted") || layer::is_pkcs7(essence)
+    matches!(
+        essence,
+        "multipart/signed"
+            | "multipart/encrypted"
+            | "application/pkcs7-mime"
+            | "application/x-pkcs7-mime"
+    )
 }
 
 /// The fields that go inside.

@@ -75,7 +75,8 @@ fn a_text_of_which_nothing_is_said_is_not_called_ascii() {
 }
 
 /// Messages whose header, or content, readers differ about.
-const ODD: [&str; 8] = [
+const ODD: [&str; 9] = [
+    "Subject: a\r\nContent-Type: application/pkcs7-signature; name=a.p7s\r\n\r\nx",
     "Subject: a\r\nSubject: b\r\n\r\nx",
     "Subject: a\r\nContent-Type: text/plain (a comment)\r\n\r\nx",
     "Subject: a\r\nContent-Type: application/pdf; name=\"a\\\"b.pdf\"\r\n\r\nx",
