@@ -184,16 +184,23 @@ fn has_odd_name(bytes: &[u8], header: &Header) -> bool {
 /// Whether an entity says of its header that it is protected, and readers differ about that; `odd` says that it was unfolded
 /// before. What is signed inside shows its fields there.
 fn is_doubted(entity: &[u8], header: &Header, fields: &[FieldSpan], odd: bool) -> bool {
-    let content_type = header
-        .content_type
-        .clone()
-        .map(|value| ContentType::parse(slice(entity, value)))
-        .unwrap_or_default();
+    let types = fields
+        .iter()
+        .filter(|field| field.is(entity, "content-type"));
+    let types: Vec<_> = types
+        .map(|field| ContentType::parse(field.value(entity)))
+        .collect();
+    let is_protected = types.first().is_some_and(|one| is_protected(&one.essence));
+    let says = |one: &ContentType| PROTECTING.iter().any(|name| one.names(name));
+    let is_odd = |one: &ContentType| {
+        let is_unclear = |name: &&str| one.names(name) && one.only(name).is_none();
+        one.odd || PROTECTING.iter().any(is_unclear)
+    };
     let is_unsure =
-        odd || header.content_type_odd || content_type.odd || has_odd_name(entity, header);
+        odd || header.content_type_odd || types.iter().any(is_odd) || has_odd_name(entity, header);
     is_unsure
-        && !is_protected(&content_type.essence)
-        && (content_type.names("hp") || content_type.names("protected-headers"))
+        && !is_protected
+        && types.iter().any(says)
         && fields
             .iter()
             .any(|field| protected_name(entity, field).is_some())
@@ -232,6 +239,8 @@ fn fields_of(bytes: &[u8], payload: &Part, wrapped: bool) -> (Named, bool) {
     (found, is_whole)
 }
 
+/// What says of a content that it protects its header.
+const PROTECTING: [&str; 2] = ["hp", "protected-headers"];
 /// Fields that some programs write twice, which hurts nobody: encryption takes them in as they came.
 const REPEATED: [&str; 7] = [
     "to",

@@ -233,6 +233,8 @@ fn fields_that_readers_differ_about_stay_those_of_a_message_inside() {
         "Content-Type: application/pdf; name=\"a\\\"b.pdf\"; hp=\"cipher\"\r\nSubject: Pay\r\n",
         "Subject : Pay\r\nContent-Type: text/plain; hp=\"cipher\"\r\n",
         "Subject: Pay\r\n \r\n Bob\r\nContent-Type: text/plain; hp=\"cipher\"\r\n",
+        "Subject: Pay\r\nContent-Type: text/plain; hp=\"cipher\"; hp=\"clear\"\r\n",
+        "Subject: Pay\r\nContent-Type: text/plain\r\nContent-Type: text/plain; hp=\"cipher\"\r\n",
     ] {
         let entity = format!("From: alice@example.jp\r\n{header}\r\nx\r\n");
         assert_eq!(
