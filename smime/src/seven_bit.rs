@@ -26,6 +26,13 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
         return Some(Cow::Borrowed(entity));
     }
     let tree = Tree::read(entity, 0..entity.len(), limits, |_| ()).ok()?;
+    // RFC 2045 §6.4: what has octets above 127 in it still is called so.
+    let stays = |part: &Part| {
+        part.kind == PartKind::Leaf
+            && !may_be_encoded(part)
+            && !slice(entity, part.body()).is_ascii()
+    };
+    let keeps_labels = tree.parts.iter().any(stays);
     let mut out = Vec::with_capacity(entity.len() + entity.len() / 2);
     let mut at = 0;
     for (index, part) in tree.parts.iter().enumerate() {
@@ -42,7 +49,10 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
             false => None,
         };
         let encoded = content.is_some();
-        let labelled = part.kind != PartKind::Leaf && part.header.transfer.is_some() && !is_signed;
+        let labelled = part.kind != PartKind::Leaf
+            && part.header.transfer.is_some()
+            && !is_signed
+            && !keeps_labels;
         let changed = encoded || labelled;
         // What stands between parts, and headers, is lines.
         push(&mut out, entity, at..part.header.range.start.max(at));
@@ -289,6 +299,11 @@ mod tests {
             assert!(out.ends_with("\r\n\r\nX: \u{e9}\r\n\r\n--b--\r\n"), "{out}");
         }
         assert!(made(with("global-headers").as_bytes()).is_some());
+        // What it is in says still that it has such octets.
+        let label = "Content-Transfer-Encoding: 8bit\r\n";
+        let labelled = format!("{label}{}", with("delivery-status"));
+        let out = relayable(labelled.as_bytes(), &Limits::default()).unwrap();
+        assert!(out.starts_with(label.as_bytes()));
     }
 
     #[test]
