@@ -243,7 +243,7 @@ impl MailRules {
     pub fn protect_each(&self, parties: Parties<'_>) -> Vec<Wish> {
         let named = Named::of(parties);
         let wish = |recipient: Option<&Party>| {
-            let rule = self.rule(&named, recipient);
+            let rule = self.rule(&named, recipient, Rule::must_encrypt);
             rule.map_or_else(Wish::default, |(_, rule)| rule.wish)
         };
         named.each().into_iter().map(wish).collect()
@@ -255,19 +255,24 @@ impl MailRules {
     pub fn harvest(&self, parties: Parties<'_>) -> Harvest {
         let named = Named::of(parties);
         let each = named.each();
-        let said = each
-            .iter()
-            .map(|recipient| match self.rule(&named, *recipient) {
+        let said = each.iter().map(
+            |recipient| match self.rule(&named, *recipient, Rule::binds) {
                 Some((_, rule)) if rule.matches(&named, *recipient, false) => rule.harvest,
                 _ => Harvest::Off,
-            });
+            },
+        );
         said.min().unwrap_or_default()
     }
 
-    /// The first rule for this recipient, and its place.
-    fn rule(&self, named: &Named, recipient: Option<&Party>) -> Option<(usize, &Rule)> {
+    /// The first rule for this recipient, and its place; `binds` says which rules are for mail of any of their senders.
+    fn rule(
+        &self,
+        named: &Named,
+        recipient: Option<&Party>,
+        binds: fn(&Rule) -> bool,
+    ) -> Option<(usize, &Rule)> {
         let mut rules = self.rules.iter().enumerate();
-        rules.find(|(_, rule)| rule.matches(named, recipient, rule.binds()))
+        rules.find(|(_, rule)| rule.matches(named, recipient, binds(rule)))
     }
 
     /// What to do for each recipient, in their order; without any, for the message.
@@ -279,7 +284,7 @@ impl MailRules {
         };
         let named = Named::of(parties);
         let act = |recipient: Option<&Party>| {
-            let rule = self.rule(&named, recipient);
+            let rule = self.rule(&named, recipient, Rule::is_strict);
             match (rule, reason.strict_reply()) {
                 // What another try may change needs nobody who looks at it.
                 (Some((place, rule)), Some(reply))
@@ -327,9 +332,15 @@ impl Rule {
         self.enforce != Enforce::Stamp
     }
 
-    /// Whether some mail does not go as it is, or not at all: then naming another sender beside one's own is no way out.
+    /// Whether mail goes encrypted or not at all.
+    fn must_encrypt(&self) -> bool {
+        self.wish.encrypt == Encrypt::Must
+    }
+
+    /// Whether some mail does not go as it is, or not at all: then naming another sender beside one's own is no way out. Asked
+    /// where a rule refuses or where it encrypts, each for itself: to the other one it is an exemption.
     fn binds(&self) -> bool {
-        self.is_strict() || self.wish.encrypt == Encrypt::Must
+        self.is_strict() || self.must_encrypt()
     }
 
     /// A rule that binds is for mail that shows any of its senders; one that does not is an

@@ -2,7 +2,7 @@
 //!
 //! Whose keys are here is said elsewhere: no rule gives anybody a key.
 
-use super::{Enforce, MailRules, Named, Parties, Then};
+use super::{Enforce, MailRules, Named, Parties, Rule, Then};
 
 /// What becomes of encrypted mail for a recipient who has a key here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +56,7 @@ impl MailRules {
         let named = Named::of(parties);
         let each = named.each();
         let said = each.into_iter().map(|recipient| {
-            self.rule(&named, recipient)
+            self.rule(&named, recipient, Rule::binds)
                 .map_or_else(OpeningRule::default, |(_, rule)| rule.opening)
         });
         said.collect()

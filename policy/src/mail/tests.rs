@@ -192,6 +192,40 @@ fn an_exempt_sender_exempts_nobody_else() {
     assert!(refused(partner, &crowded));
 }
 
+/// A rule that refuses a partner's forged mail says nothing of mail that must be encrypted, nor the other way round.
+#[test]
+fn a_rule_that_binds_otherwise_is_an_exemption() {
+    let strict = "[[rule]]\nwhen = { sender_domain = \"partner.example\" }\n\
+                  then = { enforce = \"strict\" }\n";
+    let must = "[[rule]]\nwhen = { sender_domain = \"own.example\" }\n\
+                then = { encrypt = \"must\" }\n";
+    let failed = verdict(Some(Reason::DigestMismatch));
+    for text in [format!("{strict}{must}"), format!("{must}{strict}")] {
+        let rules = MailRules::from_toml(&text, "mail.toml").unwrap();
+        for (sender, from, encrypted, refused) in [
+            ("alice@own.example", "own.example", true, false),
+            ("bob@partner.example", "partner.example", false, true),
+            ("bob@partner.example", "own.example", true, true),
+            ("alice@own.example", "partner.example", true, true),
+        ] {
+            let shown = shows(&[from]);
+            let parties = Parties {
+                sender: Some(sender),
+                shown: &shown,
+                recipients: &["carol@x.example"],
+            };
+            let wish = rules.protect_each(parties)[0];
+            assert_eq!(wish.encrypt == Encrypt::Must, encrypted, "{sender} {from}");
+            let act = act(&rules, parties, &failed);
+            assert_eq!(
+                matches!(act, Act::Refuse { .. }),
+                refused,
+                "{sender} {from}"
+            );
+        }
+    }
+}
+
 #[test]
 fn mistakes_have_a_place_and_a_suggestion() {
     for (text, line, words) in [
