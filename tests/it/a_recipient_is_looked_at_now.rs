@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use kenin_tests::encryption::{AGREEMENT, Reader, TEXT, TRANSPORT, object, part, said};
 use kenin_tests::forge::Town;
 use kenin_tests::forge::certificates::{extension, key_usage};
-use kenin_tests::forge::der::{oid, seq};
+use kenin_tests::forge::der::{oid, seq, time};
 use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::{Gateway, Setup, kenin};
@@ -203,6 +203,35 @@ fn directories_are_asked_and_a_silent_one_is_told() {
     assert!(desk.opens(&lena, &output.stdout));
     slapd.stop();
     refused(&desk.encrypt(&["lena@example.jp"]), 69, "is unavailable");
+}
+
+/// PKI-07: as on its way, the newer certificate of a directory does not take the place of the one that was imported.
+#[test]
+fn a_directory_takes_no_imported_certificates_place() {
+    let (folder, issuer) = (Folder::new(), &Town::get().issuer);
+    let newer = Reader::with(folder.path(), issuer, "lena", Key::rsa(2048), |form| {
+        form.extensions[1] = key_usage(TRANSPORT);
+        form.not_before = time("20250101000000Z");
+    });
+    let entry = Entry::person("Lena")
+        .with("mail", "lena@example.jp")
+        .certificate(&newer.person.certificate);
+    let slapd = Slapd::start(&[entry]);
+    let desk = Desk::new(&format!(
+        "[[directory]]\nurl = \"ldap://{}\"\nbase = \"{BASE}\"\n",
+        slapd.plain
+    ));
+    let output = desk.encrypt(&["lena@example.jp"]);
+    assert!(desk.opens(&newer, &output.stdout), "{}", said(&output));
+    let imported = desk.reader("lena", TRANSPORT);
+    desk.keep(&imported);
+    let output = desk.encrypt(&["lena@example.jp"]);
+    assert!(desk.opens(&imported, &output.stdout), "{}", said(&output));
+    // Where it is no good any more the directory's is.
+    let list = issuer.crl(&[&imported.person.serial]);
+    std::fs::write(desk.gateway.folder.join("crls/issuer.crl"), list).unwrap();
+    let output = desk.encrypt(&["lena@example.jp"]);
+    assert!(desk.opens(&newer, &output.stdout), "{}", said(&output));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use kenin_certstore::{DEFAULT_TENANT, read_certificates};
+use kenin_certstore::{DEFAULT_TENANT, Origin, read_certificates};
 use kenin_pki::address::Address;
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{Aes, ContentKind};
@@ -15,7 +15,7 @@ use kenin_pki::path::encrypting_usage;
 use kenin_policy::mail::Unknown;
 use kenin_policy::protect::{Encryption, Protection, Reader, cipher_for, copy};
 use kenin_policy::reason::Reason;
-use kenin_policy::recipient::{self, Judged, RecipientCase};
+use kenin_policy::recipient::{self, Judged, RecipientCase, Refused};
 use kenin_smime::header_protection::{HeaderProtection, protect_header};
 use kenin_smime::sign::Form;
 use kenin_smime::{Capabilities, Limits};
@@ -232,25 +232,35 @@ fn of_address(
     address: &Address,
     searched: Search,
 ) -> Result<Certificate, Failure> {
-    let used = |one: &&Finding| !one.kept.quarantined;
-    let found: Vec<&Finding> = searched.found.iter().filter(used).collect();
-    let certificates: Vec<Certificate> = found
-        .iter()
-        .map(|one| one.kept.certificate.clone())
-        .collect();
-    let judged = judge(engine, address, &certificates, &[]);
-    let best = judged.good.first().and_then(|at| found.get(*at));
-    let Some(best) = best else {
-        return Err(refused(address, &certificates, &judged, searched.silent));
-    };
-    let subject = best.kept.certificate.subject().to_string();
-    say(&format!(
-        "for {}: {} ({})",
-        harmless(&address.to_string()),
-        harmless(&subject),
-        harmless(&best.place)
-    ))?;
-    Ok(best.kept.certificate.clone())
+    let (mut looked_at, mut bad) = (Vec::new(), Judged::default());
+    // As the gateway does it: what came by itself does not take the place of what an administrator put there.
+    for origin in [Origin::Admin, Origin::Harvest, Origin::Directory] {
+        let used = |one: &&Finding| !one.kept.quarantined && one.kept.origin == origin;
+        let found: Vec<&Finding> = searched.found.iter().filter(used).collect();
+        let certificates: Vec<Certificate> = found
+            .iter()
+            .map(|one| one.kept.certificate.clone())
+            .collect();
+        let judged = judge(engine, address, &certificates, &[]);
+        if let Some(best) = judged.good.first().and_then(|at| found.get(*at)) {
+            let subject = best.kept.certificate.subject().to_string();
+            say(&format!(
+                "for {}: {} ({})",
+                harmless(&address.to_string()),
+                harmless(&subject),
+                harmless(&best.place)
+            ))?;
+            return Ok(best.kept.certificate.clone());
+        }
+        let before = looked_at.len();
+        bad.refused
+            .extend(judged.refused.into_iter().map(|one| Refused {
+                position: before + one.position,
+                ..one
+            }));
+        looked_at.extend(certificates);
+    }
+    Err(refused(address, &looked_at, &bad, searched.silent))
 }
 
 fn judge(
