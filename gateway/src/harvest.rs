@@ -4,7 +4,7 @@
 //! the next mail. Only what nobody could have put in somebody else's name is kept: the certificate that made the
 //! signature, of mail that passed, for the address in From; and beside it what that person's program says it reads.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kenin_certstore::{DEFAULT_TENANT, KeptCapabilities, Store};
@@ -31,8 +31,8 @@ pub(crate) struct Harvester {
     hands: Arc<Semaphore>,
     /// Who parses mail, where that is somebody else.
     workers: Option<Arc<Pool>>,
-    /// Fingerprints and addresses that need not be looked at again.
-    seen: Arc<Mutex<HashSet<Signer>>>,
+    /// Whose mail need not be looked at again, unless it was signed that much later than this.
+    seen: Arc<Mutex<HashMap<Signer, UnixTime>>>,
 }
 
 /// Whose certificate, by its fingerprint in hex, for which address.
@@ -68,9 +68,12 @@ impl Harvester {
         if refused || !snapshot.mail.may_harvest() {
             return;
         }
-        let Some(signer) = signer(&decided.verdict).filter(|signer| !self.has_seen(signer)) else {
+        let Some((signer, signed)) = signer(&decided.verdict) else {
             return;
         };
+        if self.has_seen(&signer, said_at(signed, unix_time(now()))) {
+            return;
+        }
         // Whoever comes while another one is kept comes again.
         let Ok(hands) = Arc::clone(&self.hands).try_acquire_owned() else {
             return;
@@ -104,38 +107,42 @@ impl Harvester {
                 return;
             }
         }
+        let time = said_at(found.signing_time, unix_time(now()));
         if let Some(said) = found.said {
             let said = KeptCapabilities {
                 ciphers: said.ciphers,
                 oaep: said.oaep,
             };
             let sha256 = found.certificate.sha256();
-            let time = said_at(found.signing_time, unix_time(now())).0;
-            let kept = store.put_capabilities(DEFAULT_TENANT, sha256, &said, time);
+            let kept = store.put_capabilities(DEFAULT_TENANT, sha256, &said, time.0);
             if let Err(error) = kept.await {
                 warn!(%error, "cannot keep what a signer can read");
                 return;
             }
         }
-        self.note(signer);
+        self.note(signer, time);
     }
 
-    fn has_seen(&self, signer: &Signer) -> bool {
+    /// Whether mail that this person signed then brings nothing new. With another program they may read other ciphers, so
+    /// that they are heard again; an old mail that comes again does not put that off.
+    fn has_seen(&self, signer: &Signer, signed: UnixTime) -> bool {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.contains(signer)
+        seen.get(signer)
+            .is_some_and(|heard| signed < heard.plus(HEARD_AGAIN))
     }
 
-    fn note(&self, signer: Signer) {
+    fn note(&self, signer: Signer, signed: UnixTime) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= MAX_SEEN {
             seen.clear();
         }
-        seen.insert(signer);
+        let heard = seen.entry(signer).or_insert(signed);
+        *heard = signed.max(*heard);
     }
 }
 
-/// Who signed, if there is no doubt about it at all.
-fn signer(verdict: &Verdict) -> Option<Signer> {
+/// Who signed, if there is no doubt about it at all, and when, as they say.
+fn signer(verdict: &Verdict) -> Option<(Signer, Option<UnixTime>)> {
     let [address] = verdict.from.as_slice() else {
         return None;
     };
@@ -143,10 +150,12 @@ fn signer(verdict: &Verdict) -> Option<Signer> {
         return None;
     }
     let signature = verdict.root_signatures().find(|one| is_beyond_doubt(one))?;
-    Some(Signer {
+    let signer = Signer {
         sha256: signature.signer.as_ref()?.sha256.clone(),
         address: address.clone(),
-    })
+    };
+    let signed = signature.signing_time.as_deref();
+    Some((signer, signed.and_then(UnixTime::parse_rfc3339)))
 }
 
 /// Known not to be revoked, and not only excused by a time stamp, of which `detail` tells.
@@ -208,9 +217,9 @@ fn found(mail: &Mail, snapshot: &Snapshot, sha256: &str, used: bool) -> Option<F
 }
 
 /// When it was said: not when the mail came, which anybody can send again years later, to have others encrypt as they did
-/// then. Nobody has signed in the future.
+/// then. Nobody has signed in the future, and what has no date is older than what has one.
 fn said_at(signing_time: Option<UnixTime>, now: UnixTime) -> UnixTime {
-    signing_time.map_or(now, |signed| signed.min(now))
+    signing_time.map_or(UnixTime(0), |signed| signed.min(now))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -219,6 +228,8 @@ fn hex(bytes: &[u8]) -> String {
 
 /// So many people write to one site between two restarts that asking the store again costs nothing.
 const MAX_SEEN: usize = 10_000;
+/// How much later, in seconds, somebody who was heard has to have signed to be heard again: most mail costs no second look.
+const HEARD_AGAIN: i64 = 3600;
 
 #[cfg(test)]
 mod tests {
@@ -283,13 +294,44 @@ mod tests {
         let (then, now) = (UnixTime(1_700_000_000), UnixTime(1_800_000_000));
         assert_eq!(said_at(Some(then), now), then);
         assert_eq!(said_at(Some(now), then), then);
-        assert_eq!(said_at(None, now), now);
+        // Nor does one of which nobody knows how old it is.
+        assert_eq!(said_at(None, now), UnixTime(0));
+    }
+
+    #[test]
+    fn who_has_another_program_now_is_heard_again() {
+        let harvester = Harvester::new(None);
+        let (then, signed) = (UnixTime(1_700_000_000), UnixTime(1_800_000_000));
+        let mut verdict = good();
+        verdict.signatures[0].signing_time = Some(signed.to_string());
+        let (alice, said) = signer(&verdict).unwrap();
+        assert_eq!(said, Some(signed));
+        assert!(!harvester.has_seen(&alice, then));
+        harvester.note(alice.clone(), signed);
+        assert!(harvester.has_seen(&alice, signed));
+        assert!(harvester.has_seen(&alice, signed.plus(HEARD_AGAIN - 1)));
+        assert!(!harvester.has_seen(&alice, signed.plus(HEARD_AGAIN)));
+        // Whoever sends an old mail again keeps nobody from being heard.
+        harvester.note(alice.clone(), then);
+        assert!(harvester.has_seen(&alice, then));
+        assert!(!harvester.has_seen(&alice, signed.plus(HEARD_AGAIN)));
+        // What has no date is looked at once.
+        let (bob, undated) = (
+            Signer {
+                address: "bob@example.jp".to_owned(),
+                ..alice
+            },
+            said_at(None, signed),
+        );
+        assert!(!harvester.has_seen(&bob, undated));
+        harvester.note(bob.clone(), undated);
+        assert!(harvester.has_seen(&bob, undated) && !harvester.has_seen(&bob, signed));
     }
 
     /// PKI-07: what comes unsigned, mismatched or in doubt changes nothing.
     #[test]
     fn only_a_signer_beyond_doubt_is_kept() {
-        let signer_of_good = signer(&good()).unwrap();
+        let (signer_of_good, _) = signer(&good()).unwrap();
         assert_eq!(signer_of_good.address, "alice@example.jp");
         let change = |edit: &dyn Fn(&mut Verdict)| {
             let mut verdict = good();
