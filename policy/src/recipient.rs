@@ -12,7 +12,7 @@ use kenin_pki::address::{Address, AddressCase};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::KeyKind;
 use kenin_pki::oid;
-use kenin_pki::path::Budget;
+use kenin_pki::path::{Budget, encrypting_usage};
 use kenin_pki::time::UnixTime;
 
 use crate::identity;
@@ -119,9 +119,32 @@ impl<'a> RecipientCase<'a> {
         paths.collect()
     }
 
-    /// Those that are looked at.
+    /// Those that are looked at. Where there are too many, those that are plainly no good hide none that may be.
     fn candidates(&self) -> impl Iterator<Item = (usize, &'a Certificate)> {
-        self.certificates.iter().enumerate().take(MAX_CANDIDATES)
+        let mut all: Vec<_> = self.certificates.iter().enumerate().collect();
+        if all.len() > MAX_CANDIDATES {
+            all.sort_by_cached_key(|(_, leaf)| self.doubts(leaf));
+            all.truncate(MAX_CANDIDATES);
+        }
+        all.into_iter()
+    }
+
+    /// What can be told without a path: whether it is not for encrypting mail now, and whether nobody known has the name of its
+    /// issuer.
+    fn doubts(&self, leaf: &Certificate) -> (bool, bool) {
+        let begun = leaf.not_before().is_ok_and(|start| start <= self.time);
+        let lasts = leaf.not_after().is_ok_and(|end| self.time <= end);
+        let for_mail = leaf.ext_key_usage().is_ok_and(|purposes| {
+            purposes.is_none_or(|purposes| {
+                purposes
+                    .iter()
+                    .any(|one| *one == oid::EMAIL_PROTECTION || *one == oid::ANY_EXT_KEY_USAGE)
+            })
+        });
+        let fits = begun && lasts && for_mail && encrypting_usage(leaf).is_ok();
+        let anchors = self.trust.anchors().iter();
+        let mut issuers = anchors.map(|anchor| &anchor.certificate).chain(self.known);
+        (!fits, !issuers.any(|one| one.subject() == leaf.issuer()))
     }
 
     fn questions(&self, at_hand: &AtHand<'_>) -> Vec<Question> {

@@ -63,14 +63,17 @@ impl Places {
         });
         let mut answers = answers.await.into_iter();
         let of_one = |_: &Address| {
-            let mut found = InDirectories::default();
+            let (mut each, mut silent) = (Vec::new(), false);
             for answer in answers.by_ref().take(self.directories.len()) {
                 match answer.flatten() {
-                    Some(certificates) => found.certificates.extend(certificates),
-                    None => found.silent = true,
+                    Some(certificates) => each.push(certificates),
+                    None => silent = true,
                 }
             }
-            found
+            InDirectories {
+                certificates: in_turn(each),
+                silent,
+            }
         };
         addresses.iter().map(of_one).collect()
     }
@@ -105,6 +108,19 @@ pub(super) async fn in_store(
         }
     });
     answers.await.into_iter().map(Option::flatten).collect()
+}
+
+/// One of each, then the next one of each: not all are looked at, and a directory that has many hides none of another.
+fn in_turn<T>(each: Vec<Vec<T>>) -> Vec<T> {
+    let mut each: Vec<_> = each.into_iter().map(Vec::into_iter).collect();
+    let mut all = Vec::new();
+    loop {
+        let before = all.len();
+        all.extend(each.iter_mut().filter_map(Iterator::next));
+        if all.len() == before {
+            return all;
+        }
+    }
 }
 
 /// Asks all questions at once; what has not come by then is nothing.
@@ -157,6 +173,13 @@ mod tests {
         assert_eq!(found.await, [Some(10), None, Some(30)]);
         let none = at_once(Vec::<u8>::new(), patience, |n| async move { n });
         assert!(none.await.is_empty());
+    }
+
+    #[test]
+    fn a_directory_that_has_many_hides_none_of_another() {
+        let all = in_turn(vec![vec![1, 2, 3, 4], vec![], vec![10], vec![20, 21]]);
+        assert_eq!(all, [1, 10, 20, 2, 21, 3, 4]);
+        assert!(in_turn(Vec::<Vec<u8>>::new()).is_empty());
     }
 
     #[tokio::test]

@@ -144,6 +144,27 @@ fn a_crowd_of_certificates_is_bounded() {
     assert!(asked < 10, "{asked}");
 }
 
+/// STO-01: whoever has write access to a directory, or many certificates for other things, hides no good one.
+#[test]
+fn a_crowd_that_is_no_good_hides_no_good_one() {
+    let world = World::new();
+    let good = reader(&world, |c| c);
+    let ended = reader(&world, |c| c.validity(days(-9), days(-1)));
+    let early = reader(&world, |c| c.validity(days(1), days(9)));
+    let signer = world.person(BOB);
+    let strange = reader(&World::called("Other"), |c| c);
+    let (address, trust) = (bob(), world.trust());
+    for odd in [&ended, &early, &signer, &strange] {
+        let mut crowd = vec![&odd.certificate; 2 * MAX_CANDIDATES];
+        crowd.push(&good.certificate);
+        let crowd: Vec<_> = crowd.into_iter().cloned().collect();
+        let case = RecipientCase::new(&address, &crowd, &trust, &world.known, NOW);
+        let found = run(&case, |question| world.answer(question));
+        assert_eq!(found.good, [crowd.len() - 1], "{found:?}");
+        assert_eq!(found.refused.len(), MAX_CANDIDATES - 1);
+    }
+}
+
 #[test]
 fn a_path_is_believed_for_its_hour_and_a_failure_never() {
     let mut world = World::new();
