@@ -68,6 +68,20 @@ fn only_who_signed_well_is_kept_and_nobody_takes_a_pinned_ones_place() {
             found == wanted
         });
     }
+    // Whoever finds nobody to encrypt for is told of the one that waits.
+    let path = gateway.folder.join("mail.eml").display().to_string();
+    std::fs::write(&path, &alice).unwrap();
+    let done = kenin(&[
+        "encrypt",
+        "--to",
+        "bob@example.jp",
+        "--config",
+        &config,
+        &path,
+    ]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("quarantined (kenin cert promote)"), "{said}");
     for nobody in [
         "alice@example.jp",
         "carol@example.jp",

@@ -208,7 +208,7 @@ fn of_file(engine: &Engine, file: &Path, unchecked: bool) -> Result<Certificate,
     let only = std::slice::from_ref(certificate);
     let judged = judge(engine, address, only, chain);
     if judged.good.is_empty() {
-        return Err(refused(address, only, &judged, false));
+        return Err(refused(address, only, &judged, &[], false));
     }
     say(&format!(
         "for {}: {subject}",
@@ -260,7 +260,15 @@ fn of_address(
             }));
         looked_at.extend(certificates);
     }
-    Err(refused(address, &looked_at, &bad, searched.silent))
+    let waits = |one: &&Finding| one.kept.quarantined;
+    let waiting: Vec<&Finding> = searched.found.iter().filter(waits).collect();
+    Err(refused(
+        address,
+        &looked_at,
+        &bad,
+        &waiting,
+        searched.silent,
+    ))
 }
 
 fn judge(
@@ -275,15 +283,16 @@ fn judge(
     recipient::run(&case, |question| engine.answer(question))
 }
 
-/// Why nothing is encrypted for an address, certificate by certificate.
+/// Why nothing is encrypted for an address, certificate by certificate; those in quarantine are named.
 fn refused(
     address: &Address,
     certificates: &[Certificate],
     judged: &Judged,
+    waiting: &[&Finding],
     silent: bool,
 ) -> Failure {
     let who = harmless(&address.to_string());
-    let mut text = match certificates.is_empty() {
+    let mut text = match certificates.is_empty() && waiting.is_empty() {
         true => format!("no certificate was found for {who}; nothing is encrypted"),
         false => {
             format!("no certificate of {who} is good for encryption now; nothing is encrypted")
@@ -297,6 +306,12 @@ fn refused(
             harmless(&subject),
             one.reason.id(),
             harmless(&one.detail)
+        ));
+    }
+    for one in waiting {
+        text.push_str(&format!(
+            "\n  {}: quarantined (kenin cert promote)",
+            harmless(&one.kept.certificate.subject().to_string())
         ));
     }
     let exit = match () {
