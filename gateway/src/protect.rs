@@ -409,11 +409,12 @@ fn is_left_alone(job: &Job<'_>, wishes: &[Wish]) -> bool {
     !may_answer(job) && wishes.iter().all(nothing)
 }
 
-/// Whether it can be an answer to mail that came encrypted for its author's domain.
+/// Whether it can be an answer to mail that came encrypted for a domain of the client's. That the client has proved to be
+/// somebody is enough: whatever stands in From, what is quoted is the same.
 fn may_answer(job: &Job<'_>) -> bool {
     let replies = job.snapshot.mail.protecting().replies;
     let opens = job.snapshot.config.keys.is_some();
-    replies && opens && job.origin == Origin::Received && job.author.address.is_some()
+    replies && opens && job.origin == Origin::Received && job.mail.envelope.authenticated.is_some()
 }
 
 fn all(recipients: &[usize], course: Course) -> Vec<policy::Group> {

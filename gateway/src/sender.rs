@@ -3,7 +3,7 @@
 //!
 //! What a mail says of itself proves nothing. Which MTAs are believed is decided by the front end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use kenin_certstore::{address_key, read_limited};
@@ -19,6 +19,8 @@ pub(crate) struct Logins {
     domain: Option<String>,
     /// Mailboxes of which it is written, in one spelling each.
     owners: HashMap<String, HashSet<String>>,
+    /// The domains of those mailboxes, by login.
+    domains: HashMap<String, BTreeSet<String>>,
 }
 
 impl Logins {
@@ -34,10 +36,23 @@ impl Logins {
             }
             None => HashMap::new(),
         };
-        Ok(Self {
-            domain: senders.login_domain.clone(),
+        Ok(Self::of(senders.login_domain.clone(), owners))
+    }
+
+    fn of(domain: Option<String>, owners: HashMap<String, HashSet<String>>) -> Self {
+        let mut domains: HashMap<String, BTreeSet<String>> = HashMap::new();
+        for (mailbox, logins) in &owners {
+            let (_, domain) = mailbox.rsplit_once('@').unwrap_or_default();
+            for login in logins {
+                let known = domains.entry(login.clone()).or_default();
+                known.insert(domain.to_owned());
+            }
+        }
+        Self {
+            domain,
             owners,
-        })
+            domains,
+        }
     }
 
     /// Whether this mailbox belongs to whoever proved to be this.
@@ -47,20 +62,49 @@ impl Logins {
         if let Some(owners) = self.owners.get(&key) {
             return owners.contains(login);
         }
+        self.mailbox_of(login)
+            .is_some_and(|own| address_key(&own) == key)
+    }
+
+    /// The mailbox that a login names, whoever it belongs to.
+    fn mailbox_of(&self, login: &str) -> Option<Address> {
         let whole = match (&self.domain, login.contains('@')) {
             (Some(domain), false) => format!("{login}@{domain}"),
             _ => login.to_owned(),
         };
-        Address::parse(&whole).is_ok_and(|own| address_key(&own) == key)
+        Address::parse(&whole).ok()
+    }
+
+    /// The domains of all mailboxes of a login.
+    fn domains_of(&self, login: &str) -> Vec<String> {
+        let own = self.mailbox_of(login);
+        let mut domains: BTreeSet<String> = self.domains.get(login).cloned().unwrap_or_default();
+        domains.extend(own.map(|own| own.domain().to_owned()));
+        domains.into_iter().collect()
     }
 }
 
-/// The author, where it is known that the client is they: From has one mailbox, and it is the client's.
-pub(crate) fn proven(mail: &Mail, logins: &Logins) -> Option<Address> {
-    let login = mail.envelope.authenticated.as_deref()?;
+/// What is known of a mail because its client has proved to be somebody.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Proven {
+    /// The author, where the client is they: From has one mailbox, and it is the client's.
+    pub(crate) author: Option<Address>,
+    /// Domains of the client's mailboxes, whoever wrote the mail.
+    pub(crate) domains: Vec<String>,
+}
+
+/// Who sends a mail.
+pub(crate) fn proven(mail: &Mail, logins: &Logins) -> Proven {
+    let Some(login) = mail.envelope.authenticated.as_deref() else {
+        return Proven::default();
+    };
     let header = header::scan(&mail.raw);
-    let from = mailbox::from_field(&mail.raw, &header).mailbox.ok()?;
-    logins.own(login, &from.address).then_some(from.address)
+    let from = mailbox::from_field(&mail.raw, &header).mailbox.ok();
+    let from = from.map(|mailbox| mailbox.address);
+    Proven {
+        author: from.filter(|address| logins.own(login, address)),
+        domains: logins.domains_of(login),
+    }
 }
 
 /// A line is a mailbox and its logins, as Postfix has them in `smtpd_sender_login_maps`.
@@ -100,10 +144,8 @@ mod tests {
     use crate::pipeline::tests::mail;
 
     fn logins(domain: Option<&str>, lines: &str) -> Logins {
-        Logins {
-            domain: domain.map(str::to_owned),
-            owners: owners(lines, Path::new("logins")).unwrap(),
-        }
+        let owners = owners(lines, Path::new("logins")).unwrap();
+        Logins::of(domain.map(str::to_owned), owners)
     }
 
     fn own(logins: &Logins, login: &str, address: &str) -> bool {
@@ -150,6 +192,25 @@ mod tests {
         assert!(Logins::read(&senders).is_err());
     }
 
+    /// DEC-14: what came encrypted for any of them is not answered in clear, whatever stands in From.
+    #[test]
+    fn a_client_has_the_domains_of_all_its_mailboxes() {
+        let lines = "info@Shop.example alice, bob\ninfo@other.example bob\n";
+        let logins = logins(Some("own.example"), lines);
+        let found = |login: Option<&str>| {
+            let raw = "From: alice+tag@own.example, x@y.example\r\n\r\nbody\r\n";
+            let mut mail = mail("", raw);
+            Arc::make_mut(&mut mail.envelope).authenticated = login.map(str::to_owned);
+            let Proven { author, domains } = proven(&mail, &logins);
+            assert_eq!(author, None);
+            domains
+        };
+        assert_eq!(found(Some("alice")), ["own.example", "shop.example"]);
+        assert_eq!(found(Some("carol")), ["own.example"]);
+        assert_eq!(found(Some("dave@else.example")), ["else.example"]);
+        assert!(found(None).is_empty());
+    }
+
     /// Whoever writes From may not choose in whose name is signed.
     #[test]
     fn only_the_proven_author_is_one() {
@@ -158,7 +219,8 @@ mod tests {
             let raw = format!("{from}Subject: x\r\n\r\nbody\r\n");
             let mut mail = mail("bob@example.net", &raw);
             Arc::make_mut(&mut mail.envelope).authenticated = login.map(str::to_owned);
-            proven(&mail, &logins).map(|author| author.to_string())
+            let author = proven(&mail, &logins).author;
+            author.map(|author| author.to_string())
         };
         let alice = "From: Alice <alice@own.example>\r\n";
         assert_eq!(

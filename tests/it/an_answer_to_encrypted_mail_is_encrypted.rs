@@ -15,9 +15,14 @@ const CORRESPONDENT: &str = "alex@elsewhere.example";
 
 /// Bob's answer to a mail of this name, as it arrives.
 fn answer(gateway: &Gateway, sink: &Sink, id: &str) -> Received {
+    answer_as(BOB, gateway, sink, id)
+}
+
+/// The same under another name.
+fn answer_as(from: &str, gateway: &Gateway, sink: &Sink, id: &str) -> Received {
     sink.clear();
     let raw = format!(
-        "From: {BOB}\r\nTo: {CORRESPONDENT}\r\nSubject: Re: {CANARY}\r\nMessage-ID: <to-{id}>\r\n\
+        "From: {from}\r\nTo: {CORRESPONDENT}\r\nSubject: Re: {CANARY}\r\nMessage-ID: <to-{id}>\r\n\
          In-Reply-To: <{id}>\r\nReferences: <other@elsewhere.example> <{id}>\r\n\r\n> {CANARY}\r\n"
     );
     let reply = gateway.send(&Envelope::new(BOB, CORRESPONDENT), raw.as_bytes());
@@ -53,6 +58,15 @@ fn dec_14_an_answer_goes_encrypted_where_its_reader_has_a_certificate() {
         assert_eq!(got.fields("Subject"), ["[...]"]);
         let inside = opens_to(&correspondent, &got.raw).expect("its reader opens it");
         assert!(shows(&inside, &format!("> {CANARY}")), "{id}");
+    }
+    // Nor does what he calls himself change what he quotes.
+    for from in [
+        "Office <office@elsewhere.example>".to_owned(),
+        format!("{BOB}, office@elsewhere.example"),
+        format!("\"x@y.example\" <{BOB}>"),
+    ] {
+        let got = answer_as(&from, &gateway, &sink, opens.0);
+        assert!(!shows(&got.raw, CANARY), "{from}");
     }
     // No rule asked for it: what answers nothing of the sort goes as it is.
     let got = answer(&gateway, &sink, "three@elsewhere.example");

@@ -78,13 +78,13 @@ impl<'a> Clerk<'a> {
 
     fn came_encrypted(&self, ids: &[[u8; 32]]) -> Answer {
         let gone = Answer::Unavailable(Unavailable::Store);
-        let Some(author) = &self.author.address else {
+        if self.author.domains.is_empty() {
             return Answer::CameEncrypted(false);
-        };
+        }
         let (Some(store), Ok(waiter)) = (&self.snapshot.store, Waiter::here(self.core)) else {
             return gone;
         };
-        let domains = [author.domain()];
+        let domains: Vec<&str> = self.author.domains.iter().map(String::as_str).collect();
         // By a clock that is ahead all would be forgotten, and answered in clear.
         let now = match self.now.trust.is_trusted() {
             true => unix_time(self.now.time).0,

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::keyring::{Ask, Keyring};
+use crate::sender::Proven;
 use crate::snapshot::Snapshot;
 
 /// Who signs a mail.
@@ -24,6 +25,8 @@ use crate::snapshot::Snapshot;
 pub(crate) struct Author {
     /// Whose mail it is, as was proven.
     pub(crate) address: Option<Address>,
+    /// Domains of the client's mailboxes, whichever of them wrote the mail; none where nobody knows who the client is.
+    pub(crate) domains: Vec<String>,
     pub(crate) key: Option<AuthorKey>,
     /// There is a key, and it cannot be used now.
     pub(super) gone: bool,
@@ -73,13 +76,13 @@ impl Author {
         Self {
             address,
             key,
-            gone: false,
+            ..Self::default()
         }
     }
 
     /// Asks for what it takes to sign, where rules have mail signed.
     pub(crate) async fn of(
-        address: Option<Address>,
+        Proven { author, domains }: Proven,
         envelope: &Envelope,
         snapshot: &Snapshot,
         keyring: &Keyring,
@@ -87,12 +90,16 @@ impl Author {
     ) -> Self {
         let mail = &snapshot.mail;
         let wanted = mail.may_sign() || mail.may_encrypt() || snapshot.config.keys.is_some();
-        let Some(address) = address.filter(|_| wanted) else {
+        if !wanted {
             return Self::default();
-        };
+        }
         let author = Self {
-            address: Some(address.clone()),
+            address: author,
+            domains,
             ..Self::default()
+        };
+        let Some(address) = author.address.clone() else {
+            return author;
         };
         let keys = keyring.of(DEFAULT_TENANT, &address);
         let Some(signatory) = best(&keys, &address, now) else {

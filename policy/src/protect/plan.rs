@@ -56,7 +56,7 @@ pub enum Question {
     RecipientCertificates(Address),
     /// Whether there is a key that signs for this mailbox.
     SenderKey(Address),
-    /// Whether one of these messages came encrypted for somebody in the sender's domain.
+    /// Whether one of these messages came encrypted for somebody in a domain of the client's.
     CameEncrypted(Vec<[u8; 32]>),
 }
 

@@ -93,7 +93,6 @@ impl<'a> Planner<'a> {
         let mail = self.mail;
         let free = |to: &To| to.wish.encrypt != Encrypt::Must;
         let asked = mail.protecting.replies
-            && mail.sender.is_some()
             && !mail.answered.is_empty()
             && mail.shape != Shape::Encrypted
             && mail.recipients.iter().any(free);

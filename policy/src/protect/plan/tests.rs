@@ -388,12 +388,16 @@ fn an_answer_to_encrypted_mail_must_be_encrypted() {
         let expected = Refusal::Unavailable(Unavailable::Store);
         assert_eq!(refusal(only(&plan)), expected);
     }
-    // Who was not proven to be the author is not told what came encrypted.
+    // Whoever else wrote it, the client has the same to quote.
     let recipients = [to(BOB, wish(Encrypt::Never))];
-    let stranger = Outgoing {
+    let alias = Outgoing {
         sender: None,
         ..answering(&recipients, &alice, &ids)
     };
+    let (plan, _) = answers(Answer::CameEncrypted(true), vec![]).plan(&alias);
+    assert_eq!(refusal(only(&plan)), Refusal::NoCertificate(Some(0)));
+    // A stranger is not told what came encrypted.
+    let stranger = answering(&recipients, &alice, &[]);
     let by_rule = Outgoing {
         protecting: Protecting {
             replies: false,
