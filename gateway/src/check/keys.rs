@@ -3,11 +3,14 @@
 use std::io::ErrorKind;
 
 use kenin_certstore::DEFAULT_TENANT;
-use kenin_keys::{FolderCause, KeyFolder, State, Unlocker, read_guarded_file};
+use kenin_keys::{FolderCause, KeyFacts, KeyFolder, State, Unlocker, read_guarded_file};
 use kenin_pki::address::Address;
+use kenin_pki::path::mail_signing_usage;
+use kenin_pki::time::UnixTime;
 use kenin_policy::{MailRules, Parties, Shown};
 
 use super::{Finding, warning};
+use crate::clock::{now, unix_time};
 use crate::config::{Config, ConfigError, Keys, ListenerMode, PinAt, SecretAt, StoreAt};
 use crate::store::{self, OpenError};
 
@@ -57,6 +60,12 @@ pub(super) fn look(
             for text in &opened.troubles {
                 // The service goes on with the others.
                 findings.push(warning(config.mistake("keys.folder", text.clone())));
+            }
+            for text in &opened.ended {
+                let mistake = config.mistake("keys.folder", text.clone());
+                let hint = "import its renewed certificate, or a new key with \"kenin key rotate\"; one that opens old mail \
+                            only is for \"kenin key retire\"";
+                findings.push(warning(mistake.hint(hint)));
             }
             if opened.decrypts {
                 place_for_refused(config, findings);
@@ -225,6 +234,8 @@ struct Opened {
     readers: Vec<Address>,
     /// Why the others do not open.
     troubles: Vec<String>,
+    /// Those that sign no more since their certificates have ended. The mail of their people just goes unsigned.
+    ended: Vec<String>,
     /// One of them is sealed under a secret that is not at hand.
     of_another_secret: bool,
 }
@@ -233,6 +244,7 @@ struct Opened {
 fn opened(folder: &KeyFolder, unlocker: &mut Unlocker) -> Result<Opened, String> {
     let ids = folder.ids().map_err(|error| error.to_string())?;
     let mut opened = Opened::default();
+    let now = unix_time(now());
     for id in ids {
         let sealed = match folder.read(id) {
             Ok(sealed) => sealed,
@@ -249,6 +261,12 @@ fn opened(folder: &KeyFolder, unlocker: &mut Unlocker) -> Result<Opened, String>
                 if facts.uses.decrypt && facts.state == State::Active {
                     opened.readers.extend(facts.addresses.iter().cloned());
                 }
+                if let (Some(end), Some(first)) = (ended(facts, now), facts.addresses.first()) {
+                    let text = format!(
+                        "key {id} of {first}: its certificate ended {end}, and it signs nothing any more"
+                    );
+                    opened.ended.push(text);
+                }
             }
             Err(error) => {
                 opened.of_another_secret |= error.is_of_another_secret();
@@ -258,6 +276,15 @@ fn opened(folder: &KeyFolder, unlocker: &mut Unlocker) -> Result<Opened, String>
         }
     }
     Ok(opened)
+}
+
+/// When the last of its certificates to sign with ended, if it may sign and none is left.
+fn ended(facts: &KeyFacts, now: UnixTime) -> Option<UnixTime> {
+    let own = facts.certificates.iter().filter(|one| {
+        one.public_key().bits() == facts.public.bits() && mail_signing_usage(one).is_ok()
+    });
+    let last = own.filter_map(|one| one.not_after().ok()).max()?;
+    (facts.may_sign() && last < now).then_some(last)
 }
 
 fn unlocker(config: &Config, keys: &Keys, findings: &mut Vec<Finding>) -> Option<Unlocker> {

@@ -2,7 +2,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use kenin_keys::{Kek, KeyFacts, KeyFolder, KeyId, SealedKey, State, Uses};
+use kenin_pki::address::Address;
+use kenin_pki::crypto::{KeyType, Secret, SigningKey};
+
 use super::*;
+use crate::demo::authority::{Authority, Term};
 use crate::init::{InitOptions, Mode, postfix};
 
 fn made(dir: &Path) -> CheckOptions {
@@ -395,4 +400,52 @@ fn what_cannot_be_signed_is_told() {
         &format!("{mode}\nsubmission = true"),
     );
     assert_eq!(told(), "");
+}
+
+/// From then on mail goes unsigned, and nobody hears of it. Who opens old mail only signs nothing anyway.
+#[test]
+fn a_key_whose_certificate_has_ended_signs_no_more_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let file = dir.path().join("etc/kenin.toml");
+    let old = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{old}\n[keys]\nkey_file = \"kek\"\n")).unwrap();
+    let secret = dir.path().join("etc/kek");
+    fs::write(&secret, [7; 32]).unwrap();
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    fs::create_dir_all(dir.path().join("state")).unwrap();
+    let folder = KeyFolder::create(&dir.path().join("state/keys")).unwrap();
+    let kek = Kek::from_key(&Secret::new(vec![7; 32])).unwrap();
+    let now = crate::clock::unix_time(crate::clock::now());
+    for (term, state, told) in [
+        (Term::Valid, State::Active, false),
+        (Term::Expired, State::Retired, false),
+        (Term::Expired, State::Active, true),
+    ] {
+        let mut authority = Authority::new("Test", KeyType::P256, now).unwrap();
+        let holder = authority
+            .issue("Alice", "alice@example.jp", KeyType::P256, term)
+            .unwrap();
+        let facts = KeyFacts {
+            id: KeyId::random().unwrap(),
+            tenant: "default".to_owned(),
+            version: 1,
+            state,
+            uses: Uses {
+                decrypt: true,
+                sign: true,
+            },
+            addresses: vec![Address::parse("alice@example.jp").unwrap()],
+            public: holder.key.public_key().clone(),
+            certificates: vec![holder.certificate.clone()],
+        };
+        let pkcs8 = Secret::new(holder.key.to_pkcs8().unwrap());
+        let sealed = SealedKey::seal(facts, &pkcs8, &kek).unwrap();
+        folder.change().unwrap().add(&sealed).unwrap();
+        let report = check(&options);
+        let text = report.to_text();
+        assert!(report.ok, "{text}");
+        let says = text.contains("of alice@example.jp: its certificate ended");
+        assert_eq!(says, told, "{text}");
+    }
 }
