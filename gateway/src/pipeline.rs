@@ -228,7 +228,8 @@ impl Pipeline {
             }
             Err(_) | Ok(Ok(Ok(None) | Err(Lost::Late))) => Reason::LimitTime,
             Ok(Err(_) | Ok(Err(Lost::Died))) => {
-                error!(id = mail.envelope.id, "judging a message panicked");
+                // Whether it panicked, or somebody killed the worker, stands in the line before.
+                error!(id = mail.envelope.id, "judging a message was broken off");
                 let time = unix_time(now.time);
                 if !poison::is_poison(self.store.as_ref(), &mail, time).await {
                     return Err(Reply::aborted());

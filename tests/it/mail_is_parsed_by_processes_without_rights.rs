@@ -326,6 +326,9 @@ fn a_worker_that_is_killed_loses_no_mail() {
     // It was killed before it had the mail, or after.
     let aborted = (451, true) == (reply.code, reply.text().contains("Processing aborted"));
     assert!(aborted || reply.code == 250, "{}", reply.text());
+    // Whoever looks for a fault of the program by the log finds none.
+    let log = gateway.log();
+    assert!(!log.contains("panicked"), "{log}");
     let sent = sink.count();
     assert_eq!(sent, 2 + usize::from(reply.code == 250));
     let third = one_worker(&mut gateway);
