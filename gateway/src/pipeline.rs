@@ -144,6 +144,11 @@ impl Pipeline {
         treatment
     }
 
+    /// The service ends now: of messages that are not over the log tells that nothing more will be said.
+    pub(crate) fn cut_off(&self) {
+        self.summaries.cut_off();
+    }
+
     async fn decide(&self, mail: Mail, snapshot: &Arc<Snapshot>) -> Result<Decided, Reply> {
         let (start, budget) = (Instant::now(), snapshot.config.limits.deadline);
         let end = start + budget;

@@ -128,6 +128,7 @@ pub struct Gateway {
     store: Store,
     stop: watch::Sender<bool>,
     listeners: JoinSet<std::io::Result<()>>,
+    filter: Arc<Pipeline>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -299,6 +300,7 @@ impl Gateway {
             store,
             stop,
             listeners: tasks,
+            filter,
             others,
         })
     }
@@ -326,6 +328,8 @@ impl Gateway {
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             error!("sessions did not end in time");
         }
+        self.filter.cut_off();
+        drop(self.filter);
         for task in self.others {
             task.abort();
         }

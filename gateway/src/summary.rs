@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kenin_policy::header;
 use kenin_policy::trust::Disclosure;
 use kenin_smtp_filter::{Finished, Mail, Reply, Share, Treatment};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::act::Decided;
 use crate::config::LogAddresses;
@@ -190,6 +190,22 @@ impl Summaries {
                 reply,
                 "message refused before its verdict"
             ),
+        }
+    }
+
+    /// The service ends, and with it transactions that are not over: nobody hears what became of them.
+    pub(crate) fn cut_off(&self) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in std::mem::take(&mut *open).into_values() {
+            warn!(
+                id = one.id,
+                queue_id = one.queue_id,
+                message_id = one.message_id,
+                from = one.from,
+                rcpts = u64::try_from(one.rcpts).unwrap_or(u64::MAX),
+                action = one.action,
+                "a message was cut off: its client heard no answer, and the next hop may have it"
+            );
         }
     }
 }

@@ -36,18 +36,31 @@ fn a_mail_under_way_is_finished() {
     assert!(!listens(gateway.address));
 }
 
+/// Nor does a next hop that takes too long; and of mail that is cut off so the log tells, since nobody else does.
 #[test]
 fn a_client_that_never_ends_does_not_hold_the_service() {
-    let sink = Sink::start();
+    let slow = Behaviour::default().at_dot(|_, _| Dot::Slow(Duration::from_secs(120)));
+    let sink = Sink::with(slow);
     let mut gateway = Gateway::start(&Setup::new(sink.address));
     let mut stuck = gateway.client();
-    for line in ["MAIL FROM:<a@b.example>", "RCPT TO:<c@d.example>", "DATA"] {
-        stuck.command(line);
+    let mut waiting = gateway.client();
+    for client in [&mut stuck, &mut waiting] {
+        for line in ["MAIL FROM:<a@b.example>", "RCPT TO:<c@d.example>", "DATA"] {
+            client.command(line);
+        }
     }
     stuck.send(b"Subject: never ends\r\n");
+    let raw = mime::plain(&mime::headers("a@b.example"), "under way");
+    waiting.send(&kenin_tests::client::stuffed(&raw));
+    wait_for("the mail is at the next hop's dot", || {
+        sink.commands().iter().any(|c| c == "DATA")
+    });
     gateway.process().signal(Signal::TERM);
     assert!(gateway.process().wait().success());
     assert_eq!(sink.count(), 0);
+    let log = gateway.log();
+    let told = log.matches("a message was cut off").count();
+    assert_eq!(told, 1, "{log}");
 }
 
 #[test]
