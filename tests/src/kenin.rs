@@ -234,8 +234,14 @@ impl Gateway {
     /// How many descriptors it has open, but for its line to each worker and template: some are kept for the next mails.
     pub fn descriptors(&mut self) -> usize {
         let pid = self.process().pid().as_raw_nonzero();
-        let all = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-        all.saturating_sub(self.workers().len() + self.templates().len())
+        loop {
+            let lines = self.workers().len() + self.templates().len();
+            let all = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+            // One that was started meanwhile would be missed in what was counted first.
+            if self.workers().len() + self.templates().len() == lines {
+                return all.saturating_sub(lines);
+            }
+        }
     }
 
     /// How much memory it holds, in KiB.
