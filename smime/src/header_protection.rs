@@ -157,7 +157,7 @@ impl<'m> Left<'m> {
     /// What is left of a field that stands nowhere else.
     fn of_outside(&mut self, name: &'static str, whole: &'m [u8]) -> Option<&'m [u8]> {
         let wrapped = self.came.is_some_and(|came| came.wrapped);
-        match wrapped && TAKEN_OVER.contains(&name) {
+        match wrapped && NOT_IDENTIFYING.contains(&name) {
             true => self.then(name, whole),
             false => Some(whole),
         }
@@ -540,8 +540,9 @@ pub(crate) const PROTECTED: [&str; 12] = [
     "keywords",
 ];
 
-/// Those of them that a message around another takes from it.
-const TAKEN_OVER: [&str; 7] = [
+/// Those of them that say neither who wrote a message, nor when, nor whom an answer goes to. Some programs write them twice,
+/// which hurts nobody; and a message of ours around another takes them from it.
+pub(crate) const NOT_IDENTIFYING: [&str; 7] = [
     "to",
     "cc",
     "subject",

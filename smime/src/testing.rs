@@ -1,6 +1,7 @@
 //! For tests only: people with keys of every kind, and encrypted objects that can be wrong in one thing at a time.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{
@@ -215,3 +216,17 @@ pub(crate) fn mail(object: &[u8]) -> Vec<u8> {
     crate::base64_lines::push_base64(&mut mail, object);
     mail
 }
+
+/// The processor time that this thread spent on `work`, to some milliseconds: what else the machine does is not counted.
+pub(crate) fn cpu_time(work: impl FnOnce()) -> Duration {
+    let now = || {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    };
+    let start = now();
+    work();
+    now() - start
+}
+
+/// What a hostile message may take (threats, section 4).
+pub(crate) const HOSTILE: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use kenin_pki::crypto::Secret;
 
 use crate::facts::FieldSpan;
 use crate::header_protection::{
-    Fold, describes_content, is_protected, plain, protected_name, push, read,
+    Fold, NOT_IDENTIFYING, describes_content, is_protected, plain, protected_name, push, read,
 };
 use crate::layer;
 use crate::limits::Limits;
@@ -228,7 +228,7 @@ fn fields_of(bytes: &[u8], payload: &Part, wrapped: bool) -> (Named, bool) {
     let is_whole = by_standard && count("from") == 1;
     let found = named
         .iter()
-        .filter(|found| count(found.0) == 1 || REPEATED.contains(&found.0))
+        .filter(|found| count(found.0) == 1 || NOT_IDENTIFYING.contains(&found.0))
         .map(|(name, field)| {
             (
                 *name,
@@ -241,16 +241,6 @@ fn fields_of(bytes: &[u8], payload: &Part, wrapped: bool) -> (Named, bool) {
 
 /// What says of a content that it protects its header.
 const PROTECTING: [&str; 2] = ["hp", "protected-headers"];
-/// Fields that some programs write twice, which hurts nobody: encryption takes them in as they came.
-const REPEATED: [&str; 7] = [
-    "to",
-    "cc",
-    "subject",
-    "in-reply-to",
-    "references",
-    "comments",
-    "keywords",
-];
 /// Fields by which programs find whom to answer, beside From and To, which every message has.
 const ANSWERED: [&str; 4] = ["reply-to", "mail-reply-to", "mail-followup-to", "cc"];
 /// No need for more room than this for a header; a larger one makes its own.
