@@ -49,10 +49,21 @@ pub fn push_base64(out: &mut Vec<u8>, content: &[u8]) {
 
 fn push_lines(out: &mut Vec<u8>, content: &[u8]) {
     let mut text = [0; WIDTH * AT_ONCE];
+    let mut block = [0; (WIDTH + 2) * AT_ONCE];
+    for line in block.as_chunks_mut::<{ WIDTH + 2 }>().0 {
+        line[WIDTH..].copy_from_slice(b"\r\n");
+    }
     for some in content.chunks(LINE * AT_ONCE) {
         let text = STANDARD.encode(some, Out::from_slice(&mut text));
-        for line in text.chunks(WIDTH) {
-            out.extend_from_slice(line);
+        // Copies of a size that the compiler knows.
+        let (whole, last) = text.as_chunks::<WIDTH>();
+        for (line, place) in whole.iter().zip(block.as_chunks_mut::<{ WIDTH + 2 }>().0) {
+            place[..WIDTH].copy_from_slice(line);
+        }
+        let filled = whole.len() * (WIDTH + 2);
+        out.extend_from_slice(block.get(..filled).unwrap_or_default());
+        if !last.is_empty() {
+            out.extend_from_slice(last);
             out.extend_from_slice(b"\r\n");
         }
     }

@@ -3,8 +3,12 @@
 //! Text that already is canonical is passed on where it lies; other text goes through a small buffer. A
 //! bare CR is content, not a line end.
 
+use std::borrow::Cow;
+
 /// How much is looked at before stopping, and converted in one go.
 const BLOCK: usize = 4096;
+/// The last of ASCII, a control.
+const DELETE: u8 = 0x7f;
 
 /// Whether some line feed has no carriage return before it. Runs over every signed byte.
 #[must_use]
@@ -24,6 +28,38 @@ pub fn has_bare_lf(bytes: &[u8]) -> bool {
                 });
             found != 0
         })
+}
+
+/// Whether every line feed has a carriage return before it, and every carriage return a line feed behind it.
+#[must_use]
+pub fn has_only_crlf(bytes: &[u8]) -> bool {
+    let Some((first, rest)) = bytes.split_first() else {
+        return true;
+    };
+    let mut blocks = bytes.chunks(BLOCK).zip(rest.chunks(BLOCK));
+    *first != b'\n'
+        && bytes.last() != Some(&b'\r')
+        && blocks.all(|(before, block)| {
+            let pairs = before.iter().zip(block);
+            // As above.
+            let found = pairs.fold(0_u8, |found, (before, byte)| {
+                found | (u8::from(*before == b'\r') ^ u8::from(*byte == b'\n'))
+            });
+            found == 0
+        })
+}
+
+/// Whether all octets are of ASCII, and none a control but for the tab and those of line ends.
+pub(crate) fn is_printed(bytes: &[u8]) -> bool {
+    bytes.chunks(BLOCK).all(|block| {
+        // As above.
+        let found = block.iter().fold(0_u8, |found, octet| {
+            let is_control =
+                (*octet < b' ') & (*octet != b'\t') & (*octet != b'\r') & (*octet != b'\n');
+            found | u8::from(is_control | (*octet >= DELETE))
+        });
+        found == 0
+    })
 }
 
 /// Feeds the canonical form of `bytes` to `sink`: in one piece and as it is where it is canonical.
@@ -62,7 +98,16 @@ pub(crate) fn convert(bytes: &[u8], mut sink: impl FnMut(&[u8])) {
     }
 }
 
-/// The canonical form as an owned copy. For signers and for files; verification uses [`feed`].
+/// The canonical form: the text itself where it is that. For signers; verification uses [`feed`].
+#[must_use]
+pub fn form(bytes: &[u8]) -> Cow<'_, [u8]> {
+    match has_bare_lf(bytes) {
+        true => Cow::Owned(to_crlf(bytes)),
+        false => Cow::Borrowed(bytes),
+    }
+}
+
+/// The canonical form as an owned copy.
 #[must_use]
 pub fn to_crlf(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 40);
@@ -114,6 +159,22 @@ mod tests {
         {
             prop_assert_eq!(has_bare_lf(&bytes), naive(&bytes) != bytes);
             prop_assert_eq!(to_crlf(&bytes), naive(&bytes));
+            prop_assert_eq!(&*form(&bytes), naive(&bytes));
+        }
+
+        /// In text that is right but for one octet somewhere, or for none.
+        #[test]
+        fn one_octet_in_a_wrong_place_is_found(lines in 0..1500_usize, at in any::<proptest::sample::Index>(),
+            octet in any::<u8>())
+        {
+            let mut bytes = b"line\r\n".repeat(lines);
+            if let Some(place) = (!bytes.is_empty()).then(|| at.index(bytes.len())) {
+                bytes[place] = octet;
+            }
+            let crlf = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("\r\n", "");
+            prop_assert_eq!(has_only_crlf(&bytes), !crlf(&bytes).contains(['\r', '\n']));
+            let dropped = |octet: &u8| octet.is_ascii_control() && !b"\t\r\n".contains(octet);
+            prop_assert_eq!(is_printed(&bytes), bytes.is_ascii() && !bytes.iter().any(dropped));
         }
 
         #[test]

@@ -89,8 +89,7 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
 /// mbox files.
 #[must_use]
 pub fn fits_relays(bytes: &[u8]) -> bool {
-    let is_dropped = |octet: &u8| octet.is_ascii_control() && !b"\t\r\n".contains(octet);
-    is_seven_bit(bytes) && !bytes.iter().any(is_dropped) && !has_from_line(bytes)
+    canonical::is_printed(bytes) && has_relayable_lines(bytes) && !has_from_line(bytes)
 }
 
 fn has_from_line(bytes: &[u8]) -> bool {
@@ -107,7 +106,7 @@ pub fn is_seven_bit(bytes: &[u8]) -> bool {
 fn has_relayable_lines(bytes: &[u8]) -> bool {
     let mut start = 0;
     memchr::memchr(0, bytes).is_none()
-        && memchr::memchr_iter(b'\r', bytes).all(|at| bytes.get(at + 1) == Some(&b'\n'))
+        && canonical::has_only_crlf(bytes)
         && memchr::memchr_iter(b'\n', bytes)
             .chain([bytes.len()])
             .all(|end| {
@@ -115,7 +114,6 @@ fn has_relayable_lines(bytes: &[u8]) -> bool {
                 start = end + 1;
                 line.strip_suffix(b"\r").unwrap_or(line).len() <= MAX_LINE
             })
-        && !canonical::has_bare_lf(bytes)
 }
 
 /// Text has canonical line ends (RFC 2046 §4.1.1); anything else stays as it is.
@@ -124,10 +122,9 @@ fn text_or_not<'e>(part: &Part, body: &'e [u8]) -> Cow<'e, [u8]> {
     let is_text = essence.is_empty() || essence.starts_with("text/");
     // What is encoded is lines, whatever it is.
     let is_lines = is_text || part.transfer != TransferEncoding::Identity;
-    if is_lines && canonical::has_bare_lf(body) {
-        Cow::Owned(canonical::to_crlf(body))
-    } else {
-        Cow::Borrowed(body)
+    match is_lines {
+        true => canonical::form(body),
+        false => Cow::Borrowed(body),
     }
 }
 

@@ -88,7 +88,7 @@ impl<'a> Signer<'a> {
     /// header fields from `MIME-Version` on, empty line, body. Message header fields (From, Subject …)
     /// go before it. Lone line feeds become CRLF; nothing else changes.
     pub fn sign(&self, entity: &[u8], form: Form) -> Result<Vec<u8>, SignError> {
-        let entity = canonical::to_crlf(entity);
+        let entity = canonical::form(entity);
         match form {
             Form::Clear => {
                 let digest = self.digest_of(&entity)?;

@@ -121,7 +121,7 @@ fn made(
         outer = without(outer, &[TOPIC]);
     }
     let entity = match protection.sign {
-        Some(form) => sign(entity, form, signer.ok_or(CopyError::NoSigner)?, limits)?,
+        Some(form) => sign(&entity, form, signer.ok_or(CopyError::NoSigner)?, limits)?,
         None => entity,
     };
     let whole = match &protection.encryption {
@@ -156,19 +156,16 @@ fn without(fields: Vec<u8>, names: &[&str]) -> Vec<u8> {
 
 /// Signed in a form that relays do not change: what does not fit them travels as an object.
 fn sign(
-    entity: Vec<u8>,
+    entity: &[u8],
     form: Form,
     signer: &Signer<'_>,
     limits: &Limits,
 ) -> Result<Vec<u8>, SignError> {
-    let fitting = match relayable(&entity, limits) {
-        Some(Cow::Owned(fitting)) => Some(fitting),
-        Some(Cow::Borrowed(_)) | None => None,
-    };
-    let entity = fitting.unwrap_or(entity);
-    match fits_relays(&entity) {
-        true => signer.sign(&entity, form),
-        false => signer.sign_whole(&entity),
+    match relayable(entity, limits) {
+        Some(Cow::Borrowed(fitting)) => signer.sign(fitting, form),
+        Some(Cow::Owned(fitting)) if fits_relays(&fitting) => signer.sign(&fitting, form),
+        Some(Cow::Owned(close)) => signer.sign_whole(&close),
+        None => signer.sign_whole(entity),
     }
 }
 
