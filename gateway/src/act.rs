@@ -172,20 +172,30 @@ fn act_as(
     let modes = stamped.iter().filter_map(|course| course.mode());
     let modes: Vec<StampMode> = modes.collect();
     let wraps = |mode: &StampMode| context.wrapper.is_some() && is_wrapped(&verdict, *mode);
-    let copies = match !now.trust.is_trusted() && modes.iter().any(wraps) {
-        // It would be a signed statement with a wrong date.
-        true => Err(Reason::ClockNotTrusted),
-        false => deliver_each(&mail.raw, &verdict, &context, &modes, &limits),
-    };
-    let copies = match copies {
-        Ok(copies) => copies,
+    let delivered = |context: &StampContext<'_>| {
+        let copies = match !now.trust.is_trusted() && modes.iter().any(wraps) {
+            // It would be a signed statement with a wrong date.
+            true => Err(Reason::ClockNotTrusted),
+            false => deliver_each(&mail.raw, &verdict, context, &modes, &limits),
+        };
         // Whatever the mode: what must not be shown cannot be kept out of it, and stays the sender's.
-        Err(reason) => {
-            let reply = kept_back(reason, &envelope.id);
-            return refusal_of(verdict, reply, rule, now.trust);
-        }
+        let copies = copies.map_err(|reason| kept_back(reason, &envelope.id))?;
+        Ok(stamped.iter().copied().zip(copies).collect::<Vec<_>>())
     };
-    let copies: Vec<(Course, Delivered)> = stamped.into_iter().zip(copies).collect();
+    // What is only made into other copies needs no statement, which would be about a mail that nobody gets.
+    let unstated = StampContext {
+        key: None,
+        ..context
+    };
+    let is_stated = held_plainly.is_some() || groups.iter().any(|(course, _)| course.goes_on());
+    let copies = delivered(match is_stated {
+        true => &context,
+        false => &unstated,
+    });
+    let mut copies = match copies {
+        Ok(copies) => copies,
+        Err(reply) => return refusal_of(verdict, reply, rule, now.trust),
+    };
     let making = Making {
         plan,
         mail,
@@ -194,6 +204,13 @@ fn act_as(
         most: copies_size(snapshot),
     };
     let mut protected = Copies::make(&mut groups, &making, &copies);
+    if !is_stated && groups.iter().any(|(course, _)| course.goes_on()) {
+        // It could not be protected, and need not be.
+        copies = match delivered(&context) {
+            Ok(copies) => copies,
+            Err(reply) => return refusal_of(verdict, reply, rule, now.trust),
+        };
+    }
     let groups = merged(groups);
     if let Some(reply) = refusal_to_all(&protected, &groups) {
         return refusal_of(verdict, reply, rule.or_else(|| plan.rule()), now.trust);

@@ -32,6 +32,11 @@ impl Course {
         }
     }
 
+    /// Whether somebody gets the copy that is stamped for it, or will.
+    pub(super) const fn goes_on(self) -> bool {
+        matches!(self, Self::Stamp(_) | Self::Hold(_))
+    }
+
     /// The copy that is stamped for it: what is protected is made of the one that goes on.
     pub(super) const fn stamped(self) -> Option<Self> {
         match self {

@@ -109,14 +109,16 @@ impl Making<'_> {
         if made.len() > most {
             return Err(reply::too_many_copies());
         }
+        let is_submitted = self.plan.is_submitted();
         // The stamps that were made before are about another header and another body.
         let outside = StampContext {
             mode: StampMode::Headers,
             wrapper: None,
+            key: self.context.key.filter(|_| !is_submitted),
             ..*self.context
         };
         let mut edits = stamp(&made, self.verdict, &outside);
-        if self.plan.is_submitted() {
+        if is_submitted {
             // What was found in it says nothing of what leaves.
             edits.prepend.clear();
         }
