@@ -59,6 +59,8 @@ impl Store {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // What a statement may have to take back is no file in a common folder.
+            .pragma("temp_store", "MEMORY")
             .busy_timeout(TIME_LIMIT);
         let connections = file(path, options, 4).await?;
         let done = migrations::build(&connections).await;
