@@ -59,8 +59,6 @@ impl Store {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            // What a statement may have to take back is no file in a common folder.
-            .pragma("temp_store", "MEMORY")
             .busy_timeout(TIME_LIMIT);
         let connections = file(path, options, 4).await?;
         let done = migrations::build(&connections).await;
@@ -308,6 +306,8 @@ async fn file(
     options: SqliteConnectOptions,
     connections: u32,
 ) -> Result<embedded::Connections, StoreError> {
+    // What a statement sorts, or may have to take back, is no file in a common folder.
+    let options = options.pragma("temp_store", "MEMORY");
     let opened = embedded::Connections::open(options, connections).await;
     opened.map_err(|error| StoreError::Database {
         path: path.to_owned(),

@@ -228,6 +228,16 @@ async fn every_primary_key_begins_with_the_tenant() {
     }
 }
 
+/// Hashes, names of senders and Message-IDs lay in `/var/tmp`, in files without a name.
+#[tokio::test]
+async fn what_a_statement_may_take_back_is_in_no_file() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let rows = statement!(store, fetch_all as (i64,): "SELECT temp_store FROM pragma_temp_store");
+    // MEMORY.
+    assert_eq!(rows.await.unwrap(), [(2,)]);
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_database_is_named() {
     let dir = tempfile::tempdir().unwrap();
