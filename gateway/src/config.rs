@@ -39,6 +39,7 @@ pub use services::{Cache, Directory};
 pub use store::{StoreAt, StoreServer};
 pub use tokens::{PinAt, Token};
 pub(crate) use value::HostName;
+use workers::MAX_KEEP;
 pub use workers::Workers;
 
 /// All settings, with defaults filled in and paths made absolute.

@@ -1,14 +1,14 @@
 //! Workers: processes that parse mail and decide, and can do nothing else. The edge starts them, one for each mail at
 //! a time, and has them work in its stead ([`Pool`]); [`run`] is what they do. Mail whose people have keys is for copies
-//! of a process that reads none itself ([`run_template`]), each of which has one mail.
+//! of a process that reads none itself ([`run_template`]), each of which has mail of the same people only.
 //!
 //! What both ends say to each other is in [`codec`] and [`frame`]; what a worker judges by in [`outfit`].
 
 use std::sync::Arc;
 
-use kenin_keys::KeyFacts;
 use kenin_keys::octets::{Malformed, Reader, Writer};
 use kenin_keys::protocol::Transaction;
+use kenin_keys::{KeyFacts, KeyId};
 use kenin_pki::address::Address;
 use kenin_policy::Reason;
 use kenin_smtp_filter::Envelope;
@@ -27,7 +27,8 @@ use codec::{Coded, coded};
 pub(crate) use pool::{Lost, Pool, Work};
 pub(crate) use serve::{run, run_template};
 
-/// A mail, and what is to be done with it. Its octets come behind it.
+/// A mail, and what is to be done with it. Its octets come behind it, and then, where it may be opened, the descriptor of a
+/// connection to the key process, over which this mail's grant is honoured.
 struct Job {
     what: What,
     envelope: Arc<Envelope>,
@@ -43,9 +44,13 @@ struct Job {
 }
 
 impl Job {
-    /// Whether its people have keys that may work for it: whoever has it has seen no other, and sees none.
-    fn has_keys(&self) -> bool {
-        !self.keys.is_empty() || self.signatory.is_some()
+    /// Whose keys may work for it, where there is somebody: whoever has it has seen no mail of others, and sees none.
+    fn people(&self) -> Option<People> {
+        let mut recipients: Vec<Address> = self.keys.iter().map(|(one, _)| one.clone()).collect();
+        recipients.sort_unstable();
+        let author = self.signatory.as_ref().map(|one| one.facts.id);
+        let is_anybody = !recipients.is_empty() || author.is_some();
+        is_anybody.then_some(People { recipients, author })
     }
 }
 
@@ -58,6 +63,15 @@ coded!(Job {
     had,
     keys,
 });
+
+/// Whose keys may work for a mail.
+#[derive(Debug, PartialEq, Eq)]
+struct People {
+    /// Recipients who have keys, in order.
+    recipients: Vec<Address>,
+    /// The key of the author.
+    author: Option<KeyId>,
+}
 
 impl Coded for Transaction {
     fn write(&self, out: &mut Writer) {

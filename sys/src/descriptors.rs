@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
 };
 
 /// Gives another process what this descriptor is of.
@@ -87,6 +87,13 @@ pub fn receive_descriptor_with<const N: usize>(
             }
         }
     }
+}
+
+/// Whether the other end of a socket is there, and has said nothing that is not taken yet. Waits for nothing.
+#[must_use]
+pub fn is_quiet(socket: BorrowedFd<'_>) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(recv(socket, &mut [0; 1], flags), Err(Errno::AGAIN))
 }
 
 fn invalid(what: &'static str) -> io::Error {

@@ -18,7 +18,7 @@ mod uptime;
 
 pub use confine::{Files, Otherwise, Role, confine};
 pub use descriptors::{
-    receive_descriptor, receive_descriptor_with, send_descriptor, send_descriptor_with,
+    is_quiet, receive_descriptor, receive_descriptor_with, send_descriptor, send_descriptor_with,
 };
 pub use inherited::{Inherited, close_in_other_programs, inherited, take_standard_input};
 pub use memory::{forbid_tracing, keep_out_of_dumps, lock_memory};

@@ -22,6 +22,7 @@ mod a_list_that_is_not_at_hand_lets_nobody_pass;
 mod a_milter_answers_at_the_end_of_a_mail;
 mod a_milter_holds_mail_and_replaces_bodies;
 mod a_part_that_stops_loses_no_mail;
+mod a_process_stays_with_the_same_people;
 mod a_recipient_is_looked_at_now;
 mod a_recipient_who_is_revoked_gets_no_more;
 mod a_thousand_mixed_mails_arrive_unchanged;

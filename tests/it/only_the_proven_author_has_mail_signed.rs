@@ -11,9 +11,10 @@ use kenin_tests::forge::certificates::{alt_names, ext_key_usage, key_usage, pem,
 use kenin_tests::forge::keys::Key;
 use kenin_tests::kenin::{Gateway, Setup, kenin};
 use kenin_tests::ledger::behind_postfix;
+use kenin_tests::memory::copies;
 use kenin_tests::openssl_mail::Workshop;
 use kenin_tests::sink::{Received, Sink};
-use kenin_tests::world::{Folder, children, wait_for, write_secret};
+use kenin_tests::world::{Folder, children, is_gone, wait_for, write_secret};
 use rustix::process::{Pid, Signal, kill_process};
 
 const ALICE: &str = "alice@own.example";
@@ -35,7 +36,10 @@ fn person(folder: &Folder, address: &str, usage: u8) -> Reader {
 
 /// Has the gateway sign for her, once it starts.
 fn take_in(gateway: &Gateway, folder: &Folder, alice: &Reader) {
-    write_secret(&gateway.folder.join("kek"), &[7; 32]);
+    let secret = gateway.folder.join("kek");
+    if !secret.exists() {
+        write_secret(&secret, &[7; 32]);
+    }
     let chain = folder.join("issuer.pem");
     std::fs::write(&chain, pem("CERTIFICATE", &Town::get().issuer.certificate)).unwrap();
     let words = [
@@ -116,6 +120,42 @@ fn by_submission(tables: &str) {
 #[test]
 fn who_submits_mail_has_it_signed() {
     by_submission("");
+}
+
+/// Who sends one mail after the other is served by one process, for a while. Nobody else's mail is that process's.
+#[test]
+fn mail_of_one_author_has_one_process() {
+    const BEA: &str = "bea@own.example";
+    let (town, folder, sink) = (Town::get(), Folder::new(), Sink::start());
+    let workshop = Workshop::new(town);
+    let people = [ALICE, BEA].map(|address| person(&folder, address, SIGNS));
+    for (keep, stays) in [("10m", true), ("0s", false)] {
+        let table = format!("[workers]\nisolate = true\nkeep_signing = \"{keep}\"\n");
+        let mut gateway = submitted(&sink, true, &table);
+        for one in &people {
+            take_in(&gateway, &folder, one);
+        }
+        gateway.restart();
+        let mut signed_by = |author: &str| {
+            sink.clear();
+            let envelope = Envelope::new(author, "bob@there.example");
+            assert_eq!(gateway.send(&envelope, &mail(author)).code, 250);
+            assert!(is_signed(&workshop, &sink.mails()[0]));
+            if !stays {
+                wait_for("it has ended", || copies(&mut gateway).is_empty());
+            }
+            copies(&mut gateway)
+        };
+        let (first, second) = (signed_by(ALICE), signed_by(ALICE));
+        assert_eq!(first, second);
+        let beas = signed_by(BEA);
+        assert_eq!(
+            (first.len(), beas.len()),
+            (usize::from(stays), usize::from(stays))
+        );
+        assert_eq!(first != beas, stays);
+        assert!(first.iter().all(|pid| is_gone(*pid)));
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use crate::client::{Client, Envelope, Reply, send};
 use crate::forge::Town;
 use crate::forge::certificates::pem;
-use crate::memory::doing;
+use crate::memory::{copies, doing};
 use crate::parts;
 use crate::world::{Folder, Process, files, free_address, listens, run, wait_for, write_secret};
 
@@ -231,15 +231,19 @@ impl Gateway {
         doing(self, "template")
     }
 
-    /// How many descriptors it has open, but for its line to each worker and template: some are kept for the next mails.
+    /// How many descriptors it has open, but for its line to each worker, template and copy: some are kept for the next mails.
     pub fn descriptors(&mut self) -> usize {
         let pid = self.process().pid().as_raw_nonzero();
+        let lines = |own: &mut Self| {
+            let all = own.workers().len() + own.templates().len();
+            all + copies(own).len()
+        };
         loop {
-            let lines = self.workers().len() + self.templates().len();
+            let lines_before = lines(self);
             let all = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
             // One that was started meanwhile would be missed in what was counted first.
-            if self.workers().len() + self.templates().len() == lines {
-                return all.saturating_sub(lines);
+            if lines(self) == lines_before {
+                return all.saturating_sub(lines_before);
             }
         }
     }

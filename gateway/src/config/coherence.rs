@@ -7,8 +7,8 @@ use kenin_policy::toml_error;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::{
-    Config, ConfigError, ListenerMode, MAX_DEADLINE, MIN_DEADLINE, NextHop, TlsLevel, quarantine,
-    services,
+    Config, ConfigError, ListenerMode, MAX_DEADLINE, MAX_KEEP, MIN_DEADLINE, NextHop, TlsLevel,
+    quarantine, services,
 };
 
 impl Config {
@@ -78,6 +78,16 @@ impl Config {
                 "limits.deadline",
                 limits.deadline > MAX_DEADLINE,
                 "is above 60s",
+            ),
+            (
+                "workers.keep_opening",
+                self.workers.keep_opening > MAX_KEEP,
+                "is above 10m",
+            ),
+            (
+                "workers.keep_signing",
+                self.workers.keep_signing > MAX_KEEP,
+                "is above 10m",
             ),
         ];
         for (key, wrong, text) in bounds {

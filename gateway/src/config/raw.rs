@@ -180,6 +180,8 @@ impl Raw {
         take(&mut self.store.password_file, over.store.password_file);
         take(&mut self.store.connections, over.store.connections);
         take(&mut self.workers.isolate, over.workers.isolate);
+        take(&mut self.workers.keep_opening, over.workers.keep_opening);
+        take(&mut self.workers.keep_signing, over.workers.keep_signing);
         take(&mut self.limits.message_size, over.limits.message_size);
         take(&mut self.limits.connections, over.limits.connections);
         take(

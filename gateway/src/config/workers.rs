@@ -1,27 +1,46 @@
 //! `[workers]`: where mail is parsed.
 
+use std::time::Duration;
+
 use serde::Deserialize;
+
+use super::value::Period;
 
 /// Who parses mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workers {
     /// `isolate`: processes without rights, not threads of the gateway. Default `true`.
     pub isolate: bool,
+    /// `keep_opening`: how long a process that opens mail has further mail of the same people. Default 0: none.
+    pub keep_opening: Duration,
+    /// `keep_signing`: how long a process whose mail is only signed has further mail of the same author. Default 10 s.
+    pub keep_signing: Duration,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawWorkers {
     pub(super) isolate: Option<bool>,
+    pub(super) keep_opening: Option<Period>,
+    pub(super) keep_signing: Option<Period>,
 }
 
 impl RawWorkers {
     pub(super) fn finish(self) -> Workers {
         Workers {
             isolate: self.isolate.unwrap_or(true),
+            keep_opening: self
+                .keep_opening
+                .map_or(Duration::ZERO, |Period(time)| time),
+            keep_signing: self.keep_signing.map_or(SIGNING, |Period(time)| time),
         }
     }
 }
+
+/// Who sends one mail after the other is served by one process; who sends one now and then has another for each.
+const SIGNING: Duration = Duration::from_secs(10);
+/// Who has taken a process over does not keep it.
+pub(super) const MAX_KEEP: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
 //! The edge's end: workers that are free, those that are at work, and what they may say. A worker has one mail at a time, and
 //! what it says is taken as mail is: bounded, and checked. Whoever says what no worker says, or nothing in time, is ended; the
 //! mail is then the caller's to answer. Mail that is signed, or opened, with people's keys is for a copy of a template, which is
-//! handed its line and a connection to the key process and has this one mail.
+//! handed a line, and over it a connection to the key process for each mail. It has mail of the same people only, and for no
+//! longer than the administrator allows.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -10,8 +11,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use kenin_keys::octets::Writer;
@@ -23,7 +24,7 @@ use tracing::{error, warn};
 
 use super::codec::{self, Ask, Coded, decided, written};
 use super::frame::{Kind, Until, invalid, receive, send};
-use super::{HERE, IN_A_FILE, Job, What};
+use super::{HERE, IN_A_FILE, Job, People, What};
 use crate::act::{self, Decided};
 use crate::clock::Moment;
 use crate::harvest;
@@ -33,9 +34,11 @@ use crate::snapshot::Snapshot;
 
 mod answers;
 mod process;
+mod spares;
 
 use answers::{Asked, Desks, is_note, tell};
-use process::{Sort, Worker, panicked};
+use process::{Copy, Sort, Worker, panicked};
+use spares::Spares;
 
 /// Workers and templates that have nothing to do, and how more are made.
 #[derive(Debug)]
@@ -44,9 +47,7 @@ pub(crate) struct Pool {
     /// In front of those of a worker.
     arguments: Vec<OsString>,
     snapshots: Arc<ArcSwap<Snapshot>>,
-    free: Mutex<Vec<Worker>>,
-    /// How many free ones of each sort are kept.
-    spares: usize,
+    spares: Spares,
 }
 
 /// Why nothing was decided.
@@ -101,8 +102,7 @@ impl Pool {
             program: "/proc/self/exe".into(),
             arguments: Vec::new(),
             snapshots,
-            free: Mutex::default(),
-            spares: cores.saturating_mul(2),
+            spares: Spares::new(cores.saturating_mul(2)),
         }
     }
 
@@ -223,20 +223,16 @@ impl Pool {
             }
         };
         let job = job(what, &work);
-        let sort = match job.has_keys() {
-            true => Sort::Template,
-            false => Sort::Worker,
-        };
-        let mut worker = self.take(sort, &work).map_err(none)?;
+        let people = job.people();
+        let mut worker = self.take(people.as_ref(), &work).map_err(none)?;
         worker.mails = worker.mails.saturating_add(1);
-        let done = match sort {
-            Sort::Worker => talk(&worker.stream, &mut worker.lists, &job, &work, desks),
-            Sort::Template => {
-                // Who has no keys to open it with needs none to talk to: signatures are the edge's to ask for.
-                let opening = work.office.filter(|_| !job.keys.is_empty());
-                let keys = opening.and_then(OwnOffice::connection);
-                let line = worker.copy(keys, &work).map_err(none)?;
-                talk(&line, &mut HashMap::new(), &job, &work, desks)
+        let done = match people {
+            None => talk(&worker.stream, &mut worker.lists, &job, &work, desks),
+            Some(people) => {
+                let mut copy = worker.copy_for(people, &work).map_err(none)?;
+                let done = talk(&copy.line, &mut copy.lists, &job, &work, desks);
+                worker.copy = is_small(&copy, work.mail).then_some(copy);
+                done
             }
         };
         let done = done.and_then(|(kind, content)| {
@@ -245,13 +241,8 @@ impl Pool {
             result(kind, content.expose(), &work)
         });
         let is_late = |failed: &io::Error| failed.kind() == io::ErrorKind::TimedOut;
-        let is_kept = done.is_ok()
-            && match sort {
-                Sort::Worker => true,
-                Sort::Template => worker.end_copy().is_ok(),
-            };
-        if is_kept {
-            self.put(worker);
+        if done.is_ok() && worker.rest().is_ok() {
+            self.spares.put(worker, &self.snapshots.load_full());
         }
         match done {
             Ok(done) => Ok(done),
@@ -267,67 +258,24 @@ impl Pool {
         }
     }
 
-    /// One of this sort that judges by the mail's snapshot: a free one, or another.
-    fn take(&self, sort: Sort, work: &Work<'_>) -> io::Result<Worker> {
-        while let Some(mut worker) = self.free_one(sort, work.snapshot) {
-            // One that was killed while it had nothing to do costs no mail.
-            if matches!(worker.child.try_wait(), Ok(None)) {
-                return Ok(worker);
-            }
+    /// One that judges by the mail's snapshot: a free one, or another. A template where somebody's keys may work for the mail.
+    fn take(&self, people: Option<&People>, work: &Work<'_>) -> io::Result<Worker> {
+        if let Some(worker) = self.spares.take(people, work.snapshot) {
+            return Ok(worker);
         }
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
-        Worker::start(command, sort, work)
-    }
-
-    fn free_one(&self, sort: Sort, snapshot: &Arc<Snapshot>) -> Option<Worker> {
-        let mut free = self.lock();
-        let fits = |one: &Worker| one.sort == sort && Arc::ptr_eq(&one.snapshot, snapshot);
-        let place = free.iter().rposition(fits)?;
-        // The one that came back last, so that those nobody needs grow idle.
-        Some(free.remove(place))
-    }
-
-    /// Keeps a worker that is as new as the snapshot and not too old; and lets those go that no longer are.
-    fn put(&self, mut worker: Worker) {
-        worker.idle = Instant::now();
-        let current = self.snapshots.load_full();
-        let is_good = |worker: &Worker| {
-            Arc::ptr_eq(&worker.snapshot, &current)
-                && worker.mails < MAX_MAILS
-                && worker.lists.len() < MAX_LISTS
+        let sort = match people {
+            None => Sort::Worker,
+            Some(_) => Sort::Template,
         };
-        let mut gone = Vec::new();
-        {
-            let mut free = self.lock();
-            free.push(worker);
-            let (mut place, mut workers, mut templates) = (0, 0, 0);
-            while let Some(worker) = free.get(place) {
-                let count = match worker.sort {
-                    Sort::Worker => &mut workers,
-                    Sort::Template => &mut templates,
-                };
-                if is_good(worker) && is_spare(*count, self.spares, worker.idle.elapsed()) {
-                    *count += 1;
-                    place += 1;
-                } else {
-                    gone.push(free.remove(place));
-                }
-            }
-        }
-        // Their end is waited for while nobody waits for the lock.
-        drop(gone);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Worker>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        Worker::start(command, sort, work)
     }
 }
 
-/// Whether one more is kept beside so many: as many as are always at hand, and in a rush those that had a mail a moment ago,
-/// since one that is started costs more than many mails.
-fn is_spare(kept: usize, always: usize, idle: Duration) -> bool {
-    kept < always || (kept < MOST_SPARES && idle < RUSH)
+/// Whether a copy that has had this mail has room for more.
+fn is_small(copy: &Copy, mail: &Mail) -> bool {
+    mail.raw.len() <= LARGE && copy.lists.len() < MAX_LISTS
 }
 
 /// What is to be done with a mail, as a worker is told.
@@ -355,7 +303,7 @@ fn talk(
     let most = size.unwrap_or(usize::MAX / 8).saturating_mul(4);
     let most = most.saturating_add(MAX_BESIDE_MAIL);
     let mut line = Until::new(stream, work.until);
-    hand_over(job, work.mail, &mut line)?;
+    hand_over(job, work, &mut line)?;
     let mut asked = Asked::default();
     loop {
         let Some((kind, content)) = receive(&mut line, most)? else {
@@ -387,31 +335,37 @@ fn talk(
     }
 }
 
-/// Sends a mail and what is to be done with it: in one piece, or as a file that can be read and not written.
-fn hand_over(job: &Job, mail: &Mail, line: &mut Until<'_>) -> io::Result<()> {
+/// Sends a mail and what is to be done with it: in one piece, or as a file that can be read and not written. And what leads
+/// to the keys that it may be opened with.
+fn hand_over(job: &Job, work: &Work<'_>, line: &mut Until<'_>) -> io::Result<()> {
+    let mail = work.mail;
     let mut out = Writer::with_room(mail.raw.len().saturating_add(1024));
     job.write(&mut out);
     match mail.raw.descriptor() {
         None => {
             out.u8(HERE).octets(&mail.raw);
-            send(line, Kind::Job, &out.finish())
+            send(line, Kind::Job, &out.finish())?;
         }
         Some(descriptor) => {
             out.u8(IN_A_FILE);
             send(line, Kind::Job, &out.finish())?;
-            kenin_sys::send_descriptor(line.stream().as_fd(), descriptor)
+            kenin_sys::send_descriptor(line.stream().as_fd(), descriptor)?;
         }
     }
+    // Who has no keys to open it with needs none to talk to: signatures are the edge's to ask for.
+    if job.keys.is_empty() {
+        return Ok(());
+    }
+    let keys = work.office.and_then(OwnOffice::connection);
+    // Where there is no key process, what has no other end.
+    let keys = keys.map_or_else(|| UnixStream::pair().map(|(one, _)| one), Ok)?;
+    kenin_sys::send_descriptor(line.stream().as_fd(), keys.as_fd())
 }
 
-/// How many are kept at most: as many mails are in hand at one time, by default.
-const MOST_SPARES: usize = 64;
-/// How long one is kept that is not always at hand.
-const RUSH: Duration = Duration::from_secs(10);
-/// A worker that has had so many mails is replaced: who has taken it over does not keep it.
-const MAX_MAILS: u32 = 10_000;
 /// Lists that one worker is told of.
 const MAX_LISTS: usize = 1024;
+/// Octets of a mail after which a copy has no other: what it has had of memory it has still.
+const LARGE: usize = 1 << 20;
 /// Octets that a worker may say beside what is in the mail, four times.
 const MAX_BESIDE_MAIL: usize = 16 << 20;
 

@@ -1,7 +1,7 @@
 //! `kenin worker`: what `kenin run` starts to parse mail. It gives up every right before it hears anything, is told what it
 //! judges by, and then takes one mail after the other from its one socket, asking over the same socket, until that
 //! ends. It has no files, no network, no keys and no log; a panic ends it. Mail whose people have keys is for a copy of a
-//! [`template`], which does the same for one mail, and may ask the key process for what the mail's grant allows.
+//! [`template`], which does the same for mail of these people, and may ask the key process for what the mail's grant allows.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use kenin_keys::{Granted, Hand, KeyFacts, KeyId, NoKey, WorkerClient};
 use kenin_pki::address::Address;
 use kenin_pki::crl::{Crl, RevokedEntries, RevokedEntry};
 use kenin_pki::crypto::{KeyError, PublicKey, Secret, SignatureAlgorithm, SigningKey, Wrapped};
-use kenin_policy::{Answer, Question, Reason};
+use kenin_policy::{Answer, Question, Reason, protect as protection};
 use kenin_smtp_filter::Mail;
 use kenin_sys::{Mapped, Otherwise, Role};
 
@@ -61,7 +61,7 @@ fn work(memory: u64) -> io::Result<()> {
     };
     edge.say(Kind::Ready, &[])?;
     let mut lists = Lists::new(&edge);
-    while one_mail(&edge, &snapshot, &mut lists, None)? {}
+    while one_mail(&edge, &snapshot, &mut lists)? {}
     Ok(())
 }
 
@@ -109,23 +109,19 @@ fn snapshot(edge: &Arc<Edge>) -> io::Result<Option<Snapshot>> {
     snapshot.map(Some).map_err(io::Error::other)
 }
 
-/// Does what the edge says with the next mail; false where it has gone. `keys` is the connection to the key process.
-fn one_mail(
-    edge: &Arc<Edge>,
-    snapshot: &Snapshot,
-    lists: &mut Lists,
-    keys: Option<&Arc<Mutex<WorkerClient>>>,
-) -> io::Result<bool> {
+/// Does what the edge says with the next mail; false where it has gone.
+fn one_mail(edge: &Arc<Edge>, snapshot: &Snapshot, lists: &mut Lists) -> io::Result<bool> {
     let Some(job) = edge.next(Kind::Job)? else {
         return Ok(false);
     };
     let (job, mail) = edge.mail(&job)?;
+    let keys = edge.keys(&job)?;
     match job.what {
         What::Decide => {
             let office = AfarOffice {
                 edge,
                 keys: &job.keys,
-                client: keys,
+                client: keys.as_ref(),
                 granted: Cell::new(None),
             };
             let decided = decide(&job, &mail, snapshot, lists, &office);
@@ -169,14 +165,14 @@ fn decide(
         now: job.now,
         had: &job.had,
     };
-    let asking = &mut |questions| answers(office.edge, questions);
+    let asking = &mut |questions| answers(job, office.edge, questions);
     follow(matter, judge(&mail.raw), &judge, office, asking)
 }
 
 /// What becomes of a mail that is not examined.
 fn stamp(job: &Job, mail: &Mail, snapshot: &Snapshot, reason: Reason, edge: &Arc<Edge>) -> Decided {
     let (author, limit) = (author(job, edge), Some(reason));
-    let asking = &mut |questions| answers(edge, questions);
+    let asking = &mut |questions| answers(job, edge, questions);
     let plan = protect::plan(mail, snapshot, &author, job.now, &job.had, limit, asking);
     let verdict = substitute::unexamined(reason, &mail.raw);
     act(mail, snapshot, verdict, job.now, &job.had, &plan)
@@ -192,13 +188,27 @@ fn author(job: &Job, edge: &Arc<Edge>) -> Author {
 
 /// What the plan of a protection lacks. Whoever gets no answer plans as if there were none.
 fn answers(
+    job: &Job,
     edge: &Edge,
-    questions: Vec<kenin_policy::protect::Question>,
-) -> Vec<kenin_policy::protect::Answered> {
-    match edge.ask(&Ask::Protection(questions)) {
-        Told::Protection(answered) => answered,
-        _ => Vec::new(),
+    questions: Vec<protection::Question>,
+) -> Vec<protection::Answered> {
+    // That there is a key came with the mail.
+    let is_known = |question: &protection::Question| {
+        job.signatory.is_some() && matches!(question, protection::Question::SenderKey(_))
+    };
+    let (known, unknown): (Vec<_>, Vec<_>) = questions.into_iter().partition(is_known);
+    let has_key = |question| protection::Answered {
+        question,
+        answer: protection::Answer::SenderKey(true),
+    };
+    let mut answers: Vec<_> = known.into_iter().map(has_key).collect();
+    if unknown.is_empty() {
+        return answers;
     }
+    if let Told::Protection(told) = edge.ask(&Ask::Protection(unknown)) {
+        answers.extend(told);
+    }
+    answers
 }
 
 /// Has the edge do what opening a mail takes.
@@ -349,6 +359,16 @@ impl Edge {
         from.finish().map_err(malformed)?;
         let envelope = Arc::clone(&job.envelope);
         Ok((job, Mail { envelope, raw }))
+    }
+
+    /// The connection to the key process for a mail that may be opened.
+    fn keys(&self, job: &Job) -> io::Result<Option<Arc<Mutex<WorkerClient>>>> {
+        if job.keys.is_empty() {
+            return Ok(None);
+        }
+        let descriptor = self.handed()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let client = WorkerClient::new(descriptor.into());
+        Ok(Some(Arc::new(Mutex::new(client))))
     }
 }
 

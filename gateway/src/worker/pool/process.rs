@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use kenin_pki::crl::Crl;
 
 use super::Work;
+use crate::config::Workers;
 use crate::snapshot::Snapshot;
+use crate::worker::People;
 use crate::worker::codec::written;
 use crate::worker::frame::{Kind, Until, invalid, receive, send};
 use crate::worker::outfit::Outfit;
@@ -23,7 +25,7 @@ use crate::worker::outfit::Outfit;
 pub(super) enum Sort {
     /// It has one mail after the other, of those whose people have no keys.
     Worker,
-    /// It has none, and a copy for each of those whose people have keys.
+    /// It has none, and copies for those whose people have keys.
     Template,
 }
 
@@ -34,11 +36,32 @@ pub(super) struct Worker {
     pub(super) stream: UnixStream,
     pub(super) child: Child,
     pub(super) snapshot: Arc<Snapshot>,
-    /// What it was told of. A copy begins with nothing.
+    /// What it was told of.
     pub(super) lists: HashMap<[u8; 32], Crl>,
+    /// What a template has made last, where that is there to have more mail.
+    pub(super) copy: Option<Copy>,
     pub(super) mails: u32,
     /// Since when it has had nothing to do.
     pub(super) idle: Instant,
+}
+
+/// A copy of a template: it has mail of the same people, for a while.
+#[derive(Debug)]
+pub(super) struct Copy {
+    pub(super) line: UnixStream,
+    /// Whose keys work for its mail.
+    people: People,
+    /// When it gets no more.
+    pub(super) end: Instant,
+    /// What it was told of. It begins with nothing.
+    pub(super) lists: HashMap<[u8; 32], Crl>,
+}
+
+impl Copy {
+    /// Whether it may have another mail, of these people.
+    pub(super) fn is_for(&self, people: &People) -> bool {
+        self.people == *people && Instant::now() < self.end
+    }
 }
 
 impl Worker {
@@ -67,6 +90,7 @@ impl Worker {
             child,
             snapshot: Arc::clone(work.snapshot),
             lists: HashMap::new(),
+            copy: None,
             mails: 0,
             idle: Instant::now(),
         };
@@ -81,23 +105,55 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Has a template make a copy, with this connection to the key process, and says how to talk to it. Nobody else has either.
-    pub(super) fn copy(&self, keys: Option<UnixStream>, work: &Work<'_>) -> io::Result<UnixStream> {
-        let (stream, theirs) = UnixStream::pair()?;
-        // Where there is no key process, what has no other end.
-        let keys = keys.map_or_else(|| UnixStream::pair().map(|(one, _)| one), Ok)?;
+    /// The copy for mail of these people: the one that is there, or else another. Nobody else has its line.
+    pub(super) fn copy_for(&mut self, people: People, work: &Work<'_>) -> io::Result<Copy> {
+        match self.copy.take() {
+            Some(copy) if copy.is_for(&people) => return Ok(copy),
+            Some(_) => self.end_copy()?,
+            None => {}
+        }
+        let (line, theirs) = UnixStream::pair()?;
         kenin_sys::send_descriptor(self.stream.as_fd(), theirs.as_fd())?;
-        kenin_sys::send_descriptor(self.stream.as_fd(), keys.as_fd())?;
         // Their end is the copy's own: where it has gone, ours tells.
-        drop((theirs, keys));
-        let end = work.until.min(Instant::now() + START);
-        ready(&mut Until::new(&stream, end))?;
-        Ok(stream)
+        drop(theirs);
+        let begun = Instant::now();
+        ready(&mut Until::new(&line, work.until.min(begun + START)))?;
+        let kept = kept(&people, work.snapshot.config.workers);
+        Ok(Copy {
+            line,
+            people,
+            end: begun.checked_add(kept).unwrap_or(begun),
+            lists: HashMap::new(),
+        })
     }
 
     /// Has a template end its copy, whatever that does.
-    pub(super) fn end_copy(&self) -> io::Result<()> {
+    pub(super) fn end_copy(&mut self) -> io::Result<()> {
+        self.copy = None;
         (&self.stream).write_all(&[0])
+    }
+
+    /// After a mail: ends a copy that has no other.
+    pub(super) fn rest(&mut self) -> io::Result<()> {
+        let has_more = |copy: &Copy| Instant::now() < copy.end;
+        match self.sort == Sort::Worker || self.copy.as_ref().is_some_and(has_more) {
+            true => Ok(()),
+            false => self.end_copy(),
+        }
+    }
+
+    /// Whether it is there, with what it has made: one that was killed while it had nothing to do costs no mail.
+    pub(super) fn is_there(&mut self) -> bool {
+        let is_quiet = |copy: &Copy| kenin_sys::is_quiet(copy.line.as_fd());
+        matches!(self.child.try_wait(), Ok(None)) && self.copy.as_ref().is_none_or(is_quiet)
+    }
+}
+
+/// How long a copy has mail of these people.
+fn kept(people: &People, workers: Workers) -> Duration {
+    match people.recipients.is_empty() {
+        true => workers.keep_signing,
+        false => workers.keep_opening,
     }
 }
 

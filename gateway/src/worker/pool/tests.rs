@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
@@ -76,7 +75,7 @@ async fn decided_for(
         let mut clerk = Clerk::new(&snapshot, unix_time(now.time), Some(&core));
         let mut protecting = protect::Clerk::new(&snapshot, &author, now, Some(&core));
         let done = pool.decide(work, &mut clerk, &mut protecting);
-        (done, pool.lock().len())
+        (done, pool.spares.count())
     });
     done.await.unwrap()
 }
@@ -147,11 +146,11 @@ async fn a_worker_that_ends_or_lies_costs_its_mail_and_is_not_kept() {
     }
 }
 
-/// A template whose copies do this with their line and their connection to the key process, and who is told when a mail is
-/// over. Shells take no descriptors: a thread does.
+/// A template whose copies do this with their line, and who is told when a copy has to end. Shells take no descriptors: a
+/// thread does.
 fn template(
     snapshot: &Arc<Snapshot>,
-    copy: impl Fn(UnixStream, OwnedFd) + Send + 'static,
+    copy: impl Fn(UnixStream) + Send + 'static,
 ) -> (Worker, mpsc::Receiver<()>) {
     let (stream, theirs) = UnixStream::pair().unwrap();
     let (over, is_over) = mpsc::channel();
@@ -159,10 +158,7 @@ fn template(
         loop {
             match kenin_sys::receive_descriptor(theirs.as_fd()) {
                 Ok(None) => return,
-                Ok(Some(line)) => {
-                    let keys = kenin_sys::receive_descriptor(theirs.as_fd());
-                    copy(line.into(), keys.unwrap().unwrap());
-                }
+                Ok(Some(line)) => copy(line.into()),
                 Err(_) => {
                     let _ = over.send(());
                 }
@@ -175,6 +171,7 @@ fn template(
         child: process_that_waits(),
         snapshot: Arc::clone(snapshot),
         lists: HashMap::new(),
+        copy: None,
         mails: 0,
         idle: Instant::now(),
     };
@@ -251,14 +248,14 @@ async fn nobody_guesses_twice_at_the_memory_of_one_template() {
         let pool = pool(dir.path(), "exit 1").await;
         let (worker, is_over) = template(&pool.snapshots.load_full(), {
             let said = said.clone();
-            move |mut line, _keys| {
+            move |mut line| {
                 let _ = line.write_all(&said);
                 // What it is told is read, or the end of its line is an error.
                 let _ = line.shutdown(Shutdown::Write);
                 let _ = io::copy(&mut line, &mut io::sink());
             }
         });
-        pool.lock().push(worker);
+        pool.spares.push(worker);
         let (done, free) = decided_for(pool, 2000, with_a_key()).await;
         assert_eq!((done.err(), free), (Some(lost), 0), "{said:?}");
         assert!(is_over.recv().is_err(), "{said:?}");
@@ -269,11 +266,11 @@ async fn nobody_guesses_twice_at_the_memory_of_one_template() {
 async fn a_copy_that_says_nothing_is_ended_with_its_template() {
     let dir = tempfile::tempdir().unwrap();
     let pool = pool(dir.path(), "exit 1").await;
-    let (worker, is_over) = template(&pool.snapshots.load_full(), |mut line, _keys| {
+    let (worker, is_over) = template(&pool.snapshots.load_full(), |mut line| {
         let _ = line.write_all(&[0, 0, 0, 1, 16]);
         let _ = io::copy(&mut line, &mut io::sink());
     });
-    pool.lock().push(worker);
+    pool.spares.push(worker);
     let (done, free) = decided_for(pool, 300, with_a_key()).await;
     assert_eq!((done.err(), free), (Some(Lost::Late), 0));
     assert!(is_over.recv().is_err());
@@ -483,18 +480,4 @@ fn no_more_contents_are_remembered_than_a_mail_has_layers_and_people() {
     // One that has none is one all the same.
     assert!(asked.one_more(&admitted(0, 0)).is_ok());
     assert!(asked.one_more(&admitted(0, 1)).is_err());
-}
-
-#[test]
-fn in_a_rush_those_are_kept_that_had_a_mail_a_moment_ago() {
-    let (now, long) = (Duration::ZERO, RUSH);
-    for (kept, idle, expected) in [
-        (3, long, true),
-        (4, now, true),
-        (4, long, false),
-        (MOST_SPARES - 1, now, true),
-        (MOST_SPARES, now, false),
-    ] {
-        assert_eq!(is_spare(kept, 4, idle), expected, "{kept} {idle:?}");
-    }
 }

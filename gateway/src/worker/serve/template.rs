@@ -1,18 +1,18 @@
 //! `kenin template`: what `kenin run` starts for mail whose people have keys. It is told what mail is judged by, as a worker
-//! is, and reads no mail. For each it doubles itself: the copy has this one mail, over a line of its own, and a
-//! connection of its own to the key process, works for it as a worker does, and ends. So whoever opens a mail has parsed
-//! nothing before, and nothing of it is there when the next one is opened.
+//! is, and reads no mail. When the edge wants, it doubles itself: the copy has mail, over a line of its own, with a
+//! connection to the key process for each, works for it as a worker does, and ends when the edge wants. It has mail of the
+//! same people only. So whoever opens a mail has parsed no mail of others before; and where the edge has a copy for each
+//! mail, none at all, and nothing of it is there when the next one is opened.
 //!
 //! A copy begins with all that its template has in memory: nothing of that is secret, nor any mail's. The generator of random
 //! numbers sees that it is in a copy and begins anew (aws-lc, by memory that is empty there: MADV_WIPEONFORK). Hash
-//! tables of all copies are seeded alike, and none lives longer than its mail.
+//! tables of all copies are seeded alike.
 
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use kenin_keys::WorkerClient;
 use kenin_pki::crypto::Secret;
 use kenin_pki::time::UnixTime;
 use kenin_policy::{Answer, Question};
@@ -42,22 +42,19 @@ fn work(memory: u64) -> io::Result<()> {
     let mut copy: Option<Copied> = None;
     loop {
         let came = edge.handed();
-        // Whatever comes: the mail before is over, and who had it ends now.
+        // Whatever comes: there is no more mail for the copy before, which ends now.
         drop(copy.take());
         let line = match came {
             Ok(Some(line)) => UnixStream::from(line),
             Ok(None) => return Ok(()),
-            // An octet without a descriptor: there is no other mail yet.
+            // An octet without a descriptor: nobody else has mail yet.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
             Err(error) => return Err(error),
-        };
-        let Some(keys) = edge.handed()? else {
-            return Ok(());
         };
         match template.fork() {
             Ok(Fork::Template(copied)) => copy = Some(copied),
             Ok(Fork::Copy) => {
-                let done = take_over(&edge, line, keys.into(), &snapshot);
+                let done = take_over(&edge, line, &snapshot);
                 // What its template has is given back without being looked at: it is the most that a copy has. There is
                 // nothing to be written any more, and what is secret in its memory nobody gets.
                 kenin_sys::end_at_once(i32::from(done.is_err()));
@@ -81,17 +78,12 @@ fn warm_up(snapshot: &Snapshot) {
 }
 
 /// What a copy does.
-fn take_over(
-    edge: &Arc<Edge>,
-    line: UnixStream,
-    keys: UnixStream,
-    snapshot: &Snapshot,
-) -> io::Result<()> {
+fn take_over(edge: &Arc<Edge>, line: UnixStream, snapshot: &Snapshot) -> io::Result<()> {
     // Nothing is left of the template's line.
     say_last_words(&line)?;
     edge.replace(line);
     edge.say(Kind::Ready, &[])?;
-    let keys = Arc::new(Mutex::new(WorkerClient::new(keys)));
-    one_mail(edge, snapshot, &mut Lists::new(edge), Some(&keys))?;
+    let mut lists = Lists::new(edge);
+    while one_mail(edge, snapshot, &mut lists)? {}
     Ok(())
 }
