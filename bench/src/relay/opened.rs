@@ -260,10 +260,14 @@ struct Mode {
 }
 
 /// The usual one first.
-const MODES: [Mode; 2] = [
+const MODES: [Mode; 3] = [
     Mode {
         name: "workers",
         tables: "",
+    },
+    Mode {
+        name: "workers, kept",
+        tables: "[workers]\nkeep_opening = \"10s\"\n",
     },
     Mode {
         name: "threads",
