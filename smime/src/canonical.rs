@@ -152,6 +152,42 @@ mod tests {
         out
     }
 
+    /// A line end that is cut by the edge of a block is seen whole, and one octet of it alone.
+    #[test]
+    fn no_edge_of_a_block_hides_a_line_end() {
+        for at in [
+            0,
+            1,
+            BLOCK - 2,
+            BLOCK - 1,
+            BLOCK,
+            BLOCK + 1,
+            2 * BLOCK - 1,
+            2 * BLOCK,
+        ] {
+            let with = |octets: &[u8]| {
+                let mut text = vec![b'x'; 2 * BLOCK + 2];
+                text[at..at + octets.len()].copy_from_slice(octets);
+                text
+            };
+            let right = with(b"\r\n");
+            assert!(has_only_crlf(&right) && !has_bare_lf(&right) && is_printed(&right));
+            assert!(!has_only_crlf(&right[..=at]), "{at}");
+            assert!(
+                has_only_crlf(&right[..at + 2]) && has_only_crlf(&right[..at]),
+                "{at}"
+            );
+            for wrong in [&b"\r"[..], b"\n", b"\n\r"] {
+                assert!(!has_only_crlf(&with(wrong)), "{at} {wrong:?}");
+                assert_eq!(has_bare_lf(&with(wrong)), wrong != b"\r", "{at} {wrong:?}");
+            }
+            for dropped in [0, 0x1b, DELETE, 0x80, 0xff] {
+                assert!(!is_printed(&with(&[dropped])), "{at} {dropped}");
+            }
+            assert!(is_printed(&with(b"\t~")) && is_printed(&[]) && has_only_crlf(&[]));
+        }
+    }
+
     proptest! {
         #[test]
         fn agrees_with_the_obvious_way(bytes in proptest::collection::vec(

@@ -481,6 +481,40 @@ mod tests {
         }
     }
 
+    /// A line end that is cut by the edge of a block is seen whole, and one octet of it alone.
+    #[test]
+    fn no_edge_of_a_block_hides_a_line_end() {
+        assert!(is_whole_lines(b"") && is_whole_lines(b"\r\n"));
+        for alone in [&b"\r"[..], b"\n", b"x", b"\n\r\n", b"x\r"] {
+            assert!(!is_whole_lines(alone), "{alone:?}");
+        }
+        for at in [
+            0,
+            1,
+            BLOCK - 2,
+            BLOCK - 1,
+            BLOCK,
+            BLOCK + 1,
+            2 * BLOCK - 1,
+            2 * BLOCK,
+        ] {
+            let with = |octets: &[u8]| {
+                let mut text = [&vec![b'x'; 2 * BLOCK + 2][..], b"\r\n"].concat();
+                text[at..at + octets.len()].copy_from_slice(octets);
+                text
+            };
+            let right = with(b"\r\n");
+            assert!(
+                is_whole_lines(&right) && is_whole_lines(&right[..at + 2]),
+                "{at}"
+            );
+            assert!(!is_whole_lines(&right[..=at]), "{at}");
+            for wrong in [&b"\r"[..], b"\n", b"\n\r"] {
+                assert!(!is_whole_lines(&with(wrong)), "{at} {wrong:?}");
+            }
+        }
+    }
+
     proptest! {
         /// In text that is right but for one octet somewhere, or for none.
         #[test]
