@@ -1,11 +1,17 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use kenin_certstore::{DEFAULT_TENANT, KeptCapabilities, Origin as From};
-use kenin_pki::crypto::{Aes, ContentKind, KeyType, SigningKey, SoftKey};
+use kenin_pki::crypto::{
+    Aes, ContentKind, KeyError, KeyType, PublicKey, SignatureAlgorithm, SigningKey, SoftKey,
+};
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_pki::oid::Oid;
+use kenin_policy::StampKey;
+use kenin_policy::jws::{StatementError, verify_statement};
 use kenin_smime::Capabilities;
+use kenin_smtp_filter::{Edit, Share, Treatment};
 
 use super::candidates::Search;
 use super::*;
@@ -161,6 +167,123 @@ async fn the_rule_is_named_that_refuses_some_recipients() {
         }
     });
     done.await.unwrap();
+}
+
+/// A key of the gateway's own statement that counts what it signs.
+struct Counted {
+    key: SoftKey,
+    signed: Arc<AtomicUsize>,
+}
+
+impl SigningKey for Counted {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    fn sign(&self, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.signed.fetch_add(1, Ordering::Relaxed);
+        self.key.sign(algorithm, message)
+    }
+}
+
+/// A certificate that is taken to be good for this mailbox: at `signs.example` of a key that only signs.
+fn candidate(address: &Address) -> policy::Candidate {
+    let kind = match address.domain() {
+        "signs.example" => KeyType::Ed25519,
+        _ => KeyType::P256,
+    };
+    let (key, authority) = (
+        SoftKey::generate(kind).unwrap(),
+        SoftKey::generate(KeyType::P256).unwrap(),
+    );
+    let builder = CertificateBuilder::new(common_name("Leaf").unwrap(), key.public_key());
+    policy::Candidate {
+        certificate: builder
+            .sign(&common_name("Root").unwrap(), &[1; 20], &authority)
+            .unwrap(),
+        refused: None,
+        capabilities: None,
+    }
+}
+
+/// What others are made of is stamped without a statement. Where one cannot be made, and need not be, it goes on itself, and
+/// then it has one; and none is signed that nobody gets.
+#[tokio::test]
+async fn what_could_not_be_encrypted_goes_on_with_its_statement() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = "[[rule]]\nthen = { encrypt = \"opportunistic\" }\n";
+    let mut snapshot = snapshot_with(dir.path(), rules).await;
+    let signed = Arc::new(AtomicUsize::new(0));
+    let key = Counted {
+        key: SoftKey::generate(KeyType::Ed25519).unwrap(),
+        signed: Arc::clone(&signed),
+    };
+    let public = key.public_key().clone();
+    snapshot.key = Some(StampKey::new(Box::new(key)).unwrap());
+    // Nobody is seen to get it, so that each gets a copy of their own.
+    let raw = "From: x@y.example\r\nSubject: canary\r\n\r\nHello.\r\n";
+    let copies = |to: &[&str], author: &Author| -> Vec<Vec<u8>> {
+        let (mail, now) = (mail_to(to, raw, Division::Copies), moment());
+        let answer = |question: Question| {
+            let answer = match &question {
+                Question::RecipientCertificates(address) => {
+                    policy::Answer::Certificates(policy::Found {
+                        candidates: vec![candidate(address)],
+                        unavailable: None,
+                    })
+                }
+                Question::SenderKey(_) => policy::Answer::SenderKey(false),
+                Question::CameEncrypted(_) => policy::Answer::CameEncrypted(false),
+            };
+            Answered { question, answer }
+        };
+        let plan = plan(&mail, &snapshot, author, now, &[], None, &mut |questions| {
+            questions.into_iter().map(answer).collect()
+        });
+        let verdict = unexamined(Reason::NotSigned, raw.as_bytes());
+        let edits: Vec<Vec<Edit>> =
+            match act::act(&mail, &snapshot, verdict, now, &[], &plan).treatment {
+                Treatment::Relay(edits) => vec![edits],
+                Treatment::Divide(groups) => {
+                    let shares = groups.into_iter().map(|group| match group.share {
+                        Share::Relay(edits) => edits,
+                        other => panic!("{other:?}"),
+                    });
+                    shares.collect()
+                }
+                other => panic!("{other:?}"),
+            };
+        let whole = |edits: Vec<Edit>| {
+            let outgoing = kenin_smtp_filter::Outgoing::new(mail.raw.clone(), b"", &edits).unwrap();
+            let pieces: Vec<&[u8]> = outgoing.pieces().collect();
+            pieces.concat()
+        };
+        edits.into_iter().map(whole).collect()
+    };
+    let (bob, ed) = ("bob@own.example", "ed@signs.example");
+    let (arriving, leaving) = (
+        Author::default(),
+        Author::known(Some(Address::parse("x@y.example").unwrap()), None),
+    );
+    let absent = Err(StatementError::Absent);
+    for (to, author, expected, signatures) in [
+        (&[ed][..], &arriving, &[(true, Ok(()))][..], 1),
+        (&[bob], &arriving, &[(false, Ok(()))], 1),
+        (&[bob, ed], &arriving, &[(false, Ok(())), (true, Ok(()))], 2),
+        (&[ed], &leaving, &[(true, Ok(()))], 1),
+        (&[bob], &leaving, &[(false, absent)], 0),
+        (&[bob, ed], &leaving, &[(false, absent), (true, Ok(()))], 1),
+    ] {
+        let found = copies(to, author).into_iter().map(|copy| {
+            let text = String::from_utf8_lossy(&copy).into_owned();
+            let held = verify_statement(&copy, &public, &snapshot.config.authserv_id);
+            // Whatever the statement is, the one has what the other has.
+            assert_eq!(text.contains("smime=none"), held.is_ok(), "{text}");
+            (text.contains("Hello."), held.map(|_| ()))
+        });
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{to:?}");
+        assert_eq!(signed.swap(0, Ordering::Relaxed), signatures, "{to:?}");
+    }
 }
 
 #[tokio::test]
