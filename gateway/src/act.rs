@@ -70,6 +70,8 @@ enum Manner {
     /// It was opened, in this room. A rule does not put it off, since that would tell of what is inside; and no copy of it
     /// goes to a file.
     Opened(Option<Arc<Room>>),
+    /// The same, and it is encrypted again before anybody gets it.
+    Enclosed(Option<Arc<Room>>),
 }
 
 /// The mail rules, then the stamp, then the protection that was planned. `had` are the recipients, by their place, that
@@ -105,7 +107,7 @@ fn act_as(
         Division::Copies | Division::Answers => had,
     };
     let mut each = by_the_rules(mail, snapshot, &verdict);
-    if matches!(manner, Manner::Opened(_)) {
+    if !matches!(manner, Manner::Ordinary) {
         each = each
             .into_iter()
             .map(|act| undelayed(act, now.trust))
@@ -187,7 +189,10 @@ fn act_as(
         key: None,
         ..context
     };
-    let is_stated = held_plainly.is_some() || groups.iter().any(|(course, _)| course.goes_on());
+    let goes_on = |groups: &[(Course, Vec<usize>)]| {
+        !matches!(manner, Manner::Enclosed(_)) && groups.iter().any(|(own, _)| own.goes_on())
+    };
+    let is_stated = held_plainly.is_some() || goes_on(&groups);
     let copies = delivered(match is_stated {
         true => &context,
         false => &unstated,
@@ -204,7 +209,7 @@ fn act_as(
         most: copies_size(snapshot),
     };
     let mut protected = Copies::make(&mut groups, &making, &copies);
-    if !is_stated && groups.iter().any(|(course, _)| course.goes_on()) {
+    if !is_stated && goes_on(&groups) {
         // It could not be protected, and need not be.
         copies = match delivered(&context) {
             Ok(copies) => copies,
@@ -224,7 +229,7 @@ fn act_as(
         .chain(std::mem::take(&mut protected.made));
     let made = all.map(|(course, copy)| match manner {
         Manner::Ordinary => Made::of(course, copy),
-        Manner::Opened(room) => Made::opened(course, copy, room.clone()),
+        Manner::Opened(room) | Manner::Enclosed(room) => Made::opened(course, copy, room.clone()),
     });
     let mut copies: Vec<Made> = made.collect();
     let mut bodies = Vec::new();

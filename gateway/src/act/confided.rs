@@ -214,7 +214,7 @@ impl Confider<'_> {
 
     /// They get what was opened.
     fn opened(&self, copy: &OpenedCopy, parts: &mut Parts) {
-        let decided = self.acted(copy);
+        let decided = self.acted(copy, &Manner::Opened(copy.room.clone()));
         let held = self.held(copy);
         parts.take(decided, &copy.recipients, |share, places| match share {
             Share::Relay(edits) => self.confided(Some(copy.message.clone()), edits),
@@ -225,7 +225,7 @@ impl Confider<'_> {
 
     /// They get it encrypted for their own certificates, as they would have got it opened.
     fn encrypted_again(&self, copy: &OpenedCopy, parts: &mut Parts) {
-        let decided = self.acted(copy);
+        let decided = self.acted(copy, &Manner::Enclosed(copy.room.clone()));
         let held = self.held(copy);
         let (verdict, rule) = (decided.verdict, decided.rule);
         for group in groups_of(decided.treatment, &copy.recipients) {
@@ -294,7 +294,7 @@ impl Confider<'_> {
                 return original;
             }
         };
-        let mut decided = self.acted(copy);
+        let mut decided = self.acted(copy, &Manner::Opened(copy.room.clone()));
         decided.discreet = true;
         let edits = match &decided.treatment {
             Treatment::Relay(edits) => {
@@ -325,12 +325,11 @@ impl Confider<'_> {
     }
 
     /// What the rules and the stamp make of an opened message.
-    fn acted(&self, copy: &OpenedCopy) -> Decided {
+    fn acted(&self, copy: &OpenedCopy, manner: &Manner) -> Decided {
         let part = self.part(&copy.recipients, copy.message.clone());
         let plan = Plan::of_nothing(&part, self.snapshot, self.now);
-        let manner = Manner::Opened(copy.room.clone());
         let verdict = copy.verdict.clone();
-        act_as(&part, self.snapshot, verdict, self.now, &[], &plan, &manner)
+        act_as(&part, self.snapshot, verdict, self.now, &[], &plan, manner)
     }
 
     /// What they make of the mail as it came, for these recipients.

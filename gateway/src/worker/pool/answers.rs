@@ -50,7 +50,7 @@ impl Asked {
             Ask::Questions(all) => (&mut self.questions, all.len().max(1), MAX_QUESTIONS),
             Ask::Entry { .. } => (&mut self.questions, 1, MAX_QUESTIONS),
             Ask::Protection(_) => (&mut self.plans, 1, MAX_ROUNDS),
-            Ask::Statement(_) => (&mut self.statements, 1, MAX_SIGNATURES),
+            Ask::Statement(_) => (&mut self.statements, 1, MAX_STATEMENTS),
             Ask::Wrapping(..) => (&mut self.wrappings, 1, MAX_SIGNATURES),
             Ask::Author(..) => (&mut self.signatures, 1, MAX_SIGNATURES),
             // Each of them is told to the key process, in the line in which other mails are announced.
@@ -274,5 +274,7 @@ const MAX_VALUE: usize = 4096;
 /// Message-IDs that are remembered of one mail, each for 400 days and for each domain of the recipients': of the mail as it came
 /// and of each copy, so many as are read of a message.
 pub(super) const MAX_NAMES: usize = (1 + MAX_SIGNATURES) * 64;
-/// Signatures of one kind that one mail may want: one for each copy.
+/// Statements that one mail may want: one for each copy, and for each form in which it is shown, opened or not.
+pub(super) const MAX_STATEMENTS: usize = 64;
+/// Other signatures of one kind that one mail may want: one for each copy.
 pub(super) const MAX_SIGNATURES: usize = 16;

@@ -15,7 +15,9 @@ use kenin_pki::issue::{CertificateBuilder, common_name};
 use kenin_policy::Question;
 use tokio::sync::Semaphore;
 
-use super::answers::{MAX_AT_ONCE, MAX_ERRANDS, MAX_NAMES, MAX_QUESTIONS, MAX_SIGNATURES};
+use super::answers::{
+    MAX_AT_ONCE, MAX_ERRANDS, MAX_NAMES, MAX_QUESTIONS, MAX_SIGNATURES, MAX_STATEMENTS,
+};
 use super::*;
 use crate::clock::{Trust, unix_time};
 use crate::config::Config;
@@ -376,7 +378,7 @@ async fn a_worker_asks_for_certificates_of_its_mail_only() {
 fn a_mail_asks_only_so_much() {
     let mut asked = Asked::default();
     let statement = Ask::Statement(Vec::new());
-    for _ in 0..MAX_SIGNATURES {
+    for _ in 0..MAX_STATEMENTS {
         assert!(asked.one_more(&statement).is_ok());
     }
     assert!(asked.one_more(&statement).is_err());
