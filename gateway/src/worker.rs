@@ -48,7 +48,11 @@ impl Job {
     fn people(&self) -> Option<People> {
         let mut recipients: Vec<Address> = self.keys.iter().map(|(one, _)| one.clone()).collect();
         recipients.sort_unstable();
-        let author = self.signatory.as_ref().map(|one| one.facts.id);
+        let author = self.signatory.as_ref().map(|one| Author {
+            key: one.facts.id,
+            address: self.author.clone(),
+            login: self.envelope.authenticated.clone(),
+        });
         let is_anybody = !recipients.is_empty() || author.is_some();
         is_anybody.then_some(People { recipients, author })
     }
@@ -69,8 +73,16 @@ coded!(Job {
 struct People {
     /// Recipients who have keys, in order.
     recipients: Vec<Address>,
-    /// The key of the author.
-    author: Option<KeyId>,
+    author: Option<Author>,
+}
+
+/// An author who has a key. Several may have one key, and several logins one mailbox.
+#[derive(Debug, PartialEq, Eq)]
+struct Author {
+    key: KeyId,
+    address: Option<Address>,
+    /// Who the client has proved to be.
+    login: Option<String>,
 }
 
 impl Coded for Transaction {

@@ -158,6 +158,34 @@ fn mail_of_one_author_has_one_process() {
     }
 }
 
+/// A key works for several mailboxes where its certificate has them: whoever signed for one of them had the others' mail, too.
+#[test]
+fn who_has_a_key_in_common_has_no_process_in_common() {
+    const CHIEF: &str = "chief@own.example";
+    const CLERK: &str = "clerk@own.example";
+    let (town, folder, sink) = (Town::get(), Folder::new(), Sink::start());
+    let workshop = Workshop::new(town);
+    let house = Reader::with(folder.path(), &town.issuer, "house", Key::p256(), |form| {
+        form.extensions[0] = alt_names(&[CHIEF, CLERK].map(|one| rfc822(one.as_bytes())));
+        form.extensions[1] = key_usage(SIGNS);
+    });
+    let table = "[workers]\nisolate = true\nkeep_signing = \"10m\"\n";
+    let mut gateway = submitted(&sink, true, table);
+    take_in(&gateway, &folder, &house);
+    gateway.restart();
+    let mut had_by = |author: &str| {
+        sink.clear();
+        let envelope = Envelope::new(author, "bob@there.example");
+        assert_eq!(gateway.send(&envelope, &mail(author)).code, 250);
+        assert!(is_signed(&workshop, &sink.mails()[0]));
+        copies(&mut gateway)
+    };
+    let chiefs = had_by(CHIEF);
+    assert_eq!(had_by(CHIEF), chiefs);
+    assert_ne!(had_by(CLERK), chiefs);
+    assert!(chiefs.iter().all(|pid| is_gone(*pid)));
+}
+
 #[test]
 fn and_where_mail_is_parsed_by_threads() {
     by_submission("[workers]\nisolate = false\n");
