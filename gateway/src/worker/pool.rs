@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -303,7 +304,8 @@ fn talk(
     let most = size.unwrap_or(usize::MAX / 8).saturating_mul(4);
     let most = most.saturating_add(MAX_BESIDE_MAIL);
     let mut line = Until::new(stream, work.until);
-    hand_over(job, work, &mut line)?;
+    // Until nothing more is said for this mail.
+    let _lent = hand_over(job, work, &mut line)?;
     let mut asked = Asked::default();
     loop {
         let Some((kind, content)) = receive(&mut line, most)? else {
@@ -337,7 +339,7 @@ fn talk(
 
 /// Sends a mail and what is to be done with it: in one piece, or as a file that can be read and not written. And what leads
 /// to the keys that it may be opened with.
-fn hand_over(job: &Job, work: &Work<'_>, line: &mut Until<'_>) -> io::Result<()> {
+fn hand_over(job: &Job, work: &Work<'_>, line: &mut Until<'_>) -> io::Result<Option<Lent>> {
     let mail = work.mail;
     let mut out = Writer::with_room(mail.raw.len().saturating_add(1024));
     job.write(&mut out);
@@ -354,12 +356,24 @@ fn hand_over(job: &Job, work: &Work<'_>, line: &mut Until<'_>) -> io::Result<()>
     }
     // Who has no keys to open it with needs none to talk to: signatures are the edge's to ask for.
     if job.keys.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let keys = work.office.and_then(OwnOffice::connection);
     // Where there is no key process, what has no other end.
     let keys = keys.map_or_else(|| UnixStream::pair().map(|(one, _)| one), Ok)?;
-    kenin_sys::send_descriptor(line.stream().as_fd(), keys.as_fd())
+    let lent = Lent(keys);
+    kenin_sys::send_descriptor(line.stream().as_fd(), lent.0.as_fd())?;
+    Ok(Some(lent))
+}
+
+/// A connection to the key process that whoever has a mail has, too. It ends with the mail, whoever keeps it: the key process
+/// has only so many.
+struct Lent(UnixStream);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
 }
 
 /// Lists that one worker is told of.

@@ -1,7 +1,6 @@
 //! Workers that have been taken over: programs that say what they like on the one socket that they have.
 
-use std::io::Write;
-use std::net::Shutdown;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
@@ -276,6 +275,16 @@ async fn a_copy_that_says_nothing_is_ended_with_its_template() {
     let (done, free) = decided_for(pool, 300, with_a_key()).await;
     assert_eq!((done.err(), free), (Some(Lost::Late), 0));
     assert!(is_over.recv().is_err());
+}
+
+/// Whoever has taken over a copy kept the connection of each of its mails, until the key process took nobody's any more.
+#[test]
+fn a_connection_to_the_keys_ends_with_its_mail_whoever_keeps_it() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut kept = ours.try_clone().unwrap();
+    drop(Lent(ours));
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
+    assert!(kept.write_all(b"more").is_err());
 }
 
 /// Mail that somebody's key signs is nobody's who has had another.
