@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kenin_tests::client::Envelope;
 use kenin_tests::forge::enveloped::{Way, encrypted, fields, mail, shows};
@@ -10,11 +11,13 @@ use kenin_tests::kenin::Gateway;
 use kenin_tests::memory::{copies, in_memory};
 use kenin_tests::opened::{self, BOB, MALLORY, People};
 use kenin_tests::sink::Sink;
-use kenin_tests::world::{is_gone, wait_for};
+use kenin_tests::world::{is_gone, wait_for, wait_within};
 use rustix::process::{Pid, Signal, kill_process};
 
 const CANARY: &str = "the canary sings in the coal mine";
 const FROM: &str = "alice@example.jp";
+/// Much later than anything is to have ended, and much sooner than ten minutes.
+const SOON: Duration = Duration::from_secs(30);
 
 fn opening(sink: &Sink, keep: &str) -> Gateway {
     let mut setup = opened::setup(sink.address);
@@ -113,6 +116,52 @@ fn nobody_stays_longer_than_is_allowed() {
         opened_for(&mut gateway, &sink, &[BOB]);
         assert_eq!(gateway.templates(), [template]);
     }
+}
+
+/// Has it keep processes for another time from now on.
+fn reload(gateway: &mut Gateway, [before, after]: [&str; 2]) {
+    let text = std::fs::read_to_string(gateway.config()).unwrap();
+    let line = |keep: &str| format!("keep_opening = \"{keep}\"");
+    assert!(text.contains(&line(before)));
+    let text = text.replace(&line(before), &line(after));
+    std::fs::write(gateway.config(), text).unwrap();
+    gateway.process().signal(Signal::HUP);
+    opened::told(gateway, "configuration taken over", 1);
+}
+
+/// One that was to be kept for ten minutes was there for so long, though nothing was to be kept any more.
+#[test]
+fn after_a_reload_nobody_stays_by_what_was_said_before() {
+    let sink = Sink::start();
+    let mut gateway = opening(&sink, "10m");
+    let first = opened_for(&mut gateway, &sink, &[BOB]).unwrap();
+    reload(&mut gateway, ["10m", "0s"]);
+    wait_within(SOON, "it has ended", || is_gone(first));
+}
+
+/// Who was to end in a second stayed until another's ten minutes were over, which had been waited for before.
+#[test]
+fn nobody_stays_for_as_long_as_another_may() {
+    let sink = Sink::start();
+    let mut gateway = opening(&sink, "10m");
+    opened_for(&mut gateway, &sink, &[BOB]);
+    reload(&mut gateway, ["10m", "1s"]);
+    opened_for(&mut gateway, &sink, &[BOB]);
+    wait_within(SOON, "it has ended", || copies(&mut gateway).is_empty());
+}
+
+/// Whoever tries something that ends a copy after its mail could try again at the same memory, once in each time that copies
+/// are kept, and the log said nothing of it.
+#[test]
+fn a_template_whose_copy_has_ended_before_its_time_is_ended_with_it() {
+    let sink = Sink::start();
+    let mut gateway = opening(&sink, "2s");
+    let copy = opened_for(&mut gateway, &sink, &[BOB]).unwrap();
+    kill_process(copy, Signal::KILL).unwrap();
+    wait_within(SOON, "its template has ended", || {
+        gateway.templates().is_empty()
+    });
+    opened::told(&gateway, "while it had no mail", 1);
 }
 
 #[test]

@@ -243,7 +243,7 @@ impl Pool {
         });
         let is_late = |failed: &io::Error| failed.kind() == io::ErrorKind::TimedOut;
         if done.is_ok() && worker.rest().is_ok() {
-            self.spares.put(worker, &self.snapshots.load_full());
+            self.spares.put(worker, &self.snapshots);
         }
         match done {
             Ok(done) => Ok(done),

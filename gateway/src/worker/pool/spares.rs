@@ -4,8 +4,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::time::sleep_until;
+use tracing::warn;
 
 use super::MAX_LISTS;
 use super::process::{Copy, Sort, Worker};
@@ -43,11 +45,12 @@ impl Spares {
             if worker.is_there() {
                 return Some(worker);
             }
+            warn!("{ENDED_OR_SPOKE}");
         }
     }
 
     /// Keeps one that judges by the current snapshot and is not too old; and lets those go that no longer do or are.
-    pub(super) fn put(&self, mut worker: Worker, current: &Arc<Snapshot>) {
+    pub(super) fn put(&self, mut worker: Worker, snapshots: &Arc<ArcSwap<Snapshot>>) {
         // Outside of a runtime, which the gateway never is, nobody would end its copy.
         let Ok(runtime) = Handle::try_current() else {
             return;
@@ -56,10 +59,11 @@ impl Spares {
         let mut shared = lock(&self.shared);
         if worker.copy.is_some() && !shared.is_watched {
             shared.is_watched = true;
-            runtime.spawn(end_copies(Arc::downgrade(&self.shared)));
+            let watched = Arc::downgrade(&self.shared);
+            runtime.spawn(end_copies(watched, Arc::clone(snapshots)));
         }
         shared.all.push(worker);
-        let gone = shared.superfluous(self.always, current);
+        let gone = shared.superfluous(self.always, &snapshots.load_full());
         drop(shared);
         // Their end is waited for while nobody waits for the lock.
         drop(gone);
@@ -111,12 +115,23 @@ impl Free {
         gone
     }
 
-    /// Ends the copies whose time is over, and takes out templates that cannot be told so. Says when the next one's is.
-    fn end_copies(&mut self, now: Instant) -> (Option<Instant>, Vec<Worker>) {
-        let is_over = |copy: &Copy| copy.end <= now;
+    /// Ends the copies whose time is over, and those that judge by what was in force before. Takes out templates that cannot be
+    /// told so, and those whose copy has ended before: its copies are laid out alike. Says when the next one's time is over.
+    fn end_copies(
+        &mut self,
+        now: Instant,
+        current: &Arc<Snapshot>,
+    ) -> (Option<Instant>, Vec<Worker>) {
         let (mut gone, mut place) = (Vec::new(), 0);
         while let Some(worker) = self.all.get_mut(place) {
-            if worker.copy.as_ref().is_some_and(is_over) && worker.end_copy().is_err() {
+            let is_old = !Arc::ptr_eq(&worker.snapshot, current);
+            let is_over = |copy: &Copy| is_old || copy.end <= now;
+            let has_to_end = worker.copy.as_ref().is_some_and(is_over);
+            let was_there = !has_to_end || worker.is_there();
+            if !was_there {
+                warn!("{ENDED_OR_SPOKE}");
+            }
+            if !was_there || (has_to_end && worker.end_copy().is_err()) {
                 gone.push(self.all.remove(place));
             } else {
                 place += 1;
@@ -129,15 +144,19 @@ impl Free {
     }
 }
 
-/// Ends copies in time, also where no mail comes any more, until there are none.
-async fn end_copies(shared: Weak<Mutex<Free>>) {
+/// Ends copies in time, also where no mail comes any more, until there are none. It looks now and then: one that is put back
+/// later may have to end sooner, and all have to after a reload.
+async fn end_copies(shared: Weak<Mutex<Free>>, snapshots: Arc<ArcSwap<Snapshot>>) {
     loop {
+        let now = Instant::now();
+        let current = snapshots.load_full();
         let Some((next, gone)) = shared
             .upgrade()
-            .map(|shared| lock(&shared).end_copies(Instant::now()))
+            .map(|shared| lock(&shared).end_copies(now, &current))
         else {
             return;
         };
+        drop(current);
         if !gone.is_empty() {
             // Nobody waits for their end.
             tokio::task::spawn_blocking(move || drop(gone));
@@ -145,7 +164,7 @@ async fn end_copies(shared: Weak<Mutex<Free>>) {
         let Some(next) = next else {
             return;
         };
-        sleep_until(next.into()).await;
+        sleep_until(next.min(now + LOOK).into()).await;
     }
 }
 
@@ -159,6 +178,10 @@ fn lock(shared: &Mutex<Free>) -> MutexGuard<'_, Free> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Nobody hears what it had to say, and nobody has a mail of it.
+const ENDED_OR_SPOKE: &str = "a worker has ended, or said something, while it had no mail";
+/// How long it may take until a copy ends whose time is over.
+const LOOK: Duration = Duration::from_secs(1);
 /// How many are kept at most: as many mails are in hand at one time, by default.
 const MOST_SPARES: usize = 64;
 /// How long one is kept that is not always at hand.
