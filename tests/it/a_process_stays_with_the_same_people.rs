@@ -155,7 +155,7 @@ fn nobody_stays_for_as_long_as_another_may() {
 #[test]
 fn a_template_whose_copy_has_ended_before_its_time_is_ended_with_it() {
     let sink = Sink::start();
-    let mut gateway = opening(&sink, "2s");
+    let mut gateway = opening(&sink, "5s");
     let copy = opened_for(&mut gateway, &sink, &[BOB]).unwrap();
     kill_process(copy, Signal::KILL).unwrap();
     wait_within(SOON, "its template has ended", || {
