@@ -23,8 +23,8 @@ pub use descriptors::{
 pub use inherited::{Inherited, close_in_other_programs, inherited, take_standard_input};
 pub use memory::{forbid_tracing, keep_out_of_dumps, lock_memory};
 pub use process::{
-    Copied, Fork, Template, end_at_once, forbid_core_dumps, ignore_termination, limit_memory,
-    raise_descriptor_limit,
+    Copied, Fork, Template, end_at_once, forbid_core_dumps, ignore_termination, limit_descriptors,
+    limit_memory, raise_descriptor_limit,
 };
 pub use temp_body::{Mapped, TempBody, TempBodyError, free_space};
 pub use terminal::ask_for_secret;

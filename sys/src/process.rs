@@ -67,6 +67,19 @@ pub fn limit_memory(octets: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Data, limit)?)
 }
 
+/// Bounds how many descriptors this process may have at one time. What would be beyond is refused.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn limit_descriptors(count: u64) -> io::Result<()> {
+    let limit = Rlimit {
+        current: Some(count),
+        maximum: Some(count),
+    };
+    Ok(setrlimit(Resource::Nofile, limit)?)
+}
+
 /// Goes on when a terminal or the service manager tells a whole group of processes to end (SIGHUP, SIGINT, SIGTERM): for
 /// a process that ends with the one that has started it.
 ///
@@ -253,6 +266,21 @@ mod tests {
         child.args(["--exact", name]).env(NAME, "1");
         let status = child.stdout(Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(77), "{status:?}");
+    }
+
+    #[test]
+    fn descriptors_beyond_the_limit_are_refused() {
+        in_a_child(
+            "process::tests::descriptors_beyond_the_limit_are_refused",
+            || {
+                limit_descriptors(16).unwrap();
+                let all = (0..16).map(|_| std::fs::File::open("/dev/null"));
+                let all: Vec<_> = all.collect();
+                assert!(all.first().is_some_and(Result::is_ok));
+                assert!(all.last().is_some_and(Result::is_err));
+                assert!(limit_descriptors(17).is_err() || rustix::process::geteuid().is_root());
+            },
+        );
     }
 
     #[test]

@@ -73,6 +73,7 @@ fn line(memory: u64) -> io::Result<UnixStream> {
     let _ = kenin_sys::keep_out_of_dumps();
     kenin_sys::forbid_tracing()?;
     kenin_sys::limit_memory(memory)?;
+    kenin_sys::limit_descriptors(DESCRIPTORS)?;
     let stream = UnixStream::from(kenin_sys::take_standard_input()?);
     // Whoever calls this from a shell has put none there.
     stream.peer_addr()?;
@@ -528,6 +529,9 @@ fn malformed(error: Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
+/// Its line, twice, the standard ones, the file of a mail and a connection to the key process, and some that the system
+/// or a library may want. Who has taken a worker over hoards none.
+const DESCRIPTORS: u64 = 32;
 /// Characters of a header field that the store is told.
 const MAX_VALUE: usize = 512;
 /// As many as one mail asks for, and more.
