@@ -214,9 +214,9 @@ impl Session for Sender {
 fn shown(houses: &[House]) -> Vec<Value> {
     println!(
         "\nclosed loop of {SESSIONS} sessions, {MAILS} mails a round; {ROUNDS} interleaved rounds (medians)\n\
-         \"workers\" is the default; \"threads\" has [workers] isolate = false. The answer to mail that is encrypted \
+         \"workers\" is the default; \"kept\" has [workers] keep_opening = \"10s\", \"threads\" isolate = false. The answer to mail that is encrypted \
          waits for the next multiple of 50 ms.\n\
-         {:<34}{:<10}{:>16}{:>9}{:>18}",
+         {:<36}{:<10}{:>16}{:>9}{:>18}",
         "mail", "parsed by", "CPU ms a mail", "mails/s", "p50/p99 ms"
     );
     let mut rows = Vec::new();
@@ -226,7 +226,7 @@ fn shown(houses: &[House]) -> Vec<Value> {
                 continue;
             };
             println!(
-                "{:<34}{:<10}{:>16}{:>9.0}{:>18}",
+                "{:<36}{:<10}{:>16}{:>9.0}{:>18}",
                 kind.name,
                 house.name,
                 lane.cpu.cell(1e3),
@@ -266,7 +266,7 @@ const MODES: [Mode; 3] = [
         tables: "",
     },
     Mode {
-        name: "workers, kept",
+        name: "kept",
         tables: "[workers]\nkeep_opening = \"10s\"\n",
     },
     Mode {
