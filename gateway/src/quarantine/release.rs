@@ -80,7 +80,7 @@ pub(super) async fn send(
     let opened = Connection::open(next_hop, hostname, Patience::default()).await;
     let mut connection = opened.map_err(SendError::Unusable)?;
     if !content.is_ascii() && !connection.capabilities().eight_bit_mime {
-        let text = "Next hop does not support 8BITMIME, and signed mail is not re-encoded";
+        let text = "Next hop does not support 8BITMIME, and mail is not re-encoded";
         return Err(SendError::Refused(Reply::new(550, "5.6.1", text)));
     }
     let reply = connection.mail(&sender).await;

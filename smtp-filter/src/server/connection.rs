@@ -190,7 +190,7 @@ impl Connection {
         let (replies, fate) = match spool.finish(&self.config.keeping()).await {
             Err(reply) => all((reply, Fate::Rejected)),
             Ok(_) if eight_bit && !self.hop.takes_eight_bit() => {
-                let text = "Next hop does not support 8BITMIME, and signed mail is not re-encoded";
+                let text = "Next hop does not support 8BITMIME, and mail is not re-encoded";
                 all((Reply::new(550, "5.6.1", text), Fate::Rejected))
             }
             Ok(raw) => {
