@@ -314,8 +314,13 @@ impl Confider<'_> {
                 decided.action = OPEN;
             }
             None => {
+                // The MTA lets it go as it came: what comes back then must not tell more than of what stays closed.
+                let config = &self.snapshot.config;
+                let mut edits = self.edits_in(original.treatment);
+                edits.extend(unasked(self.mail, config));
+                edits.push(Edit::ReturnPath(return_path(self.mail, config)));
                 decided.treatment = Treatment::Quarantine {
-                    edits: self.edits_in(original.treatment),
+                    edits,
                     reason: self.reason(&decided.verdict),
                 };
                 decided.action = "quarantine";

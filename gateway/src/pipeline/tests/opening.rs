@@ -700,6 +700,33 @@ async fn a_milter_opens_for_all_or_for_nobody() {
     assert_eq!(text, raw.as_bytes());
 }
 
+/// DEC-12: it may be let go by the MTA, and goes on under the reverse path of what stays closed then, without its wishes for
+/// receipts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_milter_has_held_of_opened_mail_is_told_to_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, alice) = with_alice(dir.path(), |config| {
+        let rules = "[[rule]]\nwhen = { recipient_domain = \"example.jp\" }\n\
+                     then = { enforce = \"strict\", require_signature = true }\n";
+        std::fs::write(config.mail_file(), rules).unwrap();
+    })
+    .await;
+    let raw = encrypted(&[&alice], GCM, "carol@example.net");
+    let asked = format!("Disposition-Notification-To: carol@example.net\r\n{raw}");
+    let mail = mail_to(&["alice@example.jp"], &asked, Division::Never);
+    let Treatment::Quarantine { edits, .. } = pipeline.treat(mail.clone()).await else {
+        panic!("not held")
+    };
+    let paths = edits.iter().filter_map(|edit| match edit {
+        Edit::ReturnPath(path) => Some(path.as_str()),
+        _ => None,
+    });
+    assert_eq!(paths.collect::<Vec<_>>(), [""]);
+    let outgoing = Outgoing::new(mail.raw.clone(), b"", &edits).unwrap();
+    let text: Vec<u8> = outgoing.pieces().flatten().copied().collect();
+    assert_eq!(text, raw.as_bytes());
+}
+
 /// DEC-12: what comes back of it is told to nobody.
 #[tokio::test]
 async fn dec_12_mail_to_the_return_path_goes_nowhere() {
