@@ -40,7 +40,7 @@ mod way;
 use about::{About, MAX_PLACES, access};
 pub(crate) use asked::Asked;
 use asked::{Begin, Flight, Kind, What};
-use responder::ask;
+use responder::{ask, tells_until};
 use scope::covers;
 use way::{Above, MAX_CHECKS, TooMany};
 
@@ -197,21 +197,25 @@ impl<'a> Desk<'a> {
             .iter()
             .any(|crl| covers(crl, about.certificate, about.by, self.now));
         let prefers = about.entries.iter().any(|entry| entry.prefer_ocsp);
-        let mut more = false;
+        let (mut more, mut told) = (false, listed);
         if !listed || prefers {
             let responders = about.responders();
             for place in responders.tried {
                 match self.ask(about, &place) {
                     Ok(response) => {
+                        // One that tells nothing keeps nobody else from being asked.
+                        told |= tells_until(about, &response, self.now).is_some();
                         said.ocsp.push(response);
-                        break;
+                        if told {
+                            break;
+                        }
                     }
                     Err(why) => said.miss(&place, &why),
                 }
             }
             more = responders.more;
         }
-        if listed || !said.ocsp.is_empty() {
+        if told {
             return;
         }
         let lists = about.lists();

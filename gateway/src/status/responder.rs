@@ -61,6 +61,16 @@ pub(super) async fn ask(about: &About<'_>, place: &Place, now: UnixTime) -> Foun
 /// known here, for a moment. A certificate that is not known yet may be known soon, and a responder
 /// whose own certificate has ended gets another.
 fn counts_until(about: &About<'_>, response: &OcspResponse, now: UnixTime) -> UnixTime {
+    let until = tells_until(about, response, now);
+    until.unwrap_or(now.plus(MINUTE)).min(now.plus(DAY))
+}
+
+/// Until when an answer tells the status, by what is known here; nothing where it does not.
+pub(super) fn tells_until(
+    about: &About<'_>,
+    response: &OcspResponse,
+    now: UnixTime,
+) -> Option<UnixTime> {
     let found = find_path(
         about.certificate,
         &[],
@@ -72,14 +82,13 @@ fn counts_until(about: &About<'_>, response: &OcspResponse, now: UnixTime) -> Un
         &about.rules,
         &mut Budget::default(),
     );
-    let until = match found {
+    match found {
         Ok(path) if path.revocation().iter().any(|fact| fact.source == "ocsp") => {
-            path.valid_until()
+            Some(path.valid_until())
         }
-        Err(error) if matches!(error.kind(), PathErrorKind::Revoked { .. }) => now.plus(DAY),
-        _ => now.plus(MINUTE),
-    };
-    until.min(now.plus(DAY))
+        Err(error) if matches!(error.kind(), PathErrorKind::Revoked { .. }) => Some(now.plus(DAY)),
+        _ => None,
+    }
 }
 
 /// Without nextUpdate newer information is always to be had (RFC 6960 §4.2.2.1).

@@ -124,6 +124,36 @@ async fn an_answer_that_tells_no_status_is_forgotten_in_a_minute() {
     assert_eq!(seen, forgotten, "weak");
 }
 
+/// Else whoever has the key of a responder whose time is over keeps away the list that revokes.
+#[tokio::test]
+async fn an_answer_that_tells_no_status_keeps_no_list_away() {
+    let fetch = format!("ocsp = \"{OCSP}\", from_certificates = true, hosts = [\"crl.example\"]");
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    // The list as well where it did not tell, and no list where it did.
+    for (valid_for, wanted) in [(-1, (1, 1)), (DAY, (0, 1))] {
+        let world = world(&fetch).await;
+        let responder =
+            CertificateBuilder::new(common_name("Responder").unwrap(), key.public_key())
+                .validity(NOW.plus(-9 * DAY), NOW.plus(valid_for))
+                .key_usage(KeyUsage::DIGITAL_SIGNATURE)
+                .ext_key_usage(&[oid::OCSP_SIGNING])
+                .extension(oid::OCSP_NO_CHECK, false, &[5, 0])
+                .issued_by(&world.middle.certificate, &world.middle.key)
+                .unwrap();
+        let body = answer(&world, CertStatus::Good, 0, DAY).certificate(&responder);
+        let body = body.signed_der(&key).unwrap();
+        let list = world.list().der().to_vec();
+        let world = world.with(&Arc::new(Canned::default().put(OCSP, body).put(LIST, list)));
+        aside(move || {
+            for _ in 0..2 {
+                let mut desk = Desk::new(&world.snapshot, NOW);
+                assert_eq!(world.asked(&mut desk), wanted, "{valid_for}");
+            }
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn an_answer_is_remembered_for_a_day_at_most() {
     let world = world(&format!("ocsp = \"{OCSP}\"")).await;
