@@ -153,7 +153,7 @@ impl<'a> Planner<'a> {
             Whose::Person => vec![person.clone()],
             Whose::Domain => gateway.into_iter().collect(),
             Whose::Either => {
-                let lacking = matches!(self.found(person), Some(Err(_)));
+                let lacking = matches!(self.found(to, person), Some(Err(_)));
                 let gateway = gateway.filter(|_| lacking);
                 std::iter::once(person.clone()).chain(gateway).collect()
             }
@@ -161,10 +161,10 @@ impl<'a> Planner<'a> {
     }
 
     /// The best certificate of a mailbox, or why there is none; nothing where that was not asked.
-    fn found(&self, address: &Address) -> Option<Result<&'a Candidate, Lacking>> {
+    fn found(&self, to: &To, address: &Address) -> Option<Result<&'a Candidate, Lacking>> {
         let question = Question::RecipientCertificates(address.clone());
         Some(match self.known.get(&question).copied()? {
-            Answer::Certificates(found) => found.best(),
+            Answer::Certificates(found) => found.best(self.wants(to)),
             Answer::Unavailable(who) => Err(Lacking::Unavailable(*who)),
             Answer::SenderKey(_) | Answer::CameEncrypted(_) => Err(Lacking::Certificate),
         })
@@ -233,7 +233,7 @@ impl<'a> Planner<'a> {
         }
         let mut lacking = Lacking::Certificate;
         for address in self.mailboxes(to) {
-            match self.found(&address) {
+            match self.found(to, &address) {
                 Some(Ok(found)) => return Ok(found),
                 Some(Err(why)) => lacking = lacking.max(why),
                 None => {}
@@ -425,8 +425,11 @@ fn signed_alike(groups: &[Group]) -> Option<(Form, Option<HeaderProtection>)> {
 }
 
 impl Found {
-    fn best(&self) -> Result<&Candidate, Lacking> {
-        let good = self.candidates.iter().find(|one| one.refused.is_none());
+    fn best(&self, wanted: Encrypt) -> Result<&Candidate, Lacking> {
+        // Only the store knows what an administrator put there: what a directory has does not take its place meanwhile.
+        let settled = wanted != Encrypt::Must || self.unavailable != Some(Unavailable::Store);
+        let mut candidates = self.candidates.iter();
+        let good = candidates.find(|one| settled && one.refused.is_none());
         good.ok_or_else(|| {
             let unknown = |one: &Candidate| {
                 let reason = one.refused.map(Reason::result);

@@ -250,6 +250,31 @@ fn whoever_is_not_there_is_named_by_weight() {
     assert!(asked.is_empty());
 }
 
+/// Nobody knows then which one an administrator put there.
+#[test]
+fn while_the_store_is_silent_no_directory_stands_for_it() {
+    let bob = certificate(BOB);
+    for (encrypt, unavailable, goes) in [
+        (Encrypt::Must, Unavailable::Store, false),
+        (Encrypt::Must, Unavailable::Directory, true),
+        (Encrypt::Opportunistic, Unavailable::Store, true),
+    ] {
+        let found = Found {
+            candidates: vec![candidate(&bob, None)],
+            unavailable: Some(unavailable),
+        };
+        let recipients = [to(BOB, wish(encrypt))];
+        let (plan, _) = Places::with(vec![(BOB, found)]).plan(&outgoing(&recipients));
+        match goes {
+            true => assert!(protection(only(&plan)).encryption.is_some()),
+            false => assert_eq!(
+                refusal(only(&plan)),
+                Refusal::Unavailable(Unavailable::Store)
+            ),
+        }
+    }
+}
+
 #[test]
 fn those_who_are_seen_share_a_copy_and_the_others_get_their_own() {
     let (bob, carol) = (certificate(BOB), certificate(CAROL));
