@@ -154,9 +154,11 @@ impl<'a> RecipientCase<'a> {
             if self.fault(at_hand, leaf).is_some() {
                 continue;
             }
-            if !self.is_named(leaf) {
+            let is_named = self.is_named(leaf);
+            if !is_named || !self.is_held(leaf) {
                 match at_hand.registered.get(leaf.sha256()) {
                     Some(Registered::Yes) => {}
+                    Some(Registered::No | Registered::Unknown) if is_named => {}
                     Some(Registered::No | Registered::Unknown) => continue,
                     None => {
                         asking.questions.push(Question::Registration {
@@ -181,6 +183,22 @@ impl<'a> RecipientCase<'a> {
     fn is_named(&self, leaf: &Certificate) -> bool {
         let is_it = |own: &Address| own.matches(self.address, AddressCase::Insensitive);
         identity::may_speak_for(leaf, self.address) || leaf.subject_addresses().iter().any(is_it)
+    }
+
+    /// Whether it stands there whichever anchor the certificate leads to, so that no registration is needed.
+    fn is_held(&self, leaf: &Certificate) -> bool {
+        let mut anchors = self.trust.anchors().iter();
+        anchors.all(|anchor| self.holds(leaf, &anchor.settings) == Some(true))
+    }
+
+    /// Whether the address counts as the certificate's under these settings; nothing where its addresses cannot be read.
+    fn holds(&self, leaf: &Certificate, settings: &AnchorSettings) -> Option<bool> {
+        let own = identity::addresses(leaf, settings)?;
+        let case = match settings.exact_case {
+            true => AddressCase::Exact,
+            false => AddressCase::Insensitive,
+        };
+        Some(own.iter().any(|own| own.matches(self.address, case)))
     }
 
     /// What is wrong with a certificate by itself.
@@ -284,12 +302,7 @@ impl<'a> RecipientCase<'a> {
         leaf: &Certificate,
         settings: &AnchorSettings,
     ) -> Result<(), Reason> {
-        let own = identity::addresses(leaf, settings).ok_or(Reason::Malformed)?;
-        let case = match settings.exact_case {
-            true => AddressCase::Exact,
-            false => AddressCase::Insensitive,
-        };
-        if own.iter().any(|own| own.matches(self.address, case)) {
+        if self.holds(leaf, settings).ok_or(Reason::Malformed)? {
             return Ok(());
         }
         is_registered(at_hand, leaf)

@@ -1,6 +1,7 @@
-use kenin_pki::crypto::{KeyType, SoftKey};
+use kenin_pki::crypto::{KeyType, SigningKey, SoftKey};
 use kenin_pki::extension::KeyUsage;
 use kenin_pki::issue::CertificateBuilder;
+use kenin_pki::name::NameBuilder;
 
 use super::*;
 use crate::News;
@@ -111,6 +112,44 @@ fn somebody_elses_certificate_needs_a_registration() {
     });
     refused(&silent, Reason::RegistrationUnavailable);
     assert!(silent.is_to_be_tried_again());
+}
+
+/// An address that stands in the certificate, and that its anchor does not count, is registered as any other.
+#[test]
+fn an_address_that_does_not_count_for_its_anchor_may_be_registered() {
+    let registered = |world: &World, party: &Party, is_it: bool| {
+        judged_by(world, &[&party.certificate], |question| match question {
+            Question::Registration { address, .. } => {
+                Answer::Registered(is_it && *address == bob())
+            }
+            other => world.answer(other),
+        })
+    };
+    let mut world = World::new();
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let subject = NameBuilder::default().with(oid::EMAIL_ADDRESS, BOB);
+    let certificate = CertificateBuilder::new(subject.build().unwrap(), key.public_key())
+        .validity(days(-9), days(9))
+        .key_usage(KeyUsage::KEY_AGREEMENT)
+        .issued_by(&world.middle.certificate, &world.middle.key)
+        .unwrap();
+    let in_subject = Party { key, certificate };
+    assert_eq!(registered(&world, &in_subject, true).good, [0]);
+    refused(
+        &registered(&world, &in_subject, false),
+        Reason::NotRegistered,
+    );
+    world.settings.exact_case = true;
+    let key = SoftKey::generate(KeyType::P256).unwrap();
+    let in_capitals = world.issue(key, |c| {
+        c.mail(&["Bob@example.jp"])
+            .key_usage(KeyUsage::KEY_AGREEMENT)
+    });
+    assert_eq!(registered(&world, &in_capitals, true).good, [0]);
+    refused(
+        &registered(&world, &in_capitals, false),
+        Reason::NotRegistered,
+    );
 }
 
 /// Keys of cards are never encrypted for (mission R3).
