@@ -45,21 +45,45 @@ pub(super) const MAX_KEEP: Duration = Duration::from_secs(600);
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
-    use crate::config::Config;
+    use super::Workers;
+    use crate::config::{Config, ConfigError};
+
+    fn workers(table: &str) -> Result<Workers, ConfigError> {
+        let text = format!(
+            "hostname = \"gw.example.jp\"\n[[listener]]\naddress = \"127.0.0.1:10025\"\n\
+             mode = \"before-queue\"\n[next_hop]\naddress = \"127.0.0.1:10026\"\n[workers]\n{table}"
+        );
+        let config = Config::parse(&text, Path::new("/etc/kenin/kenin.toml"));
+        config.map(|config| config.workers)
+    }
 
     #[test]
     fn mail_is_parsed_without_rights_unless_it_is_said_otherwise() {
-        let isolated = |table: &str| {
-            let text = format!(
-                "hostname = \"gw.example.jp\"\n[[listener]]\naddress = \"127.0.0.1:10025\"\n\
-                 mode = \"before-queue\"\n[next_hop]\naddress = \"127.0.0.1:10026\"\n{table}"
-            );
-            let config = Config::parse(&text, Path::new("/etc/kenin/kenin.toml"));
-            config.unwrap().workers.isolate
+        for (table, isolated) in [
+            ("", true),
+            ("isolate = false\n", false),
+            ("isolate = true\n", true),
+        ] {
+            assert_eq!(workers(table).unwrap().isolate, isolated, "{table}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_kept_for_longer_than_ten_minutes() {
+        let kept = |table: &str| {
+            let workers = workers(table).unwrap();
+            (workers.keep_opening, workers.keep_signing)
         };
-        assert!(isolated(""));
-        assert!(!isolated("[workers]\nisolate = false\n"));
-        assert!(isolated("[workers]\nisolate = true\n"));
+        let seconds = Duration::from_secs;
+        assert_eq!(kept(""), (seconds(0), seconds(10)));
+        let both = "keep_opening = \"10m\"\nkeep_signing = \"0s\"\n";
+        assert_eq!(kept(both), (seconds(600), seconds(0)));
+        for name in ["keep_opening", "keep_signing"] {
+            let error = workers(&format!("{name} = \"601s\"\n")).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(&format!("{name} is above 10m")), "{text}");
+        }
     }
 }

@@ -1,4 +1,6 @@
 //! Mail that is opened, from the front end's question to its answer: with the real keeper of keys and a real store.
+//!
+//! It is long: all of its tests begin with the same gateway, keys and mail, which nothing else has.
 
 use std::sync::Mutex;
 
