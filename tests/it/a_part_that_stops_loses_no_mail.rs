@@ -484,7 +484,7 @@ const REVOKED: &str = "smime=fail (revoked)";
 const STATUS_UNKNOWN: &str = "smime=temperror (revocation-unavailable)";
 const HOLDER_UNKNOWN: &str = "smime=temperror (registration-unavailable)";
 
-/// What is opened when it is first needed: the store's further connections.
+/// What is opened when it is first needed: further connections to a store, a cache or a directory of its own.
 const SLACK: usize = 8;
 /// What an allocator keeps of a few sessions side by side.
 const MEMORY_SLACK_KIB: u64 = 64 << 10;

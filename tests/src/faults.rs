@@ -269,7 +269,7 @@ impl Stage {
         if self.postfix.is_some() {
             answers = answers.and_postfix();
         }
-        let mut left_behind = self.gateway.left_behind(self.descriptors + SLACK, PATIENCE);
+        let mut left_behind = self.gateway.left_behind(self.descriptors, PATIENCE);
         let memory = self.gateway.resident_kib();
         if memory > self.memory + MEMORY_SLACK_KIB {
             left_behind.push(format!("{memory} KiB, {} before", self.memory));
@@ -303,7 +303,5 @@ const UNSIGNED: usize = 2;
 const TAMPERED: usize = 3;
 /// How long a client waits where no answer is to come.
 const IMPATIENCE: Duration = Duration::from_millis(500);
-/// What is opened when it is first needed: the store's further connections.
-const SLACK: usize = 8;
 /// What an allocator keeps of a few sessions side by side.
 const MEMORY_SLACK_KIB: u64 = 64 << 10;

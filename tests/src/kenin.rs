@@ -231,21 +231,42 @@ impl Gateway {
         doing(self, "template")
     }
 
-    /// How many descriptors it has open, but for its line to each worker, template and copy: some are kept for the next mails.
+    /// How many descriptors it has open, but for what is kept for the next mails: its line to each worker, template and
+    /// copy, and the files of its store, which is opened as often as was needed at one time.
     pub fn descriptors(&mut self) -> usize {
-        let pid = self.process().pid().as_raw_nonzero();
         let lines = |own: &mut Self| {
             let all = own.workers().len() + own.templates().len();
             all + copies(own).len()
         };
         loop {
             let lines_before = lines(self);
-            let all = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+            let all = self.open_files();
+            let all = all.iter().filter(|name| !name.contains(".sqlite")).count();
             // One that was started meanwhile would be missed in what was counted first.
             if lines(self) == lines_before {
                 return all.saturating_sub(lines_before);
             }
         }
+    }
+
+    /// How often the store's file is open.
+    pub fn store_connections(&mut self) -> usize {
+        let all = self.open_files();
+        all.iter().filter(|name| name.ends_with(".sqlite")).count()
+    }
+
+    /// What its descriptors stand for: files by name, all else by kind and number.
+    fn open_files(&mut self) -> Vec<String> {
+        let pid = self.process().pid().as_raw_nonzero();
+        let all = std::fs::read_dir(format!("/proc/{pid}/fd"));
+        let names = all.into_iter().flatten().flatten();
+        // One that was closed meanwhile is none.
+        let names = names.filter_map(|one| std::fs::read_link(one.path()).ok());
+        let mut names = names
+            .map(|name| name.display().to_string())
+            .collect::<Vec<_>>();
+        names.sort();
+        names
     }
 
     /// How much memory it holds, in KiB.
@@ -264,7 +285,8 @@ impl Gateway {
             let mut left = Vec::new();
             let open = self.descriptors();
             if open > descriptors {
-                left.push(format!("{open} descriptors, {descriptors} before"));
+                let all = self.open_files().join(", ");
+                left.push(format!("{open} descriptors, {descriptors} before: {all}"));
             }
             let stray = files(&self.folder.join("state"));
             let stays = ["sqlite", "/state/keys/", "/state/quarantine/"];

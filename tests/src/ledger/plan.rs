@@ -272,7 +272,7 @@ impl Scene {
         while self.postfixes().any(|postfix| postfix.queued() > 0) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
-        let slack = if self.secrets { SLACK + LINES } else { SLACK };
+        let slack = if self.secrets { LINES } else { 0 };
         let left_behind = self.gateway.left_behind(baseline + slack, PATIENCE);
         let held = match self.secrets {
             true => sealed::held(&self.gateway),
@@ -402,9 +402,7 @@ const FULL: &str = "452 4.2.2 Mailbox full";
 /// Bytes of a large mail: more than stays in memory.
 const LARGE: usize = 1_300_000;
 const LARGE_EVERY: usize = 61;
-/// What is opened when it is first needed: the store's further connections.
-const SLACK: usize = 8;
-/// The same where keys work: a line for each mail at a time, and the next hop's for copies.
+/// What is opened when it is first needed, where keys work: a line for each mail at a time, and the next hop's for copies.
 const LINES: usize = 8;
 /// Violations whose traces are looked up.
 const TRACED: usize = 20;
