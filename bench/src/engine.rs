@@ -29,7 +29,7 @@ use crate::peer::Peer;
 /// Interleaved rounds: odd, so that the median is a measured value.
 const ROUNDS: usize = 7;
 /// CPU time each contestant gets in each round.
-const SLICE: Duration = Duration::from_millis(400);
+pub(crate) const SLICE: Duration = Duration::from_millis(400);
 const SIZES: [(&str, usize); 3] = [
     ("10 KB", 10_000),
     ("100 KB", 100_000),

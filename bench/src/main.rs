@@ -56,6 +56,7 @@ fn main() -> ExitCode {
             .and_then(|()| kept("relay-opened", relay::opened::measure())),
         ["relay", "opened"] => kept("relay-opened", relay::opened::measure()),
         ["relay", "opened", "large"] => kept("relay-opened-large", relay::opened::measure_large()),
+        ["copies", count] => relay::opened::least::copies(count),
         ["noop-relay", listen, next_hop] => relay::noop::serve(listen, next_hop),
         ["idle"] => kept("idle", idle::idle()),
         ["hold", kind, address, count] => idle::hold(kind, address, count),
