@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use super::{Place, blank, check_header, check_signers, check_type, has_name, is_pkcs7};
+use super::{
+    Place, blank, check_beside, check_header, check_signers, check_type, has_name, is_pkcs7,
+};
 use crate::cms::{self, Content, SignedData};
 use crate::defect::Defect;
 use crate::examine::{Source, Walk};
@@ -49,10 +51,7 @@ pub(crate) fn clear(walk: &mut Walk<'_>, place: &Place<'_, '_>) -> Option<usize>
             if matches!(place.job.source, Source::Message(_)) {
                 facts.content = Some(content.clone());
             }
-            let content = Content::text(slice(place.bytes(), content));
-            if content.is_converted() {
-                facts.notes.push(Note::LineEndsConverted);
-            }
+            let content = slice(place.bytes(), content);
             check_detached(walk, place, &mut facts, content, signature);
             if !micalg_fits(&part.content_type, protocol.as_deref(), &facts) {
                 facts.notes.push(Note::MicalgOdd);
@@ -106,7 +105,7 @@ fn check_detached(
     walk: &mut Walk<'_>,
     place: &Place<'_, '_>,
     facts: &mut SignatureFacts,
-    text: Content<'_>,
+    content: &[u8],
     signature: &Part,
 ) {
     let essence = signature.content_type.essence.as_str();
@@ -128,20 +127,20 @@ fn check_detached(
         facts.notes.push(Note::TrailingBytes);
     }
     match cms::content_info(tape.root()) {
-        Ok((LayerKind::Opaque, content)) => match SignedData::read(content, walk.limits, walk.memo)
-        {
+        Ok((LayerKind::Opaque, object)) => match SignedData::read(object, walk.limits, walk.memo) {
             Ok(signed) => {
                 if signed.signers.is_empty() {
                     facts.refuse((Defect::NoSigners, "the signature has no signer"));
                 }
-                let content = if signed.content.is_some() {
+                if signed.content.is_some() {
                     facts.refuse((Defect::TwoContents, "the signature carries its own content"));
-                    Content::Refused(Defect::TwoContents)
+                    check_type(facts, &signed);
+                    let refused = Content::Refused(Defect::TwoContents);
+                    check_signers(walk, facts, &signed, refused);
                 } else {
-                    text
-                };
-                check_type(facts, &signed);
-                check_signers(walk, facts, &signed, content);
+                    check_type(facts, &signed);
+                    check_beside(walk, facts, &signed, content);
+                }
             }
             Err(refusal) => facts.refuse(refusal),
         },

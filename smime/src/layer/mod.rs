@@ -141,6 +141,29 @@ fn check_signers(
     facts.signers = verifier.signers(signed, walk.limits, walk.memo);
 }
 
+/// Checks the signers over a content that stands beside them: as it is, which is what was signed where a part of it is
+/// binary (RFC 8551 §3.1.1), and where that is not it, as text whose canonical form was.
+fn check_beside(
+    walk: &mut Walk<'_>,
+    facts: &mut SignatureFacts,
+    signed: &SignedData<'_, '_>,
+    beside: &[u8],
+) {
+    let text = Content::text(beside);
+    if text.is_converted() {
+        let mut as_it_is = facts.clone();
+        let before = walk.budget;
+        check_signers(walk, &mut as_it_is, signed, Content::Pieces(vec![beside]));
+        if as_it_is.signers.iter().all(|signer| signer.content.is_ok()) {
+            *facts = as_it_is;
+            return;
+        }
+        walk.budget = before;
+        facts.notes.push(Note::LineEndsConverted);
+    }
+    check_signers(walk, facts, signed, text);
+}
+
 impl SignatureFacts {
     /// Records the first thing that is wrong with the layer.
     fn refuse(&mut self, (defect, detail): Refusal) {

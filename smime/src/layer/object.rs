@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use kenin_pki::ber::{Cursor, Octets};
 
-use super::{Place, blank, check_header, check_signers, check_type, has_name, is_pkcs7};
+use super::{
+    Place, blank, check_beside, check_header, check_signers, check_type, has_name, is_pkcs7,
+};
 use crate::cms::{self, Content, Envelope, Refusal, SignedData};
 use crate::defect::Defect;
 use crate::examine::{Job, Source, Walk, label_fits};
@@ -265,20 +267,7 @@ fn check_content(
             Content::Refused(Defect::TwoContents)
         }
         (Some(octets), None) => Content::Pieces(octets.collect()),
-        (None, Some(detached)) => {
-            let mut as_it_is = facts.clone();
-            let before = walk.budget;
-            check_signers(walk, &mut as_it_is, signed, Content::Pieces(vec![detached]));
-            let text = Content::text(detached);
-            let right = as_it_is.signers.iter().all(|signer| signer.content.is_ok());
-            if right || !text.is_converted() {
-                *facts = as_it_is;
-                return;
-            }
-            walk.budget = before;
-            facts.notes.push(Note::LineEndsConverted);
-            text
-        }
+        (None, Some(detached)) => return check_beside(walk, facts, signed, detached),
         (None, None) => {
             facts.refuse((Defect::Malformed, "the content is not in the object"));
             Content::Refused(Defect::Malformed)

@@ -314,6 +314,17 @@ fn the_bytes_as_received_are_what_counts() {
     assert_eq!(root(&examined).notes, [Note::LineEndsConverted]);
 }
 
+/// RFC 8551 §3.1.1: only text has a canonical form. What is binary comes out of an encryption.
+#[test]
+fn binary_octets_beside_a_signature_are_what_was_signed() {
+    let entity = "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n\n\r\u{1}\n\n\r\n";
+    let raw = clear(entity, &detached(entity));
+    let examined = examine(&raw);
+    assert_right(&examined);
+    assert!(root(&examined).notes.is_empty());
+    assert!(!is_right(&examine(raw.replace('\u{1}', "\u{2}"))));
+}
+
 #[test]
 fn lost_escape_bytes_are_suspected_where_they_are_likely() {
     let entity = "Content-Type: text/plain; charset=ISO-2022-JP\r\nContent-Transfer-Encoding: 7bit\r\n\r\n\x1b$B$\"\x1b(B\r\n";
