@@ -162,7 +162,11 @@ impl Engine {
             Cow::Owned(mail) => Some(mail),
             Cow::Borrowed(_) => None,
         };
-        let mail = converted.unwrap_or(bytes);
+        self.judge_mail(converted.unwrap_or(bytes))
+    }
+
+    /// Judges a mail as it is.
+    fn judge_mail(&self, mail: Vec<u8>) -> Judged {
         let known = self.store.intermediates();
         // What the service says is about the mail without the forged stamps that it takes out.
         let scrubber = Scrubber::new(&self.authserv_id, &self.site_authserv_ids);
@@ -174,7 +178,7 @@ impl Engine {
         Judged {
             verdict: substitute::unless_clock_is_trusted(outcome.verdict, self.clock),
             examined,
-            kind,
+            kind: Kind::Mail,
             bytes: mail,
         }
     }

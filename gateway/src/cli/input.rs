@@ -151,6 +151,16 @@ pub(super) fn wire_form(mail: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// What came out of an encryption, in the form in which mail travels. Where its header has CRLF line ends already, as
+/// RFC 8551 §3.1.1 asks for, a lone LF below it is an octet of something binary, which needs no transfer encoding there.
+pub(super) fn content_form(entity: &[u8]) -> Cow<'_, [u8]> {
+    let (head, _) = entity.split_at(header_length(entity));
+    match has_lone_lf(head) {
+        true => wire_form(entity),
+        false => Cow::Borrowed(entity),
+    }
+}
+
 fn has_lone_lf(bytes: &[u8]) -> bool {
     memchr_iter(b'\n', bytes).any(|at| !has_cr_before(bytes, at))
 }
@@ -233,6 +243,14 @@ mod tests {
             &*wire_form(mail),
             b"Content-Transfer-Encoding: binary\r\n\r\n0\n\x00\n".as_slice()
         );
+    }
+
+    #[test]
+    fn octets_of_a_content_that_was_written_for_mail_stay() {
+        let picture = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+            Content-Transfer-Encoding: binary\r\n\r\n0\n\x00\r\n--b--\r\n";
+        assert!(matches!(content_form(picture), Cow::Borrowed(_)));
+        assert_eq!(&*content_form(b"A: b\n\nx\n"), b"A: b\r\n\r\nx\r\n");
     }
 
     #[test]

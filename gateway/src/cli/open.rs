@@ -200,7 +200,7 @@ impl Opener<'_> {
     /// The message with its content, in the form in which mail travels, and whether another From stayed inside: who
     /// wrote the mail is said outside, or by a signature.
     fn rebuilt(&self, message: &[u8], entity: &[u8]) -> (Vec<u8>, bool) {
-        let entity = input::wire_form(entity);
+        let entity = input::content_form(entity);
         let whole = reassemble(message, &entity, self.limits, &|_| true);
         if same_from(message, &whole) {
             return (whole, false);

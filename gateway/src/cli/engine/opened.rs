@@ -49,7 +49,7 @@ impl Engine {
     /// The verdict on a message that was opened. A bare object has no sender, and neither has what it holds.
     fn inside(&self, kind: Kind, layer: &OpenedLayer) -> Verdict {
         if kind == Kind::Mail {
-            return self.judge(layer.message.clone()).verdict;
+            return self.judge_mail(layer.message.clone()).verdict;
         }
         let known = self.store.intermediates();
         let examined = examine(&layer.message, &self.limits, known);

@@ -215,9 +215,20 @@ fn what_is_neither_mail_nor_text_is_opened() {
         assert!(
             opened(to, &raw)
                 .message
-                .ends_with(&input::wire_form(content))
+                .ends_with(&input::content_form(content))
         );
     }
+}
+
+/// RFC 8551 §3.1.3: what is encrypted needs no transfer encoding, and most programs say `binary` of the part alone.
+#[test]
+fn a_binary_part_keeps_its_octets() {
+    let bob = [holder("Bob", KeyType::P256)];
+    let picture = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/png\r\n\
+        Content-Transfer-Encoding: binary\r\n\r\n\x89PNG\r\n\x1a\n\x00\n\r\n--b--\r\n";
+    let layer = opened(&bob, &mail(&encrypted(&[&bob[0]], GCM, picture)));
+    let body = b"\x89PNG\r\n\x1a\n\x00\n\r\n--b--\r\n";
+    assert!(layer.message.ends_with(body));
 }
 
 /// One in 256 of the keys that are made in place of what does not fit opens a content of CBC to something.
