@@ -5,7 +5,7 @@ mod clear;
 mod object;
 
 pub(crate) use clear::clear;
-pub(crate) use object::{bare, is_object, opaque, root_object};
+pub(crate) use object::{bare, is_object, opaque, root_damage, root_object};
 
 use crate::cms::{Content, Refusal, SignedData, Verifier};
 use crate::defect::Defect;

@@ -129,6 +129,20 @@ pub(crate) fn root_object<'b>(raw: &'b [u8], limits: &Limits) -> Option<Cow<'b, 
     decoded(raw, part).ok()
 }
 
+/// Why the octets of the object that a message is cannot be read, where its label says that it is encrypted.
+pub(crate) fn root_damage(raw: &[u8], limits: &Limits) -> Option<&'static str> {
+    let tree = Tree::read(raw, 0..raw.len(), limits, |_| ()).ok()?;
+    let part = tree.parts.first()?;
+    if part.kind != PartKind::Leaf || Claim::of(raw, part, true) != Some(Claim::Type) {
+        return None;
+    }
+    let label = Label::of(raw, part).smime_type?;
+    if !matches!(label.as_str(), "enveloped-data" | "authenveloped-data") {
+        return None;
+    }
+    decoded(raw, part).err().map(|(_, detail)| detail)
+}
+
 /// Whether a part that all of a content is looks like a CMS object.
 pub(crate) fn is_object(bytes: &[u8], part: &Part) -> bool {
     Claim::of(bytes, part, true) == Some(Claim::Type)

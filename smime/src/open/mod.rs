@@ -105,14 +105,18 @@ impl EncryptedLayer {
         })
     }
 
-    /// Why the layer that the message is cannot be read, where it is an encrypted one by its first octets: in words for
-    /// people, and by nothing but what everybody sees who has the message. Nothing where it is none, or can be read.
+    /// Why the layer that the message is cannot be read, where it is an encrypted one by its first octets, or by its label
+    /// where its transfer encoding is broken: in words for people, and by nothing but what everybody sees who has the
+    /// message. Nothing where it is none, or can be read.
     #[must_use]
     pub fn refused(raw: &[u8], limits: &Limits) -> Option<&'static str> {
         if raw.len() > limits.message_size || !header_fits(raw, limits.header_size) {
             return None;
         }
-        Self::refused_cms(&layer::root_object(raw, limits)?, limits)
+        match layer::root_object(raw, limits) {
+            Some(object) => Self::refused_cms(&object, limits),
+            None => layer::root_damage(raw, limits),
+        }
     }
 
     /// The same for a bare object.

@@ -71,6 +71,29 @@ fn a_root_is_recognised_by_type_or_name_in_every_transfer_encoding() {
 }
 
 /// DEC-02: text around an encrypted part could carry its content away.
+/// A mailing list puts its lines below the base64.
+#[test]
+fn a_layer_that_is_labelled_and_broken_is_refused_and_not_overlooked() {
+    let limits = Limits::default();
+    let raw = mail(&shape(GCM).write());
+    let broken = [&raw[..], b"--\r\nthe list\r\n"].concat();
+    assert!(layer_of(&broken).is_none());
+    let labelled = |label: &str| {
+        let text = String::from_utf8(broken.clone()).unwrap();
+        text.replace("; name=smime.p7m", label)
+    };
+    for (label, refused) in [
+        ("; smime-type=enveloped-data", true),
+        ("; smime-type=authEnveloped-data", true),
+        ("; smime-type=signed-data", false),
+        ("", false),
+    ] {
+        let why = EncryptedLayer::refused(labelled(label).as_bytes(), &limits);
+        assert_eq!(why.is_some(), refused, "{label}");
+    }
+    assert_eq!(EncryptedLayer::refused(&raw, &limits), None);
+}
+
 #[test]
 fn only_the_root_is_opened() {
     let part = mail(&shape(GCM).write());
