@@ -1,5 +1,5 @@
 //! Opens the encrypted layers of one message with keys at hand, one after the other: those that are the whole of it, and
-//! those inside a signature over the whole of it (RFC 2634 §1.1). A part that is encrypted stays as it is.
+//! those inside a signature (RFC 2634 §1.1) or a compression of the whole of it. A part that is encrypted stays as it is.
 //!
 //! A key is used for a recipient that its certificate is, and for no other. The person who runs the command owns the keys:
 //! what is told of a failure is what the message says of itself, and never what the key said of it.
@@ -7,7 +7,9 @@
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::{ContentCipher, RejectionSecret, Secret, Wrapped};
 use kenin_policy::{header, mailbox};
-use kenin_smime::open::{EncryptedLayer, Integrity, Opened, Recipient, reassemble, signed_content};
+use kenin_smime::open::{
+    EncryptedLayer, Integrity, Opened, Recipient, expand, reassemble, signed_content,
+};
 use kenin_smime::{Defect, Limits};
 
 use super::input;
@@ -90,14 +92,23 @@ impl Closed {
 }
 
 impl Opener<'_> {
-    /// Looks at a message for the layer that all of it is, and opens it.
+    /// Looks at a message for the layer that all of it is, and opens it. Signatures and compressions around the whole may
+    /// stand before it in any order (RFC 8551 §3.7).
     pub(super) fn look(&self, message: &[u8]) -> Look {
         if let Some(found) = self.root(message, 0) {
             return found;
         }
         let mut content = message.to_vec();
-        for signatures in 1..=self.limits.layers {
-            let Some(inner) = signed_content(&content, self.limits) else {
+        let mut signatures = 0;
+        for _ in 0..self.limits.layers {
+            let inner = if let Some(inner) = signed_content(&content, self.limits) {
+                signatures += 1;
+                inner
+            } else if let Some(Ok(entity)) = expand(&content, self.limits) {
+                let entity = input::content_form(&entity);
+                // No field of it counts outside.
+                reassemble(&content, &entity, self.limits, &|_| false)
+            } else {
                 break;
             };
             if let Some(found) = self.root(&inner, signatures) {
@@ -118,11 +129,13 @@ impl Opener<'_> {
 
     /// The same for a bare object, whose content is all that there is.
     pub(super) fn look_at_cms(&self, object: &[u8]) -> Look {
-        match EncryptedLayer::of_cms(object, self.limits) {
-            Some(layer) => self.layer(b"", &layer, 0),
-            None => {
-                EncryptedLayer::refused_cms(object, self.limits).map_or(Look::Nothing, unreadable)
-            }
+        if let Some(layer) = EncryptedLayer::of_cms(object, self.limits) {
+            return self.layer(b"", &layer, 0);
+        }
+        match EncryptedLayer::refused_cms(object, self.limits) {
+            Some(why) => unreadable(why),
+            // It may be a signature or a compression around one.
+            None => self.look(&[AS_MAIL, object].concat()),
         }
     }
 
@@ -251,6 +264,10 @@ fn is_wrapped(wrapped: &Wrapped, holder: &Holder, key: &Secret) -> bool {
             again.is_ok_and(|again| again == *key)
         })
 }
+
+/// In front of a bare object, it is the mail that is that object.
+const AS_MAIL: &[u8] =
+    b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: binary\r\n\r\n";
 
 #[cfg(test)]
 mod tests;

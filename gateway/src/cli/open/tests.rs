@@ -167,6 +167,36 @@ fn what_is_signed_at_the_root_is_opened_below_and_keeps_its_inner_signature() {
     }
 }
 
+/// RFC 8551 §3.7: layers stand around each other in any order.
+#[test]
+fn what_is_compressed_at_the_root_is_opened_below() {
+    let bob = [holder("Bob", KeyType::P256)];
+    let signer = Signer::new(&bob[0].key, &bob[0].own[0]);
+    let text = b"Content-Type: text/plain\r\n\r\nPay Bob 10 yen.\r\n";
+    let sealed = encrypted(&[&bob[0]], GCM, text);
+    let signed = signer.sign(&sealed, Form::Opaque).unwrap();
+    for (around, signatures) in [
+        (compressed(&sealed, 1), 0),
+        (compressed(&sealed, 2), 0),
+        (compressed(&signed, 1), 1),
+        (
+            signer.sign(&compressed(&sealed, 1), Form::Opaque).unwrap(),
+            1,
+        ),
+    ] {
+        let layer = opened(&bob, &mail(&around));
+        assert_eq!(layer.signatures, signatures);
+        assert!(layer.message.starts_with(b"From: Alice "));
+        assert!(layer.message.ends_with(b"\r\n\r\nPay Bob 10 yen.\r\n"));
+    }
+    let many = compressed(&sealed, Limits::default().layers + 1);
+    assert!(matches!(look(&bob, &mail(&many)), Look::Nothing));
+    assert!(matches!(
+        look(&bob, &mail(&compressed(text, 1))),
+        Look::Nothing
+    ));
+}
+
 /// DEC-02: text around an encrypted part could carry its content away.
 #[test]
 fn an_encrypted_part_is_not_opened() {
@@ -268,4 +298,13 @@ fn a_bare_object_is_opened_to_its_content() {
     };
     assert_eq!(layer.message, b"just this");
     assert!(matches!(opener.look_at_cms(b"x"), Look::Nothing));
+    // Also inside of a signature.
+    let sealed = encrypted(&[&bob[0]], GCM, b"\r\njust this");
+    let signer = Signer::new(&bob[0].key, &bob[0].own[0]);
+    let signed = signer.sign_cms(&sealed, false).unwrap();
+    let Look::Opened(layer) = opener.look_at_cms(&signed) else {
+        panic!("it is closed")
+    };
+    assert_eq!(layer.signatures, 1);
+    assert!(layer.message.ends_with(b"\r\n\r\njust this"));
 }
