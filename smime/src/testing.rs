@@ -207,6 +207,33 @@ impl Shape {
     }
 }
 
+/// The same in BER: every length of what is made of elements is indefinite, and every string of octets is in chunks.
+pub(crate) fn in_ber(der: &[u8]) -> Vec<u8> {
+    const CLOSE: [u8; 2] = [0, 0];
+    let mut out = Vec::new();
+    let mut reader = Reader::new(der);
+    while !reader.is_empty() {
+        let element = reader.any().unwrap();
+        match element.tag {
+            // Without its own tag it is an encryptedContent or a subjectKeyIdentifier.
+            0x04 | 0x80 => {
+                out.extend([element.tag | 0x20, 0x80]);
+                for chunk in element.content.chunks(7) {
+                    out.extend(write::octet_string(chunk));
+                }
+                out.extend(CLOSE);
+            }
+            tag if tag & 0x20 != 0 => {
+                out.extend([tag, 0x80]);
+                out.extend(in_ber(element.content));
+                out.extend(CLOSE);
+            }
+            _ => out.extend(element.raw),
+        }
+    }
+    out
+}
+
 /// A mail that is this object.
 pub(crate) fn mail(object: &[u8]) -> Vec<u8> {
     let head = "From: alice@example.jp\r\nTo: bob@example.jp\r\nSubject: [...]\r\n\

@@ -1,9 +1,11 @@
 //! Walking the tape.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::tape::Node;
 use super::{Class, Tag, Tape};
+use crate::der::write;
 use crate::oid::Oid;
 
 /// An element of a tape.
@@ -81,6 +83,53 @@ impl<'t, 'a> Cursor<'t, 'a> {
             .bytes
             .get(self.content_range())
             .unwrap_or_default()
+    }
+
+    /// Its bytes as DER has them: each length is definite and minimal, and each OCTET STRING is in one piece. What else is
+    /// not DER in it stays, and so does all of it where it is longer than what anybody writes as a name or as parameters.
+    #[must_use]
+    pub fn to_der(self) -> Cow<'a, [u8]> {
+        let raw = self.raw();
+        let end = large(self.node().next);
+        let inside = self.tape.nodes.get(self.index..end).unwrap_or_default();
+        let is_der =
+            |node: &Node| node.minimal && !(node.constructed && node.tag == Tag::OCTET_STRING);
+        let is_long = |node: &Node| node.tag.number > SHORT_TAG;
+        if raw.len() > MAX_CONVERTED || inside.iter().all(is_der) || inside.iter().any(is_long) {
+            return raw.into();
+        }
+        // From the last element to the first, so that what is inside of one is there before it. On top is what follows.
+        let mut made: Vec<Vec<u8>> = Vec::new();
+        for cursor in (self.index..end)
+            .rev()
+            .map(|index| Self::new(self.tape, index))
+        {
+            let count = cursor.children().count();
+            let within = made.split_off(made.len().saturating_sub(count));
+            let (constructed, content) = match cursor.octet_string() {
+                Some(octets) => (false, octets.contiguous()),
+                None if cursor.is_constructed() => {
+                    let in_order: Vec<Vec<u8>> = within.into_iter().rev().collect();
+                    (true, in_order.concat().into())
+                }
+                None => (false, cursor.content().into()),
+            };
+            made.push(write::element(cursor.identifier(constructed), &content));
+        }
+        made.pop().map_or_else(|| raw.into(), Cow::Owned)
+    }
+
+    /// The one octet of an identifier with a short tag number.
+    fn identifier(self, constructed: bool) -> u8 {
+        let Tag { class, number } = self.tag();
+        let class = match class {
+            Class::Universal => 0x00,
+            Class::Application => 0x40,
+            Class::Context => 0x80,
+            Class::Private => 0xc0,
+        };
+        let form = if constructed { 0x20 } else { 0x00 };
+        class | form | u8::try_from(number.min(SHORT_TAG)).unwrap_or_default()
     }
 
     /// The elements directly inside, in order; none for a primitive.
@@ -224,7 +273,7 @@ impl<'a> Octets<'_, 'a> {
 
     /// All octets in one piece, borrowed where they stand in one piece.
     #[must_use]
-    pub fn contiguous(self) -> std::borrow::Cow<'a, [u8]> {
+    pub fn contiguous(self) -> Cow<'a, [u8]> {
         let mut chunks = self.clone().filter(|chunk| !chunk.is_empty());
         let first = chunks.next().unwrap_or_default();
         if chunks.next().is_none() {
@@ -257,6 +306,10 @@ fn large(value: u32) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
+/// The greatest tag number that fits the first octet (X.690 §8.1.2.2).
+const SHORT_TAG: u32 = 30;
+/// Octets that are put into another form, each at most as many times as elements stand inside each other.
+const MAX_CONVERTED: usize = 64 * 1024;
 /// Stands for an index that no tape hands out.
 const NOTHING: Node = Node {
     start: 0,

@@ -37,6 +37,32 @@ fn definite_and_indefinite_lengths_read_alike() {
 }
 
 #[test]
+fn lengths_and_strings_are_brought_into_the_form_of_der() {
+    // SEQUENCE { OID 1.2, [0] { OCTET STRING "ab" in chunks }, INTEGER 5 with a long length }.
+    let bytes = [
+        0x30, 0x80, 0x06, 0x01, 0x2a, 0xa0, 0x80, 0x24, 0x80, 0x04, 0x01, b'a', 0x24, 0x03, 0x04,
+        0x01, b'b', 0x00, 0x00, 0x00, 0x00, 0x02, 0x82, 0x00, 0x01, 0x05, 0x00, 0x00,
+    ];
+    let der = [
+        0x30, 0x0c, 0x06, 0x01, 0x2a, 0xa0, 0x04, 0x04, 0x02, b'a', b'b', 0x02, 0x01, 0x05,
+    ];
+    let tape = parse(&bytes).unwrap();
+    assert_eq!(*tape.root().to_der(), der);
+    let last = tape.root().children().last().unwrap();
+    assert_eq!(*last.to_der(), [0x02, 0x01, 0x05]);
+    let tape = parse(&der).unwrap();
+    assert!(matches!(
+        tape.root().to_der(),
+        std::borrow::Cow::Borrowed(_)
+    ));
+    // Too long for a name, and a tag of two octets: they stay.
+    let long = [&[0x24, 0x80][..], &write::octet_string(&[0; 1 << 17]), &[0, 0]].concat();
+    for bytes in [&long[..], &[0x30, 0x80, 0x1f, 0x1f, 0x00, 0x00, 0x00]] {
+        assert_eq!(&*parse(bytes).unwrap().root().to_der(), bytes);
+    }
+}
+
+#[test]
 fn constructed_strings_come_in_chunks() {
     // [0] IMPLICIT OCTET STRING, constructed, of "ab", of a constructed "c" and "", and of "d".
     let bytes = [

@@ -123,7 +123,7 @@ fn kind_of(oid: Oid<'_>) -> LayerKind {
     .unwrap_or(LayerKind::Other)
 }
 
-/// An AlgorithmIdentifier, in BER where mail has it so.
+/// An AlgorithmIdentifier, in BER where mail has it so; its parameters come in DER.
 pub(crate) fn algorithm(cursor: Cursor<'_, '_>) -> Option<AlgorithmIdentifier> {
     if !cursor.is(Tag::SEQUENCE) {
         return None;
@@ -135,9 +135,9 @@ pub(crate) fn algorithm(cursor: Cursor<'_, '_>) -> Option<AlgorithmIdentifier> {
 pub(crate) fn algorithm_content(cursor: Cursor<'_, '_>) -> Option<AlgorithmIdentifier> {
     let mut children = cursor.children();
     let oid = children.next()?.oid()?;
-    let parameters = children.next().map(Cursor::raw);
+    let parameters = children.next().map(Cursor::to_der);
     children
         .next()
         .is_none()
-        .then(|| AlgorithmIdentifier::new(oid, parameters))
+        .then(|| AlgorithmIdentifier::new(oid, parameters.as_deref()))
 }

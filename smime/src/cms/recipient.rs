@@ -366,7 +366,7 @@ fn recipient_id(cursor: Cursor<'_, '_>) -> Option<RecipientId> {
         .next()
         .is_none()
         .then(|| RecipientId::IssuerAndSerial {
-            issuer: issuer.raw().to_vec(),
+            issuer: issuer.to_der().into_owned(),
             serial: serial.to_vec(),
         })
 }

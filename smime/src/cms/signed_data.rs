@@ -227,8 +227,8 @@ fn signer_id(cursor: Cursor<'_, '_>) -> Option<SignerId> {
         let issuer = children
             .next()
             .filter(|child| child.is(Tag::SEQUENCE))?
-            .raw()
-            .to_vec();
+            .to_der()
+            .into_owned();
         let serial = children.next()?.integer()?.to_vec();
         return children
             .next()

@@ -6,7 +6,7 @@ use kenin_pki::der::write;
 use kenin_pki::oid;
 
 use super::*;
-use crate::testing::rita;
+use crate::testing::{everybody, in_ber, rita};
 
 const CONTENT_TYPE: &str = "1.2.840.113549.1.9.3";
 const SIGNING_TIME: &str = "1.2.840.113549.1.9.5";
@@ -110,6 +110,18 @@ fn a_derived_key_opens_what_says_so_and_nothing_else() {
         for wrong in [twice, AlgorithmIdentifier::new(oid::CEK_HKDF_SHA256, None)] {
             shape.algorithm = wrong.to_der();
             assert!(layer_of(&mail(&shape.write())).is_none());
+        }
+    }
+}
+
+/// RFC 5652 §1: parameters and names too, which have to be DER nowhere but under a signature or a tag.
+#[test]
+fn an_object_that_is_ber_throughout_is_opened() {
+    for person in everybody() {
+        for cipher in [GCM, CBC] {
+            let object = in_ber(&shape_for(person, cipher, ENTITY).write());
+            let layer = layer_of(&mail(&object)).unwrap();
+            assert_eq!(person.open(&layer).unwrap().entity, ENTITY);
         }
     }
 }
