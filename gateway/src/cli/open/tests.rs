@@ -179,10 +179,7 @@ fn what_is_compressed_at_the_root_is_opened_below() {
         (compressed(&sealed, 1), 0),
         (compressed(&sealed, 2), 0),
         (compressed(&signed, 1), 1),
-        (
-            signer.sign(&compressed(&sealed, 1), Form::Opaque).unwrap(),
-            1,
-        ),
+        (signer.sign_whole(&compressed(&sealed, 1)).unwrap(), 1),
     ] {
         let layer = opened(&bob, &mail(&around));
         assert_eq!(layer.signatures, signatures);
