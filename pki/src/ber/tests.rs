@@ -56,7 +56,8 @@ fn lengths_and_strings_are_brought_into_the_form_of_der() {
         std::borrow::Cow::Borrowed(_)
     ));
     // Too long for a name, and a tag of two octets: they stay.
-    let long = [&[0x24, 0x80][..], &write::octet_string(&[0; 1 << 17]), &[0, 0]].concat();
+    let string = write::octet_string(&[0; 1 << 17]);
+    let long = [&b"\x24\x80"[..], &string, b"\0\0"].concat();
     for bytes in [&long[..], &[0x30, 0x80, 0x1f, 0x1f, 0x00, 0x00, 0x00]] {
         assert_eq!(&*parse(bytes).unwrap().root().to_der(), bytes);
     }

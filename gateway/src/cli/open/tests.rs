@@ -251,7 +251,8 @@ fn what_is_neither_mail_nor_text_is_opened() {
 #[test]
 fn a_binary_part_keeps_its_octets() {
     let bob = [holder("Bob", KeyType::P256)];
-    let picture = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/png\r\n\
+    let picture =
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/png\r\n\
         Content-Transfer-Encoding: binary\r\n\r\n\x89PNG\r\n\x1a\n\x00\n\r\n--b--\r\n";
     let layer = opened(&bob, &mail(&encrypted(&[&bob[0]], GCM, picture)));
     let body = b"\x89PNG\r\n\x1a\n\x00\n\r\n--b--\r\n";
