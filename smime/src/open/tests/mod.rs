@@ -70,7 +70,6 @@ fn a_root_is_recognised_by_type_or_name_in_every_transfer_encoding() {
     }
 }
 
-/// DEC-02: text around an encrypted part could carry its content away.
 /// A mailing list puts its lines below the base64.
 #[test]
 fn a_layer_that_is_labelled_and_broken_is_refused_and_not_overlooked() {
@@ -94,6 +93,7 @@ fn a_layer_that_is_labelled_and_broken_is_refused_and_not_overlooked() {
     assert_eq!(EncryptedLayer::refused(&raw, &limits), None);
 }
 
+/// DEC-02: text around an encrypted part could carry its content away.
 #[test]
 fn only_the_root_is_opened() {
     let part = mail(&shape(GCM).write());
