@@ -234,6 +234,12 @@ impl Log for Journal {
             Event::Untold { refusals } => {
                 warn!(refusals, "more was refused than is told one by one");
             }
+            Event::TurnedAway { connections } => {
+                warn!(
+                    connections,
+                    "connections were turned away: there are too many"
+                );
+            }
             Event::Alert(alert) => raise(*alert),
         }
         log::is_written()

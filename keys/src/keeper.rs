@@ -24,6 +24,7 @@ use crate::protocol::{Answer, EdgeRequest, Grant, Reach, Refusal, Sign, Transact
 
 use job::Task;
 use limits::{Limits, Told};
+use log::TurnedAway;
 
 pub use attributes::are_of_mail;
 pub use job::Job;
@@ -98,6 +99,7 @@ pub struct Keeper<L> {
     grants: HashMap<Transaction, Granted>,
     limits: Limits,
     told: Told,
+    turned_away: TurnedAway,
     refusals: u64,
     swept: Moment,
     log: L,
@@ -154,6 +156,7 @@ impl<L: Log> Keeper<L> {
             grants: HashMap::new(),
             limits: Limits::default(),
             told: Told::default(),
+            turned_away: TurnedAway::default(),
             refusals: 0,
             swept: Moment::ZERO,
             log,
@@ -184,6 +187,7 @@ impl<L: Log> Keeper<L> {
         if refusals > 0 {
             self.log.record(now, &Event::Untold { refusals });
         }
+        self.tell_turned_away(now);
         let done = match request {
             EdgeRequest::Grant(grant) => self.grant(now, grant),
             EdgeRequest::Release(transaction) => {
@@ -288,6 +292,18 @@ impl<L: Log> Keeper<L> {
         let (transaction, key) = (job.transaction, job.key());
         self.forget(job);
         self.log.record(now, &Event::Unused { transaction, key });
+    }
+
+    /// Hears that a connection was turned away.
+    pub fn turned_away(&mut self, now: Moment) {
+        self.turned_away.one_more();
+        self.tell_turned_away(now);
+    }
+
+    fn tell_turned_away(&mut self, now: Moment) {
+        if let Some(connections) = self.turned_away.to_say(now) {
+            self.log.record(now, &Event::TurnedAway { connections });
+        }
     }
 
     /// A key did not work after all.

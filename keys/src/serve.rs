@@ -169,7 +169,7 @@ impl<L: Log + Send + 'static> Server<L> {
             let stream = UnixStream::from(descriptor);
             let reach = Reach::from_octets(said).map_err(malformed)?;
             if self.connections.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
-                self.connections.fetch_sub(1, Ordering::SeqCst);
+                self.turn_away()?;
                 continue;
             }
             let server = Arc::clone(self);
@@ -179,9 +179,16 @@ impl<L: Log + Send + 'static> Server<L> {
                 server.connections.fetch_sub(1, Ordering::SeqCst);
             });
             if begun.is_err() {
-                self.connections.fetch_sub(1, Ordering::SeqCst);
+                self.turn_away()?;
             }
         }
+        Ok(())
+    }
+
+    /// One that was counted is not heard; its other end sees that, and not why.
+    fn turn_away(&self) -> io::Result<()> {
+        self.connections.fetch_sub(1, Ordering::SeqCst);
+        self.keeper()?.turned_away((self.time.now)());
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What the key process writes down: every request, and what came of it.
 
+use std::time::Duration;
+
 use kenin_pki::Address;
 
 use super::{Moment, Network};
@@ -87,6 +89,11 @@ pub enum Event {
     Untold {
         /// How often, since this was last said.
         refusals: u64,
+    },
+    /// Connections were turned away: too many are heard at one time, or there can be no more threads.
+    TurnedAway {
+        /// How many, since this was last said.
+        connections: u64,
     },
     /// Somebody should look at it.
     Alert(Alert),
@@ -205,3 +212,29 @@ pub enum Alert {
     /// What nobody should ask for was asked for, more than once.
     Hostile,
 }
+
+/// Connections that were turned away. They come as fast as mail does, so that only so often something is said of them.
+#[derive(Default)]
+pub(super) struct TurnedAway {
+    said: Option<Moment>,
+    unsaid: u64,
+}
+
+impl TurnedAway {
+    /// Counts one.
+    pub(super) const fn one_more(&mut self) {
+        self.unsaid = self.unsaid.saturating_add(1);
+    }
+
+    /// How many are to be told of now, each of them once.
+    pub(super) fn to_say(&mut self, now: Moment) -> Option<u64> {
+        let said = self.said;
+        let is_due = said.is_none_or(|said| now.saturating_sub(said) >= MINUTE);
+        (is_due && self.unsaid > 0).then(|| {
+            self.said = Some(now);
+            std::mem::take(&mut self.unsaid)
+        })
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);

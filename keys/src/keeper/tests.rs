@@ -214,6 +214,7 @@ impl World {
                 | Event::Away { .. }
                 | Event::Unused { .. }
                 | Event::Untold { .. }
+                | Event::TurnedAway { .. }
                 | Event::Alert(_) => None,
             });
         match outcomes.next() {

@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use kenin_pki::crypto::{Aes, PublicKey, Secret};
@@ -69,7 +70,9 @@ fn worker(server: &Arc<Server<Nowhere>>) -> (WorkerClient, Served) {
 }
 
 /// A server behind its line and its door, and how it ended.
-fn behind_a_door(server: &Arc<Server<Nowhere>>) -> (EdgeClient, UnixStream, Served) {
+fn behind_a_door<L: Log + Send + 'static>(
+    server: &Arc<Server<L>>,
+) -> (EdgeClient, UnixStream, Served) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (door, inside) = UnixStream::pair().unwrap();
     let server = Arc::clone(server);
@@ -310,6 +313,51 @@ fn who_comes_in_by_the_door_is_served_until_the_edge_goes() {
     }
     drop(edge);
     assert!(served.join().unwrap().is_ok());
+}
+
+/// How many connections it was told to have been turned away, each time.
+#[derive(Default)]
+struct TurnedAway(Vec<u64>);
+
+impl Log for TurnedAway {
+    fn record(&mut self, _: Moment, event: &Event) -> bool {
+        if let Event::TurnedAway { connections } = event {
+            self.0.push(*connections);
+        }
+        true
+    }
+}
+
+/// Nothing told that it was this, and not a key process that had gone.
+#[test]
+fn connections_that_are_turned_away_are_written_down_once_a_minute() {
+    static NOW: AtomicU64 = AtomicU64::new(1000);
+    let time = Time {
+        now: || Duration::from_secs(NOW.load(Ordering::SeqCst)),
+        wait: |_| {},
+    };
+    let server = Server::new(Keeper::new(Vec::new(), TurnedAway::default()), time);
+    let (mut edge, door, _) = behind_a_door(&server);
+    server.connections.store(MAX_CONNECTIONS, Ordering::SeqCst);
+    let turned_away = |times: u32| {
+        for _ in 0..times {
+            // It is written down before the other end sees it.
+            let mut stream = handed_in(&door, Reach::All);
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        }
+        server.keeper().unwrap().log().0.clone()
+    };
+    let later = |seconds: u64| NOW.fetch_add(seconds, Ordering::SeqCst);
+    assert_eq!(turned_away(3), [1]);
+    later(59);
+    assert_eq!(turned_away(1), [1]);
+    later(1);
+    assert_eq!(turned_away(2), [1, 4]);
+    // The last ones are told too, where no others come after them.
+    later(60);
+    assert!(edge.keys().is_ok());
+    assert_eq!(turned_away(0), [1, 4, 1]);
+    assert_eq!(server.connections.load(Ordering::SeqCst), MAX_CONNECTIONS);
 }
 
 /// The thread that heard one of them hears the next one, too.
