@@ -12,8 +12,8 @@ use kenin_pki::name::Name;
 use kenin_policy::mail::{Encrypt, Wish};
 use kenin_policy::verdict::Verdict;
 use kenin_policy::{
-    Act, Delivered, Harvest, HeaderEdits, OpeningRule, Parties, Reason, Shown, StampContext,
-    StampMode, deliver_each, header, is_wrapped,
+    Act, Delivered, Handling, Harvest, HeaderEdits, OpeningRule, Parties, Reason, Shown,
+    StampContext, StampMode, deliver_each, header, is_wrapped,
 };
 use kenin_smtp_filter::{Division, Edit, Group, Mail, MailBytes, Reply, Share, Treatment};
 use kenin_sys::{TempBody, TempBodyError};
@@ -529,6 +529,17 @@ fn opening_each(mail: &Mail, snapshot: &Snapshot) -> Vec<OpeningRule> {
         });
         both.collect()
     })
+}
+
+/// What the rules may do with encrypted mail for each recipient, whatever is in it.
+fn handling_each(mail: &Mail, snapshot: &Snapshot) -> Vec<(Handling, OpeningRule)> {
+    let handled = among(mail, snapshot, |parties| {
+        snapshot.mail.handling_each(parties)
+    });
+    handled
+        .into_iter()
+        .zip(opening_each(mail, snapshot))
+        .collect()
 }
 
 /// What the rules say of the certificate of somebody who signed this well.

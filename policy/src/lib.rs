@@ -42,7 +42,7 @@ pub use arrival::ArrivalResults;
 pub use decryption::Vouched;
 pub use holder::HolderAttributes;
 pub use judge::cipher_name;
-pub use mail::{Act, Harvest, MailRules, OpeningRule, Parties, StampMode};
+pub use mail::{Act, Handling, Harvest, MailRules, OpeningRule, Parties, StampMode};
 pub use mailbox::Shown;
 pub use note::NoteId;
 pub use profile::Profile;

@@ -19,7 +19,7 @@ use tracing::error;
 use super::groups::Course;
 use super::{
     Decided, Made, Manner, act, act_as, by_the_rules, context, copies_size, each_edit,
-    opening_each, rewritten, shielded,
+    handling_each, opening_each, rewritten, shielded,
 };
 use crate::clock::Moment;
 use crate::config::{Config, Receipts};
@@ -154,14 +154,18 @@ impl Confider<'_> {
 
     /// A copy for each who is treated differently (SMTP, LMTP).
     fn divided(&self, opening: &Opening) -> Decided {
-        let mut parts = self.parts(&opening.copies, opening);
+        let alike = self.alike(&opening.named);
+        let mut parts = self.parts(&opening.copies, opening, &alike);
         let size = parts.groups.iter().map(size_of).sum::<usize>();
         if parts.groups.len() > MOST_GROUPS || size > copies_size(self.snapshot) {
             error!(
                 id = self.mail.envelope.id,
                 "too many differ in what they may have of a mail: nobody has it opened"
             );
-            parts = self.parts(&[], opening);
+            parts = self.parts(&[], opening, &alike);
+        }
+        if parts.groups.len() > MOST_GROUPS {
+            parts = self.parts(&[], opening, std::slice::from_ref(&opening.named));
         }
         let any = |is: fn(&Confided) -> bool| {
             let mut shares = parts.groups.iter().map(|group| &group.share);
@@ -191,18 +195,29 @@ impl Confider<'_> {
         }
     }
 
-    fn parts(&self, copies: &[OpenedCopy], opening: &Opening) -> Parts {
+    fn parts(&self, copies: &[OpenedCopy], opening: &Opening, alike: &[Vec<usize>]) -> Parts {
         let mut parts = Parts::default();
         for copy in copies {
-            match copy.again {
-                true => self.encrypted_again(copy, &mut parts),
-                false => self.opened(copy, &mut parts),
+            for some in alike {
+                let some = some.iter().copied();
+                let places: Vec<usize> = some
+                    .filter(|place| copy.recipients.contains(place))
+                    .collect();
+                if places.is_empty() {
+                    continue;
+                }
+                match copy.again {
+                    true => self.encrypted_again(copy, &places, &mut parts),
+                    false => self.opened(copy, &places, &mut parts),
+                }
             }
         }
         let opened = |place: &usize| copies.iter().any(|copy| copy.recipients.contains(place));
-        let named = opening.named.iter().copied();
-        let closed: Vec<usize> = named.filter(|place| !opened(place)).collect();
-        self.closed(&closed, &mut parts);
+        for some in alike {
+            let some = some.iter().copied();
+            let closed: Vec<usize> = some.filter(|place| !opened(place)).collect();
+            self.closed(&closed, &mut parts);
+        }
         let all = 0..self.mail.envelope.rcpt_to.len();
         let others: Vec<usize> = all.filter(|place| !opening.named.contains(place)).collect();
         if !others.is_empty() {
@@ -212,11 +227,29 @@ impl Confider<'_> {
         parts
     }
 
+    /// Those of whom the mail names a key, together where no rule could tell them apart. Whoever would have a copy of their
+    /// own of what opens has one of what does not: the client sees how long the transactions take, and so how many there are.
+    fn alike(&self, named: &[usize]) -> Vec<Vec<usize>> {
+        let each = handling_each(self.mail, self.snapshot);
+        let mut alike: Vec<Vec<usize>> = Vec::new();
+        for place in named {
+            let own = each.get(*place);
+            let known = alike
+                .iter_mut()
+                .find(|some| some.first().and_then(|first| each.get(*first)) == own);
+            match known {
+                Some(some) => some.push(*place),
+                None => alike.push(vec![*place]),
+            }
+        }
+        alike
+    }
+
     /// They get what was opened.
-    fn opened(&self, copy: &OpenedCopy, parts: &mut Parts) {
-        let decided = self.acted(copy, &Manner::Opened(copy.room.clone()));
+    fn opened(&self, copy: &OpenedCopy, places: &[usize], parts: &mut Parts) {
+        let decided = self.acted(copy, places, &Manner::Opened(copy.room.clone()));
         let held = self.held(copy);
-        parts.take(decided, &copy.recipients, |share, places| match share {
+        parts.take(decided, places, |share, places| match share {
             Share::Relay(edits) => self.confided(Some(copy.message.clone()), edits),
             Share::Refuse(_) | Share::Hold { .. } => held(places),
             other => other,
@@ -224,11 +257,11 @@ impl Confider<'_> {
     }
 
     /// They get it encrypted for their own certificates, as they would have got it opened.
-    fn encrypted_again(&self, copy: &OpenedCopy, parts: &mut Parts) {
-        let decided = self.acted(copy, &Manner::Enclosed(copy.room.clone()));
+    fn encrypted_again(&self, copy: &OpenedCopy, places: &[usize], parts: &mut Parts) {
+        let decided = self.acted(copy, places, &Manner::Enclosed(copy.room.clone()));
         let held = self.held(copy);
         let (verdict, rule) = (decided.verdict, decided.rule);
-        for group in groups_of(decided.treatment, &copy.recipients) {
+        for group in groups_of(decided.treatment, places) {
             let edits = match group.share {
                 Share::Relay(edits) => edits,
                 Share::Refuse(_) | Share::Hold { .. } => {
@@ -294,7 +327,8 @@ impl Confider<'_> {
                 return original;
             }
         };
-        let mut decided = self.acted(copy, &Manner::Opened(copy.room.clone()));
+        let manner = Manner::Opened(copy.room.clone());
+        let mut decided = self.acted(copy, &copy.recipients, &manner);
         decided.discreet = true;
         let edits = match &decided.treatment {
             Treatment::Relay(edits) => {
@@ -329,9 +363,9 @@ impl Confider<'_> {
         decided
     }
 
-    /// What the rules and the stamp make of an opened message.
-    fn acted(&self, copy: &OpenedCopy, manner: &Manner) -> Decided {
-        let part = self.part(&copy.recipients, copy.message.clone());
+    /// What the rules and the stamp make of an opened message, for these of its recipients.
+    fn acted(&self, copy: &OpenedCopy, places: &[usize], manner: &Manner) -> Decided {
+        let part = self.part(places, copy.message.clone());
         let plan = Plan::of_nothing(&part, self.snapshot, self.now);
         let verdict = copy.verdict.clone();
         act_as(&part, self.snapshot, verdict, self.now, &[], &plan, manner)

@@ -2,7 +2,7 @@
 //!
 //! Whose keys are here is said elsewhere: no rule gives anybody a key.
 
-use super::{Enforce, MailRules, Named, Parties, Rule, Then};
+use super::{Enforce, MailRules, Named, Parties, Rule, StampMode, Then};
 
 /// What becomes of encrypted mail for a recipient who has a key here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +49,42 @@ impl OpeningRule {
     }
 }
 
+/// What a rule may do with mail for a recipient, whatever is found in it. It is equal for two who are treated alike whatever
+/// that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handling {
+    mode: StampMode,
+    strict: bool,
+    require_signature: bool,
+}
+
+impl Handling {
+    fn of(rule: &Rule) -> Self {
+        Self {
+            mode: match rule.mode {
+                // What a mail store does with the fields changes nothing here.
+                StampMode::Folder => StampMode::Headers,
+                other => other,
+            },
+            strict: rule.is_strict(),
+            require_signature: rule.require_signature,
+        }
+    }
+}
+
 impl MailRules {
+    /// What may be done with the mail for each recipient, in their order.
+    #[must_use]
+    pub fn handling_each(&self, parties: Parties<'_>) -> Vec<Handling> {
+        let named = Named::of(parties);
+        let each = named.each();
+        let handled = each.into_iter().map(|recipient| {
+            self.rule(&named, recipient, Rule::is_strict)
+                .map_or_else(Handling::default, |(_, rule)| Handling::of(rule))
+        });
+        handled.collect()
+    }
+
     /// What the first matching rule says for each recipient, in their order.
     #[must_use]
     pub fn opening_each(&self, parties: Parties<'_>) -> Vec<OpeningRule> {
@@ -75,16 +110,59 @@ mod tests {
     use crate::mailbox::Shown;
 
     fn said(rules: &str, to: &[&str]) -> Vec<OpeningRule> {
+        asked(rules, to, MailRules::opening_each)
+    }
+
+    fn asked<T>(
+        rules: &str,
+        to: &[&str],
+        ask: impl FnOnce(&MailRules, Parties<'_>) -> Vec<T>,
+    ) -> Vec<T> {
         let rules = MailRules::from_toml(rules, "mail.toml").unwrap();
         let shown = Shown {
             domains: vec!["from.example".to_owned()],
             ..Shown::default()
         };
-        rules.opening_each(Parties {
+        let parties = Parties {
             sender: Some("from.example"),
             shown: &shown,
             recipients: to,
-        })
+        };
+        ask(&rules, parties)
+    }
+
+    #[test]
+    fn who_is_handled_alike_is_known_before_anything_is_found() {
+        let rules = r#"
+[[rule]]
+when = { recipient_domain = "tagged.example" }
+then = { stamp = "subject" }
+[[rule]]
+when = { recipient_domain = "filed.example" }
+then = { stamp = "folder" }
+[[rule]]
+when = { recipient_domain = "strict.example" }
+then = { enforce = "strict" }
+[[rule]]
+when = { recipient_domain = "held.example" }
+then = { enforce = "quarantine" }
+[[rule]]
+when = { recipient_domain = "signed.example" }
+then = { enforce = "strict", require_signature = true }
+"#;
+        let to = [
+            "other.example",
+            "filed.example",
+            "tagged.example",
+            "strict.example",
+            "held.example",
+            "signed.example",
+        ];
+        let each = asked(rules, &to, MailRules::handling_each);
+        let first = |place: usize| each.iter().position(|one| *one == each[place]);
+        let firsts: Vec<_> = (0..to.len()).filter_map(first).collect();
+        assert_eq!(firsts, [0, 0, 2, 3, 3, 5]);
+        assert_eq!(asked("", &to, MailRules::handling_each), [each[0]; 6]);
     }
 
     #[test]

@@ -361,6 +361,48 @@ async fn what_a_rule_refuses_of_opened_mail_stands_where_what_stays_closed_does(
     assert_eq!(seen[1], [(own, false), (None, false)]);
 }
 
+/// DEC-07: the client sees how long the transactions take, and so how many there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stays_closed_has_as_many_transactions_as_what_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, _) = with_alice(dir.path(), |config| {
+        let rules = "[[rule]]\nwhen = { recipient_domain = \"tagged.example\" }\n\
+                     then = { stamp = \"subject\" }\n\
+                     [[rule]]\nwhen = { recipient_domain = \"filed.example\" }\n\
+                     then = { stamp = \"folder\" }\n\
+                     [[rule]]\nwhen = { recipient_domain = \"strict.example\" }\n\
+                     then = { enforce = \"strict\", require_integrity = false }\n";
+        std::fs::write(config.mail_file(), rules).unwrap();
+    })
+    .await;
+    let to = [
+        "alice@example.jp",
+        "alice@tagged.example",
+        "alice@filed.example",
+        "alice@strict.example",
+    ];
+    let (held, alice) = key_for("alice@example.jp", &to);
+    let journal = Journal {
+        addresses: LogAddresses::Full,
+    };
+    let pipeline = pipeline.with_keys(Keyring::in_process(vec![held], journal).unwrap());
+    let good = encrypted(&[&alice], GCM, "carol@example.net");
+    // It came before, in a mail of another's, and so stays closed.
+    let bad = good.replace("carol@example.net", "mallory@example.com");
+    for (raw, opens) in [(&good, true), (&bad, false)] {
+        let mail = mail_to(&to, raw, Division::Copies);
+        let treated = groups(pipeline.treat(mail.clone()).await);
+        let places: Vec<&[usize]> = treated
+            .iter()
+            .map(|group| group.recipients.as_slice())
+            .collect();
+        assert_eq!(places, [&[0, 2][..], &[1][..], &[3][..]], "{opens}");
+        for group in &treated {
+            assert_eq!(sent(&mail, &group.share).0, opens);
+        }
+    }
+}
+
 /// DEC-13: where nothing can be held, what opens and is refused must not be told from what stays closed and goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not() {
