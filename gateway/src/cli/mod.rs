@@ -76,7 +76,7 @@ fn run(arguments: Arguments) -> Result<End, Failure> {
     let paint = Paint::for_stdout(global.color);
     let exit = match command {
         Command::Demo(options) => crate::demo::command(&options, paint)?,
-        Command::Init(options) => init(&options)?,
+        Command::Init(options) => init(&global, &options)?,
         Command::Run(options) => {
             let options = run_options(&global.config, &options);
             return Ok(End::Code(crate::run::run(&options)));
@@ -121,9 +121,13 @@ fn run_options(config: &[PathBuf], options: &arguments::Run) -> crate::run::RunO
     }
 }
 
-fn init(options: &arguments::Init) -> Result<Exit, Failure> {
+fn init(global: &arguments::Global, options: &arguments::Init) -> Result<Exit, Failure> {
     use crate::init::InitOptions;
     use arguments::MailServer;
+    if !global.config.is_empty() {
+        let what = "--config names what is read; say where \"kenin init\" writes by --dir FOLDER";
+        return Err(Failure::new(Exit::Usage, what));
+    }
     let for_wrap = options.address.is_some() || options.renew;
     if for_wrap && options.server != MailServer::Wrap {
         let what = "--address and --renew are for \"kenin init wrap\"";
@@ -371,9 +375,28 @@ mod tests {
             let Command::Init(options) = parsed.command else {
                 panic!("init")
             };
-            let refused = init(&options).err().unwrap();
+            let refused = init(&parsed.global, &options).err().unwrap();
             assert_eq!(refused.exit, Exit::Usage);
             assert!(refused.message.contains(wanted), "{}", refused.message);
+            assert!(!etc.exists());
+        }
+    }
+
+    /// Keys that were to lie beside that configuration were written to another folder.
+    #[test]
+    fn init_writes_nothing_where_a_configuration_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let etc = dir.path().join("etc");
+        for server in ["postfix", "exim", "arc", "wrap"] {
+            let arguments = ["kenin", "init", server, "--config", "kenin.toml", "--dir"];
+            let arguments = arguments.into_iter().chain([etc.to_str().unwrap()]);
+            let parsed = Arguments::try_parse_from(arguments).unwrap();
+            let Command::Init(options) = parsed.command else {
+                panic!("init")
+            };
+            let refused = init(&parsed.global, &options).err().unwrap();
+            assert_eq!(refused.exit, Exit::Usage);
+            assert!(refused.message.contains("--dir"), "{}", refused.message);
             assert!(!etc.exists());
         }
     }
