@@ -301,7 +301,7 @@ impl<L: Log> Keeper<L> {
     }
 
     fn tell_turned_away(&mut self, now: Moment) {
-        if let Some(connections) = self.turned_away.to_say(now) {
+        if let Some(connections) = self.turned_away.due(now) {
             self.log.record(now, &Event::TurnedAway { connections });
         }
     }

@@ -18,7 +18,7 @@ mod opening;
 mod protection;
 mod who;
 
-pub use opening::OpeningRule;
+pub use opening::{Handling, OpeningRule};
 pub use protection::{Encrypt, Protecting, Sign, Unknown, Whose, Wish};
 use protection::{ProtectEntry, SignWord, wish};
 pub(crate) use who::mailbox;

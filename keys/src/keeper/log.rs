@@ -227,7 +227,7 @@ impl TurnedAway {
     }
 
     /// How many are to be told of now, each of them once.
-    pub(super) fn to_say(&mut self, now: Moment) -> Option<u64> {
+    pub(super) fn due(&mut self, now: Moment) -> Option<u64> {
         let said = self.said;
         let is_due = said.is_none_or(|said| now.saturating_sub(said) >= MINUTE);
         (is_due && self.unsaid > 0).then(|| {
