@@ -15,6 +15,7 @@ use kenin_pki::time::UnixTime;
 use serde_json::{Value, json};
 
 use super::arguments::{CertCommand, Format};
+use super::aside::aside;
 use super::engine::now;
 use super::paint::harmless;
 use crate::config::StoreAt;
@@ -157,7 +158,7 @@ impl Desk {
                 "took"
             }
         };
-        writeln!(io::stderr(), "{word} {address} from {}", hex(sha256))?;
+        writeln!(aside(), "{word} {address} from {}", hex(sha256))?;
         Ok(Exit::Ok)
     }
 
@@ -211,7 +212,7 @@ impl Desk {
     }
 
     async fn import(&self, files: &[PathBuf], dry_run: bool) -> Result<Exit, Failure> {
-        let mut talk = io::stderr().lock();
+        let mut talk = aside();
         for file in files {
             let certificates = certificates_in(file)?;
             for certificate in certificates {
@@ -268,7 +269,7 @@ impl Desk {
             }
         };
         writeln!(
-            io::stderr(),
+            aside(),
             "{verb} {address} to {}",
             fingerprint(&certificate)
         )?;
@@ -317,13 +318,13 @@ async fn changed(
 ) -> Result<Exit, Failure> {
     let which = fingerprint(&kept.certificate);
     if dry_run {
-        writeln!(io::stderr(), "would have {verb} {which}")?;
+        writeln!(aside(), "would have {verb} {which}")?;
         return Ok(Exit::Ok);
     }
     let changed = change.await.map_err(|error| failed(&error))?;
     match changed {
-        true => writeln!(io::stderr(), "{verb} {which}")?,
-        false => writeln!(io::stderr(), "nothing to change at {which}")?,
+        true => writeln!(aside(), "{verb} {which}")?,
+        false => writeln!(aside(), "nothing to change at {which}")?,
     }
     Ok(Exit::Ok)
 }

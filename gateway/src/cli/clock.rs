@@ -9,6 +9,7 @@ use kenin_pki::time::UnixTime;
 use serde_json::json;
 
 use super::arguments::{ClockCommand, Format};
+use super::aside::aside;
 use super::cert::unopened;
 use super::engine::now;
 use crate::clock::{Trust, plausible};
@@ -142,7 +143,7 @@ enum Wish {
 async fn reset(config: &Config, force: bool, dry_run: bool) -> Result<Exit, Failure> {
     let held = Held::read(config).await?;
     let now = held.now;
-    let mut talk = io::stderr();
+    let mut talk = aside();
     let Wish::SetBack(mark) = held.wish()? else {
         writeln!(
             talk,

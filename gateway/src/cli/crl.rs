@@ -14,6 +14,7 @@ use kenin_pki::time::UnixTime;
 use serde_json::{Value, json};
 
 use super::arguments::{CrlCommand, Format};
+use super::aside::aside;
 use super::engine::now;
 use super::paint::harmless;
 use crate::config::Config;
@@ -125,7 +126,7 @@ fn status(config: &Arc<Config>, format: Format) -> Result<Exit, Failure> {
         let url = place.to_string();
         if !held.fetched.iter().any(|one| one.url == url) {
             nothing_missing = false;
-            writeln!(io::stderr(), "nothing came from {url} yet")?;
+            writeln!(aside(), "nothing came from {url} yet")?;
         }
     }
     Ok(match all_fresh && nothing_missing {
@@ -323,7 +324,7 @@ fn refresh(config: &Arc<Config>, urls: &[String], dry_run: bool) -> Result<Exit,
             Ok::<_, NotTaken>((crl, new))
         });
         let (text, how) = told(&outcome, dry_run);
-        writeln!(io::stderr(), "{place}: {}", harmless(&text))?;
+        writeln!(aside(), "{place}: {}", harmless(&text))?;
         // A server that is away is worth another try; what it sent is not.
         if exit != Exit::Data {
             exit = if how == Exit::Ok { exit } else { how };

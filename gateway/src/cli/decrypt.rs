@@ -15,6 +15,7 @@ use kenin_smime::open::Integrity;
 use kenin_smime::{Defect, Limits};
 
 use super::arguments::Decrypt;
+use super::aside::aside;
 use super::input::{self, Kind};
 use super::key::{Folder, works_for};
 use super::open::{Look, OpenedLayer, Opener};
@@ -195,7 +196,7 @@ pub(super) fn object(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
 fn say(opener: &Opener<'_>, layer: &OpenedLayer) -> io::Result<()> {
     let oid = layer.cipher.to_identifier().oid().to_string();
     let whose = layer.certificate.subject().to_string();
-    let mut talk = io::stderr().lock();
+    let mut talk = aside();
     writeln!(
         talk,
         "kenin: opened: {}, {} recipient(s), with the key of {}",

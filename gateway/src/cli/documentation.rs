@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::CommandFactory;
 
 use super::arguments::Arguments;
+use super::aside::aside;
 use crate::exit::{Exit, Failure};
 
 /// Prints the completion script.
@@ -29,7 +30,7 @@ pub(super) fn man(dir: Option<&Path>) -> Result<Exit, Failure> {
     for (name, text) in pages()? {
         let path = dir.join(format!("{name}.1"));
         std::fs::write(&path, text).map_err(|error| Failure::file(&path, &error))?;
-        writeln!(io::stderr(), "wrote {}", path.display())?;
+        writeln!(aside(), "wrote {}", path.display())?;
     }
     Ok(Exit::Ok)
 }

@@ -21,6 +21,7 @@ use kenin_smime::sign::Form;
 use kenin_smime::{Capabilities, Limits};
 
 use super::arguments::{Cipher, Encrypt};
+use super::aside::aside;
 use super::cert::find::{Finding, Search, search};
 use super::decrypt::{address, write_out};
 use super::engine::{Engine, failure};
@@ -368,7 +369,7 @@ const fn name(kind: ContentKind) -> &'static str {
 }
 
 fn say(text: &str) -> io::Result<()> {
-    writeln!(io::stderr(), "kenin: {text}")
+    writeln!(aside(), "kenin: {text}")
 }
 
 pub(super) fn told(file: &Path, exit: Exit, what: &dyn Display) -> Failure {

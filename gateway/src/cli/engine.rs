@@ -27,6 +27,7 @@ use crate::snapshot::remembered;
 use crate::substitute;
 
 use super::arguments::{JudgeOptions, Revocation, TrustOptions};
+use super::aside::remark;
 use super::input::{self, Kind};
 use crate::exit::{Exit, Failure};
 
@@ -106,7 +107,7 @@ impl Engine {
         sources.add_options(options)?;
         if sources.anchors.is_empty() {
             let how = "name --anchor PATH, or --config FILE with an anchor in its trust.toml";
-            eprintln!("kenin: nothing is trusted: {how}");
+            remark(&format!("nothing is trusted: {how}"));
         }
         let path_options = path_options(options, &sources.path)?;
         let clock = match options.at {
@@ -115,7 +116,9 @@ impl Engine {
             None => clock::plausible(time, sources.mark),
         };
         if let Some(why) = clock.why() {
-            eprintln!("kenin: this machine's time is {time}, which cannot be right: {why}");
+            remark(&format!(
+                "this machine's time is {time}, which cannot be right: {why}"
+            ));
         }
         let store = sources.store(time);
         Ok(Self {
@@ -299,7 +302,7 @@ impl Sources {
                 self.registrations.extend(remembered.registrations);
                 self.mark = remembered.mark.map(|mark| mark.time);
             }
-            Err(error) => eprintln!("kenin: the service's store is left out: {error}"),
+            Err(error) => remark(&format!("the service's store is left out: {error}")),
         }
         self.anchors.extend(policy.anchors().iter().cloned());
         self.time_stamping
@@ -389,7 +392,7 @@ fn several<T>(
             Err(_) if is_of_the_other_kind(&file) => {}
             // So do keys.
             Err(StoreError::Content { message, .. }) if message.starts_with("holds no ") => {}
-            Err(error) => eprintln!("kenin: passed over: {error}"),
+            Err(error) => remark(&format!("passed over: {error}")),
         }
     }
     say_if_empty(path, &found);
@@ -400,9 +403,9 @@ fn several<T>(
 fn say_if_empty<T>(folder: &Path, found: &[T]) {
     if found.is_empty() {
         let folder = folder.display();
-        eprintln!(
-            "kenin: {folder}: nothing of use in it (*.pem, *.crt, *.cer, *.crl, *.ors, *.der)"
-        );
+        remark(&format!(
+            "{folder}: nothing of use in it (*.pem, *.crt, *.cer, *.crl, *.ors, *.der)"
+        ));
     }
 }
 

@@ -13,6 +13,7 @@ use kenin_keys::{
 use kenin_pki::address::{Address, AddressCase};
 
 use super::arguments::{AddressesCommand, KeyAddresses, KeyCommand};
+use super::aside::aside;
 use super::decrypt::address;
 use super::private::Holder;
 use crate::config::{Config, Keys, KeysError};
@@ -421,7 +422,7 @@ fn done(did: &str, would: &str, dry_run: bool, what: &str) -> Result<Exit, Failu
 }
 
 fn say(text: &str) -> io::Result<()> {
-    writeln!(io::stderr(), "{text}")
+    writeln!(aside(), "{text}")
 }
 
 /// Whether a key works for an address.

@@ -12,6 +12,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 pub mod arguments;
+mod aside;
 mod cert;
 mod clock;
 mod crl;
@@ -230,12 +231,11 @@ fn initialized(
         InitError::Io { path, error } => Failure::file(&path, &error),
     })?;
     let verb = if dry_run { "would write" } else { "wrote" };
-    let mut talk = io::stderr().lock();
+    let mut talk = aside::aside();
     for path in &done.written {
         writeln!(talk, "{verb} {}", path.display())?;
     }
     talk.write_all(done.notes.as_bytes())?;
-    drop(talk);
     io::stdout().write_all(done.lines.as_bytes())?;
     Ok(Exit::Ok)
 }
@@ -261,7 +261,7 @@ fn check(config: Vec<PathBuf>, options: &arguments::Check) -> Result<Exit, Failu
         offline: options.offline,
         deny_warnings: options.deny_warnings,
     });
-    let mut out = io::stdout().lock();
+    let mut out = aside::answer();
     match options.format {
         Format::Text => out.write_all(report.to_text().as_bytes())?,
         Format::Json | Format::Jsonl => writeln!(out, "{}", report.to_json())?,

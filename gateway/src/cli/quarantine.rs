@@ -10,6 +10,7 @@ use kenin_policy::header;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Format, QuarantineCommand};
+use super::aside::{answer, aside};
 use super::paint::harmless;
 use crate::config::{Config, ConfigError};
 use crate::exit::{Exit, Failure};
@@ -59,7 +60,7 @@ impl Desk {
     }
 
     fn list(&self, format: Format) -> Result<Exit, Failure> {
-        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut out = io::BufWriter::new(answer());
         let mut exit = Exit::Ok;
         let mut first = true;
         if format == Format::Json {
@@ -141,7 +142,7 @@ impl Desk {
         let (facts, content) = read.map_err(|error| unread(id, &error))?;
         let whom = recipients(&facts);
         if dry_run {
-            writeln!(io::stderr(), "would send {id} to {whom}")?;
+            writeln!(aside(), "would send {id} to {whom}")?;
             return Ok(());
         }
         let Some(next) = &config.next_hop else {
@@ -168,7 +169,7 @@ impl Desk {
             Failure::new(Exit::Io, what)
         })?;
         let reply = harmless(&reply.to_string());
-        writeln!(io::stderr(), "sent {id} to {whom}: {reply}")?;
+        writeln!(aside(), "sent {id} to {whom}: {reply}")?;
         Ok(())
     }
 
@@ -190,7 +191,7 @@ impl Desk {
                 "threw away"
             }
         };
-        writeln!(io::stderr(), "{word} {id}")?;
+        writeln!(aside(), "{word} {id}")?;
         Ok(())
     }
 

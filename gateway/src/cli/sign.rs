@@ -17,6 +17,7 @@ use kenin_smime::header_protection::{HeaderProtection, protect_header};
 use kenin_smime::sign::{CAPABILITIES, Form, Signer};
 
 use super::arguments::Sign;
+use super::aside::aside;
 use super::decrypt::{address, write_out};
 use super::encrypt::{mail, told};
 use super::engine::now;
@@ -216,7 +217,7 @@ impl Pen {
 }
 
 fn say(text: &str) -> io::Result<()> {
-    writeln!(io::stderr(), "kenin: {text}")
+    writeln!(aside(), "kenin: {text}")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use kenin_pki::time::UnixTime;
 use serde_json::{Value, json};
 
 use crate::cli::arguments::Format;
+use crate::cli::aside::answer;
 use crate::cli::now;
 use crate::cli::paint::harmless;
 use crate::config::{Config, Keys, KeysError};
@@ -264,7 +265,7 @@ impl Report {
     }
 
     fn write(&self, format: Format) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = answer();
         match format {
             Format::Text => {
                 for part in &self.parts {

@@ -16,6 +16,7 @@ use kenin_pki::path::mail_signing_usage;
 use super::show::kind;
 use super::{Folder, configured, say, token};
 use crate::cli::arguments::{KeyImport, KeyUse};
+use crate::cli::aside::answer;
 use crate::cli::decrypt::address;
 use crate::cli::engine::{failure, now};
 use crate::cli::paint::harmless;
@@ -169,7 +170,7 @@ fn take_in(folder: &Folder<'_>, new: &New) -> Result<(), Failure> {
         }
     };
     say(&format!("{verb} {id}: {words}"))?;
-    writeln!(io::stdout(), "{id}")?;
+    writeln!(answer(), "{id}")?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What is shown of keys: all that stands beside the private half, and nothing of that.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use kenin_keys::{KeyFacts, SealedKey, State};
 use kenin_pki::certificate::Certificate;
@@ -9,12 +9,13 @@ use kenin_pki::time::UnixTime;
 use serde_json::{Value, json};
 
 use crate::cli::arguments::Format;
+use crate::cli::aside::answer;
 use crate::cli::paint::harmless;
 use crate::exit::Failure;
 
 /// All of them, shortly.
 pub(super) fn list(all: &[SealedKey], format: Format) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = answer();
     match format {
         Format::Text => {
             for sealed in all {
@@ -40,7 +41,7 @@ pub(super) fn one(
     trouble: Option<&str>,
     format: Format,
 ) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = answer();
     if format != Format::Text {
         let mut value = json_of(sealed);
         if let Some(fields) = value.as_object_mut() {

@@ -1,7 +1,7 @@
 //! `kenin key import --token`: a key that lies in a token gets its file in the folder. The token is not asked here, and
 //! its module is not loaded: "kenin key doctor" does that.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use kenin_certstore::{DEFAULT_TENANT, read_certificates};
 use kenin_keys::{KeyFacts, KeyId, Reference, SealedKey, State, TokenUri};
@@ -12,6 +12,7 @@ use super::import::{NOT_A_RECIPIENT, addresses, of_certificates, own, uses, warn
 use super::show::kind;
 use super::{Folder, configured, say};
 use crate::cli::arguments::KeyImport;
+use crate::cli::aside::answer;
 use crate::cli::paint::harmless;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -178,7 +179,7 @@ fn add(
     })?;
     folder.add(&sealed)?;
     say(&format!("imported {id}: {words}"))?;
-    writeln!(io::stdout(), "{id}")?;
+    writeln!(answer(), "{id}")?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use kenin_pki::crypto::KeyKind;
 use kenin_pki::oid;
 
 use super::arguments::{AnchorUse, Disclosure, Format, Revocation, TrustAdd, TrustCommand};
+use super::aside::aside;
 use super::engine;
 use super::paint::harmless;
 use crate::exit::{Exit, Failure};
@@ -77,7 +78,7 @@ impl TrustFile {
             writeln!(out, "{}", serde_json::Value::from(values))?;
         }
         if entries.is_empty() {
-            writeln!(io::stderr(), "no anchors in {}", self.path.display())?;
+            writeln!(aside(), "no anchors in {}", self.path.display())?;
         }
         Ok(if whole { Exit::Ok } else { Exit::Configuration })
     }
@@ -163,7 +164,7 @@ impl TrustFile {
         )?;
         writeln!(out, "  file      {}", target.display())?;
         drop(out);
-        let mut talk = io::stderr().lock();
+        let mut talk = aside();
         for doubt in doubts {
             writeln!(talk, "kenin: warning: {doubt}")?;
         }
@@ -188,7 +189,7 @@ impl TrustFile {
             self.path.display()
         )?;
         let file = self.dir.join(&gone.file);
-        writeln!(io::stderr(), "The certificate stays in {}", file.display())?;
+        writeln!(aside(), "The certificate stays in {}", file.display())?;
         Ok(Exit::Ok)
     }
 
