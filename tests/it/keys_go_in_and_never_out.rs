@@ -1,6 +1,7 @@
 //! `kenin key`: private keys go into the folder sealed, work for the addresses that were said, and never come out; and what
 //! a tired person gets wrong is told before anything is written. KEY-01.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +18,7 @@ use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::{Gateway, Setup, kenin};
 use kenin_tests::parts;
-use kenin_tests::world::{files, wait_for, write_secret};
+use kenin_tests::world::{files, run, wait_for, write_secret};
 use rustix::process::Signal;
 
 /// A configuration with a folder of keys, and readers who have some.
@@ -230,6 +231,27 @@ fn a_command_whose_words_nobody_reads_does_its_work_all_the_same() {
     let absent = path(&desk.shop.file("absent.toml"));
     let checked = unread(&["check", "--offline", "--config", &absent], nobody());
     assert_eq!(checked.status.code(), Some(78));
+}
+
+/// What stands behind the last line end was written when the program had ended already, and nobody asked how that went.
+#[test]
+fn an_opened_content_without_a_line_end_that_finds_no_room_is_an_error() {
+    let shop = Workshop::new();
+    let path = |path: &Path| path.display().to_string();
+    let (content, object) = (shop.file("content"), shop.file("object"));
+    std::fs::write(&content, "no line end").unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args(["cms", "-encrypt", "-binary", "-aes256", "-outform", "DER"]);
+    openssl.arg("-in").arg(&content).arg("-out").arg(&object);
+    run(openssl.arg(&shop.rsa.certificate));
+    let pair = format!("{}:{}", path(&shop.rsa.certificate), path(&shop.rsa.key));
+    let open = ["decrypt", "--key", &pair, &path(&object)];
+    let opened = kenin(&open);
+    assert_eq!(opened.stdout, b"no line end", "{}", said(&opened));
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(parts::kenin());
+    let full = command.args(open).stdout(full).output().unwrap();
+    fails(&full, 74, "No space left");
 }
 
 /// There is nothing to list, and nothing wrong with the disk.

@@ -242,7 +242,10 @@ fn told(file: &Path, exit: Exit, what: &str) -> Failure {
 /// Writes a message to a new file that nobody else can read, or to standard output.
 pub(super) fn write_out(output: Option<&Path>, message: &[u8]) -> Result<(), Failure> {
     let Some(path) = output else {
-        io::stdout().write_all(message)?;
+        let mut out = io::stdout().lock();
+        out.write_all(message)?;
+        // What stands behind the last line end is not written before.
+        out.flush()?;
         return Ok(());
     };
     let failed = |error: &io::Error| match error.kind() {
@@ -255,8 +258,12 @@ pub(super) fn write_out(output: Option<&Path>, message: &[u8]) -> Result<(), Fai
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(path).map_err(|error| failed(&error))?;
-    file.write_all(message).map_err(|error| failed(&error))?;
-    file.sync_all().map_err(|error| failed(&error))
+    let written = file.write_all(message).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        // Half a mail would be taken for the whole one, and the next try would find the file there.
+        let _ = std::fs::remove_file(path);
+        failed(&error)
+    })
 }
 
 #[cfg(test)]

@@ -124,7 +124,9 @@ impl Desk {
         // All of it is proven before any of it is written.
         let read = read.and_then(|read| read.content());
         let (_, content) = read.map_err(|error| unread(id, &error))?;
-        io::stdout().write_all(content.expose())?;
+        let mut out = io::stdout().lock();
+        out.write_all(content.expose())?;
+        out.flush()?;
         Ok(Exit::Ok)
     }
 
