@@ -21,6 +21,8 @@ pub struct Imported {
     pub public: PublicKey,
     /// Why it should do nothing new, if so; it may still open old mail.
     pub weakness: Option<Weakness>,
+    /// Whether no password kept it: whoever could read the file has it.
+    pub in_clear: bool,
     /// The certificates of this key, and then those that lead up from the first of them. Nothing is verified.
     pub certificates: Vec<Certificate>,
 }
@@ -91,20 +93,34 @@ impl From<BerError> for ImportError {
 /// What was found in a file.
 #[derive(Default)]
 struct Found {
-    keys: Vec<(Secret, SoftKey)>,
+    keys: Vec<Taken>,
     certificates: Vec<Certificate>,
+}
+
+struct Taken {
+    pkcs8: Secret,
+    key: SoftKey,
+    cover: Cover,
+}
+
+/// What keeps a key from whoever reads its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cover {
+    Nothing,
+    Password,
 }
 
 impl Found {
     /// Takes a PKCS#8 that is proven to be one.
-    fn key(&mut self, pkcs8: Secret) -> Result<(), ImportError> {
-        let key = SoftKey::from_pkcs8(pkcs8.expose());
-        let key = key.map_err(|_| ImportError::Malformed("no private key of a kind known here"))?;
+    fn key(&mut self, pkcs8: Secret, cover: Cover) -> Result<(), ImportError> {
+        let key = SoftKey::from_pkcs8(pkcs8.expose()).map_err(|_| NO_KEY)?;
         // Some programs write a key twice.
         let id = key.public_key().id();
-        let is_other = |(_, known): &(Secret, SoftKey)| known.public_key().id() != id;
-        if self.keys.iter().all(is_other) {
-            self.keys.push((pkcs8, key));
+        let is_it = |known: &&mut Taken| known.key.public_key().id() == id;
+        match self.keys.iter_mut().find(is_it) {
+            Some(known) if cover == Cover::Nothing => known.cover = cover,
+            Some(_) => {}
+            None => self.keys.push(Taken { pkcs8, key, cover }),
         }
         self.bounded()
     }
@@ -130,11 +146,12 @@ impl Found {
         if self.keys.is_empty() {
             return Err(ImportError::NoKey);
         }
-        let imported = self.keys.into_iter().map(|(pkcs8, key)| Imported {
-            certificates: belonging(key.public_key(), &self.certificates),
-            weakness: key.weakness(),
-            public: key.public_key().clone(),
-            pkcs8,
+        let imported = self.keys.into_iter().map(|taken| Imported {
+            certificates: belonging(taken.key.public_key(), &self.certificates),
+            weakness: taken.key.weakness(),
+            public: taken.key.public_key().clone(),
+            in_clear: taken.cover == Cover::Nothing,
+            pkcs8: taken.pkcs8,
         });
         Ok(imported.collect())
     }
@@ -170,10 +187,10 @@ impl Reading {
             let label = block.label;
             let bytes = Secret::new(block.bytes);
             match label.as_str() {
-                "PRIVATE KEY" => found.key(bytes)?,
+                "PRIVATE KEY" => found.key(bytes, Cover::Nothing)?,
                 "ENCRYPTED PRIVATE KEY" => self.der(bytes.expose(), found)?,
                 "RSA PRIVATE KEY" | "EC PRIVATE KEY" => {
-                    found.key(in_pkcs8(&label, &bytes)?)?;
+                    found.key(in_pkcs8(&label, &bytes)?, Cover::Nothing)?;
                 }
                 "CERTIFICATE" | "X509 CERTIFICATE" => found.certificate(bytes.expose())?,
                 "PKCS12" => self.der(bytes.expose(), found)?,
@@ -204,15 +221,29 @@ impl Reading {
             (Some(version), Some(algorithm))
                 if version.is(Tag::INTEGER) && algorithm.is(Tag::SEQUENCE) =>
             {
-                found.key(Secret::new(file.to_vec()))
+                found.key(Secret::new(file.to_vec()), Cover::Nothing)
+            }
+            // What openssl writes where DER is asked for: RSAPrivateKey (RFC 8017 §A.1.2), ECPrivateKey (RFC 5915 §3).
+            (Some(version), Some(modulus))
+                if version.is(Tag::INTEGER) && modulus.is(Tag::INTEGER) =>
+            {
+                let pkcs8 = in_pkcs8("RSA PRIVATE KEY", &Secret::new(file.to_vec()))?;
+                found.key(pkcs8, Cover::Nothing)
+            }
+            (Some(version), Some(private))
+                if version.is(Tag::INTEGER) && private.octet_string().is_some() =>
+            {
+                let pkcs8 = in_pkcs8("EC PRIVATE KEY", &Secret::new(file.to_vec()))?;
+                found.key(pkcs8, Cover::Nothing)
             }
             (Some(algorithm), Some(_)) if algorithm.is(Tag::SEQUENCE) => {
                 let pkcs8 = self.encrypted_key(root)?;
-                // With the wrong password the padding may fit, and what comes out is no key.
-                found.key(pkcs8).map_err(|error| match error {
-                    ImportError::Malformed(_) => ImportError::WrongPassword,
-                    other => other,
-                })
+                // With the wrong password the padding may fit, and what comes out is no key. A key of a kind that is not
+                // known here came out with the right one.
+                if !is_pkcs8(pkcs8.expose()) {
+                    return Err(ImportError::WrongPassword);
+                }
+                found.key(pkcs8, Cover::Password)
             }
             _ => Err(ImportError::Malformed("no PKCS#8 and no PKCS#12")),
         }
@@ -248,9 +279,23 @@ fn in_pkcs8(label: &str, bytes: &Secret) -> Result<Secret, ImportError> {
     let block = Secret::new(pem::encode(label, bytes.expose()).into_bytes());
     let key = SoftKey::from_pem_or_der(block.expose());
     let pkcs8 = key.and_then(|key| key.to_pkcs8());
-    let no_key = ImportError::Malformed("no private key of a kind known here");
-    pkcs8.map(Secret::new).map_err(|_| no_key)
+    pkcs8.map(Secret::new).map_err(|_| NO_KEY)
 }
+
+/// Whether it has the form of a PrivateKeyInfo (RFC 5958 §2), of whatever kind of key.
+fn is_pkcs8(der: &[u8]) -> bool {
+    Tape::parse(der, &LIMITS).is_ok_and(|tape| {
+        let mut children = tape.root().children();
+        let (version, algorithm, key) = (children.next(), children.next(), children.next());
+        let named = algorithm.and_then(Cursor::first_child);
+        version.is_some_and(|version| version.is(Tag::INTEGER))
+            && named.and_then(Cursor::oid).is_some()
+            && key.and_then(Cursor::octet_string).is_some()
+    })
+}
+
+const NO_KEY: ImportError =
+    ImportError::Malformed("no private key of a kind known here, or its parts do not fit");
 
 /// Octets of a file, at most.
 const MAX_FILE: usize = 1 << 20;

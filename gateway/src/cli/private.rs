@@ -105,21 +105,27 @@ pub(super) fn private_keys(path: &Path, password: Option<&Path>) -> Result<Vec<I
     let bytes = input::read(path, MAX_FILE).map_err(|error| Failure::file(path, &error))?;
     let bytes = Secret::new(bytes);
     match import(bytes.expose(), None) {
-        Ok(found) => {
-            refuse_if_open(path)?;
-            return Ok(found);
-        }
+        Ok(found) => return kept(found, path),
         Err(ImportError::PasswordNeeded) => {}
         Err(error) => return Err(told(path, Exit::Data, error)),
     }
     let password = password_of(path, password)?;
-    import(bytes.expose(), Some(&password)).map_err(|error| {
+    let found = import(bytes.expose(), Some(&password)).map_err(|error| {
         let exit = match error {
             ImportError::WrongPassword | ImportError::BadPassword => Exit::NotPermitted,
             _ => Exit::Data,
         };
         told(path, exit, error)
-    })
+    })?;
+    kept(found, path)
+}
+
+/// The keys, unless others have them: a password for the file need not be one for the key.
+fn kept(found: Vec<Imported>, path: &Path) -> Result<Vec<Imported>, Failure> {
+    if found.iter().any(|one| one.in_clear) {
+        refuse_if_open(path)?;
+    }
+    Ok(found)
 }
 
 /// The password of a file.

@@ -8,8 +8,8 @@ use kenin_pki::ber::{Cursor, Tag, Tape};
 use kenin_pki::crypto::Secret;
 use kenin_pki::oid;
 
-use super::pbe::{self, Form};
-use super::{Found, ImportError, LIMITS, Reading};
+use super::pbe::{self, Form, Password};
+use super::{Cover, Found, ImportError, LIMITS, Reading};
 
 /// Reads the keys and certificates of a PFX.
 pub(super) fn read(
@@ -25,8 +25,14 @@ pub(super) fn read(
         return Err(ImportError::Unsupported(form.to_owned()));
     }
     let content = content.octet_string().ok_or(BAD)?.contiguous();
+    // Some programs write files without any password, and with nothing that one would be needed for.
+    let is_said = reading.password.is_some();
+    let password = match is_said || mac.is_some() {
+        true => reading.password()?,
+        false => Password::new(&Secret::new(Vec::new()))?,
+    };
     let mut error = ImportError::WrongPassword;
-    for form in reading.password()?.forms() {
+    for form in password.forms() {
         if let Some(mac) = mac
             && !pbe::is_mac(mac, &content, &form, &mut reading.work)?
         {
@@ -45,7 +51,10 @@ pub(super) fn read(
             other => return other,
         }
     }
-    Err(error)
+    match is_said {
+        true => Err(error),
+        false => Err(ImportError::PasswordNeeded),
+    }
 }
 
 /// AuthenticatedSafe (§4.1).
@@ -60,10 +69,10 @@ fn safes(
         let (content_type, content) = content_info(safe)?;
         if content_type == oid::CMS_DATA.content() {
             let content = content.octet_string().ok_or(BAD)?.contiguous();
-            bags(&content, form, reading, found)?;
+            bags((&content, Cover::Nothing), form, reading, found)?;
         } else if content_type == ENCRYPTED_DATA {
             let opened = encrypted_data(content, form, reading)?;
-            bags(opened.expose(), form, reading, found)?;
+            bags((opened.expose(), Cover::Password), form, reading, found)?;
         } else {
             let form = "PKCS#12 that is encrypted for a certificate";
             return Err(ImportError::Unsupported(form.to_owned()));
@@ -86,9 +95,9 @@ fn encrypted_data(
     pbe::decrypt(algorithm.ok_or(BAD)?, &encrypted, form, &mut reading.work)
 }
 
-/// SafeContents (§4.2), and those inside it.
+/// SafeContents (§4.2), and those inside it, with what they were under.
 fn bags(
-    contents: &[u8],
+    (contents, cover): (&[u8], Cover),
     form: &Form,
     reading: &mut Reading,
     found: &mut Found,
@@ -101,8 +110,10 @@ fn bags(
             let named = children.next().and_then(Cursor::oid).ok_or(BAD)?;
             let value = children.next().and_then(Cursor::only_child).ok_or(BAD)?;
             match named.content().strip_prefix(BAG) {
-                Some([KEY]) => found.key(Secret::new(value.raw().to_vec()))?,
-                Some([SHROUDED_KEY]) => found.key(shrouded_key(value, form, reading)?)?,
+                Some([KEY]) => found.key(Secret::new(value.raw().to_vec()), cover)?,
+                Some([SHROUDED_KEY]) => {
+                    found.key(shrouded_key(value, form, reading)?, Cover::Password)?;
+                }
                 Some([CERTIFICATE]) => {
                     if let Some(der) = certificate(value)? {
                         found.certificate(&der)?;

@@ -89,6 +89,49 @@ fn every_form_of_a_single_key_is_read() {
     assert_eq!(needed, Err(ImportError::PasswordNeeded));
 }
 
+/// As `openssl pkey -outform DER` writes them: without PKCS#8 around.
+#[test]
+fn a_key_in_der_of_its_own_form_is_read() {
+    let key = SoftKey::generate(KeyType::Rsa(1024)).unwrap();
+    let pkcs8 = key.to_pkcs8().unwrap();
+    let tape = Tape::parse(&pkcs8, &LIMITS).unwrap();
+    let inner = tape.root().children().nth(2).unwrap();
+    let inner = inner.octet_string().unwrap().contiguous();
+    assert_eq!(import(&inner, None).unwrap()[0].public, *key.public_key());
+    let blocks = pem::decode(include_bytes!("fixtures/alice-ec.pem")).unwrap();
+    let mut blocks = blocks.into_iter();
+    let block = blocks.find(|block| block.label == "EC PRIVATE KEY");
+    let found = import(&block.unwrap().bytes, None).unwrap();
+    assert_eq!(found[0].public, alice());
+    assert!(found[0].in_clear);
+}
+
+/// A password for the file need not be one for the key, and some files have none at all.
+#[test]
+fn a_key_that_no_password_keeps_is_told_from_others() {
+    let clear = include_bytes!("fixtures/clear.p12");
+    assert!(with(clear, "sesame").unwrap()[0].in_clear);
+    assert_eq!(error(clear, "sesam"), ImportError::WrongPassword);
+    let alone = include_bytes!("fixtures/clear-no-mac.p12");
+    let found = import(alone, None).unwrap();
+    assert_eq!(found[0].public, alice());
+    assert!(found[0].in_clear);
+    assert!(import(ALICE_KEY, None).unwrap()[0].in_clear);
+    for file in [MODERN, NO_MAC, LEGACY, PBES2] {
+        assert!(!with(file, "sesame").unwrap()[0].in_clear);
+    }
+    let twice = [PBES2, ALICE_KEY].concat();
+    assert!(with(&twice, "sesame").unwrap()[0].in_clear);
+}
+
+/// secp256k1. The password was right, and to be told otherwise sends people looking for another.
+#[test]
+fn a_key_of_a_kind_that_is_not_known_is_not_called_a_wrong_password() {
+    let file = include_bytes!("fixtures/unknown-kind.pem");
+    assert_eq!(error(file, "sesame"), NO_KEY);
+    assert_eq!(error(file, "sesam"), ImportError::WrongPassword);
+}
+
 #[test]
 fn a_weak_key_is_read_and_called_weak() {
     let key = SoftKey::generate(KeyType::Rsa(1024)).unwrap();
