@@ -1,11 +1,8 @@
 //! `kenin key`: private keys go into the folder sealed, work for the addresses that were said, and never come out; and what
 //! a tired person gets wrong is told before anything is written. KEY-01.
 
-use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -18,7 +15,7 @@ use kenin_tests::forge::keys::Key;
 use kenin_tests::forge::mime;
 use kenin_tests::kenin::{Gateway, Setup, kenin};
 use kenin_tests::parts;
-use kenin_tests::world::{files, run, wait_for, write_secret};
+use kenin_tests::world::{files, wait_for, write_secret};
 use rustix::process::Signal;
 
 /// A configuration with a folder of keys, and readers who have some.
@@ -179,79 +176,6 @@ fn a_key_that_two_commands_import_is_there_once() {
     let import = ["import", &file, "--password-file", &password];
     at_one_time(&desk, [&import, &import]);
     assert_eq!(desk.list(&[]).len(), 1);
-}
-
-/// A stream that nobody reads any more, as before `| head -1`.
-fn nobody() -> Stdio {
-    let (ours, _) = UnixStream::pair().unwrap();
-    Stdio::from(OwnedFd::from(ours))
-}
-
-/// With `2>&1 | head -1` a key that was rotated stayed in use, a mail was not signed, and the exit code was 0.
-#[test]
-fn a_command_whose_words_nobody_reads_does_its_work_all_the_same() {
-    let desk = Desk::new();
-    let path = |path: &Path| path.display().to_string();
-    let old = desk.import(&desk.shop.rsa, &[]);
-    let (file, password) = (path(&desk.shop.p256.pkcs12), desk.shop.file("password"));
-    let (password, config) = (path(&password), path(&desk.gateway.config()));
-    let by = ["--password-file", &password];
-    let unread = |words: &[&str], out: Stdio| {
-        let mut command = Command::new(parts::kenin());
-        let command = command.args(words).env_remove("KENIN_CONFIG");
-        let command = command.stdin(Stdio::null()).stdout(out).stderr(nobody());
-        command.output().unwrap()
-    };
-    let rotate = ["key", "rotate", &old, &file, "--config", &config];
-    let rotated = unread(&[&rotate[..], &by].concat(), nobody());
-    assert!(rotated.status.success(), "{:?}", rotated.status);
-    let states = desk.list(&[]);
-    assert_eq!(states.len(), 2);
-    for one in &states {
-        let expected = match one["id"] == old.as_str() {
-            true => "retired",
-            false => "active",
-        };
-        assert_eq!(one["state"], expected, "{one}");
-    }
-
-    let mail = desk.shop.file("mail.eml");
-    let raw = [mime::headers("paul@example.jp"), mime::text("hello")].concat();
-    std::fs::write(&mail, raw).unwrap();
-    let mail = path(&mail);
-    let sign = ["sign", "--key", &file, &mail];
-    let signed = unread(&[&sign[..], &by].concat(), Stdio::piped());
-    assert!(signed.status.success(), "{:?}", signed.status);
-    let text = String::from_utf8_lossy(&signed.stdout);
-    assert!(text.contains("multipart/signed"), "{text}");
-    // That nothing is trusted is said before: this ended with a panic.
-    let judged = unread(&["verify", &mail], Stdio::piped());
-    assert_eq!(judged.status.code(), Some(1));
-    // The exit code is the answer, read or not.
-    let absent = path(&desk.shop.file("absent.toml"));
-    let checked = unread(&["check", "--offline", "--config", &absent], nobody());
-    assert_eq!(checked.status.code(), Some(78));
-}
-
-/// What stands behind the last line end was written when the program had ended already, and nobody asked how that went.
-#[test]
-fn an_opened_content_without_a_line_end_that_finds_no_room_is_an_error() {
-    let shop = Workshop::new();
-    let path = |path: &Path| path.display().to_string();
-    let (content, object) = (shop.file("content"), shop.file("object"));
-    std::fs::write(&content, "no line end").unwrap();
-    let mut openssl = Command::new("openssl");
-    openssl.args(["cms", "-encrypt", "-binary", "-aes256", "-outform", "DER"]);
-    openssl.arg("-in").arg(&content).arg("-out").arg(&object);
-    run(openssl.arg(&shop.rsa.certificate));
-    let pair = format!("{}:{}", path(&shop.rsa.certificate), path(&shop.rsa.key));
-    let open = ["decrypt", "--key", &pair, &path(&object)];
-    let opened = kenin(&open);
-    assert_eq!(opened.stdout, b"no line end", "{}", said(&opened));
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    let mut command = Command::new(parts::kenin());
-    let full = command.args(open).stdout(full).output().unwrap();
-    fails(&full, 74, "No space left");
 }
 
 /// There is nothing to list, and nothing wrong with the disk.

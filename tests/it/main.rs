@@ -60,6 +60,7 @@ mod mail_is_parsed_by_processes_without_rights;
 mod mail_to_decrypt_waits_or_goes_on;
 mod memory_holds_no_keys;
 mod no_probe_is_told_from_another;
+mod nobody_has_to_read_what_a_command_says;
 mod nobody_hears_what_opened;
 mod nothing_in_a_mail_becomes_trusted;
 mod only_crlf_dot_crlf_ends_a_message;

@@ -268,11 +268,7 @@ impl Desk {
                 }
             }
         };
-        writeln!(
-            aside(),
-            "{verb} {address} to {}",
-            fingerprint(&certificate)
-        )?;
+        writeln!(aside(), "{verb} {address} to {}", fingerprint(&certificate))?;
         Ok(Exit::Ok)
     }
 
