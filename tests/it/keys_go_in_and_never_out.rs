@@ -185,6 +185,24 @@ fn before_the_first_import_it_is_said_that_there_was_none() {
     fails(&desk.key(&["list"]), 66, "no key was imported yet");
 }
 
+#[test]
+fn a_key_that_is_damaged_keeps_nobody_else_from_their_mail() {
+    let desk = Desk::new();
+    desk.import(&desk.shop.rsa, &[]);
+    let id = desk.import(&desk.shop.p256, &[]);
+    let file = desk.folder().join(format!("{id}.key"));
+    std::fs::write(&file, b"cut").unwrap();
+    let opened = desk.decrypt(&desk.shop.rsa, "rita@example.jp");
+    assert!(opened.status.success(), "{}", said(&opened));
+    assert!(said(&opened).contains("passed over"), "{}", said(&opened));
+    let nobody = desk.decrypt(&desk.shop.rsa, "paul@example.jp");
+    fails(
+        &nobody,
+        65,
+        "no key in the folder decrypts for paul@example.jp",
+    );
+}
+
 /// Encrypted mail would arrive as it came, and nobody would be told why.
 #[test]
 fn keys_that_open_nothing_for_want_of_a_quarantine_are_told() {

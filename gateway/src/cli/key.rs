@@ -228,23 +228,32 @@ impl<'a> Folder<'a> {
 
     /// Whether there is a key that is wanted. None is opened for it.
     pub(super) fn has(&self, wanted: impl Fn(&KeyFacts) -> bool) -> Result<bool, Failure> {
-        Ok(self.all()?.iter().any(|sealed| wanted(sealed.facts())))
+        let all = self.each()?;
+        Ok(all.iter().flatten().any(|sealed| wanted(sealed.facts())))
     }
 
     /// Whether one that is wanted lies in a token, where the service alone works with it.
     pub(super) fn has_in_token(&self, wanted: impl Fn(&KeyFacts) -> bool) -> Result<bool, Failure> {
-        let mut all = self.all()?.into_iter();
+        let mut all = self.each()?.into_iter().flatten();
         Ok(all.any(|sealed| sealed.is_reference() && wanted(sealed.facts())))
     }
 
-    /// The keys that are wanted, opened, with their certificates. One without a certificate is nobody's recipient.
+    /// The keys that are wanted, opened, with their certificates. One without a certificate is nobody's recipient. What is
+    /// wrong with a file is said: it keeps nobody from what the others do.
     pub(super) fn holders(
         &self,
         wanted: impl Fn(&KeyFacts) -> bool,
     ) -> Result<Vec<Holder>, Failure> {
         let mut unlocker = self.unlocker()?;
         let mut holders = Vec::new();
-        for sealed in self.all()? {
+        for one in self.each()? {
+            let sealed = match one {
+                Ok(sealed) => sealed,
+                Err(failure) => {
+                    say(&format!("kenin: passed over: {failure}"))?;
+                    continue;
+                }
+            };
             let facts = sealed.facts();
             // Keys in tokens work for the service alone, and for the doctor.
             if !wanted(facts) || sealed.is_reference() {
@@ -254,7 +263,13 @@ impl<'a> Folder<'a> {
                 let what = format!("key {}: {error}; {}", facts.id, error.advice());
                 Failure::new(exit_of(&error), what)
             };
-            let key = sealed.open(&mut unlocker).map_err(wrong)?;
+            let key = match sealed.open(&mut unlocker).map_err(wrong) {
+                Err(failure) if failure.exit == Exit::Data => {
+                    say(&format!("kenin: passed over: {failure}"))?;
+                    continue;
+                }
+                opened => opened?,
+            };
             let holder = Holder::new(key, &facts.certificates);
             holders.extend(holder.map_err(|error| Failure::new(Exit::Data, error.to_string()))?);
         }
