@@ -283,6 +283,26 @@ fn files_are_looked_at_too_unless_somebody_vouches_for_them() {
     );
 }
 
+/// That nothing is trusted was said where nobody had asked.
+#[test]
+fn who_takes_certificates_at_their_word_is_not_told_that_nothing_is_trusted() {
+    let desk = Desk::new("");
+    let rosa = desk.reader("rosa", TRANSPORT);
+    let mail = desk.gateway.folder.join("mail.eml").display().to_string();
+    let file = rosa.certificate.display().to_string();
+    let words = ["encrypt", "--certificate", &file, &mail];
+    let asks = kenin(&words);
+    assert!(
+        said(&asks).contains("nothing is trusted"),
+        "{}",
+        said(&asks)
+    );
+    let asks_nobody = kenin(&[&words[..], &["--unchecked"]].concat());
+    let told = said(&asks_nobody);
+    assert!(asks_nobody.status.success(), "{told}");
+    assert!(!told.contains("nothing is trusted"), "{told}");
+}
+
 /// `--unchecked` is about path and status. What a certificate says of its own key holds whoever vouches for it.
 #[test]
 fn nobody_vouches_for_a_key_against_its_own_certificate() {

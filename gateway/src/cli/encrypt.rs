@@ -43,6 +43,10 @@ pub(super) fn command(config: &[PathBuf], options: &Encrypt) -> Result<Exit, Fai
         false => Some(super::load_config(config)?),
     };
     let engine = Engine::trusting(config.as_ref(), &options.trust)?;
+    // --unchecked asks nobody, and goes without --to.
+    if !options.unchecked {
+        engine.say_if_nobody_is_trusted();
+    }
     if !engine.clock().is_trusted() && !options.unchecked {
         let what = "this machine's time cannot be right: nothing is encrypted by it";
         return Err(Failure::new(Exit::Temporary, what));

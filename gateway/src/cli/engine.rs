@@ -39,6 +39,7 @@ const EXAMPLE_AUTHSERV_ID: &str = "smime.gw.example";
 /// Everything needed to judge a file.
 pub(super) struct Engine {
     pub(super) trust: TrustPolicy,
+    trusts_nobody: bool,
     pub(super) store: CertStore,
     ocsp: Vec<OcspResponse>,
     /// Fingerprints of certificates with addresses that are registered to them.
@@ -73,6 +74,7 @@ impl Engine {
             false => Some(super::load_config(config)?),
         };
         let mut engine = Self::trusting(config.as_ref(), &options.trust)?;
+        engine.say_if_nobody_is_trusted();
         if let Some(path) = &options.content {
             let read = input::read(path, engine.message_limit());
             engine.content = Some(read.map_err(|error| Failure::file(path, &error))?);
@@ -105,10 +107,6 @@ impl Engine {
             site_authserv_ids.clone_from(&config.site_authserv_ids);
         }
         sources.add_options(options)?;
-        if sources.anchors.is_empty() {
-            let how = "name --anchor PATH, or --config FILE with an anchor in its trust.toml";
-            remark(&format!("nothing is trusted: {how}"));
-        }
         let path_options = path_options(options, &sources.path)?;
         let clock = match options.at {
             // Somebody says what time is meant, and it need not be the present one.
@@ -122,6 +120,7 @@ impl Engine {
         }
         let store = sources.store(time);
         Ok(Self {
+            trusts_nobody: sources.anchors.is_empty(),
             trust: TrustPolicy::from_parts(sources.anchors, path_options)
                 .with_time_stamping(sources.time_stamping),
             store,
@@ -135,6 +134,14 @@ impl Engine {
             budget,
             content: None,
         })
+    }
+
+    /// For whatever asks whom to trust.
+    pub(super) fn say_if_nobody_is_trusted(&self) {
+        if self.trusts_nobody {
+            let how = "name --anchor PATH, or --config FILE with an anchor in its trust.toml";
+            remark(&format!("nothing is trusted: {how}"));
+        }
     }
 
     /// Whether the time can be right.
