@@ -52,7 +52,8 @@ impl Folder {
             return Err(ErrorKind::NotADirectory.into());
         }
         if metadata.mode() & 0o077 != 0 {
-            return Err(io::Error::other("others may look into it; chmod 700"));
+            let what = "others may look into it; chmod 700";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, what));
         }
         Ok(Self {
             path: path.to_owned(),
