@@ -1,8 +1,8 @@
 //! Answers of others, kept in Redis for the nodes of one gateway: what may vanish at any moment.
 //!
 //! Redis is not believed. Every value is sealed with a key that only the gateway has, bound to its tenant, kind,
-//! key and version, and carries its own end: a value that was changed, moved, kept too long or written before the
-//! version was raised is a miss, and is counted. So is everything that goes wrong; nothing here is ever an error to
+//! key and version, and carries its own end: a value that was changed, moved, kept too long, written before the
+//! version was raised or by a clock that was far ahead is a miss, and is counted. So is everything that goes wrong; nothing here is ever an error to
 //! who asks, and nobody waits longer than 50 ms who has not asked for more patience. What must hold (a distrust) never
 //! depends on what lies here.
 
@@ -29,7 +29,7 @@ pub trait AnswerCache: Send + Sync {
     /// What was put there, if it still is, unchanged and not too old.
     fn get<'a>(&'a self, kind: &'a str, key: &'a [u8]) -> Keeping<'a, Option<Vec<u8>>>;
 
-    /// Keeps a value for so long; more than 1 MiB is not kept. It may be gone at once.
+    /// Keeps a value for so long, an hour at most; more than 1 MiB is not kept. It may be gone at once.
     fn put<'a>(
         &'a self,
         kind: &'a str,
@@ -77,7 +77,8 @@ pub struct CacheCounts {
     pub hits: u64,
     /// Questions without such a value.
     pub misses: u64,
-    /// Values that were found and not used: changed, moved, too old, or of another version. Each is a miss too.
+    /// Values that were found and not used: changed, moved, too old, of another version, or of a clock that was ahead.
+    /// Each is a miss too.
     pub refused: u64,
     /// Times that Redis did not do what it was asked in time.
     pub failures: u64,
@@ -228,8 +229,11 @@ impl Cache {
     fn open(&self, place: &Placed<'_>, sealed: &[u8]) -> Option<Vec<u8>> {
         let mut plain = self.sealer.open(&self.beside(place), sealed)?;
         let end = plain.first_chunk().copied().map(i64::from_be_bytes)?;
-        // Redis may have kept it longer than it was told, or may give back what was overwritten.
-        if (self.clock)().0 >= end {
+        let now = (self.clock)().0;
+        let longest = i64::try_from(LONGEST_LIFE.as_secs()).unwrap_or(i64::MAX);
+        // Redis may have kept it longer than it was told, or may give back what was overwritten. One that ends later than
+        // any that is written now is of a clock that was ahead: nobody knows when that was.
+        if now >= end || end > now.saturating_add(longest) {
             return None;
         }
         plain.drain(..size_of::<i64>());
@@ -359,8 +363,9 @@ const FORM: &[u8] = b"kenin cache 1";
 const MAX_VALUE: usize = 1 << 20;
 /// The last octet of a sealed value that is looked at: end, nonce and tag come on top.
 const MAX_SEALED: usize = MAX_VALUE + 64;
-/// Nothing is kept longer.
-const LONGEST_LIFE: Duration = Duration::from_secs(7 * 86_400);
+/// Nothing is kept longer, and nothing that ends later is believed. No answer is kept for as long: the rest is for the
+/// clocks of nodes, which differ.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 /// How long a message waits for a command.
 const LONGEST: Duration = Duration::from_millis(50);
 /// How long connecting may take, behind everybody's back.

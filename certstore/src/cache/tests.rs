@@ -54,6 +54,24 @@ fn a_value_opens_in_its_place_and_time_only() {
     assert_eq!(here.open(&mine, &newer).as_deref(), Some(&b"another"[..]));
 }
 
+/// STO-02: what a node wrote while its clock was ahead had no end for as long as that was wrong.
+#[test]
+fn what_a_clock_that_was_ahead_wrote_is_not_used() {
+    let mine = place("one", "directory", b"alice");
+    let ahead = cache(1, evening);
+    let sealed = ahead.seal(&mine, b"an answer", HOUR).unwrap();
+    assert_eq!(cache(1, noon).open(&mine, &sealed), None);
+    // Where it is later it is as good as any.
+    assert!(ahead.open(&mine, &sealed).is_some());
+    // The longest life that there is.
+    let here = cache(1, noon);
+    let longest = here.seal(&mine, b"an answer", LONGEST_LIFE).unwrap();
+    assert!(here.open(&mine, &longest).is_some());
+    let second = Duration::from_secs(1);
+    let beyond = here.seal(&mine, b"an answer", LONGEST_LIFE + second);
+    assert_eq!(here.open(&mine, &beyond.unwrap()), None);
+}
+
 #[test]
 fn a_changed_byte_is_a_miss_wherever_it_stands() {
     let here = cache(1, noon);
