@@ -57,7 +57,7 @@ pub struct Directory {
 /// What a directory had for an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Certificates in which the address stands, those that end last first.
+    /// Certificates in which the address stands, those that end last first; 64 at most.
     pub certificates: Vec<Certificate>,
     /// What else was in the entries.
     pub dropped: Dropped,
@@ -72,7 +72,7 @@ pub struct Dropped {
     pub foreign: u64,
     /// No certificates, nor a PKCS#7 of them.
     pub unreadable: u64,
-    /// Longer than 64 KiB, or beyond the 64th value.
+    /// Longer than 64 KiB, or certificates with the address beyond the 64 that end last.
     pub too_much: u64,
 }
 
@@ -264,8 +264,10 @@ impl Directory {
         let values = attributes
             .filter(|attribute| self.settings.wants(&attribute.name))
             .flat_map(|attribute| attribute.values);
-        for (index, value) in values.enumerate() {
-            if index >= MAX_VALUES || value.len() > MAX_VALUE {
+        // However many there are, all of them are looked at: where somebody's old ones were never removed the good one may
+        // be the last. The answer has its bytes.
+        for value in values {
+            if value.len() > MAX_VALUE {
                 found.dropped.too_much = found.dropped.too_much.saturating_add(1);
                 continue;
             }
@@ -277,8 +279,11 @@ impl Directory {
             if !found.take(address, certificates) {
                 found.dropped.foreign = found.dropped.foreign.saturating_add(1);
             }
+            if found.certificates.len() >= 2 * MAX_CERTIFICATES {
+                found.keep_those_that_end_last();
+            }
         }
-        found.sort();
+        found.keep_those_that_end_last();
         found
     }
 
@@ -305,6 +310,15 @@ impl Found {
             }
         }
         any
+    }
+
+    /// Leaves out what is too much: none that has ended takes the place of one that has not.
+    fn keep_those_that_end_last(&mut self) {
+        self.sort();
+        let more = self.certificates.len().saturating_sub(MAX_CERTIFICATES);
+        self.certificates.truncate(MAX_CERTIFICATES);
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        self.dropped.too_much = self.dropped.too_much.saturating_add(more);
     }
 
     fn sort(&mut self) {
@@ -341,11 +355,12 @@ const AT_ONCE: usize = 8;
 /// Connections that are kept, and for how long without a question.
 const MAX_KEPT: usize = 4;
 const MAX_IDLE: Duration = Duration::from_secs(60);
-/// Bytes of an answer: as many values as are read, and what stands around them.
+/// Bytes of an answer.
 const MAX_ANSWER: usize = 8 << 20;
-/// Values that are read, and how long each may be.
-const MAX_VALUES: usize = 64;
+/// How long a value may be that is read.
 const MAX_VALUE: usize = 64 << 10;
+/// Certificates with the address that are kept. Whoever judges them looks at no more than 16.
+const MAX_CERTIFICATES: usize = 64;
 
 #[cfg(test)]
 mod tests;

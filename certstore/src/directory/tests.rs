@@ -87,18 +87,39 @@ async fn only_certificates_that_hold_the_address_come_back() {
     assert_eq!(server.connections(), 1);
 }
 
+/// An entry in which the certificates of ten years lie, and the one in use came last.
 #[tokio::test]
-async fn values_beyond_the_64th_are_not_read() {
+async fn the_65th_value_of_an_entry_is_looked_at() {
     let authority = ca("Directory CA");
     let bob = authority.leaf("Bob", "bob@example.jp");
     let mine = authority.leaf("Alice", "alice@example.jp");
-    let mut values = vec![bob.der(); MAX_VALUES];
+    let mut values = vec![bob.der(); 200];
     values.push(mine.der());
     let entries = vec![entry("userCertificate", &values)];
     let server = testserver::Server::start(entries, 4).await;
     let found = directory(server.port).ask(&alice()).await.unwrap();
-    assert!(found.certificates.is_empty() && found.more);
-    assert_eq!((found.dropped.foreign, found.dropped.too_much), (64, 1));
+    assert_eq!(found.certificates, [mine]);
+    assert!(found.more);
+    assert_eq!((found.dropped.foreign, found.dropped.too_much), (200, 0));
+}
+
+#[tokio::test]
+async fn of_too_many_certificates_those_that_end_last_are_kept() {
+    let authority = ca("Directory CA");
+    let of = |end: i64| authority.leaf_for("Alice", &["alice@example.jp"], end * 86_400);
+    let all: Vec<Certificate> = (1..=150).map(of).collect();
+    let last: Vec<Certificate> = all.iter().rev().take(64).cloned().collect();
+    let forward: Vec<&[u8]> = all.iter().map(Certificate::der).collect();
+    let backward: Vec<&[u8]> = forward.iter().rev().copied().collect();
+    for values in [forward, backward] {
+        let entries = vec![entry("userCertificate;binary", &values)];
+        let server = testserver::Server::start(entries, 0).await;
+        let directory = directory(server.port);
+        let found = directory.ask(&alice()).await.unwrap();
+        assert_eq!(found.certificates, last);
+        assert_eq!((found.dropped.foreign, found.dropped.too_much), (0, 86));
+        assert_eq!(directory.dropped(), 86);
+    }
 }
 
 #[tokio::test]

@@ -82,7 +82,18 @@ impl Places {
         let directory = self.directories.get(at)?;
         let cache = self.cache.as_ref().map(|cache| cache as &dyn AnswerCache);
         match directory.ask_through(cache, address).await {
-            Ok(asked) => Some(asked.found.certificates),
+            Ok(asked) => {
+                let left_out = asked.found.dropped.too_much;
+                if left_out > 0 {
+                    let server = &directory.settings().server;
+                    warn!(
+                        %server,
+                        left_out,
+                        "certificates of a directory are left out, too many for an address or too long"
+                    );
+                }
+                Some(asked.found.certificates)
+            }
             Err(error) => {
                 let server = &directory.settings().server;
                 warn!(%server, %error, "a directory of certificates does not answer");
