@@ -158,6 +158,8 @@ impl Directory {
         let mut breaker = lock(&self.breaker);
         match &outcome {
             Ok(_) => breaker.worked(),
+            // Whoever fills one entry does not keep everybody else from being found.
+            Err(error) if error.is_of_one_answer() => breaker.worked(),
             // A refusal too: a password that is wrong three times could lock the account.
             Err(_) => breaker.failed(self.begun.elapsed()),
         }

@@ -74,6 +74,9 @@ pub enum DirectoryError {
     /// More came than anybody asked for.
     #[error("the answer is longer than {0} bytes")]
     TooLarge(usize),
+    /// An entry has more in it than is read.
+    #[error("an entry has more attributes and values than are read")]
+    TooMany,
     /// There is nothing to fetch.
     #[error("no entry there has {0}; see that the URL names the right entry and attribute")]
     NoValue(String),
@@ -93,6 +96,13 @@ pub enum DirectoryError {
     /// The server sends us elsewhere.
     #[error("the server refers to another one, which is never followed; set the URL to that one")]
     Referral,
+}
+
+impl DirectoryError {
+    /// Whether it says something of what was asked about, and nothing of the server: another question may go well.
+    pub(super) const fn is_of_one_answer(&self) -> bool {
+        matches!(self, Self::TooLarge(_) | Self::TooMany)
+    }
 }
 
 /// What a code means (RFC 4511 Appendix A), of those that a search meets.

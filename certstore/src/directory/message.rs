@@ -143,11 +143,9 @@ pub(super) fn end(held: &[u8], limit: usize) -> Result<Option<usize>, DirectoryE
 /// Reads a message: its number and what it says.
 pub(super) fn read(bytes: &[u8]) -> Result<(u32, Reply), DirectoryError> {
     let bad = DirectoryError::Malformed;
-    let tape = Tape::parse(bytes, &LIMITS).map_err(|error| {
-        bad(match error.is_limit() {
-            true => "more structure than a message has",
-            false => "no BER",
-        })
+    let tape = Tape::parse(bytes, &LIMITS).map_err(|error| match error.is_limit() {
+        true => DirectoryError::TooMany,
+        false => bad("no BER"),
     })?;
     let mut parts = tape.root().children();
     let id = parts.next().and_then(Cursor::small);

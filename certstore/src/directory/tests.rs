@@ -132,6 +132,34 @@ async fn a_million_entries_are_not_taken() {
     assert!(matches!(error, DirectoryError::TooLarge(_)), "{error}");
 }
 
+/// STO-01: three mails to somebody whose entry is too long, and nobody was looked for any more.
+#[tokio::test]
+async fn an_entry_that_is_too_long_keeps_nobody_else_from_being_found() {
+    let mine = ca("Directory CA").leaf("Alice", "alice@example.jp");
+    let one = entry("userCertificate", &[mine.der()]);
+    let crowd = entry("userCertificate", &vec![&b""[..]; 30_000]);
+    let asked = AtomicU64::new(0);
+    let server = testserver::Server::with(move |id, _| {
+        let entries = match asked.fetch_add(1, Ordering::SeqCst) {
+            0..=3 => message::message(id, &one).repeat(2 * MAX_ANSWER / one.len()),
+            4..=7 => message::message(id, &crowd),
+            _ => message::message(id, &one),
+        };
+        [entries, message::message(id, &result(0x65, 0))].concat()
+    })
+    .await;
+    let directory = directory(server.port);
+    for at in 0..8 {
+        let error = directory.ask(&alice()).await.unwrap_err();
+        match at {
+            0..=3 => assert!(matches!(error, DirectoryError::TooLarge(_)), "{error}"),
+            _ => assert!(matches!(error, DirectoryError::TooMany), "{error}"),
+        }
+    }
+    let found = directory.ask(&alice()).await.unwrap();
+    assert_eq!(found.certificates, [mine]);
+}
+
 /// STO-01: a million results, of entries that say next to nothing and of other servers that might know more. The
 /// answer is cut off at its bytes, or at the time that a question may take.
 #[tokio::test]
