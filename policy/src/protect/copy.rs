@@ -116,9 +116,10 @@ fn made(
         });
     if protection.encryption.is_some() {
         outer = without(outer, &DIGESTS);
+        outer = without(outer, &BLIND);
     }
     if hidden {
-        outer = without(outer, &[TOPIC]);
+        outer = without(outer, &TOPICS);
     }
     let entity = match protection.sign {
         Some(form) => sign(&entity, form, signer.ok_or(CopyError::NoSigner)?, limits)?,
@@ -169,8 +170,15 @@ fn sign(
     }
 }
 
-/// Where some programs say the Subject once more.
-const TOPIC: &str = "thread-topic";
+/// Where some programs say the Subject once more: mail programs, Sieve (RFC 5703 §6), and what marks it as spam.
+const TOPICS: [&str; 4] = [
+    "thread-topic",
+    "original-subject",
+    "x-original-subject",
+    "x-spam-prev-subject",
+];
+/// Who gets a copy that the others are not to know of: for them each such copy is made apart (RFC 5322 §3.6.3).
+const BLIND: [&str; 2] = ["bcc", "resent-bcc"];
 /// What says a digest of the content and signs the Subject (RFC 6376 §3.5, RFC 4870): who guesses them could find out
 /// whether that is right. They hold for nothing once the mail is encrypted.
 const DIGESTS: [&str; 3] = [

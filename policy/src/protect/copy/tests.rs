@@ -82,11 +82,19 @@ fn what_is_encrypted_shows_nothing_and_opens_to_the_same() {
         assert!(message.ends_with("\r\n\r\ncanary-d7c1, \u{4e16}\u{754c}\r\n".as_bytes()));
     }
     // Some programs say the subject twice.
-    let twice = MAIL.replacen("From:", "Thread-Topic: canary-d7c1\r\n again\r\nFrom:", 1);
-    let hidden = encrypted_for(&[&bob.certificate], GCM);
-    let mail = made(twice.as_bytes(), &hidden, None);
-    assert!(!holds(&mail, CANARY) && !holds(&mail, " again"));
-    assert!(mail.starts_with(b"Received: by mx.own.example\r\nFrom: alice"));
+    for name in [
+        "Thread-Topic",
+        "Original-Subject",
+        "X-Original-Subject",
+        "x-spam-prev-subject ",
+    ] {
+        let fields = format!("{name}: canary-d7c1\r\n again\r\nFrom:");
+        let twice = MAIL.replacen("From:", &fields, 1);
+        let hidden = encrypted_for(&[&bob.certificate], GCM);
+        let mail = made(twice.as_bytes(), &hidden, None);
+        assert!(!holds(&mail, CANARY) && !holds(&mail, " again"), "{name}");
+        assert!(mail.starts_with(b"Received: by mx.own.example\r\nFrom: alice"));
+    }
     // Without header protection the header stays as it was.
     let plain = Protection {
         header: None,
@@ -95,6 +103,32 @@ fn what_is_encrypted_shows_nothing_and_opens_to_the_same() {
     let mail = made(MAIL.as_bytes(), &plain, None);
     assert!(holds(&mail, "Subject: canary-d7c1 in the subject\r\n"));
     assert!(!holds(&mail, "canary-d7c1, "));
+}
+
+/// RFC 5322 §3.6.3: a program that leaves Bcc in what it sends told everybody whom the copies apart are not to tell.
+#[test]
+fn no_encrypted_copy_says_who_else_gets_one_unseen() {
+    let bob = bob();
+    let fields = "Bcc: canary-d7c1@partner.example\r\nresent-bcc :\r\n canary-d7c1@x.example\r\nFrom:";
+    let mail = MAIL.replace("Subject: canary-d7c1 in", "Subject: in");
+    let mail = mail.replacen("From:", fields, 1);
+    for header in [Some(HeaderProtection::Cipher), None] {
+        let protection = Protection {
+            header,
+            ..encrypted_for(&[&bob.certificate], GCM)
+        };
+        let copy = made(mail.as_bytes(), &protection, None);
+        assert!(!holds(&copy, CANARY), "{header:?}");
+        let (message, _) = opened(&copy, &bob);
+        assert!(!holds(&message, "canary-d7c1@"), "{header:?}");
+        assert!(holds(&message, "canary-d7c1, "), "{header:?}");
+    }
+    // What is not encrypted goes as it came.
+    let plain = Protection {
+        encryption: None,
+        ..encrypted_for(&[], GCM)
+    };
+    assert_eq!(made(mail.as_bytes(), &plain, None), mail.as_bytes());
 }
 
 /// RFC 8551 §3.1: the fields of such a message came out when it was opened, also where the header of other mail is left alone.
