@@ -121,15 +121,6 @@ impl Shown {
     }
 }
 
-/// Everything in a text that looks like an address to some reader.
-pub(crate) fn addresses_shown(text: &str) -> HashSet<String> {
-    let readings = readings(text);
-    let each = readings
-        .iter()
-        .flat_map(|reading| words::addresses(reading));
-    each.collect()
-}
-
 /// One line of text, or the reason why it is none.
 fn unfold_strictly(value: &[u8]) -> Result<String, Ambiguity> {
     if value.len() > MAX_VALUE {

@@ -6,7 +6,7 @@ use kenin_pki::crypto::DigestAlgorithm;
 
 use crate::header::{self, Header, unfold};
 use crate::mail::mailbox;
-use crate::mailbox::{addresses_shown, decoded};
+use crate::mailbox::decoded;
 
 /// Digests (SHA-256) of the ids that the message gives itself.
 #[must_use]
@@ -32,7 +32,8 @@ pub fn answered(raw: &[u8]) -> Vec<[u8; 32]> {
 }
 
 /// The mailboxes that stand in To and Cc, and in their Resent- forms, in one spelling each. Whoever else gets the message
-/// is not to be seen by these.
+/// is not to be seen by these. An address that a display name, a comment or the name of a group shows is none of them:
+/// whoever is missed here gets a copy alone, which hurts nobody.
 #[must_use]
 pub fn visible(raw: &[u8]) -> HashSet<String> {
     let header = header::scan(raw);
@@ -41,7 +42,56 @@ pub fn visible(raw: &[u8]) -> HashSet<String> {
     for field in header.fields.iter().filter(|field| field.plain) {
         if field.may_be(raw, shown) {
             let text = String::from_utf8_lossy(&unfold(field.value(raw))).into_owned();
-            found.extend(addresses_shown(&text).iter().map(|one| mailbox(one)));
+            found.extend(listed(&text).iter().map(|one| mailbox(one)));
+        }
+    }
+    found
+}
+
+/// What stands in an address list (RFC 5322 §3.4) between angle brackets, or as a member without any.
+fn listed(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let (mut piece, mut whole) = (String::new(), None);
+    let (mut quoted, mut escaped, mut in_brackets) = (false, false, false);
+    // Of comments, which nest.
+    let mut depth = 0_usize;
+    for c in text.chars().chain([',']) {
+        match c {
+            _ if escaped => {
+                escaped = false;
+                if depth == 0 {
+                    piece.push(c);
+                }
+            }
+            '\\' if depth > 0 => escaped = true,
+            '\\' if quoted => {
+                escaped = true;
+                piece.push(c);
+            }
+            '(' if !quoted => depth = depth.saturating_add(1),
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            _ if depth > 0 => {}
+            '"' => {
+                quoted = !quoted;
+                piece.push(c);
+            }
+            '<' if !quoted => {
+                piece.clear();
+                in_brackets = true;
+            }
+            '>' if !quoted => {
+                whole = Some(std::mem::take(&mut piece));
+                in_brackets = false;
+            }
+            ',' | ';' | ':' if !quoted && !in_brackets => {
+                let member = whole.take().unwrap_or_else(|| std::mem::take(&mut piece));
+                piece.clear();
+                // What stands before a colon is the name of a group.
+                if c != ':' && member.contains('@') {
+                    found.push(member.trim().to_owned());
+                }
+            }
+            _ => piece.push(c),
         }
     }
     found
@@ -239,5 +289,40 @@ mod tests {
             ["bob", "carol", "dave", "gina"].map(|name| format!("{name}@partner.example"));
         assert_eq!(found, expected);
         assert!(visible(b"\r\n").is_empty());
+    }
+
+    /// Whoever got the mail unseen stood in the shared copy, where To showed the address and meant another.
+    #[test]
+    fn an_address_that_is_only_shown_is_no_recipient() {
+        for to in [
+            "\"carol@partner.example\" <bob@partner.example>",
+            "carol@partner.example <bob@partner.example>",
+            "bob@partner.example (carol@partner.example)",
+            "<bob@partner.example> (see (also) carol@partner.example)",
+            "=?utf-8?q?carol=40partner.example?= <bob@partner.example>",
+            "carol@partner.example: bob@partner.example;",
+            "\"x\\\", carol@partner.example, \" <bob@partner.example>",
+            "bob@partner.example, \"open, carol@partner.example",
+            "bob@partner.example, (open, carol@partner.example",
+            "bob@partner.example, <carol@partner.example",
+        ] {
+            let raw = format!("To: {to}\r\n\r\n");
+            let found: Vec<String> = visible(raw.as_bytes()).into_iter().collect();
+            assert_eq!(found, ["bob@partner.example"], "{to}");
+        }
+    }
+
+    /// RFC 5322 §3.4: groups, folded lines, quoted local parts, comments between.
+    #[test]
+    fn whoever_stands_in_a_list_is_seen() {
+        let raw = b"To: Friends: Bob <bob@partner.example>,\r\n carol@partner.example;, \"Doe, J.\"\r\n\
+            \t<dave@partner.example>, (x) \"john doe\"@partner.example, \"eve\"@partner.example\r\n\r\n";
+        let mut found: Vec<String> = visible(raw).into_iter().collect();
+        found.sort();
+        let expected = ["bob", "carol", "dave", "eve", "john doe"];
+        assert_eq!(
+            found,
+            expected.map(|name| format!("{name}@partner.example"))
+        );
     }
 }
