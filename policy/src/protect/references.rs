@@ -76,24 +76,30 @@ fn listed(text: &str) -> Vec<String> {
                 piece.push(c);
             }
             '<' if !quoted => {
+                found.extend(whole.take());
                 piece.clear();
                 in_brackets = true;
             }
             '>' if !quoted => {
-                whole = Some(std::mem::take(&mut piece));
+                whole = Some(piece.trim().to_owned());
+                piece.clear();
                 in_brackets = false;
             }
             ',' | ';' | ':' if !quoted && !in_brackets => {
-                let member = whole.take().unwrap_or_else(|| std::mem::take(&mut piece));
-                piece.clear();
-                // What stands before a colon is the name of a group.
-                if c != ':' && member.contains('@') {
-                    found.push(member.trim().to_owned());
+                match whole.take() {
+                    Some(address) => found.push(address),
+                    // The name of a group.
+                    None if c == ':' => {}
+                    None if piece.contains('"') => found.push(piece.trim().to_owned()),
+                    // People leave out commas.
+                    None => found.extend(piece.split_whitespace().map(str::to_owned)),
                 }
+                piece.clear();
             }
             _ => piece.push(c),
         }
     }
+    found.retain(|one| one.contains('@'));
     found
 }
 
@@ -324,5 +330,24 @@ mod tests {
             found,
             expected.map(|name| format!("{name}@partner.example"))
         );
+    }
+
+    #[test]
+    fn a_list_without_its_commas_is_one() {
+        for to in [
+            "bob@partner.example carol@partner.example",
+            "bob@partner.example;carol@partner.example",
+            "<bob@partner.example> < carol@partner.example >",
+            "Doe, Bob <bob@partner.example> Carol <carol@partner.example>",
+        ] {
+            let raw = format!("To: {to}\r\n\r\n");
+            let mut found: Vec<String> = visible(raw.as_bytes()).into_iter().collect();
+            found.sort();
+            assert_eq!(
+                found,
+                ["bob@partner.example", "carol@partner.example"],
+                "{to}"
+            );
+        }
     }
 }
