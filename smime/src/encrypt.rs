@@ -77,8 +77,9 @@ impl Protect<'_> {
     /// All or nothing: where one recipient cannot be encrypted for, nobody is.
     pub fn protect(&self, entity: &[u8]) -> Result<Vec<u8>, ProtectError> {
         let sealed = self.sealed(entity.len())?;
+        // Spelled as in RFC 8551 §3.2.2: not every program compares without case.
         let label = match self.is_aead() {
-            true => "authenveloped-data",
+            true => "authEnveloped-data",
             false => "enveloped-data",
         };
         let mut out = format!(

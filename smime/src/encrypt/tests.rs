@@ -45,7 +45,7 @@ fn every_cipher_is_opened_by_every_kind_of_key() {
             };
             assert_eq!(opened.integrity, expected, "{what}");
             let label: &[u8] = match aead {
-                true => b"smime-type=authenveloped-data;",
+                true => b"smime-type=authEnveloped-data;",
                 false => b"smime-type=enveloped-data;",
             };
             assert!(memchr::memmem::find(&raw, label).is_some(), "{what}");
