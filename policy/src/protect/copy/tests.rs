@@ -109,7 +109,8 @@ fn what_is_encrypted_shows_nothing_and_opens_to_the_same() {
 #[test]
 fn no_encrypted_copy_says_who_else_gets_one_unseen() {
     let bob = bob();
-    let fields = "Bcc: canary-d7c1@partner.example\r\nresent-bcc :\r\n canary-d7c1@x.example\r\nFrom:";
+    let fields =
+        "Bcc: canary-d7c1@partner.example\r\nresent-bcc :\r\n canary-d7c1@x.example\r\nFrom:";
     let mail = MAIL.replace("Subject: canary-d7c1 in", "Subject: in");
     let mail = mail.replacen("From:", fields, 1);
     for header in [Some(HeaderProtection::Cipher), None] {
