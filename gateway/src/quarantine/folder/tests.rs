@@ -57,7 +57,7 @@ fn a_folder_that_others_may_look_into_is_refused() {
     let path = folder.path.clone();
     fs::set_permissions(&path, PermissionsExt::from_mode(0o750)).unwrap();
     let kind = Folder::open(&path).err().map(|error| error.kind());
-    assert_eq!(kind, Some(io::ErrorKind::PermissionDenied));
+    assert_eq!(kind, Some(ErrorKind::PermissionDenied));
     assert!(Folder::create(&path).is_err());
     assert!(Folder::open(&dir.path().join("absent")).is_err());
     let file = dir.path().join("file");
