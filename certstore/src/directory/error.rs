@@ -74,8 +74,8 @@ pub enum DirectoryError {
     /// More came than anybody asked for.
     #[error("the answer is longer than {0} bytes")]
     TooLarge(usize),
-    /// An entry has more in it than is read.
-    #[error("an entry has more attributes and values than are read")]
+    /// There is more in it than is read: values, or elements inside each other.
+    #[error("there is more in an entry than is read")]
     TooMany,
     /// There is nothing to fetch.
     #[error("no entry there has {0}; see that the URL names the right entry and attribute")]
