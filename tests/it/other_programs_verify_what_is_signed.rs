@@ -296,3 +296,16 @@ fn a_key_restricted_to_sha_1_signs_nothing_and_says_why() {
     let why = "restricted to digests by which nothing is signed";
     assert!(said(&output).contains(why), "{}", said(&output));
 }
+
+/// What a command before a pipe failed to write was signed as a mail without anything in it.
+#[test]
+fn an_empty_file_is_not_signed() {
+    let folder = Folder::new();
+    let authority = Authority::root("Signing Root");
+    let olga = Reader::new(folder.path(), &authority, "olga", Key::p256(), 0x80);
+    let mail = folder.join("empty.eml");
+    std::fs::write(&mail, b"").unwrap();
+    let output = kenin(&["sign", "--key", &olga.pair(), &mail.display().to_string()]);
+    assert_eq!(output.status.code(), Some(65), "{}", said(&output));
+    assert!(said(&output).contains("no mail"), "{}", said(&output));
+}

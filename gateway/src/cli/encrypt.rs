@@ -92,6 +92,9 @@ pub(super) fn mail(file: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
     if bytes.len() > limits.message_size {
         return Err(told(file, Exit::Data, &"larger than any mail"));
     }
+    if bytes.is_empty() {
+        return Err(told(file, Exit::Data, &"it is empty, and no mail"));
+    }
     if input::kind(&bytes) == Kind::Cms || input::base64_cms(&bytes).is_some() {
         let what = "a bare CMS object, and no mail";
         return Err(told(file, Exit::Data, &what));

@@ -9,7 +9,7 @@ use kenin_pki::address::{Address, AddressCase};
 use kenin_pki::crypto::Secret;
 use kenin_policy::header;
 use kenin_policy::verdict::Verdict;
-use kenin_policy::{HeaderEdits, mailbox};
+use kenin_policy::{HeaderEdits, Reason, mailbox};
 use kenin_smime::{Limits, canonical, open, relayable};
 
 use crate::config::Receipts;
@@ -28,26 +28,33 @@ pub(super) struct Making<'m> {
 }
 
 impl Making<'_> {
-    /// The message with this content and its verdict; nothing where no relay would pass it on.
+    /// The message with this content and its verdict; nothing where no relay would pass it on, or only so that a good
+    /// signature in it would break.
     pub(super) fn message(&self, entity: &[u8]) -> Option<(Secret, Verdict)> {
-        let whole = self.with_fields(entity, &|_| true)?;
-        let verdict = (self.judge)(whole.expose());
+        let (whole, verdict) = self.judged(entity, &|_| true)?;
         if is_from_same(self.raw, whole.expose()) || verdict.is_pass() {
             return Some((whole, verdict));
         }
         // Nobody on the way has seen the inner one, and nobody vouches for it.
-        let whole = self.with_fields(entity, &|name| name != "from")?;
-        let verdict = (self.judge)(whole.expose());
-        Some((whole, verdict))
+        self.judged(entity, &|name| name != "from")
     }
 
-    fn with_fields(&self, entity: &[u8], keep: &dyn Fn(&str) -> bool) -> Option<Secret> {
+    fn judged(&self, entity: &[u8], keep: &dyn Fn(&str) -> bool) -> Option<(Secret, Verdict)> {
         let made = Secret::new(open::reassemble(self.raw, entity, self.limits, keep));
-        let made = self.named(self.fitting(made)?);
-        Some(match self.receipts {
-            Receipts::Strip => without_wishes(made),
-            Receipts::Keep => made,
-        })
+        let (whole, before) = match self.fitting(made)? {
+            Fitting::Exact(made) => (made, None),
+            Fitting::Ended { lines, before } => (lines, Some(before)),
+        };
+        let whole = self.named(whole);
+        let whole = match self.receipts {
+            Receipts::Strip => without_wishes(whole),
+            Receipts::Keep => whole,
+        };
+        let verdict = (self.judge)(whole.expose());
+        // A line feed may be an octet of something binary, whose signature is over it as it is.
+        let broken = is_broken(&verdict)
+            && before.is_some_and(|before| !is_broken(&(self.judge)(before.expose())));
+        (!broken).then_some((whole, verdict))
     }
 
     /// With one Message-ID, which all programs read alike. Whoever has the mail on its way can take it out, or spell it
@@ -71,19 +78,48 @@ impl Making<'_> {
     }
 
     /// In lines that relays pass on, however the content's own lines end.
-    fn fitting(&self, made: Secret) -> Option<Secret> {
+    fn fitting(&self, made: Secret) -> Option<Fitting> {
         let seven_bit = made.expose().is_ascii() || !self.seven_bit;
         if seven_bit && is_lines(made.expose()) && !has_long_line(made.expose()) {
-            return Some(made);
+            return Some(Fitting::Exact(made));
         }
-        let fits = relayable(made.expose(), self.limits).map(|fits| fits.into_owned());
+        if let Some(fits) = relayable(made.expose(), self.limits) {
+            let lines = ended(Secret::new(fits.into_owned()));
+            return is_lines(lines.expose()).then_some(Fitting::Exact(lines));
+        }
         // Text that is signed stays as it is but for its line ends, which its signature survives. So do its long lines.
-        let lines = fits.unwrap_or_else(|| canonical::to_crlf(made.expose()));
-        let mut lines = Secret::new(lines);
-        if !lines.expose().ends_with(b"\r\n") {
-            lines = Secret::new([lines.expose(), b"\r\n"].concat());
-        }
-        is_lines(lines.expose()).then_some(lines)
+        let lines = ended(Secret::new(canonical::to_crlf(made.expose())));
+        is_lines(lines.expose()).then_some(match canonical::has_bare_lf(made.expose()) {
+            true => Fitting::Ended {
+                lines,
+                before: made,
+            },
+            false => Fitting::Exact(lines),
+        })
+    }
+}
+
+/// A message that relays pass on.
+enum Fitting {
+    /// All that is signed in it is as it was.
+    Exact(Secret),
+    /// Its lines end otherwise than before.
+    Ended { lines: Secret, before: Secret },
+}
+
+/// Whether something is not what its signer signed.
+fn is_broken(verdict: &Verdict) -> bool {
+    let signatures = verdict.signatures.iter().map(|one| one.reason);
+    signatures
+        .chain(verdict.reason)
+        .any(|reason| reason == Reason::DigestMismatch)
+}
+
+/// With an end of its last line.
+fn ended(made: Secret) -> Secret {
+    match made.expose().ends_with(b"\r\n") {
+        true => made,
+        false => Secret::new([made.expose(), b"\r\n"].concat()),
     }
 }
 
@@ -165,8 +201,6 @@ const WISHES: [&str; 6] = [
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-
-    use kenin_policy::Reason;
 
     use super::*;
     use crate::substitute;
@@ -328,6 +362,38 @@ mod tests {
             &|making| making.seven_bit = true,
         );
         assert!(narrow.unwrap().0.is_ascii());
+    }
+
+    /// What was a good attachment arrived as another, with a signature that did not hold.
+    #[test]
+    fn what_only_other_line_ends_would_break_is_no_message() {
+        let entity = "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\
+            Content-Type: image/x\r\nContent-Transfer-Encoding: binary\r\n\r\n1\n2\r\n--b\r\n\
+            Content-Type: application/pkcs7-signature\r\n\r\nx\r\n--b--\r\n";
+        let made = |broken: &dyn Fn(&[u8]) -> bool| {
+            let judge = |message: &[u8]| {
+                let reason = match broken(message) {
+                    true => Reason::DigestMismatch,
+                    false => Reason::NotSigned,
+                };
+                substitute::unexamined(reason, b"")
+            };
+            let making = Making {
+                raw: RAW.as_bytes(),
+                limits: &Limits::default(),
+                receipts: Receipts::Strip,
+                name: "2@gw.example",
+                seven_bit: false,
+                judge: &judge,
+            };
+            making.message(entity.as_bytes())
+        };
+        assert!(made(&|message| !canonical::has_bare_lf(message)).is_none());
+        // Text, and what had been changed before.
+        for broken in [false, true] {
+            let (whole, _) = made(&|_| broken).unwrap();
+            assert!(!canonical::has_bare_lf(whole.expose()));
+        }
     }
 
     #[test]

@@ -63,6 +63,18 @@ impl Gpgsm {
 
     /// Whether it finds every signature of a mail good and its chain trusted; what it said otherwise.
     pub fn verify(&self, trial: &Trial) -> Result<(), String> {
+        let mut told = self.verify_once(trial);
+        // Its clock is set and then runs: what holds until this very second has ended where the next one begins meanwhile.
+        for _ in 0..4 {
+            match &told {
+                Err(words) if words.contains("EXPKEYSIG") => told = self.verify_once(trial),
+                _ => break,
+            }
+        }
+        told
+    }
+
+    fn verify_once(&self, trial: &Trial) -> Result<(), String> {
         let mut command = self.command();
         std::fs::write(self.file("object"), &trial.cms).unwrap();
         command.arg("--verify").arg(self.file("object"));
