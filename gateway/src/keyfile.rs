@@ -49,8 +49,7 @@ fn advice(kind: ErrorKind, hint: &str) -> Option<&str> {
     }
 }
 
-const NOT_OURS: &str =
-    "it belongs to the user of the service: run this as that user, runuser -u NAME -- kenin …";
+const NOT_OURS: &str = "it has to belong to the user of the service (chown), who runs this: runuser -u NAME -- kenin …";
 /// Others may do something with the file, or the group may write it.
 const OPEN_TO_ALL: u32 = 0o027;
 /// No key is larger.

@@ -54,7 +54,8 @@ pub(crate) fn shared_cache(config: &Config) -> Result<Option<Cache>, ConfigError
     let bytes = keyfile::read(config, "cache.key_file", &one.key_file, &hint)?;
     let key = <[u8; 32]>::try_from(bytes).map_err(|bytes| {
         let text = format!("{file}: {} bytes, and not 32", bytes.len());
-        config.mistake("cache.key_file", text).hint(&hint)
+        let hint = "name the right file, or one that is not there yet";
+        config.mistake("cache.key_file", text).hint(hint)
     })?;
     let clock = || clock::unix_time(clock::now());
     Cache::new(&settings, ca.as_deref(), &key, clock)

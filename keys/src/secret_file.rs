@@ -19,7 +19,8 @@ pub fn read_key_file(path: &Path) -> Result<Unlock, SecretFileError> {
     let secret =
         read(path).map_err(|error| error.unless_there("head -c 32 /dev/urandom makes one"))?;
     if secret.len() != KEY_LEN {
-        let what = "it has not exactly 32 octets; head -c 32 /dev/urandom makes one";
+        // Nobody is told to make one over what stands there.
+        let what = "it has not exactly 32 octets; name the right file, or restore it from a backup";
         return Err(SecretFileError::new(path, what));
     }
     Ok(Unlock::Key(secret))
@@ -103,7 +104,13 @@ impl SecretFileError {
 }
 
 fn read(path: &Path) -> Result<Secret, SecretFileError> {
-    let failed = |error: io::Error| SecretFileError::new(path, error.to_string());
+    let failed = |error: io::Error| {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => NOT_OURS,
+            _ => "",
+        };
+        SecretFileError::new(path, format!("{error}{advice}"))
+    };
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.mode() & OPEN_TO_ALL != 0 {
         let what = "it can be read or changed by others; chmod 600";
@@ -123,6 +130,7 @@ fn read(path: &Path) -> Result<Secret, SecretFileError> {
 /// Others may do something with the file, or its group may write it. A group that reads is how credentials are handed
 /// to a service.
 const OPEN_TO_ALL: u32 = 0o027;
+const NOT_OURS: &str = "; it has to belong to the user who runs this, that of the service: chown, runuser -u NAME -- kenin …";
 /// What makes the file of a key that a token guards.
 const SEAL_SECRET: &str = "\"kenin key seal-secret\" makes it";
 /// Octets of a secret, at most.
@@ -178,7 +186,8 @@ mod tests {
             assert!(error.to_string().ends_with("chmod 600"), "{error}");
         }
         for length in [0, 31, 33, 5000] {
-            assert!(read_key_file(file(&vec![7; length], 0o600).path()).is_err());
+            let error = read_key_file(file(&vec![7; length], 0o600).path()).unwrap_err();
+            assert!(!error.to_string().contains("urandom"), "{error}");
         }
         for content in [&b""[..], b"\n", b"\r\n", &[b'x'; 5000]] {
             assert!(read_passphrase_file(file(content, 0o600).path()).is_err());

@@ -355,7 +355,25 @@ fn mail_is_held_in_a_quarantine_whose_key_can_be_read() {
         let text = report.to_text();
         assert_eq!(report.ok, wrong.is_empty(), "{text}");
         assert!(text.contains(wrong), "{text}");
+        // Over a file that is there nobody is told to write another key.
+        assert_eq!(text.contains("urandom"), octets.is_none(), "{text}");
     }
+    let previous = "\nkey_file = \"quarantine.key\"\nprevious_key_files = [\"old.key\"]\n";
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        "\nkey_file = \"quarantine.key\"\n",
+        previous,
+    );
+    let text = check(&options).to_text();
+    assert!(text.contains("it is in a backup; without it"), "{text}");
+    assert!(!text.contains("urandom"), "{text}");
+    change(
+        dir.path(),
+        "etc/kenin.toml",
+        "previous_key_files = [\"old.key\"]\n",
+        "",
+    );
     change(
         dir.path(),
         "etc/kenin.toml",

@@ -41,7 +41,7 @@ impl Keys {
             }
         };
         let previous = settings.previous.iter();
-        let previous = previous.map(|path| read(config, "quarantine.previous_key_files", path));
+        let previous = previous.map(|path| read(config, PREVIOUS, path));
         Ok(Self {
             current,
             previous: previous.collect::<Result<_, _>>()?,
@@ -100,11 +100,17 @@ impl Key {
 
 fn read(config: &Config, setting: &str, path: &Path) -> Result<Key, ConfigError> {
     let file = path.display();
-    let hint = format!("make one: (umask 077; head -c 32 /dev/urandom > {file})");
+    // A key of before opens what it sealed, and another in its place opens nothing.
+    let hint = match setting {
+        PREVIOUS => LOST.to_owned(),
+        _ => format!(
+            "make one: (umask 077; head -c 32 /dev/urandom > {file}); one that was lost is in a backup"
+        ),
+    };
     let octets = Secret::new(keyfile::read(config, setting, path, &hint)?);
     let key = <&[u8; 32]>::try_from(octets.expose()).map_err(|_| {
         let text = format!("{file}: {} bytes, and not 32", octets.len());
-        config.mistake(setting, text).hint(&hint)
+        config.mistake(setting, text).hint(NO_KEY)
     })?;
     Key::new(key).ok_or_else(|| {
         let text = format!("{file}: the cryptographic library cannot use it");
@@ -119,3 +125,9 @@ fn credential(name: &str) -> Option<PathBuf> {
     // Of one that is there and cannot be read it is told where it is read.
     (!matches!(path.try_exists(), Ok(false))).then_some(path)
 }
+
+const PREVIOUS: &str = "quarantine.previous_key_files";
+const LOST: &str = "it is in a backup; without it what it sealed opens no more: leave it out if nothing of that is held";
+/// Whatever stands there is not to be written over.
+const NO_KEY: &str =
+    "name the right file, or restore it from a backup: what it sealed opens with no other";
