@@ -203,6 +203,24 @@ fn a_key_that_is_damaged_keeps_nobody_else_from_their_mail() {
     );
 }
 
+/// Whoever takes the first key in makes the folder, and the service has to be able to look into it.
+#[test]
+fn root_makes_no_folder_of_keys_in_that_of_the_service() {
+    let desk = Desk::new();
+    let folder = desk.folder();
+    let around = folder.parent().unwrap();
+    std::fs::create_dir_all(around).unwrap();
+    // Nobody but root gives something away.
+    if std::os::unix::fs::chown(around, Some(4711), None).is_err() {
+        return;
+    }
+    let password = desk.shop.file("password").display().to_string();
+    let file = desk.shop.rsa.pkcs12.display().to_string();
+    let refused = desk.key(&["import", &file, "--password-file", &password]);
+    fails(&refused, 77, "belongs to the user with the number 4711");
+    assert!(!folder.exists());
+}
+
 /// Encrypted mail would arrive as it came, and nobody would be told why.
 #[test]
 fn keys_that_open_nothing_for_want_of_a_quarantine_are_told() {

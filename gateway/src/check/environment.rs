@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kenin_certstore::ClockMark;
@@ -12,7 +12,7 @@ use kenin_pki::name::Name;
 
 use super::{Finding, warning};
 use crate::clock::{now, plausible, unix_time};
-use crate::config::{Config, ConfigError, ListenAddress};
+use crate::config::{Config, ConfigError, KeyAt, ListenAddress, PinAt, SecretAt, StoreAt};
 use crate::quarantine::Folder;
 use crate::snapshot::Snapshot;
 use crate::wrapper;
@@ -127,25 +127,96 @@ pub(super) fn machine(config: &Config, findings: &mut Vec<Finding>) {
         let text = format!("{}: {error}", quarantine.display());
         findings.push(config.mistake("quarantine", text).into());
     }
-    if let Some(key) = &config.stamp_key
-        && let (Ok(key_of), Ok(state_of)) = (key.metadata(), config.state_dir.metadata())
-        && state_of.uid() != 0
-        && key_of.uid() != state_of.uid()
-    {
-        let text = format!(
-            "{} belongs to another user than {}: the service may not be able to read it",
-            key.display(),
-            config.state_dir.display()
-        );
-        let hint = format!("chown {} {}", state_of.uid(), key.display());
-        findings.push(warning(config.mistake("stamp.key", text).hint(hint)));
-    }
+    owners(config, findings);
     if let Some(next) = &config.next_hop
         && !reachable(&next.address)
     {
         let text = format!("nobody answers at {}", next.address);
         findings.push(warning(config.mistake("next_hop.address", text)));
     }
+}
+
+/// Whether what nobody else may read belongs to the user of the service, which is that of the state folder: root, who mostly
+/// asks, can read all of it.
+pub(super) fn owners(config: &Config, findings: &mut Vec<Finding>) {
+    let Ok(state_of) = config.state_dir.metadata() else {
+        return;
+    };
+    let user = state_of.uid();
+    if user == 0 {
+        return;
+    }
+    for (key, path) in private(config) {
+        let Ok(file) = path.metadata() else { continue };
+        if file.uid() == user || file.mode() & 0o040 != 0 {
+            continue;
+        }
+        let text = format!(
+            "{} belongs to another user than {}: the service may not be able to read it",
+            path.display(),
+            config.state_dir.display()
+        );
+        let hint = format!("chown {user} {}", path.display());
+        findings.push(warning(config.mistake(&key, text).hint(hint)));
+    }
+}
+
+/// The files and folders that the service alone reads, by the settings that name them.
+fn private(config: &Config) -> Vec<(String, PathBuf)> {
+    let mut all = Vec::new();
+    let mut add = |key: &str, path: Option<&PathBuf>| {
+        all.extend(path.map(|path| (key.to_owned(), path.clone())));
+    };
+    add("stamp.key", config.stamp_key.as_ref());
+    add("arc.key", config.arc.as_ref().map(|arc| &arc.key));
+    add("wrap.key", config.wrap.as_ref().map(|wrap| &wrap.key));
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let key = format!("listener.{index}.tls.key");
+        add(&key, listener.tls.as_ref().map(|tls| &tls.key));
+    }
+    for (index, directory) in config.directories.iter().enumerate() {
+        let key = format!("directory.{index}.password_file");
+        add(&key, directory.password_file.as_ref());
+    }
+    if let Some(cache) = &config.cache {
+        add("cache.key_file", Some(&cache.key_file));
+        add("cache.password_file", cache.password_file.as_ref());
+    }
+    match &config.store {
+        StoreAt::File(path) => add("store.path", Some(path)),
+        StoreAt::Server(at) => add("store.password_file", at.password_file.as_ref()),
+    }
+    if let Some(quarantine) = &config.quarantine {
+        if let KeyAt::File(path) = &quarantine.key {
+            add("quarantine.key_file", Some(path));
+        }
+        for path in &quarantine.previous {
+            add("quarantine.previous_key_files", Some(path));
+        }
+        add("quarantine", Some(&config.quarantine_dir()));
+    }
+    if let Some(keys) = &config.keys {
+        for (at, old) in [(Some(&keys.seal), false), (keys.previous.as_ref(), true)] {
+            let file = match at {
+                Some(SecretAt::Passphrase(path) | SecretAt::Key(path)) => path,
+                Some(SecretAt::Token(token)) => &token.file,
+                Some(SecretAt::Credential(_)) | None => continue,
+            };
+            let name = at.map_or("", SecretAt::key);
+            let key = match old {
+                true => format!("keys.previous.{name}"),
+                false => format!("keys.{name}"),
+            };
+            add(&key, Some(file));
+        }
+        for token in &keys.tokens {
+            if let Some(PinAt::File(path)) = &token.pin {
+                add("keys.token", Some(path));
+            }
+        }
+        add("keys.folder", Some(&keys.folder));
+    }
+    all
 }
 
 /// Whether the world can verify our seals.

@@ -384,6 +384,45 @@ fn mail_is_held_in_a_quarantine_whose_key_can_be_read() {
     assert!(!text.contains("it will bounce it"), "{text}");
 }
 
+/// Root, who mostly asks, can read what the service cannot.
+#[test]
+fn every_secret_of_another_user_than_the_state_folder_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = made(dir.path());
+    let file = dir.path().join("etc/kenin.toml");
+    let tables = "\n[quarantine]\nkey_file = \"quarantine.key\"\n[keys]\nkey_file = \"keys.kek\"\n";
+    let text = fs::read_to_string(&file).unwrap() + tables;
+    fs::write(&file, text).unwrap();
+    for name in ["quarantine.key", "keys.kek"] {
+        let secret = dir.path().join("etc").join(name);
+        fs::write(&secret, [7; 32]).unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let config = Config::load(&options.config).unwrap();
+    let told = || {
+        let mut findings = Vec::new();
+        environment::owners(&config, &mut findings);
+        let messages = findings.into_iter().map(|finding| finding.message);
+        messages.collect::<Vec<String>>().join("\n")
+    };
+    assert_eq!(told(), "");
+    // Nobody but root gives something away.
+    if std::os::unix::fs::chown(dir.path().join("state"), Some(4711), None).is_err() {
+        return;
+    }
+    let text = told();
+    for name in ["stamp.key", "wrap/key.pem", "quarantine.key", "keys.kek"] {
+        let secret = format!("etc/{name} belongs to another user than ");
+        assert!(text.contains(&secret), "{text}");
+    }
+    let group = fs::Permissions::from_mode(0o640);
+    fs::set_permissions(dir.path().join("etc/keys.kek"), group).unwrap();
+    assert!(
+        !told().contains("keys.kek"),
+        "its group may be the service's"
+    );
+}
+
 /// Mail that is to be signed goes unsigned where nobody can sign it, and that is no secret.
 #[test]
 fn what_cannot_be_signed_is_told() {

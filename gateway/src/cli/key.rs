@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kenin_keys::{
     Changes, FolderCause, FolderError, Kek, KeyFacts, KeyFolder, KeyId, SealError, SealedKey,
@@ -135,13 +135,8 @@ impl<'a> Folder<'a> {
             .map_err(|error| Failure::file(&opened.keys.folder, &error))?
             .uid();
         // What another writes the service could not read any more.
-        if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() != owner) {
-            let folder = opened.keys.folder.display();
-            let what = format!(
-                "{folder}: belongs to the user with the number {owner}; run this as that user: \
-                 runuser -u NAME -- kenin key …"
-            );
-            return Err(Failure::new(Exit::NotPermitted, what));
+        if is_not_ours(owner) {
+            return Err(not_theirs(&opened.keys.folder, owner));
         }
         Ok(opened)
     }
@@ -149,6 +144,15 @@ impl<'a> Folder<'a> {
     /// Makes the folder where it is not there.
     fn create(config: &'a Config) -> Result<Self, Failure> {
         let keys = configured(config)?;
+        // The service could not look into what root makes for it.
+        if !keys.folder.exists()
+            && let Some(around) = keys.folder.parent()
+            && let Ok(metadata) = std::fs::metadata(around)
+            && metadata.uid() != 0
+            && is_not_ours(metadata.uid())
+        {
+            return Err(not_theirs(around, metadata.uid()));
+        }
         crate::snapshot::make_folders(config).map_err(|text| Failure::new(Exit::Io, text))?;
         KeyFolder::create(&keys.folder).map_err(|error| failed(&error))?;
         Self::to_change(config)
@@ -452,6 +456,20 @@ fn configured(config: &Config) -> Result<&Keys, Failure> {
         let what = format!("no [keys] in the configuration; write for example\n\n{example}\n");
         Failure::new(Exit::Configuration, what)
     })
+}
+
+/// Whether this user is another one.
+fn is_not_ours(owner: u32) -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() != owner)
+}
+
+fn not_theirs(folder: &Path, owner: u32) -> Failure {
+    let folder = folder.display();
+    let what = format!(
+        "{folder}: belongs to the user with the number {owner}; run this as that user: \
+         runuser -u NAME -- kenin key …"
+    );
+    Failure::new(Exit::NotPermitted, what)
 }
 
 /// Why the secrets are not at hand: the configuration is to blame, or a token that is away.

@@ -425,7 +425,7 @@ pub(super) fn warn(own: &[&Certificate], addresses: &[Address]) -> Result<(), Fa
         if !named.iter().any(is_it) {
             let who = harmless(&one.to_string());
             say(&format!(
-                "{who} does not stand in the certificates: mail to it is opened all the same"
+                "{who} does not stand in the certificates: mail to it is opened all the same, and none is signed for it"
             ))?;
         }
     }

@@ -355,7 +355,7 @@ fn addresses(part: &mut Part, facts: &KeyFacts) {
     part.warning(
         "addresses",
         format!("not in its certificates: {}", others.join(", ")),
-        "see that they are the same person's: what is sent to them is opened with this key",
+        "see that they are the same person's: what is sent to them is opened with this key, and nothing is signed for them",
     );
 }
 
