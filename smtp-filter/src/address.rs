@@ -1,6 +1,8 @@
 //! Networks of peers, as `127.0.0.0/8` or `::1`. Never resolves a name.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// An address range in CIDR form; a single address is a range of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,23 @@ impl Network {
             }
             _ => false,
         }
+    }
+
+    /// The same range as it is mostly written: without what stands behind the prefix.
+    #[must_use]
+    pub fn base(&self) -> Self {
+        let host = |bits: u8| u32::from(bits - self.prefix.min(bits));
+        let address = match self.address {
+            IpAddr::V4(net) => {
+                let mask = u32::MAX.checked_shl(host(32)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(net.to_bits() & mask))
+            }
+            IpAddr::V6(net) => {
+                let mask = u128::MAX.checked_shl(host(128)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(net.to_bits() & mask))
+            }
+        };
+        Self { address, ..*self }
     }
 }
 
@@ -64,6 +83,22 @@ pub struct NetworkError;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_behind_the_prefix_is_left_out() {
+        for (written, base) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("10.1.2.3/0", "0.0.0.0/0"),
+            ("2001:db8::1/32", "2001:db8::/32"),
+            ("::1", "::1/128"),
+            ("::1/0", "::/0"),
+        ] {
+            let network: Network = written.parse().unwrap();
+            assert_eq!(network.base().to_string(), base, "{written}");
+            assert_eq!(network.base() == network, network.to_string() == base);
+        }
+    }
 
     #[test]
     fn networks_contain_what_they_should() {

@@ -44,6 +44,18 @@ pub(super) fn settings(config: &Config, findings: &mut Vec<Finding>) {
             findings.push(warning(config.mistake(&key, text)));
         }
     }
+    for (index, listener) in config.listeners.iter().enumerate() {
+        for network in &listener.trusted_peers {
+            let base = network.base();
+            if base == *network {
+                continue;
+            }
+            let key = format!("listener.{index}.trusted_peers");
+            let text = format!("{network} is all of {base}");
+            let hint = "write that, or the address without a / where it alone is meant";
+            findings.push(warning(config.mistake(&key, text).hint(hint)));
+        }
+    }
     if config.http.is_none() {
         let text = "no [http] address: there will be no metrics, and \"kenin health\" cannot ask";
         findings.push(warning(config.mistake("http", text)));
@@ -97,6 +109,14 @@ pub(super) fn mail(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
                         \"quarantine\" holds such mail";
             findings.push(warning(config.mistake(&key, text).hint(hint)));
         }
+    }
+    for (rule, before) in snapshot.mail.hidden() {
+        let text = format!(
+            "rule {rule} never holds: rule {before} comes first, and is for all that it is for"
+        );
+        let hint = "the first rule that matches holds: put the one for fewer people first";
+        let error = ConfigError::new(config.mail_file(), text);
+        findings.push(warning(error.hint(hint)));
     }
     if wrapper::shielding(&snapshot.trust).is_some() {
         let behind = |mode| matches!(mode, ListenerMode::AfterQueue | ListenerMode::Lmtp);
