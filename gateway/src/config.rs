@@ -4,6 +4,7 @@
 //! `mail.toml`, both beside the first file; this module only says where they are.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -297,15 +298,19 @@ impl Config {
             files.extend(source::fragments(&main));
             files.insert(0, main);
         }
-        let read =
-            |path: &PathBuf| match std::fs::read_to_string(path) {
-                Ok(text) => Ok(Source {
-                    path: path.clone(),
-                    text,
-                }),
-                Err(error) => Err(ConfigError::new(path, error.to_string())
-                    .hint("\"kenin init postfix\" writes one")),
-            };
+        let read = |path: &PathBuf| match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Source {
+                path: path.clone(),
+                text,
+            }),
+            Err(error) => {
+                let mistake = ConfigError::new(path, error.to_string());
+                Err(match error.kind() {
+                    ErrorKind::NotFound => mistake.hint("\"kenin init postfix\" writes one"),
+                    _ => mistake,
+                })
+            }
+        };
         let sources = files.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Self {
             asked: paths.to_vec(),

@@ -60,11 +60,40 @@ pub fn place(text: &str, offset: usize) -> (usize, usize) {
 /// know one.
 pub fn words(error: &toml::de::Error) -> (String, Option<String>) {
     let message = error.message();
+    if message.starts_with("wanted string or table") {
+        let shown = "wanted a word, and found something else";
+        return (shown.to_owned(), Some("write it in quotes".to_owned()));
+    }
+    if let Some((shown, hint)) = plain(message) {
+        return (shown, Some(hint.to_owned()));
+    }
     let hint = nearest(message);
     // Serde lists every word it knows; the hint names those that matter.
     let short = message.split(", expected").next().unwrap_or(message);
     let shown = if hint.is_some() { short } else { message };
     (shown.lines().next().unwrap_or("not TOML").to_owned(), hint)
+}
+
+/// What serde says of a value of another kind, in words of the file: `invalid type: string "30d", expected u32`.
+fn plain(message: &str) -> Option<(String, &'static str)> {
+    let (found, expected) = message.lines().next()?.rsplit_once(", expected ")?;
+    let found = found.strip_prefix("invalid type: ")?;
+    let (wanted, hint) = match (expected, found) {
+        ("a sequence", "map") => ("a list of tables", "write its name in two brackets: [[…]]"),
+        ("a sequence", _) => ("a list", "write it in brackets: [\"…\"]"),
+        ("u16" | "u32" | "u64" | "usize" | "i64", _) => {
+            ("a whole number", "write digits alone, without quotes")
+        }
+        ("a boolean", _) => ("true or false", "without quotes"),
+        ("a string", _) => ("a text", "write it in quotes"),
+        _ if expected.starts_with("struct ") => ("a table", "write it in braces: { … }"),
+        _ => return None,
+    };
+    let found = match found {
+        "map" => "one table",
+        other => other,
+    };
+    Some((format!("wanted {wanted}, and found {found}"), hint))
 }
 
 /// Reads serde's ``unknown field `a`, expected one of `b`, `c` ``.
@@ -111,6 +140,52 @@ mod tests {
         assert_eq!(nearest("unknown field `zzzzzz`, expected `name`"), wanted);
         assert_eq!(nearest("invalid type: `name`"), None);
         assert_eq!(nearest("unknown field `a`, there are none"), None);
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_told_in_words_of_the_file() {
+        for (message, shown, hint) in [
+            (
+                "invalid type: string \"30d\", expected u32",
+                "wanted a whole number, and found string \"30d\"",
+                "digits",
+            ),
+            (
+                "invalid type: map, expected a sequence",
+                "wanted a list of tables, and found one table",
+                "[[…]]",
+            ),
+            (
+                "invalid type: string \"a\", expected a sequence",
+                "wanted a list, and found string \"a\"",
+                "brackets",
+            ),
+            (
+                "invalid type: string \"a\", expected struct RawSecret",
+                "wanted a table, and found string \"a\"",
+                "braces",
+            ),
+            (
+                "invalid type: string \"no\", expected a boolean",
+                "wanted true or false, and found string \"no\"",
+                "quotes",
+            ),
+            (
+                "invalid type: integer `3`, expected a string",
+                "wanted a text, and found integer `3`",
+                "quotes",
+            ),
+        ] {
+            let (text, advice) = plain(message).unwrap();
+            assert_eq!(text, shown);
+            assert!(advice.contains(hint), "{advice}");
+        }
+        for message in [
+            "unknown field `a`, expected `b`",
+            "invalid type: floating point `2.5`, expected a duration",
+        ] {
+            assert_eq!(plain(message), None);
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub fn arc(options: &ArcOptions) -> Result<Initialized, InitError> {
     let notes = NOTES
         .replace("{domain}", &options.domain)
         .replace("{selector}", &options.selector)
+        .replace("{key}", &path.display().to_string())
         .replace(
             "{file}",
             &options.dir.join("kenin.toml").display().to_string(),
@@ -91,6 +92,7 @@ Next:
        selector = "{selector}"
        key = "arc.key"
 
-  3. kenin check    looks whether the record is there and is this key's; then reload Kenin.
-  4. Tell who takes the mail to trust seals of {domain}. Without that a seal changes nothing.
+  3. The user of the service must be able to read arc.key, and nobody else: chown kenin {key}
+  4. kenin check    looks whether the record is there and is this key's; then reload Kenin.
+  5. Tell who takes the mail to trust seals of {domain}. Without that a seal changes nothing.
 "#;

@@ -45,7 +45,13 @@ pub fn wrap(options: &WrapOptions) -> Result<Initialized, InitError> {
     Ok(Initialized {
         written: writer.written,
         lines: authority.map_or_else(String::new, |one| pem::encode("CERTIFICATE", one.der())),
-        notes: NOTES.replace("{file}", &file.display().to_string()),
+        notes: match options.renew {
+            true => RENEWED.replace(
+                "{key}",
+                &options.dir.join("wrap/key.pem").display().to_string(),
+            ),
+            false => NOTES.replace("{file}", &file.display().to_string()),
+        },
     })
 }
 
@@ -199,4 +205,14 @@ Next:
   3. Say in mail.toml whose mail is wrapped (stamp = "wrap"). Mail of an anchor with
      disclosure = "verdict-only" always is.
   4. Keep wrap/authority.key away from this host if you can: only --renew needs it.
+  5. The user of the service must be able to read wrap/key.pem, and nobody else (chown).
+"#;
+
+const RENEWED: &str = r#"
+The authority is the same: recipients have nothing to do.
+
+Next:
+  1. The user of the service must be able to read the new key, and nobody else: chown kenin {key}
+  2. Reload Kenin. It goes by the certificate of before until it can read both.
+  3. Keep wrap/authority.key away from this host again.
 "#;

@@ -237,7 +237,7 @@ then = { enforce = "quarantine", require_integrity = false }
                 "decrypt = false, require_integrity = true",
                 "require_integrity is for mail",
             ),
-            ("decrypt = \"yes\"", "invalid type"),
+            ("decrypt = \"yes\"", "wanted true or false"),
         ] {
             let text = format!("[[rule]]\nthen = {{ {then} }}\n");
             let error = MailRules::from_toml(&text, "mail.toml").unwrap_err();
