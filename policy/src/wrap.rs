@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use kenin_smime::sign::{Form, Signer, boundary_for};
-use kenin_smime::{Limits, is_seven_bit, relayable, release};
+use kenin_smime::{Limits, is_seven_bit, relayable, release, signable};
 
 use crate::header::{self, Header};
 use crate::mail::StampMode;
@@ -252,7 +252,7 @@ impl Copy<'_> {
         let inner = match released {
             Some(released) => {
                 let whole = self.inner(released);
-                match relayable(&whole, self.limits) {
+                match signable(&whole, self.limits) {
                     Some(Cow::Owned(fitting)) => fitting,
                     Some(Cow::Borrowed(_)) | None => whole,
                 }

@@ -1,6 +1,7 @@
 //! An entity made fit for every relay before it is signed (RFC 8551 §3.1.2–3.1.3): 7-bit, no line longer
 //! than a relay takes, no control that some relay drops (the ESC of ISO-2022-JP), no line that an mbox quotes. Parts that
-//! are not are encoded as base64; what they decode to stays the same.
+//! are not are encoded as base64; what they decode to stays the same. Nor is anything called 8bit or binary that is not:
+//! relays encode by the label, whatever stands behind it.
 //!
 //! Never touches what is signed or encrypted: an entity that would need it is left to the caller.
 
@@ -26,6 +27,44 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
         return Some(Cow::Borrowed(entity));
     }
     let tree = Tree::read(entity, 0..entity.len(), limits, |_| ()).ok()?;
+    made(entity, &tree, Labels::AsTheyCame)
+}
+
+/// The same for an entity that is to be signed: a part in 7 bits is not called 8bit or binary any more. A relay whose next
+/// hop takes no 8-bit data goes by these words alone, and encodes plain text too.
+#[must_use]
+pub fn signable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>> {
+    let fits = fits_relays(entity);
+    if fits && !may_be_called_wide(entity) {
+        return Some(Cow::Borrowed(entity));
+    }
+    let Ok(tree) = Tree::read(entity, 0..entity.len(), limits, |_| ()) else {
+        return fits.then_some(Cow::Borrowed(entity));
+    };
+    if fits && !tree.parts.iter().any(|part| is_called_wide(entity, part)) {
+        return Some(Cow::Borrowed(entity));
+    }
+    made(entity, &tree, Labels::AsItIs)
+}
+
+/// Whether nothing in an entity is called 8bit or binary. Where that cannot be found out something may be.
+#[must_use]
+pub fn is_called_seven_bit(entity: &[u8], limits: &Limits) -> bool {
+    !may_be_called_wide(entity)
+        || Tree::read(entity, 0..entity.len(), limits, |_| ())
+            .is_ok_and(|tree| !tree.parts.iter().any(|part| is_called_wide(entity, part)))
+}
+
+/// What parts are called that nothing has to be done about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Labels {
+    /// What they came with.
+    AsTheyCame,
+    /// What they are.
+    AsItIs,
+}
+
+fn made<'e>(entity: &'e [u8], tree: &Tree, labels: Labels) -> Option<Cow<'e, [u8]>> {
     // RFC 2045 §6.4: what has octets above 127 in it still is called so.
     let stays = |part: &Part| {
         part.kind == PartKind::Leaf
@@ -37,7 +76,7 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
     let mut at = 0;
     for (index, part) in tree.parts.iter().enumerate() {
         let text = text_or_not(part, slice(entity, part.body()));
-        let is_signed = is_inside_signed(&tree, index);
+        let is_signed = is_inside_signed(tree, index);
         let is_unfit = part.kind == PartKind::Leaf && !fits_relays(&text);
         let is_plain = part.transfer == TransferEncoding::Identity;
         if is_unfit && is_plain && is_signed && !is_seven_bit(&text) {
@@ -53,7 +92,14 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
             && part.header.transfer.is_some()
             && !is_signed
             && !keeps_labels;
-        let changed = encoded || labelled;
+        let is_mislabelled = labels == Labels::AsItIs
+            && part.kind == PartKind::Leaf
+            && is_plain
+            && !is_signed
+            && !part.header.transfer_odd
+            && is_called_wide(entity, part)
+            && is_seven_bit(&text);
+        let changed = encoded || labelled || is_mislabelled;
         // What stands between parts, and headers, is lines.
         push(&mut out, entity, at..part.header.range.start.max(at));
         let header = slice(entity, part.header.range.clone());
@@ -90,6 +136,46 @@ pub fn relayable<'e>(entity: &'e [u8], limits: &Limits) -> Option<Cow<'e, [u8]>>
 #[must_use]
 pub fn fits_relays(bytes: &[u8]) -> bool {
     canonical::is_printed(bytes) && has_relayable_lines(bytes) && !has_from_line(bytes)
+}
+
+/// Whether some line may say of a part that it is in 8 bits or binary: a look at the octets, before anything is parsed.
+fn may_be_called_wide(bytes: &[u8]) -> bool {
+    const BEFORE: &[u8] = b"transfer";
+    const BEHIND: &[u8] = b"encoding";
+    // Rare in text, and never in base64.
+    memchr::memchr_iter(b'-', bytes).any(|at| {
+        let before = at.checked_sub(BEFORE.len());
+        let before = before.and_then(|start| bytes.get(start..at));
+        let rest = bytes.get(at + 1..).unwrap_or_default();
+        let Some((behind, rest)) = rest.split_at_checked(BEHIND.len()) else {
+            return false;
+        };
+        let is_named = before.is_some_and(|before| before.eq_ignore_ascii_case(BEFORE))
+            && behind.eq_ignore_ascii_case(BEHIND);
+        is_named && {
+            let line = slice(rest, 0..rest.len().min(MAX_LINE));
+            let end = memchr::memchr(b'\n', line).unwrap_or(line.len());
+            let value = slice(line, 0..end).trim_ascii();
+            let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
+            // What stands in the next line may be anything.
+            value.is_empty() || is_wide(value)
+        }
+    })
+}
+
+fn is_called_wide(entity: &[u8], part: &Part) -> bool {
+    let label = part.header.transfer.clone();
+    label.is_some_and(|value| is_wide(slice(entity, value).trim_ascii()))
+}
+
+/// Whether a label says so, also in front of a comment.
+fn is_wide(label: &[u8]) -> bool {
+    let words: [&[u8]; 2] = [b"8bit", b"binary"];
+    let begins = |word: &[u8]| {
+        let start = label.get(..word.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    words.into_iter().any(begins)
 }
 
 fn has_from_line(bytes: &[u8]) -> bool {
@@ -163,7 +249,7 @@ fn encode(body: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn made(entity: &[u8]) -> Option<Vec<u8>> {
+    fn fitting(entity: &[u8]) -> Option<Vec<u8>> {
         relayable(entity, &Limits::default())
             .map(Cow::into_owned)
             .filter(|out| fits_relays(out))
@@ -184,7 +270,7 @@ mod tests {
             --b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n検印\r\n\
             --b\r\n\r\nplain\r\n--b--\r\n";
         assert_eq!(
-            String::from_utf8(made(entity.as_bytes()).unwrap()).unwrap(),
+            String::from_utf8(fitting(entity.as_bytes()).unwrap()).unwrap(),
             "Content-Type: multipart/mixed; boundary=b\r\n\r\n\
              --b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n5qSc5Y2w\r\n\
              --b\r\n\r\nplain\r\n--b--\r\n"
@@ -200,7 +286,7 @@ mod tests {
             "a\nb".to_owned(),
         ] {
             let entity = format!("Content-Type: application/x\r\n\r\n{body}");
-            let out = made(entity.as_bytes()).unwrap();
+            let out = fitting(entity.as_bytes()).unwrap();
             let (_, encoded) = std::str::from_utf8(&out)
                 .unwrap()
                 .split_once("\r\n\r\n")
@@ -210,7 +296,7 @@ mod tests {
         }
         let lines = "Content-Type: text/plain\nX: y\n\na\nb\n";
         assert_eq!(
-            made(lines.as_bytes()).unwrap(),
+            fitting(lines.as_bytes()).unwrap(),
             lines.replace('\n', "\r\n").as_bytes()
         );
         let picture = b"Content-Type: multipart/mixed; boundary=q; name=\"\xe6\xa4\x9c\"\r\n\r\n--q\r\n\
@@ -219,7 +305,7 @@ mod tests {
         let out = relayable(picture, &Limits::default()).unwrap().into_owned();
         assert!(!out.is_ascii() && out.ends_with(b"base64\r\n\r\nGgpBCg==\r\n--q--\r\n"));
         let fits = format!("\r\n{}\r\n", "x".repeat(MAX_LINE));
-        assert_eq!(made(fits.as_bytes()).unwrap(), fits.as_bytes());
+        assert_eq!(fitting(fits.as_bytes()).unwrap(), fits.as_bytes());
     }
 
     #[test]
@@ -235,7 +321,7 @@ mod tests {
         ] {
             let entity = format!("{HEADER}Content-Transfer-Encoding: 7bit\r\n\r\n{body}");
             assert!(!fits_relays(entity.as_bytes()), "{body:?}");
-            let out = String::from_utf8(made(entity.as_bytes()).unwrap()).unwrap();
+            let out = String::from_utf8(fitting(entity.as_bytes()).unwrap()).unwrap();
             let start = format!("{HEADER}Content-Transfer-Encoding: base64\r\n\r\n");
             let encoded = out.strip_prefix(&start).unwrap();
             let decoded = decode(encoded.as_bytes(), TransferEncoding::Base64).unwrap();
@@ -246,11 +332,11 @@ mod tests {
         let quoted = format!(
             "{HEADER}Content-Transfer-Encoding: quoted-printable\r\n\r\n=1B$B8!0u=1B(B\r\n"
         );
-        assert_eq!(made(quoted.as_bytes()).unwrap(), quoted.as_bytes());
+        assert_eq!(fitting(quoted.as_bytes()).unwrap(), quoted.as_bytes());
     }
 
     fn decoded(entity: &str) -> String {
-        let out = String::from_utf8(made(entity.as_bytes()).unwrap()).unwrap();
+        let out = String::from_utf8(fitting(entity.as_bytes()).unwrap()).unwrap();
         let start = "Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n";
         let encoded = out.strip_prefix(start).unwrap().as_bytes();
         let decoded = decode(encoded, TransferEncoding::Base64).unwrap();
@@ -295,7 +381,7 @@ mod tests {
             assert!(out.contains("base64\r\n\r\nw6k=\r\n--b\r\n"), "{out}");
             assert!(out.ends_with("\r\n\r\nX: \u{e9}\r\n\r\n--b--\r\n"), "{out}");
         }
-        assert!(made(with("global-headers").as_bytes()).is_some());
+        assert!(fitting(with("global-headers").as_bytes()).is_some());
         // What it is in says still that it has such octets.
         let label = "Content-Transfer-Encoding: 8bit\r\n";
         let labelled = format!("{label}{}", with("delivery-status"));
@@ -323,10 +409,59 @@ mod tests {
     #[test]
     fn what_is_signed_and_what_stands_in_a_header_is_not_touched() {
         let signed = "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\u{e9}\r\n--b\r\n\r\nx\r\n--b--\r\n";
-        assert_eq!(made(signed.as_bytes()), None);
+        assert_eq!(fitting(signed.as_bytes()), None);
         assert_eq!(
-            made("Content-Description: \u{e9}\r\n\r\nx\r\n".as_bytes()),
+            fitting("Content-Description: \u{e9}\r\n\r\nx\r\n".as_bytes()),
             None
         );
+    }
+
+    /// Postfix, whose next hop takes no 8-bit data, encodes a part that is called 8bit, also one of ASCII, and with it what
+    /// somebody signed.
+    #[test]
+    fn a_part_in_7_bits_is_not_called_8bit_where_it_is_signed() {
+        let limits = Limits::default();
+        let signed = |entity: &str| {
+            let out = signable(entity.as_bytes(), &limits).unwrap();
+            assert!(is_called_seven_bit(&out, &limits) && fits_relays(&out));
+            String::from_utf8(out.into_owned()).unwrap()
+        };
+        for label in ["8bit", "8BIT ", "Binary", "\r\n 8bit"] {
+            let field = format!("content-transfer-Encoding: {label}\r\n");
+            let text = format!("Content-Type: text/plain\r\n{field}\r\nplain = text\r\n");
+            let bare = text.replace(&field, "");
+            assert!(!is_called_seven_bit(text.as_bytes(), &limits), "{label}");
+            assert_eq!(signed(&text), bare);
+            let around = |part: &str, field: &str| {
+                format!(
+                    "Content-Type: multipart/mixed; boundary=b\r\n{field}\r\n--b\r\n{part}\r\n--b\r\n\
+                     Content-Type: message/rfc822\r\n{field}\r\nSubject: x\r\n{part}\r\n--b--\r\n"
+                )
+            };
+            assert_eq!(signed(&around(&text, &field)), around(&bare, ""));
+            // Whatever it is called, it goes as it came where nobody signs it.
+            let out = relayable(text.as_bytes(), &limits).unwrap();
+            assert!(matches!(out, Cow::Borrowed(_)));
+        }
+        for label in ["7bit", "quoted-printable", "x-unknown"] {
+            let text = format!("Content-Transfer-Encoding: {label}\r\n\r\nplain\r\n");
+            assert_eq!(signed(&text), text);
+        }
+        // What only speaks of it is no label.
+        let text = "\r\nContent-Transfer-Encoding: 8bit\r\n";
+        assert_eq!(signed(text), text);
+        let wide = signed("Content-Transfer-Encoding: 8bit\r\n\r\n\u{e9}\r\n");
+        assert_eq!(wide, "Content-Transfer-Encoding: base64\r\n\r\nw6kNCg==");
+    }
+
+    #[test]
+    fn what_is_signed_already_keeps_its_label() {
+        let entity = "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\
+            Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\
+            Content-Transfer-Encoding: 8bit\r\n\r\nplain\r\n--b\r\n\r\nx\r\n--b--\r\n\r\n--o--\r\n";
+        let limits = Limits::default();
+        let out = signable(entity.as_bytes(), &limits).unwrap();
+        assert_eq!(out.as_ref(), entity.as_bytes());
+        assert!(!is_called_seven_bit(&out, &limits));
     }
 }

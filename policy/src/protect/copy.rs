@@ -11,7 +11,7 @@ use kenin_smime::header_protection::{
     was_hidden,
 };
 use kenin_smime::sign::{Form, SignError, Signer};
-use kenin_smime::{Limits, fits_relays, relayable};
+use kenin_smime::{Limits, fits_relays, is_called_seven_bit, signable};
 
 use super::plan::Protection;
 use crate::{header, mailbox};
@@ -162,11 +162,14 @@ fn sign(
     signer: &Signer<'_>,
     limits: &Limits,
 ) -> Result<Vec<u8>, SignError> {
-    match relayable(entity, limits) {
-        Some(Cow::Borrowed(fitting)) => signer.sign(fitting, form),
-        Some(Cow::Owned(fitting)) if fits_relays(&fitting) => signer.sign(&fitting, form),
-        Some(Cow::Owned(close)) => signer.sign_whole(&close),
-        None => signer.sign_whole(entity),
+    let Some(close) = signable(entity, limits) else {
+        return signer.sign_whole(entity);
+    };
+    // What is left as it was fits.
+    let fits = matches!(close, Cow::Borrowed(_)) || fits_relays(&close);
+    match fits && is_called_seven_bit(&close, limits) {
+        true => signer.sign(&close, form),
+        false => signer.sign_whole(&close),
     }
 }
 
