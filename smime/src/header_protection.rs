@@ -34,7 +34,9 @@ pub enum HeaderProtection {
     Cipher,
 }
 
-/// The halves as they are: no field of the message goes inside, only those that describe the content.
+/// The halves as they are: no field of the message goes inside, only those that describe the content. These do not say
+/// that any did. Lines of the header that are no field, which may be text to somebody, are a part of the content where
+/// nobody has protected that.
 #[must_use]
 pub fn split(message: &[u8]) -> Halves {
     split_as(message, &mut |field| {
@@ -97,13 +99,30 @@ fn split_as<'m>(
         outer: Vec::new(),
         entity: Vec::new(),
     };
-    for field in &all {
-        if describes_content(message, field) {
-            push(&mut halves.entity, slice(message, field.whole.clone()));
-        } else if !field.is(message, "mime-version")
+    let about_content = |field: &&FieldSpan| describes_content(message, field);
+    for field in all.iter().filter(|field| !about_content(field)) {
+        if !field.is(message, "mime-version")
             && let Some(field) = outside(field)
         {
             push(&mut halves.outer, &plain(field, Fold::AtSpaces));
+        }
+    }
+    let content_type = header.content_type.clone();
+    let content_type = content_type.map(|value| ContentType::parse(slice(message, value)));
+    let content_type = content_type.unwrap_or_default();
+    // Around what is protected there is nothing that anybody reads.
+    let is_kept = is_protected(&content_type.essence);
+    if !is_kept && !lines_of_no_field(message, &header, &all).is_empty() {
+        halves.enclose(message, &header, &all, None);
+        return halves;
+    }
+    let is_plain = !is_kept && !header.content_type_odd && !content_type.odd;
+    for field in all.iter().filter(about_content) {
+        let whole = slice(message, field.whole.clone());
+        // What it says of a header was true of another protection.
+        match is_plain && field.is(message, "content-type") {
+            true => push(&mut halves.entity, &without_hp(whole)),
+            false => push(&mut halves.entity, whole),
         }
     }
     halves.close(message, &header);
@@ -237,7 +256,7 @@ fn protect(message: &[u8], protection: HeaderProtection, came: Option<Came<'_>>)
             continue;
         };
         if protection == HeaderProtection::Clear {
-            if seen.contains(&name) {
+            if seen.contains(&name) && !REPEATABLE.contains(&name) {
                 return None;
             }
             seen.push(name);
@@ -254,7 +273,7 @@ fn protect(message: &[u8], protection: HeaderProtection, came: Option<Came<'_>>)
     }
     halves.entity.extend_from_slice(&outside);
     if is_odd {
-        halves.enclose(message, &header, &all, protection);
+        halves.enclose(message, &header, &all, Some(protection));
         return Some(halves);
     }
     for field in all.iter().filter(|field| is_about_content(field)) {
@@ -384,7 +403,7 @@ impl Halves {
         message: &[u8],
         header: &Header,
         all: &[FieldSpan],
-        protection: HeaderProtection,
+        protection: Option<HeaderProtection>,
     ) {
         let mut parts = Vec::new();
         let lines = lines_of_no_field(message, header, all);
@@ -403,7 +422,10 @@ impl Halves {
         parts.push(content.entity);
         let boundary = boundary_for(&parts.concat());
         let kind = format!("Content-Type: multipart/mixed; boundary=\"{boundary}\"");
-        push(&mut self.entity, &with_hp(kind.as_bytes(), protection));
+        match protection {
+            Some(protection) => push(&mut self.entity, &with_hp(kind.as_bytes(), protection)),
+            None => push(&mut self.entity, kind.as_bytes()),
+        }
         // RFC 2045 §6.4: what holds for a part holds for what it is in.
         let transfer = header.transfer.clone().map(|value| slice(message, value));
         let is_binary = transfer.is_some_and(|value| {
@@ -551,6 +573,9 @@ pub(crate) const NOT_IDENTIFYING: [&str; 7] = [
     "comments",
     "keywords",
 ];
+
+/// Those of them of which a message may have many (RFC 5322 §3.6).
+const REPEATABLE: [&str; 2] = ["comments", "keywords"];
 
 /// Octets of a line without its end (RFC 5322 §2.1.1).
 const MAX_LINE: usize = 998;

@@ -152,6 +152,59 @@ fn a_line_that_is_no_field_goes_in_as_text() {
     assert!(entity.contains("\r\n\r\nx\r\n--"), "{entity}");
 }
 
+/// Also where no header goes along.
+#[test]
+fn a_line_that_is_no_field_is_not_lost_where_the_header_stays() {
+    let message = "From alice Fri\r\nSubject: a\r\nforgot the empty line\r\nTo: b@x.example\r\n\
+        Content-Type: text/plain; hp=clear\r\n\r\nx";
+    let part = "Content-Type: text/plain; charset=utf-8\r\n\r\nforgot the empty line\r\n\r\n--";
+    let hidden = split_hiding(message.as_bytes(), &Limits::default(), None);
+    for halves in [split(message.as_bytes()), hidden] {
+        assert_eq!(text(&halves.outer), "Subject: a\r\nTo: b@x.example\r\n");
+        let entity = text(&halves.entity);
+        assert!(entity.starts_with("Content-Type: multipart/mixed; boundary="));
+        assert!(
+            entity.contains(part) && entity.contains("\r\n\r\nx\r\n--"),
+            "{entity}"
+        );
+    }
+    // What is signed is the whole of its message still.
+    let signed = "Subject: a\r\nno field\r\nContent-Type: multipart/signed; boundary=b\r\n\r\nx";
+    let halves = split(signed.as_bytes());
+    let entity = "Content-Type: multipart/signed; boundary=b\r\n\r\nx";
+    assert_eq!(text(&halves.entity), entity);
+}
+
+/// Who reads `hp=` looks for the header in what says so, and finds none.
+#[test]
+fn a_content_that_protects_no_header_does_not_say_so() {
+    for said in ["hp=\"cipher\"", "hp=clear", "protected-headers=\"v1\""] {
+        let field = |said: &str| format!("Content-Type: text/plain;{said} charset=utf-8\r\n\r\nx");
+        let message = format!("Subject: a\r\n{}", field(&format!(" {said};")));
+        let hidden = split_hiding(message.as_bytes(), &Limits::default(), None);
+        for halves in [split(message.as_bytes()), hidden] {
+            assert_eq!(text(&halves.outer), "Subject: a\r\n");
+            assert_eq!(text(&halves.entity), field(""));
+        }
+        let last = format!("Content-Type: text/plain; {said}\r\nContent-ID: <a@b>\r\n\r\nx");
+        let halves = split(last.as_bytes());
+        assert_eq!(
+            text(&halves.entity),
+            "Content-Type: text/plain\r\nContent-ID: <a@b>\r\n\r\nx"
+        );
+    }
+}
+
+/// RFC 5322 §3.6: of most fields there is one, of these any number.
+#[test]
+fn comments_and_keywords_are_signed_however_many_there_are() {
+    let fields = "Subject: a\r\nComments: b\r\nKeywords: c\r\nComments: d\r\nKeywords: e\r\n";
+    let message = format!("{fields}\r\nx");
+    let halves = protect_header(message.as_bytes(), HeaderProtection::Clear).unwrap();
+    assert_eq!(text(&halves.outer), fields);
+    assert!(text(&halves.entity).starts_with(&format!("{fields}Content-Type: text/plain")));
+}
+
 #[test]
 fn repeated_fields_go_in_as_they_came_and_come_out_again() {
     let message = "From: a@x.example\r\nCc: b@x.example\r\nCc: c@x.example\r\nSubject: a\r\nSubject: b\r\n\
