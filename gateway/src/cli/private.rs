@@ -20,7 +20,8 @@ use crate::exit::{Exit, Failure};
 pub(super) struct Holder {
     /// The certificates of the key, one at least, the one that was issued last first.
     pub(super) own: Vec<Certificate>,
-    /// What leads up from them, as far as it was there.
+    /// What leads up from them, as far as it was there, but for the root (RFC 8550 §2.3): readers have it, or do not
+    /// believe it.
     pub(super) chain: Vec<Certificate>,
     /// The key.
     pub(super) key: SoftKey,
@@ -40,6 +41,7 @@ impl Holder {
         let is_own = |one: &&Certificate| one.public_key().bits() == bits;
         let mut own: Vec<Certificate> = certificates.iter().filter(is_own).cloned().collect();
         let chain = certificates.iter().filter(|one| !is_own(one));
+        let chain = chain.filter(|one| !one.is_self_signed());
         let chain = chain.cloned().collect();
         own.sort_by_key(|one| Reverse(one.not_before().ok()));
         if own.is_empty() {
@@ -216,6 +218,29 @@ mod tests {
         );
         let alone = Holder::read(&file, None).err().unwrap();
         assert!(alone.message.contains("CERT:KEY"), "{alone}");
+    }
+
+    /// RFC 8550 §2.3: up to an authority that the reader may believe, and not that itself.
+    #[test]
+    fn what_goes_along_ends_below_the_root() {
+        let new = || SoftKey::generate(KeyType::P256).unwrap();
+        let (old, renewed, below, key) = (new(), new(), new(), new());
+        let builder = |name: &str, key: &SoftKey| {
+            CertificateBuilder::new(common_name(name).unwrap(), key.public_key())
+        };
+        let authority = |name: &str, key: &SoftKey| builder(name, key).authority(None);
+        let root = authority("Root", &old).self_signed(&old).unwrap();
+        // It has the root's name, and leads to its key.
+        let link = authority("Root", &renewed).issued_by(&root, &old).unwrap();
+        let middle = authority("Middle", &below)
+            .issued_by(&link, &renewed)
+            .unwrap();
+        let own = builder("A", &key).mail(&["a@example.jp"]);
+        let own = own.issued_by(&middle, &below).unwrap();
+        let all = [own.clone(), middle.clone(), link.clone(), root];
+        let holder = Holder::new(key, &all).unwrap().unwrap();
+        assert_eq!(holder.own, [own]);
+        assert_eq!(holder.chain, [middle, link]);
     }
 
     #[test]

@@ -147,6 +147,8 @@ fn best(keys: &[Arc<KeyFacts>], address: &Address, now: UnixTime) -> Option<Sign
     let (facts, at, certificate) = usable.max_by_key(|(_, _, one)| one.not_before().ok())?;
     let above = facts.certificates.iter().skip(at + 1);
     let chain = above.take_while(|one| one.public_key() != &facts.public);
+    // RFC 8550 §2.3: readers have the root, or do not believe it.
+    let chain = chain.filter(|one| !one.is_self_signed());
     Some(Signatory {
         facts: Arc::clone(facts),
         certificate: certificate.clone(),

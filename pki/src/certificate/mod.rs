@@ -268,6 +268,13 @@ impl Certificate {
     pub fn is_self_issued(&self) -> bool {
         self.issuer() == self.subject()
     }
+
+    /// Whether its own key signed it, as that of a root did. One that is self-issued may lead to another key, where that
+    /// was renewed.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        self.is_self_issued() && self.verify_signature(self.public_key()).is_ok()
+    }
 }
 
 /// Octet by octet.

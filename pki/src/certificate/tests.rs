@@ -160,6 +160,7 @@ fn all_extensions_survive_issuing_and_reading() {
         .collect();
     assert_eq!(addresses, ["alice@example.org", "愛@xn--r8jz45g.jp"]);
     assert!(!certificate.is_self_issued() && ca.is_self_issued());
+    assert!(!certificate.is_self_signed() && ca.is_self_signed());
 }
 
 #[test]

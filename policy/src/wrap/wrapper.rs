@@ -57,7 +57,8 @@ impl Wrapper {
         Ok(Self {
             address: address.to_string(),
             key,
-            chain: certificates.collect(),
+            // RFC 8550 §2.3: readers have the root, or do not believe it.
+            chain: certificates.filter(|one| !one.is_self_signed()).collect(),
             certificate,
             service: service.to_owned(),
         })
