@@ -213,10 +213,13 @@ impl<'a> RecipientCase<'a> {
             KeyKind::Rsa { .. } if key.algorithm() != oid::RSASSA_PSS => {}
             KeyKind::Ec(_) | KeyKind::X25519 | KeyKind::MlKem(_) => {}
             KeyKind::Rsa { .. } | KeyKind::Ed25519 | KeyKind::MlDsa(_) => {
-                return said(Reason::KeyUsage);
+                // What the reasons say for themselves they say of signatures.
+                let detail = "its key signs, and nothing is encrypted for such a key";
+                return Some((Reason::KeyUsage, detail.to_owned()));
             }
             KeyKind::Dsa { .. } | KeyKind::Unsupported(_) => {
-                return said(Reason::UnsupportedAlgorithm);
+                let detail = "nothing is encrypted here for a key of its kind";
+                return Some((Reason::UnsupportedAlgorithm, detail.to_owned()));
             }
         }
         // Only of a key that is not weak a path was looked for.

@@ -87,6 +87,17 @@ fn what_a_certificate_is_not_good_for_is_told() {
 }
 
 #[test]
+fn what_is_wrong_with_a_key_is_said_of_no_signature() {
+    let world = World::new();
+    let key = SoftKey::generate(KeyType::Ed25519).unwrap();
+    let signer = world.issue(key, |c| c.mail(&[BOB]));
+    let found = judged(&world, &[&signer.certificate]);
+    refused(&found, Reason::KeyUsage);
+    let detail = "its key signs, and nothing is encrypted for such a key";
+    assert_eq!(found.refused[0].detail, detail);
+}
+
+#[test]
 fn somebody_elses_certificate_needs_a_registration() {
     let world = World::new();
     let key = SoftKey::generate(KeyType::P256).unwrap();
