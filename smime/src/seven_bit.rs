@@ -71,7 +71,8 @@ fn made<'e>(entity: &'e [u8], tree: &Tree, labels: Labels) -> Option<Cow<'e, [u8
             && !may_be_encoded(part)
             && !slice(entity, part.body()).is_ascii()
     };
-    let keeps_labels = tree.parts.iter().any(stays);
+    let in_header = |part: &Part| !slice(entity, part.header.range.clone()).is_ascii();
+    let keeps_labels = tree.parts.iter().any(stays) || tree.parts.iter().skip(1).any(in_header);
     let mut out = Vec::with_capacity(entity.len() + entity.len() / 2);
     let mut at = 0;
     for (index, part) in tree.parts.iter().enumerate() {
@@ -387,6 +388,17 @@ mod tests {
         let labelled = format!("{label}{}", with("delivery-status"));
         let out = relayable(labelled.as_bytes(), &Limits::default()).unwrap();
         assert!(out.starts_with(label.as_bytes()));
+    }
+
+    #[test]
+    fn what_holds_a_header_in_8_bits_is_called_so() {
+        let around = "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n";
+        let entity =
+            format!("{around}Subject: \u{e9}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\u{e9}\r\n");
+        let out = relayable(entity.as_bytes(), &Limits::default()).unwrap();
+        let out = String::from_utf8(out.into_owned()).unwrap();
+        let inside = "Subject: \u{e9}\r\nContent-Transfer-Encoding: base64\r\n\r\nw6kNCg==";
+        assert_eq!(out, format!("{around}{inside}"));
     }
 
     #[test]
