@@ -308,6 +308,8 @@ impl Keyring {
                     break;
                 }
                 match starter.start().await {
+                    // A reload has brought another meanwhile, which has read the keys later.
+                    Ok(_) if !Arc::ptr_eq(&last, &ring.vault.load_full()) => {}
                     Ok(vault) => {
                         let keys = vault.len();
                         ring.take_over(vault);

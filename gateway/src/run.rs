@@ -357,8 +357,9 @@ async fn serve(config: Config, options: &RunOptions) -> Result<(), StartError> {
     let mut reloading = JoinSet::new();
     let end = loop {
         tokio::select! {
-            // Beside everything else: reading may take its time, or hang.
-            _ = hangup.recv() => {
+            // Beside everything else: reading may take its time, or hang. One at a time: of two key processes the one that has
+            // read the keys earlier may be ready later, and would take over from the other. What comes meanwhile is one more.
+            _ = hangup.recv(), if reloading.is_empty() => {
                 let (reloader, keyring) = (Arc::clone(&gateway.reloader), gateway.keyring.clone());
                 reloading.spawn(reload(reloader, keyring));
             }

@@ -129,6 +129,35 @@ fn a_reload_brings_another_and_lets_the_old_one_go() {
     wait_for("all is well", || is_well(&gateway, true));
 }
 
+/// Each SIGHUP started another at once, dozens of them where they came fast; and one that had read the keys earlier and was
+/// ready later took over from a later one, with keys that were removed in between.
+#[test]
+fn a_reload_waits_for_the_one_before_it() {
+    let sink = Sink::start();
+    let mut setup = Setup::new(sink.address);
+    // What is made of a passphrase takes its time.
+    let table = "[keys]\npassphrase_file = \"passphrase\"\n";
+    setup.tables.push_str(table);
+    let mut gateway = Gateway::prepare(&setup);
+    write_secret(&gateway.folder.join("passphrase"), b"correct horse\n");
+    opened::import(&gateway, &opened::People::get().bob, &[]);
+    gateway.restart();
+    let first = key_processes(&mut gateway)[0];
+    for _ in 0..40 {
+        gateway.process().signal(Signal::HUP);
+        send(&gateway);
+        // The one that is there, one that comes, and those that were let go and have not ended yet.
+        let all = key_processes(&mut gateway);
+        assert!(all.len() <= 5, "{all:?}");
+    }
+    wait_for("another one is there alone", || {
+        let all = key_processes(&mut gateway);
+        all.len() == 1 && all[0] != first
+    });
+    assert!(is_up(&gateway, true));
+    send(&gateway);
+}
+
 #[test]
 fn keys_that_cannot_be_read_are_a_mistake_of_the_configuration() {
     let sink = Sink::start();
