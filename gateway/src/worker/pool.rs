@@ -241,22 +241,19 @@ impl Pool {
             let content = Secret::new(content);
             result(kind, content.expose(), &work)
         });
-        let is_late = |failed: &io::Error| failed.kind() == io::ErrorKind::TimedOut;
         if done.is_ok() && worker.rest().is_ok() {
             self.spares.put(worker, &self.snapshots);
         }
-        match done {
-            Ok(done) => Ok(done),
-            Err(failed) if is_late(&failed) => Err(Lost::Late),
-            Err(failed) if failed.kind() == io::ErrorKind::OutOfMemory => {
-                error!(id, "a worker cannot map a mail");
-                Err(Lost::NoRoom)
+        done.map_err(|failed| {
+            let lost = lost(&failed);
+            match lost {
+                Lost::Late => {}
+                Lost::NoRoom => error!(id, "a worker cannot map a mail"),
+                Lost::NoWorker => error!(id, error = %failed, "a worker cannot be handed a mail"),
+                Lost::Died => warn!(id, error = %failed, "a worker was lost"),
             }
-            Err(failed) => {
-                warn!(id, error = %failed, "a worker was lost");
-                Err(Lost::Died)
-            }
-        }
+            lost
+        })
     }
 
     /// One that judges by the mail's snapshot: a free one, or another. A template where somebody's keys may work for the mail.
@@ -271,6 +268,17 @@ impl Pool {
             Some(_) => Sort::Template,
         };
         Worker::start(command, sort, work)
+    }
+}
+
+/// What it means that a mail was not talked over to its end.
+fn lost(failed: &io::Error) -> Lost {
+    match (failed.kind(), failed.raw_os_error()) {
+        (io::ErrorKind::TimedOut, _) => Lost::Late,
+        (io::ErrorKind::OutOfMemory, _) => Lost::NoRoom,
+        // It never began with it. A mail that comes three times meanwhile would pass for one that no worker bears.
+        (_, Some(code)) if OWN_WANTS.contains(&code) => Lost::NoWorker,
+        _ => Lost::Died,
     }
 }
 
@@ -376,6 +384,9 @@ impl Drop for Lent {
     }
 }
 
+/// What the system says where this process, or all of them, have too many descriptors, also on their way to others (errno(3),
+/// unix(7)): ENFILE, EMFILE, ENOBUFS, ETOOMANYREFS. No worker's doing.
+const OWN_WANTS: [i32; 4] = [23, 24, 105, 109];
 /// Lists that one worker is told of.
 const MAX_LISTS: usize = 1024;
 /// Octets of a mail after which a copy has no other: what it has had of memory it has still.

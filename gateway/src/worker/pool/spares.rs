@@ -1,5 +1,5 @@
-//! Workers and templates that have nothing to do: which of them the next mail gets, how many are kept, and when a copy that
-//! is kept with its template is ended.
+//! Workers and templates that have nothing to do: which of them the next mail gets, how many are kept and for how long, and when
+//! a copy that is kept with its template is ended.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub(super) struct Spares {
 struct Free {
     /// Who came back last is the last.
     all: Vec<Worker>,
-    /// Whether there is a task that ends copies in time.
+    /// Whether there is a task that ends in time what is not always at hand.
     is_watched: bool,
 }
 
@@ -57,13 +57,13 @@ impl Spares {
         };
         worker.idle = Instant::now();
         let mut shared = lock(&self.shared);
-        if worker.copy.is_some() && !shared.is_watched {
-            shared.is_watched = true;
-            let watched = Arc::downgrade(&self.shared);
-            runtime.spawn(end_copies(watched, Arc::clone(snapshots)));
-        }
         shared.all.push(worker);
         let gone = shared.superfluous(self.always, &snapshots.load_full());
+        if !shared.is_watched && shared.has_to_shrink(self.always) {
+            shared.is_watched = true;
+            let watched = Arc::downgrade(&self.shared);
+            runtime.spawn(shrink(watched, Arc::clone(snapshots), self.always));
+        }
         drop(shared);
         // Their end is waited for while nobody waits for the lock.
         drop(gone);
@@ -115,12 +115,22 @@ impl Free {
         gone
     }
 
+    /// Whether there is what has to end by its time, though no mail comes any more: a copy, or more than are always kept.
+    fn has_to_shrink(&self, always: usize) -> bool {
+        let templates = self.all.iter().filter(|one| one.sort == Sort::Template);
+        let templates = templates.count();
+        let workers = self.all.len().saturating_sub(templates);
+        templates > always || workers > always || self.all.iter().any(|one| one.copy.is_some())
+    }
+
     /// Ends the copies whose time is over, and those that judge by what was in force before. Takes out templates that cannot be
-    /// told so, and those whose copy has ended before: its copies are laid out alike. Says when the next one's time is over.
-    fn end_copies(
+    /// told so, and those whose copy has ended before: its copies are laid out alike. And those that are not kept. Says when to
+    /// look again, if at all.
+    fn shrink(
         &mut self,
         now: Instant,
         current: &Arc<Snapshot>,
+        always: usize,
     ) -> (Option<Instant>, Vec<Worker>) {
         let (mut gone, mut place) = (Vec::new(), 0);
         while let Some(worker) = self.all.get_mut(place) {
@@ -137,22 +147,23 @@ impl Free {
                 place += 1;
             }
         }
+        gone.append(&mut self.superfluous(always, current));
+        self.is_watched = self.has_to_shrink(always);
         let copies = self.all.iter().filter_map(|one| one.copy.as_ref());
-        let next = copies.map(|copy| copy.end).min();
-        self.is_watched = next.is_some();
-        (next, gone)
+        let next = copies.map(|copy| copy.end).fold(now + LOOK, Instant::min);
+        (self.is_watched.then_some(next), gone)
     }
 }
 
-/// Ends copies in time, also where no mail comes any more, until there are none. It looks now and then: one that is put back
-/// later may have to end sooner, and all have to after a reload.
-async fn end_copies(shared: Weak<Mutex<Free>>, snapshots: Arc<ArcSwap<Snapshot>>) {
+/// Ends copies in time, and what a rush has left, also where no mail comes any more, until there is nothing of either. It looks
+/// now and then: one that is put back later may have to end sooner, and all have to after a reload.
+async fn shrink(shared: Weak<Mutex<Free>>, snapshots: Arc<ArcSwap<Snapshot>>, always: usize) {
     loop {
         let now = Instant::now();
         let current = snapshots.load_full();
         let Some((next, gone)) = shared
             .upgrade()
-            .map(|shared| lock(&shared).end_copies(now, &current))
+            .map(|shared| lock(&shared).shrink(now, &current, always))
         else {
             return;
         };
@@ -164,7 +175,7 @@ async fn end_copies(shared: Weak<Mutex<Free>>, snapshots: Arc<ArcSwap<Snapshot>>
         let Some(next) = next else {
             return;
         };
-        sleep_until(next.min(now + LOOK).into()).await;
+        sleep_until(next.into()).await;
     }
 }
 
@@ -180,7 +191,7 @@ fn lock(shared: &Mutex<Free>) -> MutexGuard<'_, Free> {
 
 /// Nobody hears what it had to say, and nobody has a mail of it.
 const ENDED_OR_SPOKE: &str = "a worker has ended, or said something, while it had no mail";
-/// How long it may take until a copy ends whose time is over.
+/// How long it may take until something ends whose time is over.
 const LOOK: Duration = Duration::from_secs(1);
 /// How many are kept at most: as many mails are in hand at one time, by default.
 const MOST_SPARES: usize = 64;
@@ -197,6 +208,12 @@ impl Spares {
 
     pub(super) fn push(&self, worker: Worker) {
         lock(&self.shared).all.push(worker);
+    }
+
+    pub(super) fn have_been_idle_since(&self, time: Instant) {
+        for worker in &mut lock(&self.shared).all {
+            worker.idle = time;
+        }
     }
 }
 

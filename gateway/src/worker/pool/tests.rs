@@ -147,6 +147,31 @@ async fn a_worker_that_ends_or_lies_costs_its_mail_and_is_not_kept() {
     }
 }
 
+/// Where the gateway had no descriptor left, the mail was counted as one that kills workers: at its third try it went on without
+/// having been looked at, or was refused for good where it must be encrypted.
+#[test]
+fn a_gateway_without_descriptors_does_not_blame_the_mail() {
+    for (code, expected) in [
+        (23, Lost::NoWorker),
+        (24, Lost::NoWorker),
+        (105, Lost::NoWorker),
+        (109, Lost::NoWorker),
+        // ENOMEM, EPIPE, ECONNRESET.
+        (12, Lost::NoRoom),
+        (32, Lost::Died),
+        (104, Lost::Died),
+    ] {
+        assert_eq!(
+            lost(&io::Error::from_raw_os_error(code)),
+            expected,
+            "{code}"
+        );
+    }
+    // What a worker says of itself is none of these.
+    assert_eq!(lost(&panicked(b"x:24")), Lost::Died);
+    assert_eq!(lost(&invalid("another kind of frame")), Lost::Died);
+}
+
 /// A template whose copies do this with their line, and who is told when a copy has to end. Shells take no descriptors: a
 /// thread does.
 fn template(
@@ -261,6 +286,31 @@ async fn nobody_guesses_twice_at_the_memory_of_one_template() {
         assert_eq!((done.err(), free), (Some(lost), 0), "{said:?}");
         assert!(is_over.recv().is_err(), "{said:?}");
     }
+}
+
+/// What a rush had left stayed until the next mail came, with its descriptors and its memory: over a night, or a week.
+#[tokio::test]
+async fn what_a_rush_has_left_goes_though_no_mail_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = Pool {
+        spares: Spares::new(2),
+        ..pool(dir.path(), "exit 1").await
+    };
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(11));
+    for _ in 0..5 {
+        let (worker, _) = template(&pool.snapshots.load_full(), drop);
+        pool.spares.put(worker, &pool.snapshots);
+    }
+    assert_eq!(pool.spares.count(), 5);
+    pool.spares.have_been_idle_since(long_ago.unwrap());
+    let gone = async {
+        while pool.spares.count() > 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(60), gone).await;
+    assert!(gone.is_ok(), "{}", pool.spares.count());
+    assert_eq!(pool.spares.count(), 2);
 }
 
 #[tokio::test]
