@@ -18,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use kenin_certstore::{DEFAULT_TENANT, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tracing::warn;
 
 use crate::clock::{Clock, now, unix_time};
@@ -157,7 +157,10 @@ impl Status {
         }
         // What has to be held would be put off, again and again.
         if let Some(quarantine) = &self.quarantine {
-            let (writable, line) = quarantine.health();
+            let quarantine = Arc::clone(quarantine);
+            let looked = spawn_blocking(move || quarantine.health()).await;
+            let (writable, line) =
+                looked.unwrap_or_else(|error| (false, format!("failed quarantine: {error}\n")));
             usable &= writable;
             lines.push_str(&line);
         }

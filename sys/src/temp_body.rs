@@ -16,7 +16,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, fcntl_getfl, fstat, openat, unlinkat},
+    fs::{CWD, Mode, OFlags, StatVfsMountFlags, fcntl_getfl, fstat, openat, unlinkat},
     io::Errno,
     mm::{MapFlags, ProtFlags, mmap, munmap},
 };
@@ -224,9 +224,12 @@ impl From<Errno> for TempBodyError {
 ///
 /// # Errors
 ///
-/// When the folder cannot be asked.
+/// When the folder cannot be asked, and when nothing can be written there: a system makes a disk that fails read-only.
 pub fn free_space(folder: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(folder)?;
+    if found.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Err(Errno::ROFS.into());
+    }
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 

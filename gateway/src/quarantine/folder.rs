@@ -85,7 +85,7 @@ impl Folder {
         self.broken.get().map(String::as_str)
     }
 
-    /// Octets that there is room for on its disk.
+    /// Octets that there is room for on its disk. An error where it is not there, or nothing can be written.
     pub(super) fn free(&self) -> io::Result<u64> {
         free_space(&self.path)
     }

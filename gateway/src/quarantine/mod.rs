@@ -239,10 +239,20 @@ impl Quarantine {
         }
     }
 
-    /// Whether it is in order, as a line for whoever asks how the service is.
+    /// Why nothing can be held, whatever it is.
+    fn trouble(&self) -> Option<String> {
+        match (self.folder.broken(), self.folder.free()) {
+            (Some(why), _) => Some(format!("read-only: {why}")),
+            // It has gone, or its file system was made read-only. It may be back without another start.
+            (None, Err(error)) => Some(error.to_string()),
+            (None, Ok(_)) => None,
+        }
+    }
+
+    /// Whether it is in order, as a line for whoever asks how the service is. It asks the disk.
     pub(crate) fn health(&self) -> (bool, String) {
-        if let Some(why) = self.folder.broken() {
-            return (false, format!("failed quarantine: read-only: {why}\n"));
+        if let Some(why) = self.trouble() {
+            return (false, format!("failed quarantine: {why}\n"));
         }
         let index = self.index();
         let (count, octets) = (index.mails.len(), index.octets);
@@ -415,12 +425,13 @@ impl Quarantine {
     }
 
     fn describe(&self) {
+        let writable = self.trouble().is_none();
         let index = self.index();
         metrics::quarantine(
             index.mails.len(),
             index.octets,
             index.count(State::Unreadable),
-            self.folder.broken().is_none(),
+            writable,
         );
     }
 

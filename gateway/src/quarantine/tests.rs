@@ -136,6 +136,25 @@ async fn a_quarantine_without_room_takes_nothing_until_there_is_some() {
     assert!(taken.is_ok() && more.is_err(), "{taken:?} {more:?}");
 }
 
+/// `/readyz` and the metric said that all is well while nothing could be held, and mail that names a key was put off.
+#[tokio::test]
+async fn a_quarantine_whose_folder_has_gone_is_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let quarantine = quarantine(&dir);
+    quarantine.put(held(None), now()).await.unwrap();
+    let (place, away) = (dir.path().join("quarantine"), dir.path().join("away"));
+    fs::rename(&place, &away).unwrap();
+    let (ok, line) = quarantine.health();
+    assert!(!ok && line.starts_with("failed quarantine: "), "{line}");
+    let refused = quarantine.promise("a", 100).unwrap_err();
+    assert!(matches!(refused, QuarantineError::Storage(_)), "{refused}");
+    // A volume that was not mounted, say.
+    fs::rename(&away, &place).unwrap();
+    let (ok, line) = quarantine.health();
+    assert!(ok && line.starts_with("ok quarantine: 1 held, "), "{line}");
+    quarantine.promise("a", 100).unwrap();
+}
+
 /// Whoever fills the quarantine meanwhile does not learn from the last answer what was inside.
 #[tokio::test]
 async fn what_was_promised_room_is_held_though_others_came_first() {
