@@ -55,7 +55,8 @@ fn before_queue(options: &InitOptions) -> String {
     let again = address(options.reinject);
     let mut text = String::from(HEAD);
     text.push_str(&format!(
-        "# Mail from outside passes through Kenin before Postfix takes it.\n\
+        "# Mail from outside passes through Kenin before Postfix takes it. Mail of a submission service and of\n\
+         # this host's own programs (sendmail) does not: no rule encrypts it (docs/postfix.md).\n\
          # The time-out must cover Kenin's own work (20 s) and the second smtpd's answer.\n\
          postconf -P -e '{service}/smtpd_proxy_filter={listen}'\n\
          postconf -P -e '{service}/smtpd_proxy_timeout=620s'\n\
@@ -84,7 +85,10 @@ fn milter(options: &InitOptions) -> String {
          *'{socket}'*) ;;\n\
          *) postconf -e \"smtpd_milters=$(postconf -h smtpd_milters) {{ {socket}, default_action=tempfail }}\" ;;\n\
          esac\n\
-         postconf -e 'milter_protocol=6'\n"
+         postconf -e 'milter_protocol=6'\n\
+         # Mail of this host's own programs (sendmail) comes by no smtpd. Where rules encrypt,\n\
+         # show it to Kenin too.\n\
+         # postconf -e 'non_smtpd_milters=$smtpd_milters'\n"
     ));
     text.push_str(TAIL);
     text

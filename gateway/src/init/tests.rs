@@ -135,6 +135,16 @@ fn every_line_is_safe_for_a_shell() {
     }
 }
 
+/// A rule that must encrypt holds for what is shown to Kenin only: whoever sets it up is told what is not.
+#[test]
+fn the_lines_name_the_mail_that_does_not_come_this_way() {
+    let before = lines::postfix(&InitOptions::new(Mode::BeforeQueue, "gw.example.jp"));
+    assert!(before.contains("# this host's own programs (sendmail) does not"));
+    let milter = lines::postfix(&InitOptions::new(Mode::Milter, "gw.example.jp"));
+    let line = "# postconf -e 'non_smtpd_milters=$smtpd_milters'";
+    assert!(milter.lines().any(|own| own == line), "{milter}");
+}
+
 #[test]
 fn milters_that_are_there_stay() {
     let mut options = InitOptions::new(Mode::Milter, "gw.example.jp");
