@@ -38,7 +38,8 @@ pub(super) fn notes(options: &InitOptions) -> String {
         }
         Mode::Milter => {
             "Milters are asked in the order of smtpd_milters. One that signs (OpenDKIM for mail that goes\n\
-             out) belongs behind Kenin; one that only verifies may stand before it.\n"
+             out) belongs behind Kenin. One that verifies (DKIM) or refuses mail for its content belongs before\n\
+             it: behind it, its answer tells a sender which encrypted mail opened (docs/decrypting.md).\n"
         }
     };
     format!(

@@ -145,6 +145,14 @@ fn the_lines_name_the_mail_that_does_not_come_this_way() {
     assert!(milter.lines().any(|own| own == line), "{milter}");
 }
 
+/// What a milter behind Kenin answers of opened mail the sender hears.
+#[test]
+fn a_milter_that_refuses_for_content_is_told_to_stand_before_kenin() {
+    let notes = lines::notes(&InitOptions::new(Mode::Milter, "gw.example.jp"));
+    let told = "refuses mail for its content belongs before\nit:";
+    assert!(notes.contains(told), "{notes}");
+}
+
 #[test]
 fn milters_that_are_there_stay() {
     let mut options = InitOptions::new(Mode::Milter, "gw.example.jp");
