@@ -470,7 +470,7 @@ fn a_rule_that_shows_what_opens_is_told() {
         let mut all = report.findings.iter();
         all.any(|finding| finding.message.contains("find out whether it opened"))
     };
-    let shows = "[[rule]]\nthen = { enforce = \"quarantine\", require_integrity = false }\n";
+    let shows = "[[rule]]\nthen = { enforce = \"strict\", require_integrity = false }\n";
     // Nothing is opened without keys.
     assert!(!told(shows));
     let file = dir.path().join("etc/kenin.toml");

@@ -81,7 +81,7 @@ fn every_wrong_value_is_named_with_line_and_column() {
             ":2:12: ",
             "host name",
         ),
-        (with("state_dir = []"), ":1:13: ", "string"),
+        (with("state_dir = []"), ":1:13: ", "wanted a text"),
         (
             GOOD.replace("gw.example.jp", "gw..jp"),
             ":2:12: ",
