@@ -293,6 +293,20 @@ fn inside(gcm: &Parts, cbc: &Parts) -> Vec<Probe> {
                 ..gcm.clone()
             },
         ),
+        (
+            "Camellia, which is not known",
+            Parts {
+                cipher: oid("1.2.392.200011.61.1.1.1.4"),
+                ..cbc.clone()
+            },
+        ),
+        (
+            "no parameters that a cipher has",
+            Parts {
+                parameters: null(),
+                ..gcm.clone()
+            },
+        ),
         ("a bit", holding(bit)),
         ("nothing but a tag", holding(Vec::new())),
         (

@@ -15,7 +15,7 @@ use kenin_pki::crypto::Secret;
 use kenin_policy::protect::message_ids;
 use kenin_policy::verdict::EncryptionVerdict;
 use kenin_smime::Limits;
-use kenin_smime::open::{EncryptedLayer, Integrity, Opened, signed_content};
+use kenin_smime::open::{EncryptedLayer, Integrity, Opened, Recipient, signed_content};
 use tracing::error;
 
 use super::digests::{digest_of, digest_of_key};
@@ -106,21 +106,15 @@ impl<'j> Walk<'j> {
             false => None,
         };
         let Some(layer) = layer else {
+            if outermost {
+                self.unreadable(&root_recipients(bytes, self.limits))?;
+            }
             self.end(task.content, task.layers, task.people);
             return Ok(Vec::new());
         };
-        let all = self.job.people;
-        let is_named =
-            |person: &usize| all.get(*person).is_some_and(|person| names(&layer, person));
-        let (named, others): (Vec<usize>, Vec<usize>) =
-            task.people.iter().copied().partition(is_named);
+        let (named, others) = self.named_among(&task.people, layer.recipients());
         if outermost {
-            self.set(&others, State::NotRecipient);
-            for person in &named {
-                if let Some(flag) = self.named.get_mut(*person) {
-                    *flag = true;
-                }
-            }
+            self.begin(&named, &others);
         }
         let mut inside = Vec::new();
         if !named.is_empty() {
@@ -134,6 +128,54 @@ impl<'j> Walk<'j> {
             self.end(task.content, task.layers, others);
         }
         Ok(inside)
+    }
+
+    /// Whom of these people a layer names, and whom not.
+    fn named_among(&self, people: &[usize], recipients: &[Recipient]) -> (Vec<usize>, Vec<usize>) {
+        let all = self.job.people;
+        let is_named = |person: &usize| {
+            let person = all.get(*person);
+            person.is_some_and(|person| names(recipients, person))
+        };
+        people.iter().copied().partition(is_named)
+    }
+
+    /// The outermost layer is for these, and not for the others.
+    fn begin(&mut self, named: &[usize], others: &[usize]) {
+        self.set(others, State::NotRecipient);
+        for person in named {
+            if let Some(flag) = self.named.get_mut(*person) {
+                *flag = true;
+            }
+        }
+    }
+
+    /// A mail that is an encrypted layer for these, by a cipher that is not known here, or with something wrong in it. Everybody
+    /// sees that; it is answered to as what does not open is, with one word for every cause.
+    fn unreadable(&mut self, recipients: &[Recipient]) -> Result<(), Closed> {
+        let people: Vec<usize> = (0..self.job.people.len()).collect();
+        let (named, others) = self.named_among(&people, recipients);
+        if named.is_empty() {
+            return Ok(());
+        }
+        self.begin(&named, &others);
+        self.set(&named, State::Undecryptable);
+        self.job.office.admit(&self.arrival(true)).map(drop)
+    }
+
+    /// What the office hears of a mail of which no key is asked.
+    fn arrival(&self, outermost: bool) -> Arrival {
+        Arrival {
+            message_ids: match outermost {
+                true => message_ids(self.job.raw),
+                false => Vec::new(),
+            },
+            digests: Vec::new(),
+            answers: self.job.answers.clone(),
+            octets: None,
+            wait: false,
+            grant: false,
+        }
     }
 
     /// Nothing is inside any more, as far as these people can see.
@@ -159,17 +201,7 @@ impl<'j> Walk<'j> {
         named: &[usize],
         outermost: bool,
     ) -> Result<Option<(EncryptedLayer, Vec<Asked>)>, Closed> {
-        let mut arrival = Arrival {
-            message_ids: Vec::new(),
-            digests: Vec::new(),
-            answers: self.job.answers.clone(),
-            octets: None,
-            wait: false,
-            grant: false,
-        };
-        if outermost {
-            arrival.message_ids = message_ids(self.job.raw);
-        }
+        let mut arrival = self.arrival(outermost);
         if layer.cipher().is_legacy() {
             // Everybody sees that, so that nobody learns anything.
             self.set(named, State::Undecryptable);
@@ -530,15 +562,28 @@ pub(crate) const MAX_OTHERS: usize = 32;
 
 /// The encrypted layer that all of a message is, behind signatures around the whole.
 fn root_layer(raw: &[u8], limits: &Limits) -> Option<EncryptedLayer> {
-    if let Some(layer) = EncryptedLayer::of(raw, limits) {
-        return Some(layer);
+    at_root(raw, limits, |bytes| EncryptedLayer::of(bytes, limits))
+}
+
+/// For whom that is where it is none that can be opened here.
+fn root_recipients(raw: &[u8], limits: &Limits) -> Vec<Recipient> {
+    let recipients = at_root(raw, limits, |bytes| {
+        Some(EncryptedLayer::recipients_of(bytes, limits)).filter(|found| !found.is_empty())
+    });
+    recipients.unwrap_or_default()
+}
+
+/// The first that is found in a message or behind the signatures around the whole of it.
+fn at_root<T>(raw: &[u8], limits: &Limits, look: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+    if let Some(found) = look(raw) {
+        return Some(found);
     }
     let mut content = Secret::new(signed_content(raw, limits)?);
     for _ in 1..limits.layers {
-        if let Some(layer) = EncryptedLayer::of(content.expose(), limits) {
-            return Some(layer);
+        if let Some(found) = look(content.expose()) {
+            return Some(found);
         }
         content = Secret::new(signed_content(content.expose(), limits)?);
     }
-    EncryptedLayer::of(content.expose(), limits)
+    look(content.expose())
 }

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use kenin_keys::{KeyFacts, KeyId, State as KeyState};
 use kenin_pki::certificate::Certificate;
 use kenin_pki::crypto::PublicKey;
-use kenin_smime::open::EncryptedLayer;
+use kenin_smime::open::{EncryptedLayer, Recipient};
 
 use super::Person;
 
-/// Whether a layer names a certificate of the person's, in whatever way, and however often.
-pub(super) fn names(layer: &EncryptedLayer, person: &Person) -> bool {
+/// Whether one of a layer's recipients is named by a certificate of the person's, in whatever way, and however often.
+pub(super) fn names(recipients: &[Recipient], person: &Person) -> bool {
     let own: Vec<Certificate> = person
         .keys
         .iter()
         .flat_map(|key| own_certificates(key))
         .collect();
-    let mut recipients = layer.recipients().iter();
+    let mut recipients = recipients.iter();
     recipients.any(|recipient| own.iter().any(|own| recipient.id.matches(own)))
 }
 

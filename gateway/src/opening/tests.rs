@@ -595,6 +595,32 @@ fn ciphers_of_old_programs_ask_no_key() {
     assert_eq!(world.unwraps(), 1);
 }
 
+/// failures.md: one word for every cause. The client heard the next hop's own words, and no wait.
+#[test]
+fn what_names_somebody_and_cannot_be_read_is_as_what_does_not_open() {
+    let mut world = World::default();
+    let alice = world.person("alice@example.jp", KeyType::Rsa(2048));
+    let bob = world.person("bob@example.jp", KeyType::Rsa(2048));
+    let people = [
+        person(0, "alice@example.jp", &[&alice]),
+        person(1, "bob@example.jp", &[&bob]),
+    ];
+    let good = encrypted(ENTITY.as_bytes(), &[&alice], CBC);
+    let aes = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x01\x2a\x04\x10";
+    for (place, octet) in [(10, 99), (11, 5)] {
+        // Another cipher; an initialisation vector that is none.
+        let odd = with_object(&good, |object| {
+            let at = memchr::memmem::find(object, aes).unwrap();
+            object[at + place] = octet;
+        });
+        let opening = world.open(&mail(&odd), &people).unwrap();
+        let expected = [State::Undecryptable, State::NotRecipient];
+        assert_eq!(states(&opening), expected, "{place}");
+        assert_eq!((opening.named, world.unwraps()), (vec![0], 0), "{place}");
+        assert!(world.told.take() && world.names.take() == 1, "{place}");
+    }
+}
+
 /// BOMB-10: nobody gets two tries with a key.
 #[test]
 fn bomb_10_a_key_that_is_named_twice_does_not_work() {

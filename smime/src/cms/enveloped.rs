@@ -1,10 +1,11 @@
 //! Encrypted contents (RFC 5652 §6, RFC 5083, RFC 9709): read without a key, opened with one. Nothing of a content is
 //! given out before its tag or its padding was seen to be right, and everything that fails is the same.
 
+use std::iter::Peekable;
 use std::ops::Range;
 
 use kenin_pki::algorithm::AlgorithmIdentifier;
-use kenin_pki::ber::{Cursor, Tag};
+use kenin_pki::ber::{Children, Cursor, Tag};
 use kenin_pki::crypto::{AlgorithmError, ContentCipher, OpenError, Opener, Secret};
 use kenin_pki::oid;
 
@@ -37,22 +38,11 @@ impl Enveloped {
         content: Cursor<'_, '_>,
         limits: &Limits,
     ) -> Result<Self, Refusal> {
-        let authenticated = match kind {
-            LayerKind::Enveloped => false,
-            LayerKind::AuthEnveloped => true,
-            _ => return Err((Defect::UnsupportedLayer, "the object is not enveloped")),
-        };
-        if !content.is(Tag::SEQUENCE) {
-            return Err(BAD);
-        }
-        let mut children = content.children().peekable();
-        children.next().and_then(Cursor::integer).ok_or(BAD)?;
-        // OriginatorInfo: certificates and lists of the sender, which nothing here needs.
-        children.next_if(|child| child.is_context(0));
-        let recipients = children
-            .next()
-            .filter(|child| child.is(Tag::SET))
-            .ok_or(BAD)?;
+        let Begun {
+            authenticated,
+            recipients,
+            rest: mut children,
+        } = begun(kind, content)?;
         let encrypted = EncryptedContent::read(children.next().ok_or(BAD)?)?;
         if encrypted.cipher.is_aead() != authenticated {
             return Err((
@@ -88,6 +78,15 @@ impl Enveloped {
         })
     }
 
+    /// Its recipients, whatever the cipher is and however the rest reads.
+    pub(crate) fn read_recipients(
+        kind: LayerKind,
+        content: Cursor<'_, '_>,
+        limits: &Limits,
+    ) -> Result<Vec<Recipient>, Refusal> {
+        recipient::recipients(begun(kind, content)?.recipients, limits)
+    }
+
     /// The content, by the content-encryption key as it was wrapped. `object` is what it was read from.
     pub(crate) fn open(&self, object: &[u8], content_key: &Secret) -> Result<Vec<u8>, OpenError> {
         let derived = match &self.derived_for {
@@ -114,6 +113,39 @@ impl Enveloped {
             }
         }
     }
+}
+
+/// An object up to its recipients.
+struct Begun<'t, 'a> {
+    /// Whether the type is the one with a tag.
+    authenticated: bool,
+    recipients: Cursor<'t, 'a>,
+    /// What comes after them.
+    rest: Peekable<Children<'t, 'a>>,
+}
+
+fn begun<'t, 'a>(kind: LayerKind, content: Cursor<'t, 'a>) -> Result<Begun<'t, 'a>, Refusal> {
+    let authenticated = match kind {
+        LayerKind::Enveloped => false,
+        LayerKind::AuthEnveloped => true,
+        _ => return Err((Defect::UnsupportedLayer, "the object is not enveloped")),
+    };
+    if !content.is(Tag::SEQUENCE) {
+        return Err(BAD);
+    }
+    let mut children = content.children().peekable();
+    children.next().and_then(Cursor::integer).ok_or(BAD)?;
+    // OriginatorInfo: certificates and lists of the sender, which nothing here needs.
+    children.next_if(|child| child.is_context(0));
+    let recipients = children
+        .next()
+        .filter(|child| child.is(Tag::SET))
+        .ok_or(BAD)?;
+    Ok(Begun {
+        authenticated,
+        recipients,
+        rest: children,
+    })
 }
 
 /// EncryptedContentInfo.

@@ -129,6 +129,24 @@ impl EncryptedLayer {
         enveloped(object, limits).err().map(|(_, detail)| detail)
     }
 
+    /// For whom the layer is encrypted that the message is, also where its cipher is not known here or the rest of it does not
+    /// read, and it is none that [`Self::of`] gives. Nobody where it is no such layer, or does not say.
+    #[must_use]
+    pub fn recipients_of(raw: &[u8], limits: &Limits) -> Vec<Recipient> {
+        if raw.len() > limits.message_size || !header_fits(raw, limits.header_size) {
+            return Vec::new();
+        }
+        let Some(object) = layer::root_object(raw, limits) else {
+            return Vec::new();
+        };
+        let read = || {
+            let (tape, _) = cms::read_tape(&object, limits)?;
+            let (kind, content) = cms::content_info(tape.root())?;
+            Enveloped::read_recipients(kind, content, limits)
+        };
+        read().unwrap_or_default()
+    }
+
     /// For whom it is encrypted, in order: those who are named by a certificate.
     #[must_use]
     pub fn recipients(&self) -> &[Recipient] {

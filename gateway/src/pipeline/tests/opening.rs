@@ -250,7 +250,8 @@ async fn a_whole_mail_whose_cipher_is_not_known_is_undecryptable_and_no_part() {
         let decided = pipeline.decide(mail("alice@example.jp", &raw), &snapshot);
         let decided = decided.await.unwrap();
         assert_eq!(decided.states, [State::Undecryptable], "{last}");
-        assert!(!decided.discreet);
+        // It names her: the answer to it is that to what does not open.
+        assert!(decided.discreet);
     }
     // A part is one, whatever its cipher.
     let part = good.split_once("Message-ID: <1@x>\r\n").unwrap().1;
