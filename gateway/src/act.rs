@@ -531,7 +531,7 @@ fn opening_each(mail: &Mail, snapshot: &Snapshot) -> Vec<OpeningRule> {
     })
 }
 
-/// What the rules may do with encrypted mail for each recipient, whatever is in it.
+/// What the rules may do with encrypted mail for each recipient, whatever is in it and whoever signed that.
 fn handling_each(mail: &Mail, snapshot: &Snapshot) -> Vec<(Handling, OpeningRule)> {
     let handled = among(mail, snapshot, |parties| {
         snapshot.mail.handling_each(parties)

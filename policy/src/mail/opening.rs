@@ -2,7 +2,8 @@
 //!
 //! Whose keys are here is said elsewhere: no rule gives anybody a key.
 
-use super::{Enforce, MailRules, Named, Parties, Rule, StampMode, Then};
+use super::{Enforce, MailRules, Named, Parties, Party, Rule, StampMode, Then};
+use crate::mailbox::Shown;
 
 /// What becomes of encrypted mail for a recipient who has a key here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,16 +50,25 @@ impl OpeningRule {
     }
 }
 
-/// What a rule may do with mail for a recipient, whatever is found in it. It is equal for two who are treated alike whatever
-/// that is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the rules may do with mail for a recipient, whatever is found in it. It is equal for two who are treated alike
+/// whatever that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handling {
+    /// By the rules that hold or not by who is shown as sender, and their places.
+    perhaps: Vec<(usize, Way)>,
+    /// By the one behind them that holds whoever that is.
+    otherwise: Way,
+}
+
+/// What one rule may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Way {
     mode: StampMode,
     strict: bool,
     require_signature: bool,
 }
 
-impl Handling {
+impl Way {
     fn of(rule: &Rule) -> Self {
         Self {
             mode: match rule.mode {
@@ -73,16 +83,40 @@ impl Handling {
 }
 
 impl MailRules {
-    /// What may be done with the mail for each recipient, in their order.
+    /// What may be done with the mail for each recipient, in their order. Not by the senders that are shown: what opens to a
+    /// good signature shows those inside, and nobody is to see that by the copies that are made.
     #[must_use]
     pub fn handling_each(&self, parties: Parties<'_>) -> Vec<Handling> {
-        let named = Named::of(parties);
-        let each = named.each();
-        let handled = each.into_iter().map(|recipient| {
-            self.rule(&named, recipient, Rule::is_strict)
-                .map_or_else(Handling::default, |(_, rule)| Handling::of(rule))
-        });
-        handled.collect()
+        let crowd = Shown {
+            crowded: true,
+            ..Shown::default()
+        };
+        let from = |shown: &Shown| {
+            Named::of(Parties {
+                sender: None,
+                shown,
+                recipients: parties.recipients,
+            })
+        };
+        let (nobody, anybody) = (from(&Shown::default()), from(&crowd));
+        let handling = |recipient: Option<&Party>| {
+            let mut handling = Handling::default();
+            for (place, rule) in self.rules.iter().enumerate() {
+                if rule.matches(&nobody, recipient, false) {
+                    handling.otherwise = Way::of(rule);
+                    break;
+                }
+                if rule.matches(&anybody, recipient, true) {
+                    handling.perhaps.push((place, Way::of(rule)));
+                }
+            }
+            // Whether these hold makes no difference.
+            let otherwise = handling.otherwise;
+            let last = handling.perhaps.iter().rposition(|(_, way)| *way != otherwise);
+            handling.perhaps.truncate(last.map_or(0, |last| last + 1));
+            handling
+        };
+        nobody.each().into_iter().map(handling).collect()
     }
 
     /// What the first matching rule says for each recipient, in their order.
@@ -107,7 +141,6 @@ impl MailRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mailbox::Shown;
 
     fn said(rules: &str, to: &[&str]) -> Vec<OpeningRule> {
         asked(rules, to, MailRules::opening_each)
@@ -162,7 +195,42 @@ then = { enforce = "strict", require_signature = true }
         let first = |place: usize| each.iter().position(|one| *one == each[place]);
         let firsts: Vec<_> = (0..to.len()).filter_map(first).collect();
         assert_eq!(firsts, [0, 0, 2, 3, 3, 5]);
-        assert_eq!(asked("", &to, MailRules::handling_each), [each[0]; 6]);
+        let alike = vec![Handling::default(); 6];
+        assert_eq!(asked("", &to, MailRules::handling_each), alike);
+    }
+
+    /// A good signature inside brings its own From, and with it another rule than that for the sender outside.
+    #[test]
+    fn who_is_told_apart_by_a_sender_inside_is_not_handled_alike() {
+        let to = ["one.example", "two.example"];
+        for (when, then, alike) in [
+            ("sender_domain = \"bank.example\"", "stamp = \"subject\"", true),
+            (
+                "sender_domain = \"bank.example\", recipient_domain = \"two.example\"",
+                "stamp = \"subject\"",
+                false,
+            ),
+            (
+                "sender = \"a@bank.example\", recipient_domain = \"two.example\"",
+                "enforce = \"strict\"",
+                false,
+            ),
+            ("domain = \"two.example\"", "stamp = \"subject\"", false),
+            // What it says makes no difference.
+            (
+                "sender_domain = \"bank.example\", recipient_domain = \"two.example\"",
+                "stamp = \"headers\"",
+                true,
+            ),
+        ] {
+            let rules = format!("[[rule]]\nwhen = {{ {when} }}\nthen = {{ {then} }}\n");
+            let each = asked(&rules, &to, MailRules::handling_each);
+            assert_eq!(each[0] == each[1], alike, "{when}");
+            // Nor does what stands behind one for everybody.
+            let hidden = format!("[[rule]]\nthen = {{ stamp = \"headers\" }}\n{rules}");
+            let each = asked(&hidden, &to, MailRules::handling_each);
+            assert_eq!(each[0], each[1], "{when}");
+        }
     }
 
     #[test]
