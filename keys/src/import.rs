@@ -21,7 +21,7 @@ pub struct Imported {
     pub public: PublicKey,
     /// Why it should do nothing new, if so; it may still open old mail.
     pub weakness: Option<Weakness>,
-    /// Whether no password kept it: whoever could read the file has it.
+    /// Whether no password kept it, or an empty one: whoever could read the file has it.
     pub in_clear: bool,
     /// The certificates of this key, and then those that lead up from the first of them. Nothing is verified.
     pub certificates: Vec<Certificate>,
@@ -38,6 +38,11 @@ pub fn import(file: &[u8], password: Option<&Secret>) -> Result<Vec<Imported>, I
     }
     let mut found = Found::default();
     let mut reading = Reading {
+        cover: match password {
+            Some(password) if !password.expose().is_empty() => Cover::Password,
+            // An empty one is the first that anybody tries.
+            Some(_) | None => Cover::Nothing,
+        },
         password: password.map(Password::new).transpose()?,
         work: Work::default(),
     };
@@ -177,6 +182,8 @@ pub fn belonging(public: &PublicKey, all: &[Certificate]) -> Vec<Certificate> {
 /// A file that is being read.
 struct Reading {
     password: Option<Password>,
+    /// What keeps a key that it opens.
+    cover: Cover,
     work: Work,
 }
 
@@ -243,7 +250,7 @@ impl Reading {
                 if !is_pkcs8(pkcs8.expose()) {
                     return Err(ImportError::WrongPassword);
                 }
-                found.key(pkcs8, Cover::Password)
+                found.key(pkcs8, self.cover)
             }
             _ => Err(ImportError::Malformed("no PKCS#8 and no PKCS#12")),
         }

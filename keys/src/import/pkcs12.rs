@@ -72,7 +72,7 @@ fn safes(
             bags((&content, Cover::Nothing), form, reading, found)?;
         } else if content_type == ENCRYPTED_DATA {
             let opened = encrypted_data(content, form, reading)?;
-            bags((opened.expose(), Cover::Password), form, reading, found)?;
+            bags((opened.expose(), reading.cover), form, reading, found)?;
         } else {
             let form = "PKCS#12 that is encrypted for a certificate";
             return Err(ImportError::Unsupported(form.to_owned()));
@@ -112,7 +112,7 @@ fn bags(
             match named.content().strip_prefix(BAG) {
                 Some([KEY]) => found.key(Secret::new(value.raw().to_vec()), cover)?,
                 Some([SHROUDED_KEY]) => {
-                    found.key(shrouded_key(value, form, reading)?, Cover::Password)?;
+                    found.key(shrouded_key(value, form, reading)?, reading.cover)?;
                 }
                 Some([CERTIFICATE]) => {
                     if let Some(der) = certificate(value)? {

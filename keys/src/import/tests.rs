@@ -120,6 +120,8 @@ fn a_key_that_no_password_keeps_is_told_from_others() {
     for file in [MODERN, NO_MAC, LEGACY, PBES2] {
         assert!(!with(file, "sesame").unwrap()[0].in_clear);
     }
+    let empty = include_bytes!("fixtures/empty-password.p12");
+    assert!(with(empty, "").unwrap()[0].in_clear);
     let twice = [PBES2, ALICE_KEY].concat();
     assert!(with(&twice, "sesame").unwrap()[0].in_clear);
 }
