@@ -40,20 +40,17 @@ impl Making<'_> {
     }
 
     fn judged(&self, entity: &[u8], keep: &dyn Fn(&str) -> bool) -> Option<(Secret, Verdict)> {
-        let made = Secret::new(open::reassemble(self.raw, entity, self.limits, keep));
-        let (whole, before) = match self.fitting(made)? {
-            Fitting::Exact(made) => (made, None),
-            Fitting::Ended { lines, before } => (lines, Some(before)),
-        };
-        let whole = self.named(whole);
+        let made = || Secret::new(open::reassemble(self.raw, entity, self.limits, keep));
+        let Fitting { lines, other_ends } = self.fitting(made())?;
+        let whole = self.named(lines);
         let whole = match self.receipts {
             Receipts::Strip => without_wishes(whole),
             Receipts::Keep => whole,
         };
         let verdict = (self.judge)(whole.expose());
         // A line feed may be an octet of something binary, whose signature is over it as it is.
-        let broken = is_broken(&verdict)
-            && before.is_some_and(|before| !is_broken(&(self.judge)(before.expose())));
+        let broken =
+            other_ends && is_broken(&verdict) && !is_broken(&(self.judge)(made().expose()));
         (!broken).then_some((whole, verdict))
     }
 
@@ -81,30 +78,30 @@ impl Making<'_> {
     fn fitting(&self, made: Secret) -> Option<Fitting> {
         let seven_bit = made.expose().is_ascii() || !self.seven_bit;
         if seven_bit && is_lines(made.expose()) && !has_long_line(made.expose()) {
-            return Some(Fitting::Exact(made));
+            return Some(Fitting {
+                lines: made,
+                other_ends: false,
+            });
         }
-        if let Some(fits) = relayable(made.expose(), self.limits) {
-            let lines = ended(Secret::new(fits.into_owned()));
-            return is_lines(lines.expose()).then_some(Fitting::Exact(lines));
-        }
-        // Text that is signed stays as it is but for its line ends, which its signature survives. So do its long lines.
-        let lines = ended(Secret::new(canonical::to_crlf(made.expose())));
-        is_lines(lines.expose()).then_some(match canonical::has_bare_lf(made.expose()) {
-            true => Fitting::Ended {
-                lines,
-                before: made,
-            },
-            false => Fitting::Exact(lines),
+        // Text that is signed stays as it is but for its line ends, which its signature survives. So do its long lines, where
+        // nothing else fits.
+        let lines = match relayable(made.expose(), self.limits) {
+            Some(fits) => fits.into_owned(),
+            None => canonical::to_crlf(made.expose()),
+        };
+        let lines = ended(Secret::new(lines));
+        is_lines(lines.expose()).then(|| Fitting {
+            lines,
+            other_ends: canonical::has_bare_lf(made.expose()),
         })
     }
 }
 
 /// A message that relays pass on.
-enum Fitting {
-    /// All that is signed in it is as it was.
-    Exact(Secret),
-    /// Its lines end otherwise than before.
-    Ended { lines: Secret, before: Secret },
+struct Fitting {
+    lines: Secret,
+    /// Whether what is signed in it may have had other line ends before.
+    other_ends: bool,
 }
 
 /// Whether something is not what its signer signed.
@@ -364,12 +361,20 @@ mod tests {
         assert!(narrow.unwrap().0.is_ascii());
     }
 
-    /// What was a good attachment arrived as another, with a signature that did not hold.
+    /// What was a good attachment arrived as another, with a signature that did not hold. So did text that was signed as it is.
     #[test]
     fn what_only_other_line_ends_would_break_is_no_message() {
-        let entity = "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\
-            Content-Type: image/x\r\nContent-Transfer-Encoding: binary\r\n\r\n1\n2\r\n--b\r\n\
-            Content-Type: application/pkcs7-signature\r\n\r\nx\r\n--b--\r\n";
+        for kind in ["image/x", "text/plain"] {
+            only_other_line_ends_would_break(kind);
+        }
+    }
+
+    fn only_other_line_ends_would_break(kind: &str) {
+        let entity = format!(
+            "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\
+             Content-Type: {kind}\r\nContent-Transfer-Encoding: binary\r\n\r\n1\n2\r\n--b\r\n\
+             Content-Type: application/pkcs7-signature\r\n\r\nx\r\n--b--\r\n"
+        );
         let made = |broken: &dyn Fn(&[u8]) -> bool| {
             let judge = |message: &[u8]| {
                 let reason = match broken(message) {
