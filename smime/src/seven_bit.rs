@@ -169,14 +169,14 @@ fn is_called_wide(entity: &[u8], part: &Part) -> bool {
     label.is_some_and(|value| is_wide(slice(entity, value).trim_ascii()))
 }
 
-/// Whether a label says so, also in front of a comment.
+/// Whether a label says so, also in front of a comment, or may say so behind one, which relays pass over.
 fn is_wide(label: &[u8]) -> bool {
     let words: [&[u8]; 2] = [b"8bit", b"binary"];
     let begins = |word: &[u8]| {
         let start = label.get(..word.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(word))
     };
-    words.into_iter().any(begins)
+    label.starts_with(b"(") || words.into_iter().any(begins)
 }
 
 fn has_from_line(bytes: &[u8]) -> bool {
@@ -464,6 +464,15 @@ mod tests {
         assert_eq!(signed(text), text);
         let wide = signed("Content-Transfer-Encoding: 8bit\r\n\r\n\u{e9}\r\n");
         assert_eq!(wide, "Content-Transfer-Encoding: base64\r\n\r\nw6kNCg==");
+    }
+
+    /// Postfix reads 8bit there, and what is no word of RFC 2045 §6.1 here is not taken out.
+    #[test]
+    fn a_label_behind_a_comment_may_say_8bit() {
+        let entity = b"Content-Transfer-Encoding: (as it came) 8bit\r\n\r\nplain\r\n";
+        let limits = Limits::default();
+        assert!(!is_called_seven_bit(entity, &limits));
+        assert_eq!(signable(entity, &limits).unwrap().as_ref(), entity);
     }
 
     #[test]
