@@ -33,7 +33,8 @@ pub fn answered(raw: &[u8]) -> Vec<[u8; 32]> {
 
 /// The mailboxes that stand in To and Cc, and in their Resent- forms, in one spelling each. Whoever else gets the message
 /// is not to be seen by these. An address that a display name, a comment or the name of a group shows is none of them:
-/// whoever is missed here gets a copy alone, which hurts nobody.
+/// whoever is missed here gets a copy alone, which hurts nobody. Only where there can be one body for all, behind a milter,
+/// the mail is treated as one with a Bcc then.
 #[must_use]
 pub fn visible(raw: &[u8]) -> HashSet<String> {
     let header = header::scan(raw);
@@ -81,7 +82,11 @@ fn listed(text: &str) -> Vec<String> {
                 in_brackets = true;
             }
             '>' if !quoted => {
-                whole = Some(piece.trim().to_owned());
+                // Behind a route (RFC 5322 §4.4).
+                let route = piece.trim_start().starts_with('@');
+                let address = piece.rsplit_once(':').filter(|_| route);
+                let address = address.map_or(piece.as_str(), |(_, address)| address);
+                whole = Some(address.trim().to_owned());
                 piece.clear();
                 in_brackets = false;
             }
@@ -318,14 +323,15 @@ mod tests {
         }
     }
 
-    /// RFC 5322 §3.4: groups, folded lines, quoted local parts, comments between.
+    /// RFC 5322 §3.4, 4.4: groups, folded lines, quoted local parts, comments between, routes.
     #[test]
     fn whoever_stands_in_a_list_is_seen() {
         let raw = b"To: Friends: Bob <bob@partner.example>,\r\n carol@partner.example;, \"Doe, J.\"\r\n\
-            \t<dave@partner.example>, (x) \"john doe\"@partner.example, \"eve\"@partner.example\r\n\r\n";
+            \t<dave@partner.example>, (x) \"john doe\"@partner.example, \"eve\"@partner.example,\r\n\
+            \tFrank <@a.example,@b.example:frank@partner.example>\r\n\r\n";
         let mut found: Vec<String> = visible(raw).into_iter().collect();
         found.sort();
-        let expected = ["bob", "carol", "dave", "eve", "john doe"];
+        let expected = ["bob", "carol", "dave", "eve", "frank", "john doe"];
         assert_eq!(
             found,
             expected.map(|name| format!("{name}@partner.example"))
