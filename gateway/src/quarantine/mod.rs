@@ -158,7 +158,7 @@ impl Quarantine {
             Err(_) => "failed",
         };
         metrics::quarantined(outcome);
-        self.describe();
+        self.aside(Self::describe).await;
         put
     }
 
@@ -285,7 +285,7 @@ impl Quarantine {
                 Some(Err(error)) => error!(%error, "the quarantine cannot be looked through"),
                 None => error!("looking after the quarantine panicked"),
             }
-            self.describe();
+            self.aside(Self::describe).await;
             tokio::select! {
                 () = tokio::time::sleep(ROUND) => {}
                 () = self.news.notified() => {}
@@ -424,6 +424,7 @@ impl Quarantine {
         }
     }
 
+    /// Says in metrics how it is. It asks the disk.
     fn describe(&self) {
         let writable = self.trouble().is_none();
         let index = self.index();
