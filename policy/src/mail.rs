@@ -14,6 +14,7 @@ use crate::subject::Language;
 use crate::toml_error::ConfigError;
 use crate::verdict::Verdict;
 
+mod hidden;
 mod opening;
 mod protection;
 mod who;
@@ -249,19 +250,6 @@ impl MailRules {
         self.rules.iter().any(signs)
     }
 
-    /// Rules that never hold, since one before them matches all that they match: each with the first such one, counted from 1.
-    #[must_use]
-    pub fn hidden(&self) -> Vec<(usize, usize)> {
-        let mut found = Vec::new();
-        for (place, rule) in self.rules.iter().enumerate() {
-            let mut before = self.rules.iter().take(place);
-            if let Some(first) = before.position(|one| one.hides(rule)) {
-                found.push((place + 1, first + 1));
-            }
-        }
-        found
-    }
-
     /// What holds for all mail that is protected.
     pub fn protecting(&self) -> Protecting {
         self.protecting
@@ -397,24 +385,6 @@ impl Rule {
             && (self.recipient.is_empty() || recipient(&|one| mailbox(&self.recipient, one)))
     }
 
-    /// Whether it matches all that a later one matches. Of one that names senders that cannot be told from its lists: by what it
-    /// does, it is for mail that shows any of them, or for mail that shows nobody else.
-    fn hides(&self, later: &Self) -> bool {
-        let covered = |one: &str| self.recipient_domain.iter().any(|own| covers(own, one));
-        let everybody =
-            |patterns: &[String]| patterns.is_empty() || patterns.iter().any(|p| p == "*");
-        let domains = everybody(&self.recipient_domain)
-            || all(&later.recipient_domain, |one| covered(one))
-            || all(&later.recipient, |one| {
-                one.rsplit_once('@')
-                    .is_some_and(|(_, domain)| covered(domain))
-            });
-        let mailboxes =
-            self.recipient.is_empty() || all(&later.recipient, |one| self.recipient.contains(one));
-        let anybody = self.sender_domain.is_empty() && self.sender.is_empty();
-        anybody && everybody(&self.domain) && domains && mailboxes
-    }
-
     fn refuses(&self, result: ResultWord) -> bool {
         match result {
             ResultWord::Pass => false,
@@ -431,11 +401,6 @@ fn covers(pattern: &str, domain: &str) -> bool {
         Some(suffix) => domain.len() > suffix.len() && domain.ends_with(suffix),
         None => pattern == domain,
     }
-}
-
-/// Whether there are any, and it holds of each.
-fn all(list: &[String], holds: impl Fn(&String) -> bool) -> bool {
-    !list.is_empty() && list.iter().all(holds)
 }
 
 /// A pattern in the spelling of [`covers`]: A-labels, also below a `*.`.
