@@ -112,7 +112,10 @@ impl MailRules {
             }
             // Whether these hold makes no difference.
             let otherwise = handling.otherwise;
-            let last = handling.perhaps.iter().rposition(|(_, way)| *way != otherwise);
+            let last = handling
+                .perhaps
+                .iter()
+                .rposition(|(_, way)| *way != otherwise);
             handling.perhaps.truncate(last.map_or(0, |last| last + 1));
             handling
         };
@@ -204,7 +207,11 @@ then = { enforce = "strict", require_signature = true }
     fn who_is_told_apart_by_a_sender_inside_is_not_handled_alike() {
         let to = ["one.example", "two.example"];
         for (when, then, alike) in [
-            ("sender_domain = \"bank.example\"", "stamp = \"subject\"", true),
+            (
+                "sender_domain = \"bank.example\"",
+                "stamp = \"subject\"",
+                true,
+            ),
             (
                 "sender_domain = \"bank.example\", recipient_domain = \"two.example\"",
                 "stamp = \"subject\"",
