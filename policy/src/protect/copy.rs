@@ -115,11 +115,11 @@ fn made(
             false => split(message),
         });
     if protection.encryption.is_some() {
-        outer = without(outer, &DIGESTS);
-        outer = without(outer, &BLIND);
+        let is_told = |own: &str| DIGESTS.contains(&own) || BLIND.contains(&own) || own == REPORT;
+        outer = without(outer, is_told);
     }
     if hidden {
-        outer = without(outer, &TOPICS);
+        outer = without(outer, says_the_subject);
     }
     let entity = match protection.sign {
         Some(form) => sign(&entity, form, signer.ok_or(CopyError::NoSigner)?, limits)?,
@@ -144,9 +144,9 @@ fn made(
 }
 
 /// Header fields without those of these names.
-fn without(fields: Vec<u8>, names: &[&str]) -> Vec<u8> {
+fn without(fields: Vec<u8>, is_named: impl Fn(&str) -> bool) -> Vec<u8> {
     let header = header::scan(&fields);
-    let is_it = |field: &&header::Field| field.may_be(&fields, |own| names.contains(&own));
+    let is_it = |field: &&header::Field| field.may_be(&fields, &is_named);
     if !header.fields.iter().any(|field| is_it(&field)) {
         return fields;
     }
@@ -173,13 +173,15 @@ fn sign(
     }
 }
 
-/// Where some programs say the Subject once more: mail programs, Sieve (RFC 5703 §6), and what marks it as spam.
-const TOPICS: [&str; 4] = [
-    "thread-topic",
-    "original-subject",
-    "x-original-subject",
-    "x-spam-prev-subject",
-];
+/// Whether a field says the Subject once more: mail programs write Thread-Topic, Sieve Original-Subject (RFC 5703 §6), and
+/// what marks mail as spam X-Spam-Prev-Subject, X-ASG-Orig-Subj and the like.
+fn says_the_subject(name: &str) -> bool {
+    let ends = |end: &str| name.len() > end.len() && name.ends_with(end);
+    name == "thread-topic" || ends("subject") || ends("subj")
+}
+
+/// What a filter says of a mail, often with the first lines of it.
+const REPORT: &str = "x-spam-report";
 /// Who gets a copy that the others are not to know of: for them each such copy is made apart (RFC 5322 §3.6.3).
 const BLIND: [&str; 2] = ["bcc", "resent-bcc"];
 /// What says a digest of the content and signs the Subject (RFC 6376 §3.5, RFC 4870): who guesses them could find out

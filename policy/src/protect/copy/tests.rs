@@ -87,6 +87,8 @@ fn what_is_encrypted_shows_nothing_and_opens_to_the_same() {
         "Original-Subject",
         "X-Original-Subject",
         "x-spam-prev-subject ",
+        "X-ASG-Orig-Subj",
+        "Old-Subject",
     ] {
         let fields = format!("{name}: canary-d7c1\r\n again\r\nFrom:");
         let twice = MAIL.replacen("From:", &fields, 1);
@@ -130,6 +132,26 @@ fn no_encrypted_copy_says_who_else_gets_one_unseen() {
         ..encrypted_for(&[], GCM)
     };
     assert_eq!(made(mail.as_bytes(), &plain, None), mail.as_bytes());
+}
+
+/// Exim writes the "Content preview" of SpamAssassin there.
+#[test]
+fn no_encrypted_copy_says_what_a_filter_read() {
+    let bob = bob();
+    let mail = MAIL.replace("Subject: canary-d7c1 in", "Subject: in");
+    let mail = mail.replacen(
+        "From:",
+        "X-Spam-Report: Content preview:\r\n canary-d7c1\r\nFrom:",
+        1,
+    );
+    for header in [Some(HeaderProtection::Cipher), None] {
+        let protection = Protection {
+            header,
+            ..encrypted_for(&[&bob.certificate], GCM)
+        };
+        let copy = made(mail.as_bytes(), &protection, None);
+        assert!(!holds(&copy, CANARY), "{header:?}");
+    }
 }
 
 /// RFC 8551 §3.1: the fields of such a message came out when it was opened, also where the header of other mail is left alone.
