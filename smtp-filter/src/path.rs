@@ -163,7 +163,7 @@ fn path(text: &str) -> Option<(&str, &str)> {
 }
 
 /// `local-part@domain`, bounded, where nothing can end the path or the line.
-fn is_mailbox(address: &str) -> bool {
+pub(crate) fn is_mailbox(address: &str) -> bool {
     let Some(at) = address.rfind('@') else {
         return false;
     };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{edits::Field, frame::strings};
-use crate::{Body, Recipient, Reply, client::Sender};
+use crate::{Body, Recipient, Reply, client::Sender, path::is_mailbox};
 
 /// What the MTA said of the SMTP client.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,28 @@ pub(super) struct Gathering {
 impl Gathering {
     pub(super) fn refuse(&mut self, reply: Reply) {
         self.refusal.get_or_insert(reply);
+    }
+
+    /// A recipient, whom the MTA takes for `resolved`.
+    pub(super) fn recipient(
+        &mut self,
+        data: &[u8],
+        resolved: Option<&str>,
+        limit: usize,
+    ) -> Option<()> {
+        // An MTA has limits of its own; more than ours cannot be remembered.
+        if self.recipients.len() >= limit {
+            self.refuse(Reply::new(452, "4.5.3", "Too many recipients"));
+            return Some(());
+        }
+        let mut known = recipient(data)?;
+        match meant(&known.address, resolved) {
+            Some(address) => known.address = address,
+            // Whose rules hold for it cannot be known.
+            None => self.refuse(Reply::new(553, "5.1.3", "Bad recipient address syntax")),
+        }
+        self.recipients.push(known);
+        Some(())
     }
 
     /// Counts bytes; false when there are too many, or when the mail is refused anyway.
@@ -108,9 +130,11 @@ impl Client {
 
 /// The sender and its parameters; what is no parameter that we know is passed over, since the MTA
 /// has accepted it.
-pub(super) fn sender(data: &[u8]) -> Option<Sender> {
+pub(super) fn sender(data: &[u8], resolved: Option<&str>) -> Option<Sender> {
     let mut parts = strings(data);
-    let mut sender = Sender::new(&path(parts.next()?)?);
+    let told = path(parts.next()?)?;
+    let read = meant(&told, resolved).filter(|_| !told.is_empty());
+    let mut sender = Sender::new(&read.unwrap_or(told));
     for part in parts {
         let part = text(part);
         let (key, value) = part.split_once('=').unwrap_or((&part, ""));
@@ -126,7 +150,7 @@ pub(super) fn sender(data: &[u8]) -> Option<Sender> {
     Some(sender)
 }
 
-pub(super) fn recipient(data: &[u8]) -> Option<Recipient> {
+fn recipient(data: &[u8]) -> Option<Recipient> {
     let mut parts = strings(data);
     let mut recipient = Recipient {
         address: path(parts.next()?)?,
@@ -143,6 +167,21 @@ pub(super) fn recipient(data: &[u8]) -> Option<Recipient> {
         }
     }
     Some(recipient)
+}
+
+/// Where mail to this address, as the client wrote it, goes. MTAs take forms that are no mailbox (`<a@b>` in brackets again,
+/// with a comment, `a%b`), and routes in a local part, and deliver to what they read there: `resolved`, their macro. A rule
+/// for a domain would hold for none of these. Nothing where it is not known.
+fn meant(told: &str, resolved: Option<&str>) -> Option<String> {
+    let (local, _) = told.rsplit_once('@').unwrap_or((told, ""));
+    if is_mailbox(told) && !local.contains(['@', '%', '!']) {
+        return Some(told.to_owned());
+    }
+    let resolved = resolved.filter(|address| is_mailbox(address));
+    // A name alone is that of a user of the MTA's.
+    let is_name = |c: char| !c.is_control() && !" \"%!(),:;<>@[\\]".contains(c);
+    let own = || (is_mailbox(told) || told.chars().all(is_name)).then_some(told);
+    resolved.or_else(own).map(str::to_owned)
 }
 
 /// A path without its angle brackets.

@@ -16,7 +16,7 @@ pub use super::{Wants, telling::Untold};
 use super::{
     edits::changes,
     frame::{Packet, Packets, strings, write},
-    gathering::{Client, Gathering, recipient, sender, text},
+    gathering::{Client, Gathering, sender, text},
     telling::{Terms, tell},
     words::{NEWEST, OLDEST, action, command, protocol, reply},
 };
@@ -275,8 +275,10 @@ impl Session {
                 protocol::NO_REPLY_HELO
             }
             command::MAIL => {
+                let resolved = self.take_macro(command::MAIL, "mail_addr");
                 self.forget();
-                let sender = sender(data).ok_or(ProtocolError::Malformed(name))?;
+                let sender = sender(data, resolved.as_deref());
+                let sender = sender.ok_or(ProtocolError::Malformed(name))?;
                 self.mail = Some(Gathering {
                     sender,
                     ..Gathering::default()
@@ -285,14 +287,10 @@ impl Session {
             }
             command::RCPT => {
                 let limit = self.limits.recipients;
+                let resolved = self.take_macro(command::RCPT, "rcpt_addr");
                 let mail = self.mail(name)?;
-                // An MTA has limits of its own; more than ours cannot be remembered.
-                if mail.recipients.len() < limit {
-                    let known = recipient(data).ok_or(ProtocolError::Malformed(name))?;
-                    mail.recipients.push(known);
-                } else {
-                    mail.refuse(Reply::new(452, "4.5.3", "Too many recipients"));
-                }
+                mail.recipient(data, resolved.as_deref(), limit)
+                    .ok_or(ProtocolError::Malformed(name))?;
                 protocol::NO_REPLY_RCPT
             }
             command::DATA => protocol::NO_REPLY_DATA,
@@ -387,6 +385,11 @@ impl Session {
             self.macros.insert(*command, known);
         }
         Ok(())
+    }
+
+    /// The value of a macro that is of this command alone, and of no later one.
+    fn take_macro(&mut self, stage: u8, name: &str) -> Option<String> {
+        self.macros.get_mut(&stage)?.remove(name)
     }
 
     /// The value of a macro, as last said.

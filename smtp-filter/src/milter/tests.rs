@@ -1,3 +1,4 @@
+mod addresses;
 mod holding;
 
 use std::net::SocketAddr;
