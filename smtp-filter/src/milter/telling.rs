@@ -38,14 +38,25 @@ pub(super) fn tell(
     changes: &Changes,
     hold: Option<&str>,
 ) -> Result<(), Untold> {
-    if changes.body.is_some() && terms.actions & action::BODY == 0 {
-        return Err(Untold::Body);
-    }
-    if hold.is_some() && terms.actions & action::QUARANTINE == 0 {
-        return Err(Untold::Quarantine);
-    }
-    if changes.sender.is_some() && terms.actions & action::SENDER == 0 {
-        return Err(Untold::Sender);
+    // Another reverse path has what may have been opened. Which of such mail needs the other two is no business of its sender,
+    // who hears the answer: without all three the MTA gets none of it.
+    let opened_or_not = changes.sender.is_some();
+    for (needed, action, untold) in [
+        (opened_or_not, action::SENDER, Untold::Sender),
+        (
+            opened_or_not || changes.body.is_some(),
+            action::BODY,
+            Untold::Body,
+        ),
+        (
+            opened_or_not || hold.is_some(),
+            action::QUARANTINE,
+            Untold::Quarantine,
+        ),
+    ] {
+        if needed && terms.actions & action == 0 {
+            return Err(untold);
+        }
     }
     // Before anything that stood inside: an MTA that loses us here may go on with what it was told so far, and must not send
     // an opened body under the sender's reverse path.
