@@ -62,8 +62,10 @@ impl Gathering {
         self.refusal.is_none()
     }
 
-    /// A header field: its bytes as they are in the mail, as far as the MTA told them.
-    pub(super) fn field(&mut self, name: &[u8], value: &[u8], size: usize, count: usize) {
+    /// A header field: its bytes as they are in the mail, as far as the MTA told them. Where it was not agreed that it tells
+    /// the space behind the colon (not `exact`), it took one away.
+    pub(super) fn field(&mut self, name: &[u8], value: &[u8], exact: bool, bounds: (usize, usize)) {
+        let (size, count) = bounds;
         let start = self.header.len();
         if self.fields.len() >= count {
             self.refuse(Reply::new(
@@ -81,6 +83,9 @@ impl Gathering {
         }
         self.header.extend_from_slice(name);
         self.header.push(b':');
+        if !exact && !value.is_empty() {
+            self.header.push(b' ');
+        }
         let mut last = 0;
         for byte in value {
             // Folds come with LF alone.

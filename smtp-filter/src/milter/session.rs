@@ -296,7 +296,8 @@ impl Session {
             command::DATA => protocol::NO_REPLY_DATA,
             command::UNKNOWN => protocol::NO_REPLY_UNKNOWN,
             command::HEADER => {
-                let (size, count) = (self.limits.header_size, self.limits.header_fields);
+                let bounds = (self.limits.header_size, self.limits.header_fields);
+                let exact = self.terms.protocol & protocol::HEADER_LEADING_SPACE != 0;
                 let mail = self.mail(name)?;
                 let mut parts = data.splitn(2, |byte| *byte == 0);
                 let (Some(field), Some(value)) = (parts.next(), parts.next()) else {
@@ -306,7 +307,7 @@ impl Session {
                 if mail.header_ended {
                     return Err(ProtocolError::OutOfPlace(name));
                 }
-                mail.field(field, value, size, count);
+                mail.field(field, value, exact, bounds);
                 protocol::NO_REPLY_HEADER
             }
             command::END_OF_HEADERS => {
