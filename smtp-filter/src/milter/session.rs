@@ -252,6 +252,8 @@ impl Session {
             command::MACRO => return self.know(data),
             command::ABORT => {
                 self.forget();
+                // Also of a mail that had not begun.
+                self.forget_macros();
                 return Ok(());
             }
             command::QUIT => {

@@ -440,6 +440,13 @@ fn macros_of_the_last_mail_are_not_those_of_this_one() {
     bench.say(b'M', b"<a@b>\0");
     bench.say(b'E', b"");
     assert_eq!(bench.completed[2].envelope.xforward.ident, None);
+    bench.take(Vec::new());
+    // Nor those of one that was given up before it began.
+    bench.say(b'D', b"M{auth_authen}\0alice\0");
+    bench.say(b'A', b"");
+    bench.say(b'M', b"<a@b>\0");
+    bench.say(b'E', b"");
+    assert_eq!(bench.completed[3].envelope.authenticated, None);
 }
 
 proptest::proptest! {
