@@ -319,7 +319,13 @@ impl Confider<'_> {
         let mut original = self.as_it_came();
         original.discreet = true;
         let copy = match opening.copies.as_slice() {
-            [copy] if copy.recipients.len() == all && !copy.again => copy,
+            [copy]
+                if copy.recipients.len() == all
+                    && !copy.again
+                    && rewritten::is_told_whole(&copy.message) =>
+            {
+                copy
+            }
             _ => {
                 let config = &self.snapshot.config;
                 original.treatment = confide(self.mail, config, original.treatment);

@@ -44,9 +44,27 @@ pub(super) fn edits_of(
     Some(out)
 }
 
+/// Whether every field of this message's header is one that an MTA takes whole from a milter.
+pub(super) fn is_told_whole(message: &[u8]) -> bool {
+    let header = header::scan(message);
+    let mut fields = header.fields.iter();
+    fields.all(|field| field.whole.len() <= LONGEST_FIELD)
+}
+
+/// Octets of a field: Postfix cuts at 60000 what a milter gives it, and says nothing.
+const LONGEST_FIELD: usize = 60_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_that_postfix_would_cut_is_not_told_whole() {
+        let message = |size: usize| format!("A: b\r\nCc: {}\r\n\r\nbody\r\n", "x".repeat(size));
+        let rest = "Cc: \r\n".len();
+        assert!(is_told_whole(message(LONGEST_FIELD - rest).as_bytes()));
+        assert!(!is_told_whole(message(LONGEST_FIELD - rest + 1).as_bytes()));
+    }
 
     fn changed(raw: &str, content: &str, edits: &[Edit]) -> String {
         let content = MailBytes::from(content.as_bytes().to_vec());
