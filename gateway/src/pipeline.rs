@@ -131,7 +131,8 @@ impl Pipeline {
         let treatment = match self.decide(mail.clone(), &snapshot).await {
             Ok(decided) => {
                 summary.decide(&mail, &decided, &snapshot);
-                if decided.discreet && division == Division::Never {
+                let timed_behind = decided.treatment.is_timed();
+                if decided.discreet && division == Division::Never && !timed_behind {
                     sleep_until(opening::whole_period(begun, mail.raw.len())).await;
                 }
                 self.harvester.begin(&mail, &snapshot, &decided);

@@ -95,6 +95,18 @@ pub enum Treatment {
     Divide(Vec<Group>),
 }
 
+impl Treatment {
+    /// Whether it is a milter's answer for a mail that may have been opened, which goes on with a reverse path of ours. Its MTA
+    /// hears what is changed at once, and that it may go on at a whole period, as the client of a [`Confided`] copy does.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        let (Self::Relay(edits) | Self::Quarantine { edits, .. }) = self else {
+            return false;
+        };
+        edits.iter().any(|edit| matches!(edit, Edit::ReturnPath(_)))
+    }
+}
+
 /// Recipients that are treated alike.
 #[derive(Clone, Debug)]
 pub struct Group {
@@ -258,5 +270,26 @@ impl Fate {
             Self::Rejected => "rejected",
             Self::Aborted => "aborted",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_with_a_reverse_path_of_ours_is_timed_whether_it_was_opened_or_not() {
+        let path = || Edit::ReturnPath(String::new());
+        let body = || Edit::Body(0, MailBytes::from(b"opened\r\n".to_vec()));
+        assert!(Treatment::Relay(vec![path()]).is_timed());
+        assert!(Treatment::Relay(vec![body(), path()]).is_timed());
+        let held = |edits| Treatment::Quarantine {
+            edits,
+            reason: String::new(),
+        };
+        assert!(held(vec![path()]).is_timed());
+        assert!(!held(Vec::new()).is_timed());
+        assert!(!Treatment::Relay(vec![body()]).is_timed());
+        assert!(!Treatment::Refuse(Reply::aborted()).is_timed());
     }
 }

@@ -474,7 +474,7 @@ pub(super) fn taken_in(mail: &Mail, config: &Config) -> Vec<usize> {
     own
 }
 
-/// When a milter's answer goes out whose time is to tell nothing, for a mail of so many octets; a mail that is sent on waits
+/// When a milter's refusal goes out whose time is to tell nothing, for a mail of so many octets; a mail that goes on waits
 /// where its answer is made, as long.
 pub(super) fn whole_period(begun: Instant, size: usize) -> Instant {
     let period = PERIOD.saturating_mul(u32::try_from(size / LARGE + 1).unwrap_or(u32::MAX));

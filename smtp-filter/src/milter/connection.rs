@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Event, Fate, Filter, Finished, Mail, Reply, Treatment,
     id::new_id,
+    server::rounded,
     spool::{Keeping, Spool},
     wire::receive,
 };
@@ -124,6 +125,7 @@ impl Connection {
     }
 
     async fn end_of_message(&mut self, completed: Completed) -> Result<(), Over> {
+        let begun = Instant::now();
         let Completed { mut envelope, size } = completed;
         envelope.id = new_id(self.filter.now());
         envelope.authenticated = envelope.authenticated.filter(|_| self.trusted);
@@ -145,7 +147,9 @@ impl Connection {
             envelope: Arc::new(envelope),
             raw: raw.clone(),
         };
-        let (answer, fate, reply) = match self.treat(mail).await {
+        let treatment = self.treat(mail).await;
+        let is_timed = treatment.as_ref().is_some_and(Treatment::is_timed);
+        let (answer, fate, reply) = match treatment {
             Some(Treatment::Relay(edits)) => {
                 let reply = Reply::new(250, "2.0.0", "Returned to the MTA");
                 (Answer::Edits(raw, edits), Fate::Returned, reply)
@@ -170,7 +174,10 @@ impl Connection {
                 (Fate::Aborted, Reply::aborted())
             }
         };
-        let told = self.flush().await;
+        let told = match is_timed {
+            true => self.flush_timed(begun, size).await,
+            false => self.flush().await,
+        };
         // Without an answer the MTA does what it does without a milter: it cannot be known here.
         let fate = if told.is_ok() { fate } else { Fate::InDoubt };
         self.finished(&id, fate, reply, size);
@@ -225,19 +232,37 @@ impl Connection {
 
     async fn flush(&mut self) -> Result<(), Over> {
         while let Some(bytes) = self.session.transmit() {
-            let writing = async {
-                self.stream.write_all(&bytes).await?;
-                self.stream.flush().await
-            };
-            match timeout(WRITING, writing).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Err(Over),
-            }
+            self.write(&bytes).await?;
         }
         Ok(())
+    }
+
+    /// Sends an answer whose time is to tell nothing. An MTA makes changes as it hears of them, and a new body takes it longer
+    /// than none: so the end of the answer waits for a whole period, and the rest does not.
+    async fn flush_timed(&mut self, begun: Instant, size: u64) -> Result<(), Over> {
+        let mut changes = self.session.transmit().unwrap_or_default();
+        let last = changes.split_off(changes.len().saturating_sub(LAST_PACKET));
+        self.write(&changes).await?;
+        if let Some(then) = begun.checked_add(rounded(begun.elapsed(), size)) {
+            sleep_until(then).await;
+        }
+        self.write(&last).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        match timeout(WRITING, writing).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Over),
+        }
     }
 }
 
 const CHUNK: usize = 64 << 10;
+/// Octets of the packet that ends an answer with edits: its length and one command.
+const LAST_PACKET: usize = 5;
 const WRITING: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(1);

@@ -65,7 +65,7 @@ pub(super) fn unfit(hop: &Hop, eight_bit: bool) -> Option<Reply> {
 /// How long a client waits that was sent a confided copy's answer after so long, for a mail of so many octets: to the next
 /// whole period, so that it cannot see which way the copy went. What is done only where a mail opens takes longer with
 /// its size, and whoever may add octets could find the size at which that needs a period more; so periods grow with it.
-pub(super) fn rounded(elapsed: Duration, size: u64) -> Duration {
+pub(crate) fn rounded(elapsed: Duration, size: u64) -> Duration {
     let period = PERIOD.saturating_mul(u32::try_from(size / LARGE + 1).unwrap_or(u32::MAX));
     let periods = elapsed.as_millis() / period.as_millis() + 1;
     period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX))

@@ -29,6 +29,7 @@ pub use config::{
 };
 use connection::Connection;
 use hop::{Hop, LearntHop};
+pub(crate) use keeping::rounded;
 use parking::Parking;
 
 /// Serves SMTP on `listener` until `shutdown` becomes true, then drains: idle sessions get
