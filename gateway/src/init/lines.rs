@@ -62,7 +62,10 @@ fn before_queue(options: &InitOptions) -> String {
          postconf -P -e '{service}/smtpd_proxy_filter={listen}'\n\
          postconf -P -e '{service}/smtpd_proxy_timeout=620s'\n\
          # Only where mail.toml refuses nothing: Postfix may not refuse single recipients with it.\n\
-         # postconf -P -e '{service}/smtpd_proxy_options=speed_adjust'\n\n\
+         # postconf -P -e '{service}/smtpd_proxy_options=speed_adjust'\n\
+         # Rules go by the address as it is written: Postfix must read no other one in its local part.\n\
+         postconf -e 'allow_percent_hack=no'\n\
+         postconf -e 'swap_bangpath=no'\n\n\
          # The second smtpd takes it back.\n\
          postconf -M -e '{again}/inet={again} inet n - n - - smtpd'\n"
     ));

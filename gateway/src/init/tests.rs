@@ -96,6 +96,8 @@ fn before_queue_lines_name_the_proxy_and_its_time_out() {
     for line in [
         "postconf -P -e 'smtp/inet/smtpd_proxy_filter=127.0.0.1:10025'",
         "postconf -P -e 'smtp/inet/smtpd_proxy_timeout=620s'",
+        "postconf -e 'allow_percent_hack=no'",
+        "postconf -e 'swap_bangpath=no'",
         "postconf -M -e '127.0.0.1:10026/inet=127.0.0.1:10026 inet n - n - - smtpd'",
         "postconf -P -e '127.0.0.1:10026/inet/smtpd_proxy_filter='",
     ] {

@@ -1,7 +1,8 @@
 //! What a mail has at least that is opened and encrypted again in a process of its own: bare parts that no gateway of this kind
 //! is without, by the libraries that Kenin has, measured in the same run.
 //!
-//! They are less than such a mail needs: nothing is parsed, no path is found, nobody is asked about a status, nothing is stamped twice.
+//! They are less than such a mail needs: nothing that came out is parsed, no path is found, nobody is asked about a status, and
+//! nothing is stamped. What verified the same certificates before was another process, of whose mail this one is to know nothing.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -29,6 +30,7 @@ pub(super) fn measure(entity: &[u8], in_clear: f64, bar: f64) -> Result<Value, T
         "a process: of 1,000 pages in use it writes to 67",
         "the private operation, RSA-2048",
         "its key and content, decrypted and encrypted",
+        "the path of its signer: two certificates, verified",
         "4 KiB, on the disk",
         "two answers of another process",
     ];
@@ -42,11 +44,21 @@ pub(super) fn measure(entity: &[u8], in_clear: f64, bar: f64) -> Result<Value, T
     });
     // Nobody's time counts before the answer is right.
     content(entity, &key)?;
+    let algorithm = key.default_algorithm();
+    let signature = key.sign(algorithm, CERTIFICATE)?;
+    let good = key.public_key().verify(algorithm, CERTIFICATE, &signature);
+    good.map_err(|_| "a signature does not verify")?;
     for _ in 0..ROUNDS {
         let found = [
             process()?,
             per_call(SLICE, || drop(black_box(key.rsa_raw(&[1; 256])))),
             per_call(SLICE, || drop(black_box(content(entity, &key)))),
+            per_call(SLICE, || {
+                for _ in 0..2 {
+                    let good = key.public_key().verify(algorithm, CERTIFICATE, &signature);
+                    let _ = black_box(good);
+                }
+            }),
             per_call(SLICE, || {
                 let _ = disk.write_all(&[1; 4 << 10]);
                 let _ = disk.sync_data();
@@ -141,6 +153,8 @@ fn content(entity: &[u8], key: &SoftKey) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// As long as what is signed of a certificate.
+const CERTIFICATE: &[u8] = &[5; 800];
 /// Processes of a round.
 const COPIES: u32 = 2000;
 /// Octets of a page.
