@@ -243,6 +243,8 @@ impl Connection {
         let mut changes = self.session.transmit().unwrap_or_default();
         let last = changes.split_off(changes.len().saturating_sub(LAST_PACKET));
         self.write(&changes).await?;
+        // It may be as large as the mail, and is of no more use.
+        drop(changes);
         if let Some(then) = begun.checked_add(rounded(begun.elapsed(), size)) {
             sleep_until(then).await;
         }
