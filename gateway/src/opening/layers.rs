@@ -103,14 +103,17 @@ impl<'j> Walk<'j> {
         // Somebody may go on encrypting what is encrypted; we do not go on for ever.
         let layer = match task.layers.len() < self.limits.layers {
             true => root_layer(bytes, self.limits),
-            false => None,
+            false => Err(Vec::new()),
         };
-        let Some(layer) = layer else {
-            if outermost {
-                self.unreadable(&root_recipients(bytes, self.limits))?;
+        let layer = match layer {
+            Ok(layer) => layer,
+            Err(recipients) => {
+                if outermost {
+                    self.unreadable(&recipients)?;
+                }
+                self.end(task.content, task.layers, task.people);
+                return Ok(Vec::new());
             }
-            self.end(task.content, task.layers, task.people);
-            return Ok(Vec::new());
         };
         let (named, others) = self.named_among(&task.people, layer.recipients());
         if outermost {
@@ -221,7 +224,7 @@ impl<'j> Walk<'j> {
                 drop(layer);
                 arrival.wait = true;
                 let admission = self.job.office.admit(&arrival)?;
-                (admission, root_layer(bytes, self.limits))
+                (admission, root_layer(bytes, self.limits).ok())
             }
             other => (other, Some(layer)),
         };
@@ -560,30 +563,18 @@ fn digests_of(layer: &EncryptedLayer, asked: &[Asked]) -> Vec<[u8; 32]> {
 /// Recipients of a layer that are remembered although the mail did not come for them. Each costs the store a row.
 pub(crate) const MAX_OTHERS: usize = 32;
 
-/// The encrypted layer that all of a message is, behind signatures around the whole.
-fn root_layer(raw: &[u8], limits: &Limits) -> Option<EncryptedLayer> {
-    at_root(raw, limits, |bytes| EncryptedLayer::of(bytes, limits))
-}
-
-/// For whom that is where it is none that can be opened here.
-fn root_recipients(raw: &[u8], limits: &Limits) -> Vec<Recipient> {
-    let recipients = at_root(raw, limits, |bytes| {
-        Some(EncryptedLayer::recipients_of(bytes, limits)).filter(|found| !found.is_empty())
-    });
-    recipients.unwrap_or_default()
-}
-
-/// The first that is found in a message or behind the signatures around the whole of it.
-fn at_root<T>(raw: &[u8], limits: &Limits, look: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-    if let Some(found) = look(raw) {
-        return Some(found);
-    }
-    let mut content = Secret::new(signed_content(raw, limits)?);
-    for _ in 1..limits.layers {
-        if let Some(found) = look(content.expose()) {
-            return Some(found);
+/// The encrypted layer that all of a message is, behind signatures around the whole. Where it cannot be opened here: its
+/// recipients, as far as it says them.
+fn root_layer(raw: &[u8], limits: &Limits) -> Result<EncryptedLayer, Vec<Recipient>> {
+    let mut content: Option<Secret> = None;
+    for _ in 0..=limits.layers {
+        let bytes = content.as_ref().map_or(raw, Secret::expose);
+        match EncryptedLayer::of_or_recipients(bytes, limits) {
+            Err(recipients) if recipients.is_empty() => {}
+            found => return found,
         }
-        content = Secret::new(signed_content(content.expose(), limits)?);
+        let inner = signed_content(bytes, limits).ok_or_else(Vec::new)?;
+        content = Some(Secret::new(inner));
     }
-    look(content.expose())
+    Err(Vec::new())
 }

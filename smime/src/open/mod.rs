@@ -75,16 +75,31 @@ impl EncryptedLayer {
         Self::within(raw, limits, 0)
     }
 
-    fn within(raw: &[u8], limits: &Limits, around: usize) -> Option<Self> {
+    /// The same, and where there is none the recipients of a layer that names them and cannot be opened: by a cipher that is not
+    /// known here, or since the rest of it does not read. Nobody where it is no such layer, or does not say.
+    ///
+    /// # Errors
+    /// Those recipients.
+    pub fn of_or_recipients(raw: &[u8], limits: &Limits) -> Result<Self, Vec<Recipient>> {
         let fits = raw.len() <= limits.message_size && header_fits(raw, limits.header_size);
-        if !fits || around >= limits.layers {
+        let object = fits.then(|| layer::root_object(raw, limits)).flatten();
+        let object = object.ok_or_else(Vec::new)?.into_owned();
+        match enveloped(&object, limits) {
+            Ok(enveloped) => Ok(Self {
+                object,
+                enveloped,
+                around: 0,
+            }),
+            Err(_) => Err(named_in(&object, limits).unwrap_or_default()),
+        }
+    }
+
+    fn within(raw: &[u8], limits: &Limits, around: usize) -> Option<Self> {
+        if around >= limits.layers {
             return None;
         }
-        Self::read(
-            layer::root_object(raw, limits)?.into_owned(),
-            limits,
-            around,
-        )
+        let layer = Self::of_or_recipients(raw, limits).ok()?;
+        Some(Self { around, ..layer })
     }
 
     /// A bare object, in DER or BER.
@@ -127,24 +142,6 @@ impl EncryptedLayer {
         }
         cms::begins_encrypted(object)?;
         enveloped(object, limits).err().map(|(_, detail)| detail)
-    }
-
-    /// For whom the layer is encrypted that the message is, also where its cipher is not known here or the rest of it does not
-    /// read, and it is none that [`Self::of`] gives. Nobody where it is no such layer, or does not say.
-    #[must_use]
-    pub fn recipients_of(raw: &[u8], limits: &Limits) -> Vec<Recipient> {
-        if raw.len() > limits.message_size || !header_fits(raw, limits.header_size) {
-            return Vec::new();
-        }
-        let Some(object) = layer::root_object(raw, limits) else {
-            return Vec::new();
-        };
-        let read = || {
-            let (tape, _) = cms::read_tape(&object, limits)?;
-            let (kind, content) = cms::content_info(tape.root())?;
-            Enveloped::read_recipients(kind, content, limits)
-        };
-        read().unwrap_or_default()
     }
 
     /// For whom it is encrypted, in order: those who are named by a certificate.
@@ -241,6 +238,14 @@ fn enveloped(object: &[u8], limits: &Limits) -> Result<Enveloped, Refusal> {
     let (tape, _) = cms::read_tape(object, limits)?;
     let (kind, content) = cms::content_info(tape.root())?;
     Enveloped::read(kind, content, limits)
+}
+
+/// The recipients of an object that is encrypted by its first octets, whatever the rest of it is.
+fn named_in(object: &[u8], limits: &Limits) -> Option<Vec<Recipient>> {
+    cms::begins_encrypted(object)?;
+    let (tape, _) = cms::read_tape(object, limits).ok()?;
+    let (kind, content) = cms::content_info(tape.root()).ok()?;
+    Enveloped::read_recipients(kind, content, limits).ok()
 }
 
 /// The content of the compressed layer that the message is (RFC 8551 §3.6, RFC 3274). Nothing where it is none.

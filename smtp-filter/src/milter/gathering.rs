@@ -83,7 +83,8 @@ impl Gathering {
         }
         self.header.extend_from_slice(name);
         self.header.push(b':');
-        if !exact && !value.is_empty() {
+        // Nothing was taken from a fold or a tab.
+        if !exact && value.first().is_some_and(|first| !b"\t\n".contains(first)) {
             self.header.push(b' ');
         }
         let mut last = 0;

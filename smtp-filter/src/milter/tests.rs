@@ -1,5 +1,6 @@
 mod addresses;
 mod holding;
+mod timing;
 
 use std::net::SocketAddr;
 
@@ -247,6 +248,8 @@ fn the_space_that_an_mta_keeps_for_itself_stands_in_the_mail() {
         (0, &b"A\0b\n c\0"[..], "A: b\r\n c\r\n"),
         (0, b"A\0 b\0", "A:  b\r\n"),
         (0, b"A\0\0", "A:\r\n"),
+        (0, b"A\0\n b\0", "A:\r\n b\r\n"),
+        (0, b"A\0\tb\0", "A:\tb\r\n"),
         (OFFERED, b"A\0b\0", "A:b\r\n"),
         (OFFERED, b"A\0 b\0", "A: b\r\n"),
     ] {
