@@ -164,6 +164,8 @@ pub(crate) struct Opening {
     /// Recipients, by their place, of whom the mail names a key that is here: what became of it for them is told to
     /// nobody.
     pub(crate) named: Vec<usize>,
+    /// Those of them for whom it stays closed whatever is inside: their key opens no such layer, or is not at hand.
+    pub(crate) apart: Vec<usize>,
     /// Of each person, with their place.
     pub(crate) states: Vec<(usize, State)>,
     /// Uses of keys that were no guesses.
@@ -202,13 +204,17 @@ pub(crate) fn open(job: &Job<'_>) -> Result<Opening, Closed> {
         copies.extend(copies_of(job, &mut walk, &making, found));
     }
     let place = |at: usize| job.people.get(at).map(|person| person.place);
-    let named = walk.named.iter().enumerate();
-    let named = named.filter_map(|(at, named)| named.then(|| place(at)).flatten());
+    let places = |flags: &[bool]| -> Vec<usize> {
+        let flags = flags.iter().enumerate();
+        let places = flags.filter_map(|(at, flag)| flag.then(|| place(at)).flatten());
+        places.collect()
+    };
     let states = walk.states.iter().enumerate();
     let states = states.filter_map(|(at, state)| Some((place(at)?, *state)));
     Ok(Opening {
         copies,
-        named: named.collect(),
+        named: places(&walk.named),
+        apart: places(&walk.apart),
         states: states.collect(),
         used: walk.used,
         gone: walk.gone,

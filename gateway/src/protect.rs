@@ -66,32 +66,30 @@ impl Means {
     }
 }
 
-/// A mail, or what was made of it, on its way to some of its recipients.
-pub(crate) struct Job<'a> {
-    /// The mail as it came.
-    pub(crate) mail: &'a Mail,
-    /// What goes to these recipients: its bytes, or what it opened to.
-    pub(crate) message: &'a [u8],
+/// A mail on its way to some of its recipients.
+struct Job<'a> {
+    /// As it came.
+    mail: &'a Mail,
     /// Their places in the envelope.
-    pub(crate) recipients: &'a [usize],
-    /// Where the message comes from.
-    pub(crate) origin: Origin,
+    recipients: &'a [usize],
+    /// What they get.
+    origin: Origin,
     /// Why it was not examined to its end, if so.
-    pub(crate) unexamined: Option<Reason>,
+    unexamined: Option<Reason>,
     /// Who its author is known to be.
-    pub(crate) author: &'a Author,
+    author: &'a Author,
     /// What is in force.
-    pub(crate) snapshot: &'a Snapshot,
+    snapshot: &'a Snapshot,
     /// When.
-    pub(crate) now: Moment,
+    now: Moment,
 }
 
-/// Where a message comes from.
+/// What somebody gets of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// From outside, as it is.
+enum Origin {
+    /// The message that came.
     Received,
-    /// Opened here: it goes encrypted or not at all, and nobody signs it.
+    /// What was opened of it here: it goes encrypted or not at all, and nobody signs it.
     Opened,
 }
 
@@ -101,7 +99,7 @@ pub(crate) struct Plan {
     groups: Vec<policy::Group>,
     rule: Option<usize>,
     unexamined: Option<Reason>,
-    /// The mail as it came, where the message is what it opened to.
+    /// The mail as it came, where the copies are of what it opened to.
     came: Option<MailBytes>,
     author: Author,
     limits: Limits,
@@ -120,30 +118,6 @@ pub(crate) enum Fate {
     Refused(usize),
 }
 
-/// What becomes of a message for some recipients.
-#[derive(Debug)]
-pub(crate) struct Protected {
-    /// Their places in the envelope.
-    pub(crate) recipients: Vec<usize>,
-    /// What.
-    pub(crate) course: Outcome,
-}
-
-/// A copy, or none.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// The message as it is.
-    AsItIs,
-    /// This whole message in its place.
-    Copy(Vec<u8>),
-    /// None, as the reply says where a person is answered.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what was opened goes on as it came then")
-    )]
-    Refused(Reply),
-}
-
 /// The plan for a mail as it came, for those who do not have it yet.
 pub(crate) fn plan(
     mail: &Mail,
@@ -160,7 +134,6 @@ pub(crate) fn plan(
     let recipients: Vec<usize> = (0..mail.envelope.rcpt_to.len()).filter(lacks).collect();
     let job = Job {
         mail,
-        message: &mail.raw,
         recipients: &recipients,
         origin: Origin::Received,
         unexamined,
@@ -171,28 +144,30 @@ pub(crate) fn plan(
     Plan::of(&job, asking)
 }
 
-/// Plans and makes all copies of one message.
-pub(crate) fn protect(job: &Job<'_>, asking: &mut Asking<'_>) -> Vec<Protected> {
-    let plan = Plan::of(job, asking);
-    let groups = plan.groups.iter().enumerate();
-    let outcome = |(at, group): (usize, &policy::Group)| Protected {
-        recipients: group.recipients.clone(),
-        course: match plan.fate_of(at) {
-            Fate::AsItIs => Outcome::AsItIs,
-            Fate::Copy(at) => match plan.copy(at, job.message) {
-                Ok(Some(copy)) => Outcome::Copy(copy),
-                Ok(None) => Outcome::AsItIs,
-                Err(reply) => Outcome::Refused(reply),
-            },
-            Fate::Refused(at) => Outcome::Refused(plan.refusal(at, job.mail)),
-        },
+/// The plan by which what opens of a mail is encrypted again for these recipients. Who of them gets which copy stands in what
+/// everybody sees of the mail, so that it says nothing of what is inside.
+pub(crate) fn plan_again(
+    mail: &Mail,
+    recipients: &[usize],
+    snapshot: &Snapshot,
+    now: Moment,
+    asking: &mut Asking<'_>,
+) -> Plan {
+    let job = Job {
+        mail,
+        recipients,
+        origin: Origin::Opened,
+        unexamined: None,
+        author: &Author::default(),
+        snapshot,
+        now,
     };
-    groups.map(outcome).collect()
+    Plan::of(&job, asking)
 }
 
 impl Plan {
     /// Has all questions answered, and plans.
-    pub(crate) fn of(job: &Job<'_>, asking: &mut Asking<'_>) -> Self {
+    fn of(job: &Job<'_>, asking: &mut Asking<'_>) -> Self {
         let wishes = wishes(job);
         let groups = match is_left_alone(job, &wishes) {
             true => all(job.recipients, Course::Clear),
@@ -299,7 +274,8 @@ impl Plan {
         }
     }
 
-    /// The copy of a group, made of this message; nothing where it may go as it is, and the copy could not be made.
+    /// The copy of a group, made of this message; nothing where it may go as it is, and the copy could not be made. What was
+    /// opened and is encrypted all the same has no copy either: its recipients get it as it came.
     ///
     /// # Errors
     /// The reply for whoever is in the group.
@@ -308,6 +284,9 @@ impl Plan {
         let Some(Course::Protect(protection)) = course else {
             return Err(Reply::aborted());
         };
+        if self.came.is_some() && Shape::of(message, &self.limits) == Shape::Encrypted {
+            return Ok(None);
+        }
         let trouble = match self.made(protection, message) {
             Ok(copy) => return Ok(Some(copy)),
             Err(trouble) => trouble,
@@ -426,7 +405,7 @@ fn all(recipients: &[usize], course: Course) -> Vec<policy::Group> {
 
 fn planned(job: &Job<'_>, wishes: &[Wish], asking: &mut Asking<'_>) -> Vec<policy::Group> {
     let limits = job.snapshot.config.engine_limits();
-    let visible = policy::visible(job.message);
+    let visible = policy::visible(&job.mail.raw);
     let recipients: Vec<To> = job
         .recipients
         .iter()
@@ -444,16 +423,18 @@ fn planned(job: &Job<'_>, wishes: &[Wish], asking: &mut Asking<'_>) -> Vec<polic
         })
         .collect();
     let answered = match may_answer(job) {
-        true => policy::answered(job.message),
+        true => policy::answered(&job.mail.raw),
         false => Vec::new(),
     };
     let received = job.origin == Origin::Received;
     let outgoing = Outgoing {
         recipients: &recipients,
-        shape: match job.unexamined {
+        shape: match (job.origin, job.unexamined) {
+            // What is inside is not to be seen by the plan.
+            (Origin::Opened, _) => Shape::Open,
             // It has cost enough already.
-            Some(Reason::LimitTime | Reason::LimitPoison) => Shape::Kept,
-            _ => Shape::of(job.message, &limits),
+            (_, Some(Reason::LimitTime | Reason::LimitPoison)) => Shape::Kept,
+            _ => Shape::of(&job.mail.raw, &limits),
         },
         examined: job.unexamined.is_none(),
         sender: job.author.address.as_ref().filter(|_| received),

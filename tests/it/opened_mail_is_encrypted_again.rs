@@ -4,7 +4,9 @@
 use kenin_tests::client::Envelope;
 use kenin_tests::encryption::object;
 use kenin_tests::forge::certificates::Person;
-use kenin_tests::forge::enveloped::{Parts, Way, encrypted, fields, mail, opens_to, reader, shows};
+use kenin_tests::forge::enveloped::{
+    Parts, Way, encrypted, fields, mail, opens_to, reader, shows, with_last_bit_changed,
+};
 use kenin_tests::forge::{Town, cms, mime};
 use kenin_tests::kenin::Gateway;
 use kenin_tests::opened::{
@@ -153,4 +155,71 @@ fn what_its_sender_hid_stays_inside_when_it_is_encrypted_again() {
     let inside = String::from_utf8(inside).unwrap();
     assert!(inside.contains(&format!("Subject: {CANARY}\r\n")));
     assert!(inside.contains("Cc: hidden@elsewhere.example\r\n"));
+}
+
+/// DEC-07: the client sees how long the transactions take, and so how many there are. A Bcc recipient gets a copy of her own
+/// whether it opened or not; and the address inside, which only what opens shows, makes no other copies.
+#[test]
+fn what_stays_closed_goes_to_as_many_as_what_is_encrypted_again() {
+    let sink = Sink::start();
+    let names = ["carla", "dora", "eve"];
+    let to = names.map(|name| format!("{name}@again.example"));
+    let pairs = to
+        .clone()
+        .map(|to| (reader("Reader", &to), reader("Reader", &to)));
+    let mut setup = setup(sink.address);
+    setup.mail =
+        "[[rule]]\nwhen = { recipient_domain = \"again.example\" }\nthen = { reencrypt = true }\n"
+            .to_owned();
+    let mut gateway = Gateway::prepare(&setup);
+    write_secrets(&gateway);
+    for (here, own) in &pairs {
+        import(&gateway, here, &[]);
+        keep(&gateway, own);
+    }
+    gateway.restart();
+    let entity = format!(
+        "From: {SENDER}\r\nTo: {}, {}\r\nSubject: x\r\nContent-Type: text/plain; hp=\"clear\"\r\n\r\n{CANARY}\r\n",
+        to[1], to[2]
+    );
+    let readers: Vec<&Person> = pairs.iter().map(|(here, _)| here).collect();
+    for (shown, groups) in [
+        (vec![0, 1], vec![2, 1]),
+        (vec![], vec![1, 1, 1]),
+        (vec![0, 1, 2], vec![3]),
+    ] {
+        let shown: Vec<&str> = shown.into_iter().map(|at: usize| to[at].as_str()).collect();
+        let header = fields(SENDER, &format!("{}@example.jp", shown.len()));
+        let cc = format!("Cc: {}\r\n", shown.join(", "));
+        let header = [&header, cc.as_bytes()].concat();
+        for opens in [true, false] {
+            let object = encrypted(Way::Gcm, &readers, entity.as_bytes());
+            let object = match opens {
+                true => object,
+                false => with_last_bit_changed(&object),
+            };
+            let envelope = Envelope {
+                to: to.to_vec(),
+                ..Envelope::new(SENDER, BOB)
+            };
+            let before = sink.mails().len();
+            let reply = gateway.send(&envelope, &mail(&header, &object));
+            assert_eq!(reply.text(), "250 2.0.0 Accepted", "{}", gateway.log());
+            let mails = sink.mails().split_off(before);
+            let said = mails.iter().map(|mail| mail.recipients.len());
+            assert_eq!(said.collect::<Vec<_>>(), groups, "{shown:?} {opens}");
+            for mail in &mails {
+                let copy = Parts::of(&kenin_tests::encryption::object(&mail.raw));
+                let named = copy.recipients.len();
+                assert_eq!(named, if opens { mail.recipients.len() } else { 3 });
+            }
+            for ((here, own), to) in pairs.iter().zip(&to) {
+                let reads = |person| {
+                    let inside = opens_to(person, &of(&mails, to).raw);
+                    inside.is_some_and(|inside| shows(&inside, CANARY))
+                };
+                assert_eq!((reads(here), reads(own)), (false, opens), "{to} {opens}");
+            }
+        }
+    }
 }

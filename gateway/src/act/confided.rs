@@ -4,6 +4,7 @@
 //! What a rule would refuse or hold of an opened message is held as it came, and told as accepted: a refusal would tell of
 //! what is inside.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use kenin_keys::KeyFacts;
@@ -14,7 +15,7 @@ use kenin_policy::{Act, Delivered, StampMode, stamp};
 use kenin_smtp_filter::{
     Confided, Division, Edit, Group, Mail, MailBytes, Outgoing, Share, Treatment,
 };
-use tracing::error;
+use tracing::{error, warn};
 
 use super::groups::Course;
 use super::{
@@ -24,11 +25,8 @@ use super::{
 use crate::clock::Moment;
 use crate::config::{Config, Receipts};
 use crate::opening::{OpenedCopy, Opening, Person, Plain, Room, State, lodged, wishes};
-use crate::protect::Plan;
+use crate::protect::{Fate, Plan};
 use crate::snapshot::Snapshot;
-
-/// Encrypts a message again, each time for some of these recipients (by their place); nothing where that cannot be done.
-pub(super) type Again<'a> = dyn Fn(&[u8], &[usize]) -> Vec<(Vec<usize>, Option<Vec<u8>>)> + 'a;
 
 /// The recipients whose mail may be opened: they have keys that open mail, and no rule says otherwise. What a rule refuses
 /// or holds for what can be seen outside is not opened.
@@ -117,6 +115,16 @@ pub(super) struct Confider<'c> {
     pub(super) again: &'c Again<'c>,
 }
 
+/// The plan by which what was opened is encrypted again for these recipients (by their place).
+pub(super) type Again<'a> = dyn Fn(&[usize]) -> Plan + 'a;
+
+/// Recipients who get one copy, whatever is inside and whether it opens.
+struct Alike {
+    recipients: Vec<usize>,
+    /// The plan by which they get it encrypted again, and the copy that is theirs there.
+    again: Option<(Rc<Plan>, usize)>,
+}
+
 /// What becomes of a mail so far.
 #[derive(Default)]
 struct Parts {
@@ -124,8 +132,10 @@ struct Parts {
     changed: Vec<usize>,
     bodies: Vec<bool>,
     protected: Vec<&'static str>,
-    /// The verdict of the first part, and the first rule that refused one or had it held.
+    /// The verdict of the first part that was opened, or of the first; and the first rule that refused one or had it held.
     first: Option<(Verdict, Option<usize>)>,
+    /// Whether that is of one that was opened.
+    opened: bool,
 }
 
 impl Confider<'_> {
@@ -154,7 +164,7 @@ impl Confider<'_> {
 
     /// A copy for each who is treated differently (SMTP, LMTP).
     fn divided(&self, opening: &Opening) -> Decided {
-        let alike = self.alike(&opening.named);
+        let alike = self.alike(opening);
         let mut parts = self.parts(&opening.copies, opening, &alike);
         let size = parts.groups.iter().map(size_of).sum::<usize>();
         if parts.groups.len() > MOST_GROUPS || size > copies_size(self.snapshot) {
@@ -165,7 +175,11 @@ impl Confider<'_> {
             parts = self.parts(&[], opening, &alike);
         }
         if parts.groups.len() > MOST_GROUPS {
-            parts = self.parts(&[], opening, std::slice::from_ref(&opening.named));
+            let all = Alike {
+                recipients: opening.named.clone(),
+                again: None,
+            };
+            parts = self.parts(&[], opening, &[all]);
         }
         let any = |is: fn(&Confided) -> bool| {
             let mut shares = parts.groups.iter().map(|group| &group.share);
@@ -195,52 +209,69 @@ impl Confider<'_> {
         }
     }
 
-    fn parts(&self, copies: &[OpenedCopy], opening: &Opening, alike: &[Vec<usize>]) -> Parts {
+    fn parts(&self, copies: &[OpenedCopy], opening: &Opening, alike: &[Alike]) -> Parts {
         let mut parts = Parts::default();
-        for copy in copies {
-            for some in alike {
-                let some = some.iter().copied();
-                let places: Vec<usize> = some
-                    .filter(|place| copy.recipients.contains(place))
-                    .collect();
-                if places.is_empty() {
-                    continue;
-                }
-                match copy.again {
-                    true => self.encrypted_again(copy, &places, &mut parts),
-                    false => self.opened(copy, &places, &mut parts),
+        for some in alike {
+            let places = &some.recipients;
+            let has = |copy: &OpenedCopy, place: &usize| copy.recipients.contains(place);
+            let all_have = |copy: &&OpenedCopy| places.iter().all(|place| has(copy, place));
+            match copies.iter().find(all_have) {
+                Some(copy) if copy.again => self.encrypted_again(copy, some, &mut parts),
+                Some(copy) => self.opened(copy, places, &mut parts),
+                None => {
+                    if copies
+                        .iter()
+                        .any(|copy| places.iter().any(|place| has(copy, place)))
+                    {
+                        warn!(
+                            id = self.mail.envelope.id,
+                            recipients = places.len(),
+                            "a mail opens for some of its recipients and not for others: all of them get it encrypted"
+                        );
+                    }
+                    self.closed(places, &mut parts);
                 }
             }
-        }
-        let opened = |place: &usize| copies.iter().any(|copy| copy.recipients.contains(place));
-        for some in alike {
-            let some = some.iter().copied();
-            let closed: Vec<usize> = some.filter(|place| !opened(place)).collect();
-            self.closed(&closed, &mut parts);
         }
         let all = 0..self.mail.envelope.rcpt_to.len();
         let others: Vec<usize> = all.filter(|place| !opening.named.contains(place)).collect();
         if !others.is_empty() {
             let decided = self.original(&others);
-            parts.take(decided, &others, |share, _| share);
+            parts.take(decided, &others, false, |share, _| share);
         }
         parts
     }
 
-    /// Those of whom the mail names a key, together where no rule could tell them apart. Whoever would have a copy of their
-    /// own of what opens has one of what does not: the client sees how long the transactions take, and so how many there are.
-    fn alike(&self, named: &[usize]) -> Vec<Vec<usize>> {
+    /// Those of whom the mail names a key, together where nothing that is inside could tell them apart. The client sees how
+    /// long the transactions take, and so how many there are: one more must not say that it opened, or for whom of two. So
+    /// who are together have it opened together, or not at all.
+    fn alike(&self, opening: &Opening) -> Vec<Alike> {
         let each = handling_each(self.mail, self.snapshot);
-        let mut alike: Vec<Vec<usize>> = Vec::new();
-        for place in named {
-            let own = each.get(*place);
-            let known = alike
-                .iter_mut()
-                .find(|some| some.first().and_then(|first| each.get(*first)) == own);
-            match known {
-                Some(some) => some.push(*place),
-                None => alike.push(vec![*place]),
+        let named = opening.named.iter().copied();
+        let said = named.map(|place| ((each.get(place), opening.apart.contains(&place)), place));
+        let mut alike = Vec::new();
+        let said = together(said);
+        let few = said.len() <= MOST_GROUPS;
+        for ((handling, apart), recipients) in said {
+            let again = few && !apart && handling.is_some_and(|(_, rule)| rule.reencrypt);
+            if !again {
+                alike.push(Alike {
+                    recipients,
+                    again: None,
+                });
+                continue;
             }
+            // Whom that asks is asked whether it opened or not.
+            let plan = Rc::new((self.again)(&recipients));
+            let copies = recipients.into_iter().map(|place| match plan.fate(place) {
+                Fate::Copy(at) => (Some(at), place),
+                Fate::AsItIs | Fate::Refused(_) => (None, place),
+            });
+            let copies = together(copies).into_iter();
+            alike.extend(copies.map(|(copy, recipients)| Alike {
+                recipients,
+                again: copy.map(|at| (Rc::clone(&plan), at)),
+            }));
         }
         alike
     }
@@ -249,7 +280,7 @@ impl Confider<'_> {
     fn opened(&self, copy: &OpenedCopy, places: &[usize], parts: &mut Parts) {
         let decided = self.acted(copy, places, &Manner::Opened(copy.room.clone()));
         let held = self.held(copy);
-        parts.take(decided, places, |share, places| match share {
+        parts.take(decided, places, true, |share, places| match share {
             Share::Relay(edits) => self.confided(Some(copy.message.clone()), edits),
             Share::Refuse(_) | Share::Hold { .. } => held(places),
             other => other,
@@ -257,48 +288,46 @@ impl Confider<'_> {
     }
 
     /// They get it encrypted for their own certificates, as they would have got it opened.
-    fn encrypted_again(&self, copy: &OpenedCopy, places: &[usize], parts: &mut Parts) {
+    fn encrypted_again(&self, copy: &OpenedCopy, some: &Alike, parts: &mut Parts) {
+        let places = &some.recipients;
         let decided = self.acted(copy, places, &Manner::Enclosed(copy.room.clone()));
-        let held = self.held(copy);
         let (verdict, rule) = (decided.verdict, decided.rule);
-        for group in groups_of(decided.treatment, places) {
-            let edits = match group.share {
-                Share::Relay(edits) => edits,
-                Share::Refuse(_) | Share::Hold { .. } => {
-                    let share = held(&group.recipients);
-                    // As what did not open is sealed.
-                    parts.changed.push(parts.groups.len());
-                    parts.groups.push(Group { share, ..group });
-                    continue;
-                }
-                share => {
-                    parts.groups.push(Group { share, ..group });
-                    continue;
-                }
-            };
-            let whole = Outgoing::new(copy.message.clone(), b"", &edits).map(|outgoing| {
-                let pieces: Vec<&[u8]> = outgoing.pieces().collect();
-                Secret::new(pieces.concat())
-            });
-            let made = match &whole {
-                Some(whole) => (self.again)(whole.expose(), &group.recipients),
-                None => vec![(group.recipients.clone(), None)],
-            };
-            for (recipients, encrypted) in made {
-                let Some(encrypted) = encrypted else {
-                    self.closed(&recipients, parts);
-                    continue;
-                };
-                let edits = self.stamped(&encrypted, &verdict);
-                // It waits for the next hop in the room that it was opened in.
-                let content = Plain::new(Secret::new(encrypted), copy.room.clone());
-                let share = self.confided(Some(content.into()), edits);
-                parts.first.get_or_insert_with(|| (verdict.clone(), rule));
-                parts.changed.push(parts.groups.len());
-                parts.protected.push("encrypted");
-                parts.groups.push(Group { recipients, share });
-            }
+        let share = match decided.treatment {
+            Treatment::Relay(edits) => self.enclosed(copy, some, &edits, &verdict),
+            Treatment::Refuse(_) | Treatment::Quarantine { .. } => Some(self.held(copy)(places)),
+            // Who are alike are treated alike. If they are not, nothing of it goes on in clear.
+            Treatment::Divide(_) => None,
+        };
+        let Some(share) = share else {
+            return self.closed(places, parts);
+        };
+        if matches!(&share, Share::Confide(confided) if is_opened(confided)) {
+            parts.protected.push("encrypted");
         }
+        parts.see(verdict, rule, true);
+        // As what did not open is sealed.
+        parts.changed.push(parts.groups.len());
+        let recipients = places.clone();
+        parts.groups.push(Group { recipients, share });
+    }
+
+    /// What was opened, stamped so and encrypted again; nothing where that cannot be done.
+    fn enclosed(
+        &self,
+        copy: &OpenedCopy,
+        some: &Alike,
+        edits: &[Edit],
+        verdict: &Verdict,
+    ) -> Option<Share> {
+        let (plan, at) = some.again.as_ref()?;
+        let whole = Outgoing::new(copy.message.clone(), b"", edits)?;
+        let pieces: Vec<&[u8]> = whole.pieces().collect();
+        let whole = Secret::new(pieces.concat());
+        let encrypted = plan.copy(*at, whole.expose()).ok()??;
+        let edits = self.stamped(&encrypted, verdict);
+        // It waits for the next hop in the room that it was opened in.
+        let content = Plain::new(Secret::new(encrypted), copy.room.clone());
+        Some(self.confided(Some(content.into()), edits))
     }
 
     /// They get what came.
@@ -307,7 +336,7 @@ impl Confider<'_> {
             return;
         }
         let decided = self.original(places);
-        parts.take(decided, places, |share, _| match share {
+        parts.take(decided, places, false, |share, _| match share {
             Share::Relay(edits) => self.confided(None, edits),
             other => other,
         });
@@ -454,11 +483,13 @@ impl Confider<'_> {
 }
 
 impl Parts {
-    /// Takes in what was decided for some recipients, with what `change` makes of each share.
+    /// Takes in what was decided for some recipients, with what `change` makes of each share. `opened` says whether that was on
+    /// what was inside.
     fn take(
         &mut self,
         decided: Decided,
         places: &[usize],
+        opened: bool,
         change: impl Fn(Share, &[usize]) -> Share,
     ) {
         let first = self.groups.len();
@@ -466,8 +497,7 @@ impl Parts {
         self.changed.extend(changed);
         self.bodies.extend(decided.bodies);
         self.protected.extend(decided.protected);
-        let (_, rule) = self.first.get_or_insert((decided.verdict, decided.rule));
-        *rule = rule.or(decided.rule);
+        self.see(decided.verdict, decided.rule, opened);
         for group in groups_of(decided.treatment, places) {
             let share = change(group.share, &group.recipients);
             let at = self.groups.len();
@@ -479,6 +509,29 @@ impl Parts {
             self.groups.push(Group { recipients, share });
         }
     }
+
+    /// The verdict on a part of it, and the rule that refused it.
+    fn see(&mut self, verdict: Verdict, rule: Option<usize>, opened: bool) {
+        let first = match self.first.take() {
+            Some((_, before)) if opened && !self.opened => (verdict, before.or(rule)),
+            Some((known, before)) => (known, before.or(rule)),
+            None => (verdict, rule),
+        };
+        self.first = Some(first);
+        self.opened |= opened;
+    }
+}
+
+/// Places, together where what is said of them is the same, in the order in which they come.
+fn together<T: PartialEq>(each: impl Iterator<Item = (T, usize)>) -> Vec<(T, Vec<usize>)> {
+    let mut groups: Vec<(T, Vec<usize>)> = Vec::new();
+    for (said, place) in each {
+        match groups.iter_mut().find(|(own, _)| *own == said) {
+            Some((_, places)) => places.push(place),
+            None => groups.push((said, vec![place])),
+        }
+    }
+    groups
 }
 
 /// What became of the encryption for each person. What opens, and is not given to them so, is as if it did not.

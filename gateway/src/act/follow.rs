@@ -16,7 +16,7 @@ use crate::clock::Moment;
 use crate::config::{Config, WhenGone};
 use crate::opening::{Answers, Closed, Job, Office, Opening, Person, State, open};
 use crate::pipeline::limit_of;
-use crate::protect::{self, Asking, Author, Origin, Outcome, Protected};
+use crate::protect::{self, Asking, Author, Plan};
 use crate::reply;
 use crate::snapshot::Snapshot;
 
@@ -58,27 +58,10 @@ pub(crate) fn follow(
         Ok(opening) => opening,
         Err(reply) => return refusal_of(outer, reply, None, now.trust),
     };
-    let (nobody, asking) = (Author::default(), RefCell::new(asking));
-    let again = |message: &[u8], recipients: &[usize]| -> Vec<(Vec<usize>, Option<Vec<u8>>)> {
-        let job = protect::Job {
-            mail,
-            message,
-            recipients,
-            origin: Origin::Opened,
-            unexamined: None,
-            author: &nobody,
-            snapshot,
-            now,
-        };
-        let made = protect::protect(&job, &mut **asking.borrow_mut());
-        let made = made.into_iter().map(|one: Protected| {
-            let copy = match one.course {
-                Outcome::Copy(copy) => Some(copy),
-                Outcome::AsItIs | Outcome::Refused(_) => None,
-            };
-            (one.recipients, copy)
-        });
-        made.collect()
+    let asking = RefCell::new(asking);
+    let again = |recipients: &[usize]| -> Plan {
+        let asking = &mut **asking.borrow_mut();
+        protect::plan_again(mail, recipients, snapshot, now, asking)
     };
     let confider = Confider {
         mail,

@@ -42,6 +42,8 @@ pub(super) struct Walk<'j> {
     pub(super) states: Vec<State>,
     /// Whether the outermost layer names a key of the person's.
     pub(super) named: Vec<bool>,
+    /// Whether the outermost layer stays closed for the person whatever is in it.
+    pub(super) apart: Vec<bool>,
     /// Uses of keys that were no guesses.
     pub(super) used: Vec<(Address, KeyId)>,
     pub(super) found: Vec<Found>,
@@ -67,6 +69,7 @@ impl<'j> Walk<'j> {
             granted: OnceCell::new(),
             states: vec![State::NotRoot; people],
             named: vec![false; people],
+            apart: vec![false; people],
             used: Vec::new(),
             found: Vec::new(),
             room: None,
@@ -146,11 +149,7 @@ impl<'j> Walk<'j> {
     /// The outermost layer is for these, and not for the others.
     fn begin(&mut self, named: &[usize], others: &[usize]) {
         self.set(others, State::NotRecipient);
-        for person in named {
-            if let Some(flag) = self.named.get_mut(*person) {
-                *flag = true;
-            }
-        }
+        raise(&mut self.named, named);
     }
 
     /// A mail that is an encrypted layer for these, by a cipher that is not known here, or with something wrong in it. Everybody
@@ -213,7 +212,7 @@ impl<'j> Walk<'j> {
             }
             return Ok(None);
         }
-        let asked = self.asked(&layer, named);
+        let asked = self.asked(&layer, named, outermost);
         arrival.digests = digests_of(&layer, &asked);
         arrival.grant = !asked.is_empty();
         let size = layer.encrypted_len();
@@ -294,7 +293,7 @@ impl<'j> Walk<'j> {
         asked: Vec<Asked>,
         mut spare: bool,
     ) -> Vec<Task> {
-        let (contents, guess) = self.content_keys(layer, asked);
+        let (contents, guess) = self.content_keys(layer, asked, around.is_empty());
         if guess && let Ok(key) = Secret::random(layer.key_len()) {
             // As much work as with a key.
             drop(
@@ -380,12 +379,15 @@ impl<'j> Walk<'j> {
     }
 
     /// Whose keys would be asked. Who has none that may be asked is done with.
-    fn asked(&mut self, layer: &EncryptedLayer, named: &[usize]) -> Vec<Asked> {
+    fn asked(&mut self, layer: &EncryptedLayer, named: &[usize], outermost: bool) -> Vec<Asked> {
         let mut asked = Vec::new();
         for person in named {
             let own = self.job.people.get(*person);
             let Some((key, recipient)) = own.and_then(|own| chosen(layer, own)) else {
                 self.set(&[*person], State::Undecryptable);
+                if outermost {
+                    raise(&mut self.apart, &[*person]);
+                }
                 continue;
             };
             asked.push(Asked {
@@ -404,11 +406,12 @@ impl<'j> Walk<'j> {
         &mut self,
         layer: &EncryptedLayer,
         asked: Vec<Asked>,
+        outermost: bool,
     ) -> (Vec<ContentKey>, bool) {
         let mut contents: Vec<ContentKey> = Vec::new();
         let mut guess = false;
         // People may have a key in common.
-        let mut known: HashMap<KeyId, Result<usize, State>> = HashMap::new();
+        let mut known: HashMap<KeyId, (Result<usize, State>, bool)> = HashMap::new();
         for Asked {
             person: place,
             key,
@@ -423,10 +426,12 @@ impl<'j> Walk<'j> {
                 person: place,
                 used: None,
             };
-            let outcome = match known.get(&key) {
-                Some(outcome) => *outcome,
+            let (outcome, apart) = match known.get(&key) {
+                Some(known) => *known,
                 None => {
-                    let outcome = match self.unwrap(layer, person, key, recipient) {
+                    let unwrapped = self.unwrap(layer, person, key, recipient);
+                    let apart = outermost && is_not_at_hand(&unwrapped);
+                    let outcome = match unwrapped {
                         Ok(secret) => {
                             user.used = Some((person.address.clone(), key));
                             let proven = proves_its_key(layer, recipient);
@@ -459,10 +464,13 @@ impl<'j> Walk<'j> {
                             Err(State::Undecryptable)
                         }
                     };
-                    known.insert(key, outcome);
-                    outcome
+                    known.insert(key, (outcome, apart));
+                    (outcome, apart)
                 }
             };
+            if apart {
+                raise(&mut self.apart, &[place]);
+            }
             match outcome {
                 Ok(at) => {
                     if let Some(content) = contents.get_mut(at) {
@@ -528,6 +536,22 @@ struct User {
 impl User {
     fn of_key(self) -> Option<(Address, KeyId)> {
         self.used
+    }
+}
+
+/// Whether a key did nothing, for a reason that has to do neither with the layer nor with others of its sender's.
+fn is_not_at_hand(unwrapped: &Result<Secret, NoKey>) -> bool {
+    match unwrapped {
+        Ok(_) | Err(NoKey::Refused(Refusal::TooManyFailures | Refusal::Failed)) => false,
+        Err(NoKey::Gone | NoKey::Refused(_)) => true,
+    }
+}
+
+fn raise(flags: &mut [bool], places: &[usize]) {
+    for place in places {
+        if let Some(flag) = flags.get_mut(*place) {
+            *flag = true;
+        }
     }
 }
 

@@ -585,6 +585,7 @@ fn ciphers_of_old_programs_ask_no_key() {
     let opening = world.open(&mail(&old), &people).unwrap();
     assert_eq!(states(&opening), [State::Undecryptable]);
     assert_eq!((opening.named, world.unwraps()), (vec![0], 0));
+    assert!(opening.apart.is_empty());
     // By its name an answer to it is known.
     assert_eq!((world.names.get(), world.remembered.get()), (1, 0));
     // Nor where one is inside.
@@ -632,9 +633,16 @@ fn bomb_10_a_key_that_is_named_twice_does_not_work() {
         let people = [person(0, "alice@example.jp", &[&alice])];
         let opening = world.open(&raw, &people).unwrap();
         assert_eq!(states(&opening), [State::Undecryptable]);
-        assert_eq!(opening.named, [0]);
+        assert_eq!((&opening.named, &opening.apart), (&vec![0], &vec![0]));
         assert!(world.told.take() && world.names.take() == 1);
         assert_eq!(world.unwraps(), 0);
+        // Nobody outside sees that of a layer inside.
+        let inside = encrypted(ENTITY.as_bytes(), to, GCM);
+        let raw = mail(&encrypted(&inside, &[&alice], GCM));
+        let opening = world.open(&raw, &people).unwrap();
+        assert!(opening.copies.is_empty() && opening.apart.is_empty());
+        assert_eq!(world.unwraps.swap(0, Ordering::SeqCst), 1);
+        assert!(world.told.take() && world.names.take() == 1);
     }
 }
 
@@ -674,6 +682,9 @@ fn dec_06_refusals_of_the_key_process() {
         );
         assert!(opening.copies.is_empty() && opening.used.is_empty());
         assert_eq!(opening.named, [0]);
+        // That others of the same client did not open may say what those were.
+        let apart = gone || no == NoKey::Refused(Refusal::NotGranted);
+        assert_eq!(!opening.apart.is_empty(), apart, "{no:?}");
     }
 }
 

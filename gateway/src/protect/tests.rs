@@ -90,36 +90,28 @@ async fn what_was_opened_goes_encrypted_or_not_at_all() {
             "From: x@y.example\r\n\r\nciphertext\r\n",
             Division::Copies,
         );
-        let protected = |origin, recipients: &[usize]| {
-            let (author, now) = (Author::default(), moment());
-            let mut clerk = Clerk::new(&snapshot, &author, now, None);
-            let job = Job {
-                mail: &mail,
-                message: OPENED,
-                recipients,
-                origin,
-                unexamined: None,
-                author: &author,
-                snapshot: &snapshot,
-                now,
-            };
-            protect(&job, &mut |questions| clerk.answer(questions))
-        };
-        let as_it_is = protected(Origin::Received, &[0, 1]);
-        assert!(matches!(&as_it_is[..], [one] if matches!(one.course, Outcome::AsItIs)));
-        let mut opened = protected(Origin::Opened, &[0, 1]);
-        opened.sort_by_key(|one| one.recipients.clone());
-        assert_eq!(opened.len(), 2);
-        assert_eq!((opened[0].recipients[0], opened[1].recipients[0]), (0, 1));
-        assert!(matches!(&opened[0].course, Outcome::Refused(reply) if reply.code() == 550));
-        let Outcome::Copy(copy) = &opened[1].course else {
+        let (author, now) = (Author::default(), moment());
+        let mut clerk = Clerk::new(&snapshot, &author, now, None);
+        let asking = &mut |questions| clerk.answer(questions);
+        let came = plan(&mail, &snapshot, &author, now, &[], None, asking);
+        assert!(came.is_nothing());
+        let opened = plan_again(&mail, &[0, 1], &snapshot, now, asking);
+        let Fate::Refused(at) = opened.fate(0) else {
             panic!("{opened:?}")
         };
+        assert_eq!(opened.refusal(at, &mail).code(), 550);
+        let Fate::Copy(at) = opened.fate(1) else {
+            panic!("{opened:?}")
+        };
+        let copy = opened.copy(at, OPENED).unwrap().unwrap();
         let canary = b"canary-9a44";
         assert!(!copy.windows(canary.len()).any(|at| at == canary));
+        // What is inside and encrypted is nobody's to encrypt for others.
+        assert_eq!(opened.copy(at, &copy).unwrap(), None);
         // Only those who are asked about are told of.
-        let one = protected(Origin::Opened, &[1]);
-        assert!(matches!(&one[..], [one] if one.recipients == [1]));
+        let one = plan_again(&mail, &[1], &snapshot, now, asking);
+        assert!(matches!(one.fate(1), Fate::Copy(_)));
+        assert_eq!(one.fate(0), Fate::Refused(usize::MAX));
     });
     done.await.unwrap();
 }

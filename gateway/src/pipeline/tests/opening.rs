@@ -404,6 +404,94 @@ async fn what_stays_closed_has_as_many_transactions_as_what_opens() {
     }
 }
 
+/// The places that are together, and whether they have it opened.
+fn shape(mail: &Mail, groups: &[Group]) -> Vec<(Vec<usize>, bool)> {
+    let all = groups.iter();
+    all.map(|group| (group.recipients.clone(), sent(mail, &group.share).0))
+        .collect()
+}
+
+/// A mail with what is wrapped for these of its recipients changed.
+fn broken(raw: &str, which: &[usize]) -> String {
+    let (header, body) = raw.split_at(raw.find("\r\n\r\n").unwrap() + 4);
+    let object = base64(body);
+    let limits = kenin_smime::Limits::default();
+    let layer = kenin_smime::open::EncryptedLayer::of(raw.as_bytes(), &limits).unwrap();
+    let mut changed = object.clone();
+    for at in which {
+        let wrapped = layer.recipients()[*at].wrapped.as_ref().unwrap();
+        let at = memchr::memmem::find(&object, &wrapped.encrypted_key).unwrap();
+        changed[at] ^= 1;
+    }
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(&changed);
+    let lines: Vec<&str> = (0..text.len())
+        .step_by(76)
+        .map(|at| &text[at..text.len().min(at + 76)])
+        .collect();
+    format!("{header}{}\r\n", lines.join("\r\n"))
+}
+
+fn base64(body: &str) -> Vec<u8> {
+    kenin_smime::mime::decode(body.as_bytes(), kenin_smime::mime::TransferEncoding::Base64)
+        .unwrap()
+        .into_owned()
+}
+
+/// A pipeline with keys of these, and their certificates.
+async fn with_keys_of(
+    dir: &Path,
+    people: &[&str],
+    edit: impl FnOnce(&mut Config),
+) -> (Pipeline, Vec<Certificate>) {
+    let (held, certificates) = people.iter().map(|person| key_of(person)).unzip();
+    let journal = Journal {
+        addresses: LogAddresses::Full,
+    };
+    let (pipeline, _) = with_alice(dir, edit).await;
+    let keyring = Keyring::in_process(held, journal).unwrap();
+    (pipeline.with_keys(keyring), certificates)
+}
+
+/// DEC-05, DEC-07: beside Bob's part of a mail of his, somebody writes one for Alice that nothing opens to. That it opened for
+/// Bob alone made two transactions of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_open_for_one_of_two_has_as_many_transactions_as_what_opens_for_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = ["alice@example.jp", "bob@example.jp"];
+    let (pipeline, certificates) = with_keys_of(dir.path(), &to, |_| ()).await;
+    let certificates: Vec<&Certificate> = certificates.iter().collect();
+    for (which, opens) in [
+        (&[][..], true),
+        (&[0][..], false),
+        (&[1][..], false),
+        (&[0, 1][..], false),
+    ] {
+        let raw = encrypted(&certificates, GCM, "carol@example.net");
+        let mail = mail_to(&to, &broken(&raw, which), Division::Copies);
+        let treated = groups(pipeline.treat(mail.clone()).await);
+        assert_eq!(shape(&mail, &treated), [(vec![0, 1], opens)], "{which:?}");
+    }
+}
+
+/// What everybody can see, that a mail names Bob's key twice, keeps it closed for him alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_key_is_not_asked_keeps_nobody_elses_mail_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = ["alice@example.jp", "bob@example.jp", "carla@example.jp"];
+    let (pipeline, certificates) = with_keys_of(dir.path(), &to, |_| ()).await;
+    let [alice, bob, carla] = certificates.as_slice() else {
+        panic!("three")
+    };
+    for (which, opens) in [(&[][..], true), (&[3][..], false)] {
+        let raw = encrypted(&[alice, bob, bob, carla], GCM, "carol@example.net");
+        let mail = mail_to(&to, &broken(&raw, which), Division::Copies);
+        let treated = groups(pipeline.treat(mail.clone()).await);
+        let expected = [(vec![0, 2], opens), (vec![1], false)];
+        assert_eq!(shape(&mail, &treated), expected);
+    }
+}
+
 /// DEC-13: where nothing can be held, what opens and is refused must not be told from what stays closed and goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not() {
