@@ -1,5 +1,7 @@
 //! base64 in lines of 76 (RFC 2045 §6.8), of content that comes in pieces.
 
+use std::mem::MaybeUninit;
+
 use base64_simd::{Out, STANDARD};
 
 /// Writes lines as content comes; the last one at the end.
@@ -48,13 +50,16 @@ pub fn push_base64(out: &mut Vec<u8>, content: &[u8]) {
 }
 
 fn push_lines(out: &mut Vec<u8>, content: &[u8]) {
-    let mut text = [0; WIDTH * AT_ONCE];
+    if content.len() <= LINE {
+        return push_line(out, content);
+    }
+    let mut text = [const { MaybeUninit::uninit() }; WIDTH * AT_ONCE];
     let mut block = [0; (WIDTH + 2) * AT_ONCE];
     for line in block.as_chunks_mut::<{ WIDTH + 2 }>().0 {
         line[WIDTH..].copy_from_slice(b"\r\n");
     }
     for some in content.chunks(LINE * AT_ONCE) {
-        let text = STANDARD.encode(some, Out::from_slice(&mut text));
+        let text = STANDARD.encode(some, Out::from_uninit_slice(&mut text));
         // Copies of a size that the compiler knows.
         let (whole, last) = text.as_chunks::<WIDTH>();
         for (line, place) in whole.iter().zip(block.as_chunks_mut::<{ WIDTH + 2 }>().0) {
@@ -69,12 +74,22 @@ fn push_lines(out: &mut Vec<u8>, content: &[u8]) {
     }
 }
 
+/// Less than two lines need no room for many.
+fn push_line(out: &mut Vec<u8>, content: &[u8]) {
+    let mut text = [0; WIDTH];
+    let text = STANDARD.encode(content, Out::from_slice(&mut text));
+    if !text.is_empty() {
+        out.extend_from_slice(text);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Octets in a line.
 const LINE: usize = 57;
 /// Characters in a line.
 const WIDTH: usize = 76;
 /// Lines that are encoded in one go.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 16;
 
 #[cfg(test)]
 mod tests {

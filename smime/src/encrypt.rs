@@ -91,7 +91,7 @@ impl Protect<'_> {
              \r\n"
         )
         .into_bytes();
-        out.reserve(base64_lines::length(sealed.shell.len()));
+        out.reserve_exact(base64_lines::length(sealed.shell.len()));
         let mut lines = Base64Lines::default();
         let written = sealed.write(entity, &mut |some| lines.push(some, &mut out));
         written.map_err(ProtectError::Content)?;
@@ -319,7 +319,8 @@ impl Sealed {
     fn write(&self, content: &[u8], out: &mut dyn FnMut(&[u8])) -> Result<(), KeyError> {
         out(self.shell.head());
         let mut protector = Protector::new(&self.cipher, &self.key, &[])?;
-        let (mut piece, mut length) = (Vec::with_capacity(PIECE + 64), 0_usize);
+        let room = content.len().min(PIECE).saturating_add(64);
+        let (mut piece, mut length) = (Vec::with_capacity(room), 0_usize);
         for some in content.chunks(PIECE) {
             piece.clear();
             protector.update(some, &mut piece);

@@ -152,7 +152,7 @@ impl ContentCipher {
     pub fn key_len(&self) -> usize {
         match self {
             Self::AesCbc { aes, .. } | Self::AesGcm { aes, .. } => aes.key_len(),
-            Self::ChaCha20Poly1305 { .. } => 32,
+            Self::ChaCha20Poly1305 { .. } => CHACHA20_KEY_LEN,
             Self::TripleDesCbc { .. } => 24,
             Self::Rc2Cbc { effective_bits, .. } => usize::from(*effective_bits / 8),
         }
@@ -231,22 +231,26 @@ impl ContentCipher {
     /// A cipher with a nonce or initialisation vector of its own, and a content-encryption key for it.
     /// [`KeyError::Failed`] where the library has no randomness.
     pub fn fresh(kind: ContentKind) -> Result<(Self, Secret), KeyError> {
-        let cipher = match kind {
-            ContentKind::AesCbc(aes) => Self::AesCbc {
-                aes,
-                iv: random::array()?,
-            },
-            ContentKind::AesGcm(aes) => Self::AesGcm {
-                aes,
-                nonce: random::array::<12>()?.to_vec(),
-                tag_len: 16,
-            },
-            ContentKind::ChaCha20Poly1305 => Self::ChaCha20Poly1305 {
-                nonce: random::array()?,
-            },
-        };
-        let key = random::secret(cipher.key_len())?;
-        Ok((cipher, key))
+        Ok(match kind {
+            ContentKind::AesCbc(aes) => {
+                let (iv, key) = random::array_and_secret(aes.key_len())?;
+                (Self::AesCbc { aes, iv }, key)
+            }
+            ContentKind::AesGcm(aes) => {
+                let (nonce, key) = random::array_and_secret::<12>(aes.key_len())?;
+                let (nonce, tag_len) = (nonce.to_vec(), 16);
+                let cipher = Self::AesGcm {
+                    aes,
+                    nonce,
+                    tag_len,
+                };
+                (cipher, key)
+            }
+            ContentKind::ChaCha20Poly1305 => {
+                let (nonce, key) = random::array_and_secret(CHACHA20_KEY_LEN)?;
+                (Self::ChaCha20Poly1305 { nonce }, key)
+            }
+        })
     }
 }
 
@@ -296,6 +300,8 @@ fn oid_of(table: &[(Oid<'static>, Aes); 3], aes: Aes) -> Oid<'static> {
     }
 }
 
+/// Octets of a key (RFC 8103 §2).
+const CHACHA20_KEY_LEN: usize = 32;
 const DEFAULT_TAG_LEN: u8 = 12;
 /// Octets of a tag (RFC 5084 §3.2). Shorter ones are guessed.
 const TAG_LENGTHS: RangeInclusive<u8> = 12..=16;

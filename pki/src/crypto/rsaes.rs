@@ -8,7 +8,7 @@ use crate::der::{Reader, context_constructed, write};
 use crate::oid;
 
 use super::branchless::{is_equal, is_zero, select};
-use super::{AlgorithmError, DigestAlgorithm, Digester, Secret};
+use super::{AlgorithmError, DigestAlgorithm, Digester, KeyError, Secret, random};
 
 /// RSAES-OAEP-params.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +114,38 @@ fn digest_of(identifier: &AlgorithmIdentifier) -> Result<DigestAlgorithm, Algori
     }
 }
 
+/// EME-PKCS1-v1_5 encoding (RFC 8017 §7.2.1, step 2) of a message, for a modulus of so many octets.
+///
+/// # Errors
+/// [`KeyError::Failed`] where the message is too long for it, or there is no randomness.
+pub(super) fn pkcs1(message: &Secret, size: usize) -> Result<Secret, KeyError> {
+    let padding = size.checked_sub(message.len().saturating_add(3));
+    let padding = padding.filter(|padding| *padding >= MIN_PADDING);
+    let padding = padding.ok_or(KeyError::Failed)?;
+    // By one call: the library would draw an octet for each that is 0, which takes as long as all of them.
+    let drawn = Secret::random(padding.saturating_add(SPARE))?;
+    let drawn = drawn.expose().split_at_checked(padding);
+    let (drawn, others) = drawn.ok_or(KeyError::Failed)?;
+    let mut others = others.iter().copied();
+    let mut block = Vec::with_capacity(size);
+    block.extend_from_slice(&[0, 2]);
+    block.extend_from_slice(drawn);
+    for octet in block.iter_mut().skip(2) {
+        while *octet == 0 {
+            *octet = match others.next() {
+                Some(other) => other,
+                None => {
+                    let [other] = random::array()?;
+                    other
+                }
+            };
+        }
+    }
+    block.push(0);
+    block.extend_from_slice(message.expose());
+    Ok(Secret::new(block))
+}
+
 /// EME-PKCS1-v1_5 decoding (RFC 8017 §7.2.2, step 3) of a message whose length is known: the message, or `instead` of
 /// it, which has that length, where the block does not have the form or `usable` says no. Takes the same steps for
 /// every block of one size: nothing tells which of the two it was.
@@ -196,8 +228,10 @@ fn apply(mask: &mut [u8], masked: &[u8]) {
     }
 }
 
-/// Octets of PS at least (RFC 8017 §7.2.2).
+/// Octets of PS at least (RFC 8017 §7.2).
 const MIN_PADDING: usize = 8;
+/// Octets that are drawn in place of those that are 0, one in 256.
+const SPARE: usize = 16;
 
 #[cfg(test)]
 mod tests;

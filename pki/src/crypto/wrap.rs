@@ -147,7 +147,9 @@ impl Wrapped {
             }
             Wrapping::RsaPkcs1 => {
                 let rsa = to.rsa_for_encryption().ok_or(KeyError::Unsupported)?;
-                let made = rsa.key().and_then(|rsa| rsa.encrypt_pkcs1(key.expose()));
+                let rsa = rsa.key().ok_or(KeyError::Failed)?;
+                let block = rsaes::pkcs1(key, rsa.size().unwrap_or_default())?;
+                let made = rsa.encrypt(block.expose());
                 (made.ok_or(KeyError::Failed)?, Vec::new())
             }
             Wrapping::RsaOaep(parameters) => {

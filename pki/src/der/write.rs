@@ -42,7 +42,8 @@ pub fn set_of_content<T: AsRef<[u8]>>(elements: &[T]) -> Vec<u8> {
 /// The elements one after the other.
 #[must_use]
 pub fn concat<T: AsRef<[u8]>>(elements: &[T]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let length = elements.iter().map(|element| element.as_ref().len());
+    let mut out = Vec::with_capacity(length.sum());
     for element in elements {
         out.extend_from_slice(element.as_ref());
     }

@@ -76,14 +76,14 @@ impl Cipher {
     /// Takes more content, and adds what it becomes.
     pub(crate) fn update(&mut self, input: &[u8], out: &mut Vec<u8>) -> Option<()> {
         for chunk in input.chunks(CHUNK) {
-            let start = out.len();
-            let end = start.checked_add(chunk.len())?.checked_add(BLOCK)?;
-            out.resize(end, 0);
-            let room = out.get_mut(start..)?;
+            let (start, most) = (out.len(), chunk.len().checked_add(BLOCK)?);
+            out.reserve(most);
+            let room = out.spare_capacity_mut();
             // SAFETY: room for the chunk and a block, in another vector.
-            let written = unsafe { self.step(chunk, room.as_mut_ptr()) };
-            out.truncate(start + written.unwrap_or(0));
-            written?;
+            let written = unsafe { self.step(chunk, room.as_mut_ptr().cast())? };
+            debug_assert!(written <= most);
+            // SAFETY: so many octets were written there, and there was room for them.
+            unsafe { out.set_len(start.checked_add(written.min(most))?) };
         }
         Some(())
     }

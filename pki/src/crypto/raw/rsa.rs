@@ -74,12 +74,7 @@ impl RsaPublic {
         })
     }
 
-    /// RSAES-PKCS1-v1_5 (RFC 8017 §7.2.1). `None` where the key is too small for the message.
-    pub(crate) fn encrypt_pkcs1(&self, message: &[u8]) -> Option<Vec<u8>> {
-        self.encrypt(message, sys::RSA_PKCS1_PADDING)
-    }
-
-    /// RSAES-OAEP (RFC 8017 §7.1.1). `None` as above.
+    /// RSAES-OAEP (RFC 8017 §7.1.1). `None` where the key is too small for the message.
     pub(crate) fn encrypt_oaep(
         &self,
         parameters: &OaepParameters,
@@ -104,19 +99,15 @@ impl RsaPublic {
         if !succeeded(code) {
             return None;
         }
-        self.encrypt(padded.expose(), sys::RSA_NO_PADDING)
+        self.encrypt(padded.expose())
     }
 
-    /// RSAEP (RFC 8017 §5.1.1), for tests of blocks that nobody would make.
-    #[cfg(test)]
-    pub(crate) fn encrypt_raw(&self, block: &[u8]) -> Option<Vec<u8>> {
-        self.encrypt(block, sys::RSA_NO_PADDING)
-    }
-
-    fn encrypt(&self, message: &[u8], padding: c_int) -> Option<Vec<u8>> {
+    /// RSAEP (RFC 8017 §5.1.1) of a block that is padded already. `None` where it is not as long as the modulus, or not
+    /// less.
+    pub(crate) fn encrypt(&self, block: &[u8]) -> Option<Vec<u8>> {
         let mut out = vec![0; self.size()?];
         let mut length = 0;
-        // SAFETY: the key is live; `out` has the room of its modulus; the message is live and its length is checked by
+        // SAFETY: the key is live; `out` has the room of its modulus; the block is live and its length is checked by
         // the library.
         let code = unsafe {
             sys::RSA_encrypt(
@@ -124,16 +115,16 @@ impl RsaPublic {
                 &raw mut length,
                 out.as_mut_ptr(),
                 out.len(),
-                message.as_ptr(),
-                message.len(),
-                padding,
+                block.as_ptr(),
+                block.len(),
+                sys::RSA_NO_PADDING,
             )
         };
         (succeeded(code) && length == out.len()).then_some(out)
     }
 
     /// Octets of the modulus.
-    fn size(&self) -> Option<usize> {
+    pub(crate) fn size(&self) -> Option<usize> {
         // SAFETY: a live key.
         usize::try_from(unsafe { sys::RSA_size(self.0.get()) }).ok()
     }

@@ -229,3 +229,30 @@ proptest! {
         prop_assert!(oaep(&block, &OaepParameters::new(digest), length).is_none());
     }
 }
+
+/// RFC 8017 §7.2.1: EM = 00 02 PS 00 M, no octet of PS is 0, and there are eight at least.
+#[test]
+fn a_message_is_padded_to_the_modulus() {
+    let message = Secret::new(vec![0; 32]);
+    let mut seen = std::collections::HashSet::new();
+    for size in [43, 44, 128, 256, 1024, 2048] {
+        // So often that some draws hold more zeros than there is to spare.
+        for _ in 0..200 {
+            let block = pkcs1(&message, size).unwrap();
+            let [0, 2, padding @ ..] = block.expose() else {
+                panic!("{size}")
+            };
+            assert_eq!(padding.len() + 2, size);
+            let (padding, rest) = padding.split_at(size - 35);
+            assert!(padding.iter().all(|octet| *octet != 0), "{size}");
+            assert_eq!(rest, [0; 33]);
+            seen.insert(padding.to_vec());
+            let instead = Secret::new(vec![1; 32]);
+            assert!(pkcs1_or(&block, true, &instead) == message);
+        }
+    }
+    assert_eq!(seen.len(), 6 * 200);
+    for size in [0, 2, 35, 42] {
+        assert!(pkcs1(&message, size).is_err(), "{size}");
+    }
+}

@@ -43,7 +43,7 @@ fn pkcs1(encrypted_key: Vec<u8>) -> Wrapped {
 /// A block as it is, encrypted.
 fn encrypt_block(key: &SoftKey, block: &[u8]) -> Wrapped {
     let rsa = key.public().rsa_for_encryption().unwrap();
-    pkcs1(rsa.key().unwrap().encrypt_raw(block).unwrap())
+    pkcs1(rsa.key().unwrap().encrypt(block).unwrap())
 }
 
 /// The lengths of the keys of all content ciphers that are read.
