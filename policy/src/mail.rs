@@ -229,15 +229,6 @@ impl MailRules {
         self.rules.iter().any(|rule| rule.harvest != Harvest::Off)
     }
 
-    /// Whether any rule refuses or holds what is inside of opened mail, though anybody may have changed it on its way: then it
-    /// can be told from outside whether it opened.
-    pub fn may_show_what_opens(&self) -> bool {
-        let shows = |rule: &Rule| {
-            rule.is_strict() && rule.opening.decrypt && !rule.opening.require_integrity
-        };
-        self.rules.iter().any(shows)
-    }
-
     /// Whether any rule has mail encrypted.
     pub fn may_encrypt(&self) -> bool {
         let encrypts = |rule: &Rule| rule.wish.encrypt != Encrypt::Never;

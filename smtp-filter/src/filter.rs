@@ -67,11 +67,9 @@ pub struct Held {
     pub content: Outgoing,
     /// Why, as the filter said: one line of printable ASCII.
     pub reason: String,
-    /// What the next hop answered to it, where that is why.
+    /// What the next hop answered to it, where that is why: it is a confided copy then, and its sender hears that it was
+    /// accepted, and nothing of this. So somebody else is to be told.
     pub refusal: Option<Reply>,
-    /// Whether it is a confided copy: its sender hears that it was accepted, and nothing of this. So somebody else is to be
-    /// told.
-    pub confided: bool,
 }
 
 /// What to do with a mail.
@@ -100,7 +98,7 @@ impl Treatment {
     /// hears what is changed at once, and that it may go on at a whole period, as the client of a [`Confided`] copy does.
     #[must_use]
     pub fn is_timed(&self) -> bool {
-        let (Self::Relay(edits) | Self::Quarantine { edits, .. }) = self else {
+        let Self::Relay(edits) = self else {
             return false;
         };
         edits.iter().any(|edit| matches!(edit, Edit::ReturnPath(_)))
@@ -155,9 +153,6 @@ pub struct Confided {
     pub return_path: Option<String>,
     /// What is said of the copy where it has to be held: one line of printable ASCII.
     pub reason: String,
-    /// It is held in any case, for what the filter thinks of its content: all but the content is told to the next hop, and
-    /// then it is as if that had refused it.
-    pub withheld: bool,
 }
 
 /// One change to a mail on its way.
@@ -283,12 +278,6 @@ mod tests {
         let body = || Edit::Body(0, MailBytes::from(b"opened\r\n".to_vec()));
         assert!(Treatment::Relay(vec![path()]).is_timed());
         assert!(Treatment::Relay(vec![body(), path()]).is_timed());
-        let held = |edits| Treatment::Quarantine {
-            edits,
-            reason: String::new(),
-        };
-        assert!(held(vec![path()]).is_timed());
-        assert!(!held(Vec::new()).is_timed());
         assert!(!Treatment::Relay(vec![body()]).is_timed());
         assert!(!Treatment::Refuse(Reply::aborted()).is_timed());
     }

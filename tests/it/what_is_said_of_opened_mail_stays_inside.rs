@@ -11,7 +11,7 @@ use kenin_tests::forge::enveloped::{
 };
 use kenin_tests::held::Desk;
 use kenin_tests::opened::{
-    BOB, MALLORY, People, is_as_it_came, setup, started, text, to_bob, traces,
+    BOB, MALLORY, People, is_as_it_came, setup, started, states, text, told, traces,
 };
 use kenin_tests::sink::{Behaviour, Dot, Received, Sink};
 
@@ -167,44 +167,38 @@ fn dec_13_by_lmtp_no_recipients_answer_tells_what_was_read() {
     assert_eq!(closed.count(), 1);
 }
 
-/// What a strict rule would refuse is held in silence: a refusal would tell what is inside.
+/// What a strict rule would refuse goes as what does not open: a refusal would tell what is inside, and so would the time, if it
+/// were held and not sent.
 #[test]
-fn what_a_rule_refuses_of_opened_mail_is_held() {
-    let sink = Sink::start();
-    let mut setup = setup(sink.address);
-    setup.mail = "[[rule]]\nwhen = { sender_domain = \"strict.example\" }\n\
-                  then = { enforce = \"strict\", require_signature = true }\n"
-        .to_owned();
-    let gateway = started(&setup);
-    let desk = Desk::of(&gateway, &[]);
-    let sender = "boss@strict.example";
-    let raw = to_bob(Way::Gcm, sender, "unsigned@strict.example", &text(CANARY));
-    let reply = gateway.send(&Envelope::new(sender, BOB), &raw);
-    assert_eq!(reply.text(), ACCEPTED);
-    let held = desk.ids();
-    assert_eq!(held.len(), 1);
-    assert!(desk.raw(&held[0]).ends_with(&raw), "as it came");
-    // Its sender hears nothing of that, so Bob does.
-    let mails = sink.wait(1, Duration::from_secs(60));
-    let [notice] = mails.as_slice() else {
-        panic!("{} mails", mails.len())
-    };
-    assert_eq!(notice.fields("Auto-Submitted"), ["auto-generated"]);
-    assert!(notice.mail.starts_with("MAIL FROM:<>"));
-    assert!(notice.recipients.iter().all(|to| to.contains(BOB)));
-    assert!(!shows(&notice.raw, "strict.example"));
-    sink.clear();
-    // Where nothing opens there is nothing to refuse.
-    let tampered =
-        with_last_bit_changed(&encrypted(Way::Gcm, &[&People::get().bob], &text(CANARY)));
-    let raw = mail(&fields(sender, "tampered@strict.example"), &tampered);
-    let reply = gateway.send(&Envelope::new(sender, BOB), &raw);
-    assert_eq!(reply.text(), ACCEPTED);
-    assert!(is_as_it_came(&sink.mails()[0], &raw));
-    // And what bounces of it when it is released goes to nobody.
-    sink.clear();
-    let (code, said) = desk.said(&["release", &held[0]]);
-    assert_eq!(code, 0, "{said}");
-    let released = sink.wait(1, Duration::from_secs(60));
-    assert!(released[0].mail.starts_with("MAIL FROM:<>"));
+fn what_a_rule_refuses_of_opened_mail_goes_as_it_came() {
+    for enforce in ["strict", "quarantine"] {
+        let sink = Sink::start();
+        let mut setup = setup(sink.address);
+        setup.mail = format!(
+            "[[rule]]\nwhen = {{ sender_domain = \"strict.example\" }}\n\
+             then = {{ enforce = \"{enforce}\", require_signature = true }}\n"
+        );
+        let gateway = started(&setup);
+        let desk = Desk::of(&gateway, &[]);
+        let sender = "boss@strict.example";
+        let good = encrypted(Way::Gcm, &[&People::get().bob], &text(CANARY));
+        let tampered = with_last_bit_changed(&good);
+        for (object, id) in [(&good, "unsigned"), (&tampered, "tampered")] {
+            sink.clear();
+            let raw = mail(&fields(sender, &format!("{id}@strict.example")), object);
+            let reply = gateway.send(&Envelope::new(sender, BOB), &raw);
+            assert_eq!(reply.text(), ACCEPTED);
+            let mails = sink.mails();
+            let [got] = mails.as_slice() else {
+                panic!("{} mails", mails.len())
+            };
+            assert!(is_as_it_came(got, &raw), "{id}");
+            assert!(got.mail.starts_with("MAIL FROM:<>"), "{id}");
+        }
+        assert!(desk.ids().is_empty());
+        assert_eq!(states(&gateway, "undecryptable"), 2);
+        // Who has to find out why finds it in the log.
+        told(&gateway, "\"policy\":\"mail.toml#1\"", 1);
+        assert_eq!(traces(&gateway, CANARY), [""; 0]);
+    }
 }

@@ -1,8 +1,8 @@
 //! What is done with a mail that names keys which are here: who may have it gets what was opened, everybody else what came,
 //! and its client hears the same whatever that was (threats.md §2).
 //!
-//! What a rule would refuse or hold of an opened message is held as it came, and told as accepted: a refusal would tell of
-//! what is inside.
+//! What a rule would refuse or hold of an opened message stays encrypted, and goes on as what did not open: anything else would
+//! tell of what is inside.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -181,14 +181,11 @@ impl Confider<'_> {
             };
             parts = self.parts(&[], opening, &[all]);
         }
-        let any = |is: fn(&Confided) -> bool| {
-            let mut shares = parts.groups.iter().map(|group| &group.share);
-            shares.any(|share| matches!(share, Share::Confide(confided) if is(confided)))
-        };
-        let action = match (any(is_opened), any(|one| one.withheld)) {
-            (true, _) => OPEN,
-            (false, true) => "quarantine",
-            (false, false) => "confide",
+        let mut shares = parts.groups.iter().map(|group| &group.share);
+        let opened = |share: &Share| matches!(share, Share::Confide(one) if is_opened(one));
+        let action = match shares.any(opened) {
+            true => OPEN,
+            false => "confide",
         };
         let (verdict, rule) = match parts.first {
             Some(first) => first,
@@ -216,8 +213,7 @@ impl Confider<'_> {
             let has = |copy: &OpenedCopy, place: &usize| copy.recipients.contains(place);
             let all_have = |copy: &&OpenedCopy| places.iter().all(|place| has(copy, place));
             match copies.iter().find(all_have) {
-                Some(copy) if copy.again => self.encrypted_again(copy, some, &mut parts),
-                Some(copy) => self.opened(copy, places, &mut parts),
+                Some(copy) => self.opened(copy, some, &mut parts),
                 None => {
                     if copies
                         .iter()
@@ -237,7 +233,7 @@ impl Confider<'_> {
         let others: Vec<usize> = all.filter(|place| !opening.named.contains(place)).collect();
         if !others.is_empty() {
             let decided = self.original(&others);
-            parts.take(decided, &others, false, |share, _| share);
+            parts.take(decided, &others, false, |share| share);
         }
         parts
     }
@@ -276,35 +272,26 @@ impl Confider<'_> {
         alike
     }
 
-    /// They get what was opened.
-    fn opened(&self, copy: &OpenedCopy, places: &[usize], parts: &mut Parts) {
-        let decided = self.acted(copy, places, &Manner::Opened(copy.room.clone()));
-        let held = self.held(copy);
-        parts.take(decided, places, true, |share, places| match share {
-            Share::Relay(edits) => self.confided(Some(copy.message.clone()), edits),
-            Share::Refuse(_) | Share::Hold { .. } => held(places),
-            other => other,
-        });
-    }
-
-    /// They get it encrypted for their own certificates, as they would have got it opened.
-    fn encrypted_again(&self, copy: &OpenedCopy, some: &Alike, parts: &mut Parts) {
+    /// They get what was opened, or that encrypted again for their own certificates.
+    fn opened(&self, copy: &OpenedCopy, some: &Alike, parts: &mut Parts) {
         let places = &some.recipients;
-        let decided = self.acted(copy, places, &Manner::Enclosed(copy.room.clone()));
-        let (verdict, rule) = (decided.verdict, decided.rule);
-        let share = match decided.treatment {
-            Treatment::Relay(edits) => self.enclosed(copy, some, &edits, &verdict),
-            Treatment::Refuse(_) | Treatment::Quarantine { .. } => Some(self.held(copy)(places)),
-            // Who are alike are treated alike. If they are not, nothing of it goes on in clear.
-            Treatment::Divide(_) => None,
-        };
-        let Some(share) = share else {
+        let decided = self.acted(copy, places);
+        let Treatment::Relay(edits) = &decided.treatment else {
+            // A rule does not want it, and what did not open goes on all the same. The log says which rule, and why.
+            parts.see(decided.verdict, decided.rule, true);
             return self.closed(places, parts);
         };
-        if matches!(&share, Share::Confide(confided) if is_opened(confided)) {
-            parts.protected.push("encrypted");
+        if !copy.again {
+            return parts.take(decided, places, true, |share| match share {
+                Share::Relay(edits) => self.confided(Some(copy.message.clone()), edits),
+                other => other,
+            });
         }
-        parts.see(verdict, rule, true);
+        let Some(share) = self.enclosed(copy, some, edits, &decided.verdict) else {
+            return self.closed(places, parts);
+        };
+        parts.see(decided.verdict, decided.rule, true);
+        parts.protected.push("encrypted");
         // As what did not open is sealed.
         parts.changed.push(parts.groups.len());
         let recipients = places.clone();
@@ -336,7 +323,7 @@ impl Confider<'_> {
             return;
         }
         let decided = self.original(places);
-        parts.take(decided, places, false, |share, _| match share {
+        parts.take(decided, places, false, |share| match share {
             Share::Relay(edits) => self.confided(None, edits),
             other => other,
         });
@@ -345,65 +332,66 @@ impl Confider<'_> {
     /// There is one body (milter), and it was opened for all or for nobody.
     fn in_one_queue(&self, opening: &Opening) -> Decided {
         let all = self.mail.envelope.rcpt_to.len();
-        let mut original = self.as_it_came();
-        original.discreet = true;
-        let copy = match opening.copies.as_slice() {
+        let decided = match opening.copies.as_slice() {
             [copy]
                 if copy.recipients.len() == all
                     && !copy.again
                     && rewritten::is_told_whole(&copy.message) =>
             {
-                copy
+                self.rewritten(copy)
             }
-            _ => {
-                let config = &self.snapshot.config;
-                original.treatment = confide(self.mail, config, original.treatment);
-                original.changed = vec![0];
-                return original;
-            }
+            _ => self.unopened(),
         };
-        let manner = Manner::Opened(copy.room.clone());
-        let mut decided = self.acted(copy, &copy.recipients, &manner);
-        decided.discreet = true;
-        let edits = match &decided.treatment {
-            Treatment::Relay(edits) => {
-                let raw: &[u8] = &self.mail.raw;
-                rewritten::edits_of(raw, &copy.message, edits, copy.room.clone())
-            }
-            _ => None,
-        };
-        match edits {
-            Some(mut edits) => {
-                edits.push(Edit::ReturnPath(return_path(
-                    self.mail,
-                    &self.snapshot.config,
-                )));
-                decided.treatment = Treatment::Relay(edits);
-                decided.changed = vec![0];
-                decided.action = OPEN;
-            }
-            None => {
-                // The MTA lets it go as it came: what comes back then must not tell more than of what stays closed.
-                let config = &self.snapshot.config;
-                let mut edits = self.edits_in(original.treatment);
-                edits.extend(unasked(self.mail, config));
-                edits.push(Edit::ReturnPath(return_path(self.mail, config)));
-                decided.treatment = Treatment::Quarantine {
-                    edits,
-                    reason: self.reason(&decided.verdict),
-                };
-                decided.action = "quarantine";
-            }
+        Decided {
+            discreet: true,
+            changed: vec![0],
+            ..decided
         }
-        decided
+    }
+
+    /// The MTA is told to make what was opened of the mail, unless a rule does not want that or it cannot be told so.
+    fn rewritten(&self, copy: &OpenedCopy) -> Decided {
+        let decided = self.acted(copy, &copy.recipients);
+        let Treatment::Relay(edits) = &decided.treatment else {
+            return Decided {
+                verdict: decided.verdict,
+                rule: decided.rule,
+                ..self.unopened()
+            };
+        };
+        let raw: &[u8] = &self.mail.raw;
+        let Some(mut edits) = rewritten::edits_of(raw, &copy.message, edits, copy.room.clone())
+        else {
+            return self.unopened();
+        };
+        let path = return_path(self.mail, &self.snapshot.config);
+        edits.push(Edit::ReturnPath(path));
+        Decided {
+            treatment: Treatment::Relay(edits),
+            action: OPEN,
+            ..decided
+        }
+    }
+
+    fn unopened(&self) -> Decided {
+        let original = self.as_it_came();
+        let treatment = confide(self.mail, &self.snapshot.config, original.treatment);
+        Decided {
+            treatment,
+            ..original
+        }
     }
 
     /// What the rules and the stamp make of an opened message, for these of its recipients.
-    fn acted(&self, copy: &OpenedCopy, places: &[usize], manner: &Manner) -> Decided {
+    fn acted(&self, copy: &OpenedCopy, places: &[usize]) -> Decided {
         let part = self.part(places, copy.message.clone());
         let plan = Plan::of_nothing(&part, self.snapshot, self.now);
         let verdict = copy.verdict.clone();
-        act_as(&part, self.snapshot, verdict, self.now, &[], &plan, manner)
+        let manner = match copy.again {
+            true => Manner::Enclosed(copy.room.clone()),
+            false => Manner::Opened(copy.room.clone()),
+        };
+        act_as(&part, self.snapshot, verdict, self.now, &[], &plan, &manner)
     }
 
     /// What they make of the mail as it came, for these recipients.
@@ -434,38 +422,6 @@ impl Confider<'_> {
         Mail { envelope, raw }
     }
 
-    /// What is held as it came, where a rule refuses what was opened of it. It goes the way of what did not open and is
-    /// refused by the next hop.
-    fn held(&self, copy: &OpenedCopy) -> impl Fn(&[usize]) -> Share {
-        let reason = self.reason(&copy.verdict);
-        move |places| {
-            let edits = self.edits_in(self.original(places).treatment);
-            match self.confided(None, edits) {
-                Share::Confide(confided) => Share::Confide(Confided {
-                    reason: reason.clone(),
-                    withheld: true,
-                    ..confided
-                }),
-                other => other,
-            }
-        }
-    }
-
-    /// The edits of the mail as it came, where it goes on or is held. Where neither would be, it is scrubbed all the same: it
-    /// is held now, and may be released.
-    fn edits_in(&self, treatment: Treatment) -> Vec<Edit> {
-        let share = groups_of(treatment, &[]).into_iter().next();
-        match share.map(|group| group.share) {
-            Some(Share::Relay(edits) | Share::Hold { edits, .. }) => edits,
-            _ => self.stamped(&self.mail.raw, self.outer),
-        }
-    }
-
-    fn reason(&self, verdict: &Verdict) -> String {
-        let id = &self.mail.envelope.id;
-        format!("S/MIME: {} (id {id})", verdict.reason_id())
-    }
-
     fn confided(&self, content: Option<MailBytes>, edits: Vec<Edit>) -> Share {
         confided(self.mail, &self.snapshot.config, content, edits)
     }
@@ -490,7 +446,7 @@ impl Parts {
         decided: Decided,
         places: &[usize],
         opened: bool,
-        change: impl Fn(Share, &[usize]) -> Share,
+        change: impl Fn(Share) -> Share,
     ) {
         let first = self.groups.len();
         let changed = decided.changed.iter().map(|at| first + at);
@@ -499,7 +455,7 @@ impl Parts {
         self.protected.extend(decided.protected);
         self.see(decided.verdict, decided.rule, opened);
         for group in groups_of(decided.treatment, places) {
-            let share = change(group.share, &group.recipients);
+            let share = change(group.share);
             let at = self.groups.len();
             // What was not opened gets a seal too: to make one takes time.
             if matches!(share, Share::Confide(_)) && !self.changed.contains(&at) {
@@ -598,7 +554,6 @@ fn confided(
         edits,
         return_path: Some(return_path(mail, config)),
         reason: format!("{what} (id {})", mail.envelope.id),
-        withheld: false,
     })
 }
 

@@ -123,7 +123,6 @@ fn a_large_body_that_was_opened_goes_to_no_file() {
             edits: made.edits,
             return_path: None,
             reason: String::new(),
-            withheld: false,
         }),
     }]);
     let decided = Decided {
@@ -144,22 +143,21 @@ fn a_large_body_that_was_opened_goes_to_no_file() {
     assert!(!body.is_mapped() && body.len() == IN_MEMORY + 1);
 }
 
-/// Where there would be too many copies nobody has it opened, and what a rule refuses is held as it came.
+/// Where there would be too many copies nobody has it opened, nor where a rule refuses it.
 #[test]
 fn what_nobody_gets_opened_is_not_said_to_be_opened() {
-    let share = |content: Option<&[u8]>, withheld| {
+    let share = |content: Option<&[u8]>| {
         Share::Confide(kenin_smtp_filter::Confided {
             content: content.map(|content| content.to_vec().into()),
             edits: Vec::new(),
             return_path: None,
             reason: String::new(),
-            withheld,
         })
     };
     let shares = [
-        share(Some(&b"A: b\r\n\r\n"[..]), false),
-        share(None, false),
-        share(None, true),
+        share(Some(&b"A: b\r\n\r\n"[..])),
+        share(None),
+        share(None),
         Share::Relay(Vec::new()),
     ];
     let groups = shares.into_iter().enumerate();

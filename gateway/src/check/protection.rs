@@ -1,22 +1,16 @@
-//! Whether what `mail.toml` says of opening and protecting mail can come true, and what it would show.
+//! Whether what `mail.toml` says of protecting mail can come true.
 
 use super::{Finding, warning};
 use crate::config::{ConfigError, ListenerMode};
 use crate::snapshot::Snapshot;
 
-/// Who signs, and for whom; what a rule tells of mail that opened.
+/// Who signs, and for whom.
 pub(super) fn look(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     let config = &snapshot.config;
     let mistake = |text: &str, hint: &str| {
         let error = ConfigError::new(config.mail_file(), text);
         warning(error.hint(hint))
     };
-    if config.keys.is_some() && snapshot.mail.may_show_what_opens() {
-        let text = "a rule refuses or holds opened mail with require_integrity = false: whoever changes a mail on its way can \
-                    find out whether it opened";
-        let hint = "leave require_integrity out of the rule: it is true where enforce is \"strict\" or \"quarantine\"";
-        findings.push(mistake(text, hint));
-    }
     if !snapshot.mail.may_sign() {
         return;
     }

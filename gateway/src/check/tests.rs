@@ -459,28 +459,6 @@ fn what_cannot_be_signed_is_told() {
     assert_eq!(told(), "");
 }
 
-/// DEC-13: what opened would be held, and what did not would go on.
-#[test]
-fn a_rule_that_shows_what_opens_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = made(dir.path());
-    let told = |rule: &str| {
-        fs::write(dir.path().join("etc/mail.toml"), rule).unwrap();
-        let report = check(&options);
-        let mut all = report.findings.iter();
-        all.any(|finding| finding.message.contains("find out whether it opened"))
-    };
-    let shows = "[[rule]]\nthen = { enforce = \"strict\", require_integrity = false }\n";
-    // Nothing is opened without keys.
-    assert!(!told(shows));
-    let file = dir.path().join("etc/kenin.toml");
-    let old = fs::read_to_string(&file).unwrap();
-    let keys = format!("{old}\n[keys]\npassphrase_file = \"pass\"\n");
-    fs::write(&file, keys).unwrap();
-    assert!(told(shows));
-    assert!(!told(&shows.replace("false", "true")));
-}
-
 /// From then on mail goes unsigned, and nobody hears of it. Who opens old mail only signs nothing anyway.
 #[test]
 fn a_key_whose_certificate_has_ended_signs_no_more_and_is_told() {

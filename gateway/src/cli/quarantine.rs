@@ -439,7 +439,6 @@ mod tests {
                 reason: "odd".to_owned(),
                 reply: "550 \u{1b}]0;x".to_owned(),
             },
-            confided: true,
             held: 1_800_000_000,
             until: None,
             size: 7,

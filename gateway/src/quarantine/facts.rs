@@ -30,9 +30,6 @@ pub(crate) struct Facts {
     pub(crate) client: String,
     /// Why it is held.
     pub(crate) why: Why,
-    /// Whether its sender was told that it is accepted, and is not to hear what became of it.
-    #[serde(default)]
-    pub(crate) confided: bool,
     /// When that was, in seconds since 1970.
     pub(crate) held: i64,
     /// Until when it is kept; for ever where nobody could say what time it was.
@@ -113,7 +110,6 @@ impl Facts {
                     reply: reply.to_string(),
                 },
             },
-            confided: held.confided,
             held: time.0,
             // By a clock that was ahead it would be kept far too long, by one of the past not at all.
             until: now.trust.is_trusted().then(|| time.plus(keep).0),
@@ -123,7 +119,7 @@ impl Facts {
 
     /// Whether somebody other than its sender has to be told of it, and its sender of nothing.
     pub(crate) fn is_confided(&self) -> bool {
-        self.confided || matches!(self.why, Why::Refused { .. })
+        matches!(self.why, Why::Refused { .. })
     }
 
     /// Whether it is no longer kept.
@@ -167,7 +163,6 @@ pub(super) mod tests {
             content: Outgoing::new(mail.raw, b"Received: by me\r\n", &[]).unwrap(),
             reason: "odd".to_owned(),
             refusal: refusal.map(|text| Reply::new(550, "5.7.1", text)),
-            confided: refusal.is_some(),
         }
     }
 
@@ -201,17 +196,6 @@ pub(super) mod tests {
         let octets = facts.to_octets().unwrap();
         assert_eq!(Facts::from_octets(&octets), Some(facts));
         assert_eq!(Facts::from_octets(&octets[1..]), None);
-        assert!(facts_of_before().is_confided());
-    }
-
-    /// Those of what the next hop had refused when nothing else was confided.
-    fn facts_of_before() -> Facts {
-        let now = moment(0, Trust::Yes);
-        let facts = Facts::of(&copy("x: y\r\n", Some("no")), "t", now, Duration::ZERO);
-        let text = String::from_utf8(facts.to_octets().unwrap()).unwrap();
-        let before = text.replace("\"confided\":true,", "");
-        assert_ne!(before, text);
-        Facts::from_octets(before.as_bytes()).unwrap()
     }
 
     /// A wrong clock must not throw mail away.

@@ -70,7 +70,6 @@ fn plain() -> Facts {
         why: Why::Rule {
             reason: "odd".to_owned(),
         },
-        confided: true,
         held: 1_800_000_000,
         until: None,
         size: 0,

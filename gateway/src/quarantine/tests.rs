@@ -236,22 +236,6 @@ async fn what_cannot_be_read_is_kept_and_said() {
     assert!(both.health().1.starts_with("ok quarantine: 1 held"));
 }
 
-/// Its sender was told that it is accepted, and nobody else would know of it.
-#[tokio::test]
-async fn a_notice_waits_for_what_a_rule_refused_of_opened_mail() {
-    let dir = tempfile::tempdir().unwrap();
-    let quarantine = quarantine(&dir);
-    let mut withheld = held(None);
-    withheld.confided = true;
-    let id = quarantine.put(withheld, now()).await.unwrap();
-    let waiting = quarantine.look_after(now()).unwrap();
-    let [(told, facts)] = waiting.as_slice() else {
-        panic!("{waiting:?}")
-    };
-    assert_eq!(*told, id);
-    assert!(facts.is_confided() && matches!(facts.why, Why::Rule { .. }));
-}
-
 /// What mail.toml has held is looked at by whoever wrote it; of what the next hop refused, somebody has to be told.
 #[tokio::test]
 async fn a_notice_waits_for_what_the_next_hop_refused() {

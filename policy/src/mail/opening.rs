@@ -241,21 +241,6 @@ then = { enforce = "strict", require_signature = true }
     }
 
     #[test]
-    fn a_rule_that_shows_what_opens_is_known() {
-        for (then, shows) in [
-            ("enforce = \"strict\"", false),
-            ("enforce = \"strict\", require_integrity = false", true),
-            ("enforce = \"quarantine\", require_integrity = false", true),
-            ("enforce = \"quarantine\", decrypt = false", false),
-            ("require_integrity = false", false),
-        ] {
-            let rule = format!("[[rule]]\nthen = {{ {then} }}\n");
-            let rules = MailRules::from_toml(&rule, "mail.toml").unwrap();
-            assert_eq!(rules.may_show_what_opens(), shows, "{then}");
-        }
-    }
-
-    #[test]
     fn without_a_rule_mail_is_opened_for_those_who_have_keys() {
         let default = OpeningRule {
             decrypt: true,

@@ -38,8 +38,8 @@ pub(super) fn tell(
     changes: &Changes,
     hold: Option<&str>,
 ) -> Result<(), Untold> {
-    // Another reverse path has what may have been opened. Which of such mail needs the other two is no business of its sender,
-    // who hears the answer: without all three the MTA gets none of it.
+    // Another reverse path has what may have been opened. Which of such mail needs a new body is no business of its sender,
+    // who hears the answer: without both the MTA gets none of it.
     let opened_or_not = changes.sender.is_some();
     for (needed, action, untold) in [
         (opened_or_not, action::SENDER, Untold::Sender),
@@ -48,11 +48,7 @@ pub(super) fn tell(
             action::BODY,
             Untold::Body,
         ),
-        (
-            opened_or_not || hold.is_some(),
-            action::QUARANTINE,
-            Untold::Quarantine,
-        ),
+        (hold.is_some(), action::QUARANTINE, Untold::Quarantine),
     ] {
         if needed && terms.actions & action == 0 {
             return Err(untold);

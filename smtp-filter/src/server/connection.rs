@@ -268,7 +268,6 @@ impl Connection {
                             content,
                             reason,
                             refusal: None,
-                            confided: false,
                         };
                         all(keeping::hold(&self.filter, held).await)
                     }

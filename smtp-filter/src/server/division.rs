@@ -329,11 +329,10 @@ impl<'a> DividedMail<'a> {
             content: content.clone(),
             reason: reason.to_owned(),
             refusal: None,
-            confided: false,
         }
     }
 
-    /// A confided copy that the next hop refused for good, or was not to get.
+    /// A confided copy that the next hop refused for good.
     fn refused(
         &self,
         recipients: &[usize],
@@ -349,8 +348,7 @@ impl<'a> DividedMail<'a> {
         Held {
             envelope,
             sender: confided.return_path.clone().unwrap_or_default(),
-            refusal: (!confided.withheld).then_some(refusal),
-            confided: true,
+            refusal: Some(refusal),
             ..self.held(recipients, content, &confided.reason)
         }
     }

@@ -176,7 +176,6 @@ mod tests {
                 edits: Vec::new(),
                 return_path: None,
                 reason: String::new(),
-                withheld: false,
             };
             let (told, _) = readdressed(&envelope, &[], &confided, &outgoing);
             assert_eq!(told.body, body);
@@ -203,7 +202,6 @@ mod tests {
             edits: Vec::new(),
             return_path: return_path.map(str::to_owned),
             reason: String::new(),
-            withheld: false,
         };
         for (path, from, notify) in [
             (None, "sender@a.example", Some("NEVER")),

@@ -50,7 +50,6 @@ coded!(Confided {
     edits,
     return_path,
     reason,
-    withheld,
 });
 
 coded_by_number!(Body: SevenBit = 0, EightBitMime = 1);

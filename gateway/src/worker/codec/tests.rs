@@ -145,7 +145,6 @@ fn what_was_decided_is_the_same_at_the_other_end() {
                     edits: vec![Edit::ReturnPath("a@b.example".to_owned())],
                     return_path: Some("a@b.example".to_owned()),
                     reason: "why".to_owned(),
-                    withheld: true,
                 }),
             },
             Group {
@@ -353,7 +352,6 @@ fn what_cannot_be_done_with_the_mail_was_not_decided() {
             edits: vec![Edit::Remove(0..end)],
             return_path: None,
             reason: String::new(),
-            withheld: false,
         })
     };
     let good = [
@@ -417,7 +415,6 @@ fn what_was_opened_is_written_where_it_stays() {
         edits: vec![Edit::Body(9, opened().into()), Edit::Prepend(opened())],
         return_path: None,
         reason: String::new(),
-        withheld: false,
     };
     let group = |share: Share| Group {
         recipients: vec![0],

@@ -54,7 +54,6 @@ fn treatments() -> Vec<Treatment> {
         edits: vec![Edit::Remove(0..6), Edit::ReturnPath(String::new())],
         return_path: Some("r@example.jp".to_owned()),
         reason: "why".to_owned(),
-        withheld: true,
     };
     let all = vec![
         Treatment::Relay(edits()),

@@ -27,10 +27,7 @@ pub(super) struct Leg<'a> {
 impl Leg<'_> {
     /// As what refusal it counts that the content is not sent, where it is not.
     pub(super) fn unsent(&self, hop: &Hop) -> Option<Reply> {
-        match self.confided {
-            Some(confided) if confided.withheld => Some(Reply::new(550, "5.7.0", "Withheld")),
-            _ => unfit(hop, self.has_own_eight_bit()),
-        }
+        unfit(hop, self.has_own_eight_bit())
     }
 
     /// Whether it has octets above 127 of which the client has not said a word.

@@ -18,19 +18,7 @@ fn confide(return_path: Option<&str>) -> Share {
         edits: vec![Edit::Prepend(b"X-Opened: yes\r\n".to_vec())],
         return_path: return_path.map(str::to_owned),
         reason: "opened".to_owned(),
-        withheld: false,
     })
-}
-
-/// Held for what is inside.
-fn withhold() -> Share {
-    match confide(Some("gateway@gw.test")) {
-        Share::Confide(confided) => Share::Confide(Confided {
-            withheld: true,
-            ..confided
-        }),
-        other => other,
-    }
 }
 
 /// One group a recipient: the address says what becomes of it, here and at the next hop.
@@ -41,7 +29,6 @@ fn by_address(mail: &Mail) -> Treatment {
         share: match recipient.address.split(['-', '@']).next().unwrap() {
             "held" => hold(),
             "opened" => confide(Some("gateway@gw.test")),
-            "withheld" => withhold(),
             "had" => Share::Had,
             "strict" => Share::Refuse(Reply::new(550, "5.7.7", "not signed well")),
             _ => Share::Relay(vec![Edit::Prepend(b"X-For: all\r\n".to_vec())]),
@@ -74,7 +61,7 @@ impl World {
             let text = String::from_utf8(text).unwrap();
             assert!(text.contains("\r\nReceived: from client.test "), "{text}");
             assert!(text.ends_with("Subject: x\r\n\r\nsecret body\r\n"));
-            let sender = match held.confided {
+            let sender = match held.refusal.is_some() {
                 true => "gateway@gw.test",
                 false => "sender@a.example",
             };
@@ -182,10 +169,8 @@ async fn the_next_hops_opinion_of_a_confided_mail_is_told_to_nobody() {
     }
     let full = Reply::new(452, "4.3.1", "Insufficient system storage");
     let world = world(Err(full)).await;
-    for name in ["opened-refuse", "withheld"] {
-        let reply = world.sent_to(&[name]).await;
-        assert_eq!(reply, "451 4.3.0 Try again later", "{name}");
-    }
+    let reply = world.sent_to(&["opened-refuse"]).await;
+    assert_eq!(reply, "451 4.3.0 Try again later");
 }
 
 /// What was opened has other bytes than what came, and octets of which nobody was told.
@@ -199,7 +184,6 @@ async fn a_confided_content_goes_in_the_place_of_the_mail() {
             edits: vec![Edit::Prepend(b"X-Opened: yes\r\n".to_vec())],
             return_path: Some(String::new()),
             reason: "opened".to_owned(),
-            withheld: false,
         };
         Treatment::Divide(vec![Group {
             recipients: vec![0],
@@ -295,40 +279,19 @@ async fn a_confided_copy_beside_a_plain_one_fails_alone() {
 }
 
 /// DEC-13: a recipient beside, whose copy the next hop refuses for what stands in the header, shows no difference between what
-/// was held for what is inside and what did not open.
+/// it refuses for what is inside and what did not open.
 #[tokio::test]
-async fn what_is_held_for_what_is_inside_is_held_before_another_copy_is_refused() {
-    for (name, refusal) in [("opened-refuse", Some(550)), ("withheld", None)] {
-        for beside in ["refuse", "defer"] {
-            let world = world(Ok(())).await;
-            let reply = world.sent_to(&[name, beside]).await;
-            let told = match beside {
-                "refuse" => {
-                    "250 2.0.0 Delivered to some recipients, the sender is told of the others"
-                }
-                _ => "452 4.2.2 next hop said: full",
-            };
-            assert_eq!(reply, told, "{name}");
-            let kept = (vec![0], "X-Opened".to_owned(), refusal);
-            assert_eq!(world.held(), [kept], "{name}");
-            assert_eq!(world.fates(), [Fate::Divided], "{name}");
-        }
+async fn what_is_refused_for_what_is_inside_is_held_before_another_copy_is_refused() {
+    for beside in ["refuse", "defer"] {
+        let world = world(Ok(())).await;
+        let reply = world.sent_to(&["opened-refuse", beside]).await;
+        let told = match beside {
+            "refuse" => "250 2.0.0 Delivered to some recipients, the sender is told of the others",
+            _ => "452 4.2.2 next hop said: full",
+        };
+        assert_eq!(reply, told);
+        let kept = (vec![0], "X-Opened".to_owned(), Some(550));
+        assert_eq!(world.held(), [kept], "{beside}");
+        assert_eq!(world.fates(), [Fate::Divided], "{beside}");
     }
-}
-
-/// What the next hop says before the content is the same as for any other confided copy, and the content does not go.
-#[tokio::test]
-async fn a_withheld_copy_is_announced_and_not_sent() {
-    let world = world(Ok(())).await;
-    assert_eq!(world.sent_to(&["withheld"]).await, "250 2.0.0 Accepted");
-    let told = world.hop.commands();
-    for command in [
-        "MAIL FROM:<gateway@gw.test> RET=HDRS",
-        "RCPT TO:<withheld@x.example>",
-    ] {
-        assert!(told.contains(&command.to_owned()), "{told:?}");
-    }
-    assert!(!told.contains(&"DATA".to_owned()), "{told:?}");
-    assert_eq!(world.held(), [(vec![0], "X-Opened".to_owned(), None)]);
-    assert!(world.hop.mails().is_empty());
 }
