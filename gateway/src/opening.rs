@@ -164,7 +164,8 @@ pub(crate) struct Opening {
     /// Recipients, by their place, of whom the mail names a key that is here: what became of it for them is told to
     /// nobody.
     pub(crate) named: Vec<usize>,
-    /// Those of them for whom it stays closed whatever is inside: their key opens no such layer, or is not at hand.
+    /// Those of them for whom it stays closed whatever is inside: their key opens no such layer, is not at hand, or was not
+    /// granted.
     pub(crate) apart: Vec<usize>,
     /// Of each person, with their place.
     pub(crate) states: Vec<(usize, State)>,

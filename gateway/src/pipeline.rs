@@ -9,7 +9,6 @@
 //! sender's. Nothing here changes a signed byte.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -44,8 +43,8 @@ mod opening;
 pub(crate) use cores::{Core, Waiter};
 pub(crate) use judging::{Clerk, verdict_of};
 use judging::{Judge, judge};
-use opening::Opener;
-pub(crate) use opening::{OwnOffice, seems_encrypted};
+pub(crate) use opening::{Discretion, OwnOffice, seems_encrypted};
+use opening::{Lodgings, Opener};
 
 /// The filter that the SMTP front end asks about each message.
 #[derive(Debug)]
@@ -65,6 +64,7 @@ pub struct Pipeline {
     summaries: Summaries,
     judge: Judge,
     opener: Opener,
+    lodgings: Lodgings,
     /// Who parses mail and decides, where that is not a thread of this process.
     workers: Option<Arc<Pool>>,
 }
@@ -101,6 +101,7 @@ impl Pipeline {
             summaries: Summaries::default(),
             judge,
             opener,
+            lodgings: Lodgings::default(),
             workers: None,
         }
     }
@@ -128,7 +129,8 @@ impl Pipeline {
         let snapshot = self.snapshots.load_full();
         let (begun, division) = (Instant::now(), mail.envelope.division);
         let mut summary = Summary::begin(&mail, &snapshot);
-        let treatment = match self.decide(mail.clone(), &snapshot).await {
+        let discretion = Arc::default();
+        let treatment = match self.decide(mail.clone(), &snapshot, &discretion).await {
             Ok(decided) => {
                 summary.decide(&mail, &decided, &snapshot);
                 let timed_behind = decided.treatment.is_timed();
@@ -136,6 +138,7 @@ impl Pipeline {
                     sleep_until(opening::whole_period(begun, mail.raw.len())).await;
                 }
                 self.harvester.begin(&mail, &snapshot, &decided);
+                self.lodgings.keep(&mail.envelope.id, discretion.rooms());
                 decided.treatment
             }
             Err(reply) => Treatment::Refuse(reply),
@@ -150,7 +153,12 @@ impl Pipeline {
         self.summaries.cut_off();
     }
 
-    async fn decide(&self, mail: Mail, snapshot: &Arc<Snapshot>) -> Result<Decided, Reply> {
+    async fn decide(
+        &self,
+        mail: Mail,
+        snapshot: &Arc<Snapshot>,
+        discretion: &Arc<Discretion>,
+    ) -> Result<Decided, Reply> {
         let (start, budget) = (Instant::now(), snapshot.config.limits.deadline);
         let end = start + budget;
         let permits = async {
@@ -172,16 +180,15 @@ impl Pipeline {
             return Err(reply::busy());
         };
         let effort = core.work();
-        let discreet = Arc::new(AtomicBool::new(false));
         let job = spawn_blocking({
             let (judge, mail, had) = (self.judge, mail.clone(), had.clone());
             let (snapshot, workers) = (Arc::clone(snapshot), self.workers.clone());
-            let (author, discreet) = (author.clone(), Arc::clone(&discreet));
+            let (author, discretion) = (author.clone(), Arc::clone(discretion));
             let opener = self.opener.clone();
             move || -> Result<Option<Decided>, Lost> {
                 let (_places, core) = (places, core);
                 let mut asked = protect::Clerk::new(&snapshot, &author, now, Some(&core));
-                let office = opener.office(&mail, now, &had, &core, end, &discreet);
+                let office = opener.office(&mail, now, &had, &core, end, &discretion);
                 let decided = match &workers {
                     None => {
                         let judge = |raw: &[u8]| {
@@ -249,7 +256,7 @@ impl Pipeline {
             return Err(reply::busy());
         };
         let mut decided = stamped?;
-        if discreet.load(Ordering::Relaxed) {
+        if discretion.is_wanted() {
             decided.treatment = confide(&mail, &snapshot.config, decided.treatment);
             decided.discreet = true;
         }
@@ -362,6 +369,7 @@ impl Filter for Pipeline {
                 if let Some(quarantine) = &self.quarantine {
                     quarantine.forget(&finished.id);
                 }
+                self.lodgings.give_back(&finished.id);
                 let addresses = self.snapshots.load().config.log.addresses;
                 self.summaries.finish(finished, addresses);
             }

@@ -164,10 +164,16 @@ impl Confider<'_> {
 
     /// A copy for each who is treated differently (SMTP, LMTP).
     fn divided(&self, opening: &Opening) -> Decided {
-        let alike = self.alike(opening);
-        let mut parts = self.parts(&opening.copies, opening, &alike);
+        let (alike, most) = (self.alike(opening), copies_size(self.snapshot));
+        let longest = opening.copies.iter().map(|copy| copy.message.len()).max();
+        let all = longest.unwrap_or_default().saturating_mul(alike.len());
+        // Before any is made: to encrypt them all again for nothing would take time.
+        let mut parts = match alike.len() > MOST_GROUPS || all > most {
+            true => self.parts(&[], opening, &alike),
+            false => self.parts(&opening.copies, opening, &alike),
+        };
         let size = parts.groups.iter().map(size_of).sum::<usize>();
-        if parts.groups.len() > MOST_GROUPS || size > copies_size(self.snapshot) {
+        if parts.groups.len() > MOST_GROUPS || all > most || size > most {
             error!(
                 id = self.mail.envelope.id,
                 "too many differ in what they may have of a mail: nobody has it opened"
@@ -275,6 +281,10 @@ impl Confider<'_> {
     /// They get what was opened, or that encrypted again for their own certificates.
     fn opened(&self, copy: &OpenedCopy, some: &Alike, parts: &mut Parts) {
         let places = &some.recipients;
+        if self.mail.envelope.seven_bit_only && !copy.again && !copy.message.is_ascii() {
+            // The next hop does not take it. What is not sent would be seen by the time.
+            return self.closed(places, parts);
+        }
         let decided = self.acted(copy, places);
         let Treatment::Relay(edits) = &decided.treatment else {
             // A rule does not want it, and what did not open goes on all the same. The log says which rule, and why.
@@ -311,6 +321,9 @@ impl Confider<'_> {
         let pieces: Vec<&[u8]> = whole.pieces().collect();
         let whole = Secret::new(pieces.concat());
         let encrypted = plan.copy(*at, whole.expose()).ok()??;
+        if self.mail.envelope.seven_bit_only && !encrypted.is_ascii() {
+            return None;
+        }
         let edits = self.stamped(&encrypted, verdict);
         // It waits for the next hop in the room that it was opened in.
         let content = Plain::new(Secret::new(encrypted), copy.room.clone());
@@ -322,7 +335,11 @@ impl Confider<'_> {
         if places.is_empty() {
             return;
         }
-        let decided = self.original(places);
+        // It is encrypted, also where a signature is around that: no copy of it is made that what opens would not have.
+        let part = self.part(places, self.mail.raw.clone());
+        let plan = Plan::of_nothing(&part, self.snapshot, self.now);
+        let outer = self.outer.clone();
+        let decided = act(&part, self.snapshot, outer, self.now, &[], &plan);
         parts.take(decided, places, false, |share| match share {
             Share::Relay(edits) => self.confided(None, edits),
             other => other,
@@ -374,7 +391,9 @@ impl Confider<'_> {
     }
 
     fn unopened(&self) -> Decided {
-        let original = self.as_it_came();
+        let plan = Plan::of_nothing(self.mail, self.snapshot, self.now);
+        let (outer, had) = (self.outer.clone(), self.had);
+        let original = act(self.mail, self.snapshot, outer, self.now, had, &plan);
         let treatment = confide(self.mail, &self.snapshot.config, original.treatment);
         Decided {
             treatment,

@@ -454,9 +454,9 @@ impl<'j> Walk<'j> {
                             guess = true;
                             Err(State::Undecryptable)
                         }
-                        // Whoever tries again may find it there.
+                        // Whoever tries again may find it there. Of a layer inside nobody is told that.
                         Err(NoKey::Gone | NoKey::Refused(Refusal::Unavailable | Refusal::Busy)) => {
-                            self.gone = true;
+                            self.gone |= outermost;
                             Err(State::Undecryptable)
                         }
                         Err(NoKey::Refused(refusal)) => {

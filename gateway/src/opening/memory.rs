@@ -14,11 +14,11 @@ pub(crate) struct Memory {
     all: u32,
 }
 
-/// A part of it, for one mail; it is given back when dropped.
-#[derive(Debug)]
+/// A part of it, for one mail; it is given back when the last of its copies is dropped.
+#[derive(Clone, Debug)]
 pub(crate) struct Room {
     /// Nothing where another process holds it.
-    kibibytes: Vec<OwnedSemaphorePermit>,
+    kibibytes: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 /// Why there is no room.
@@ -61,7 +61,7 @@ impl Memory {
         let taken = Arc::clone(&self.kibibytes).try_acquire_many_owned(need);
         let taken = taken.map_err(|_| NoRoom::Now)?;
         Ok(Room {
-            kibibytes: vec![taken],
+            kibibytes: vec![Arc::new(taken)],
         })
     }
 
@@ -71,7 +71,7 @@ impl Memory {
         let taken = Arc::clone(&self.kibibytes).acquire_many_owned(need);
         let taken = taken.await.map_err(|_| NoRoom::Ever)?;
         Ok(Room {
-            kibibytes: vec![taken],
+            kibibytes: vec![Arc::new(taken)],
         })
     }
 

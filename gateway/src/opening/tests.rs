@@ -88,6 +88,8 @@ struct World {
     keys: HashMap<KeyId, SoftKey>,
     /// What the key process says instead.
     refusal: Mutex<Option<NoKey>>,
+    /// Of this key alone, if of one.
+    refused: Cell<Option<KeyId>>,
     unwraps: AtomicUsize,
     seen: RefCell<HashMap<[u8; 32], Vec<u8>>>,
     /// How many digests were.
@@ -110,6 +112,7 @@ impl Default for World {
         Self {
             keys: HashMap::new(),
             refusal: Mutex::new(None),
+            refused: Cell::new(None),
             unwraps: AtomicUsize::new(0),
             seen: RefCell::default(),
             remembered: Cell::new(0),
@@ -129,6 +132,7 @@ struct Keys<'w>(
     &'w HashMap<KeyId, SoftKey>,
     &'w Mutex<Option<NoKey>>,
     &'w AtomicUsize,
+    Option<KeyId>,
 );
 
 impl Granted for Keys<'_> {
@@ -139,7 +143,7 @@ impl Granted for Keys<'_> {
         length: usize,
         wrapped: &Wrapped,
     ) -> Result<Secret, NoKey> {
-        if let Some(no) = *self.1.lock().unwrap() {
+        if let (Some(no), true) = (*self.1.lock().unwrap(), self.3.is_none_or(|it| it == key)) {
             return Err(no);
         }
         self.2.fetch_add(1, Ordering::SeqCst);
@@ -160,7 +164,13 @@ impl Office for World {
     }
 
     fn granted(&self) -> Result<Box<dyn Granted + '_>, NoKey> {
-        Ok(Box::new(Keys(&self.keys, &self.refusal, &self.unwraps)))
+        let refused = self.refused.get();
+        Ok(Box::new(Keys(
+            &self.keys,
+            &self.refusal,
+            &self.unwraps,
+            refused,
+        )))
     }
 
     fn admit(&self, arrival: &Arrival) -> Result<Admission, Closed> {
@@ -685,6 +695,31 @@ fn dec_06_refusals_of_the_key_process() {
         // That others of the same client did not open may say what those were.
         let apart = gone || no == NoKey::Refused(Refusal::NotGranted);
         assert_eq!(!opening.apart.is_empty(), apart, "{no:?}");
+    }
+}
+
+/// That a key for a layer inside is away was told with 451, and so that the one around it opened.
+#[test]
+fn a_key_that_is_away_for_a_layer_inside_is_told_to_nobody() {
+    let mut world = World::default();
+    let alice = world.person("alice@example.jp", KeyType::P256);
+    let other = world.person("alice@example.jp", KeyType::P256);
+    *world.refusal.lock().unwrap() = Some(NoKey::Gone);
+    let people = [person(0, "alice@example.jp", &[&alice, &other])];
+    let raw = mail(&encrypted(
+        &encrypted(ENTITY.as_bytes(), &[&other], GCM),
+        &[&alice],
+        GCM,
+    ));
+    for (away, gone) in [(&other, false), (&alice, true)] {
+        world.refused.set(Some(away.facts.id));
+        let opening = world.open(&raw, &people).unwrap();
+        assert_eq!(states(&opening), [State::Undecryptable]);
+        assert_eq!(
+            (opening.gone, opening.apart.len()),
+            (gone, usize::from(gone))
+        );
+        assert!(opening.copies.is_empty());
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is done in the edge for a mail that is opened, whoever opens it: a grant for this mail alone, the store's memory of what
 //! was encrypted, room in memory. On a thread that may wait.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
@@ -61,7 +62,7 @@ impl Opener {
         turn.await.ok()
     }
 
-    /// For a mail that has a core until then. `discreet` becomes true once nobody outside is to hear what is done with it.
+    /// For a mail that has a core until then.
     pub(super) fn office<'o>(
         &'o self,
         mail: &'o Mail,
@@ -69,7 +70,7 @@ impl Opener {
         had: &'o [usize],
         core: &'o Core,
         end: Instant,
-        discreet: &'o AtomicBool,
+        discretion: &'o Discretion,
     ) -> OwnOffice<'o> {
         OwnOffice {
             opener: self,
@@ -80,11 +81,10 @@ impl Opener {
             had,
             core,
             end,
-            discreet,
+            discretion,
             announced: AtomicBool::new(false),
             transaction: OnceLock::new(),
             lease: Mutex::default(),
-            rooms: Mutex::default(),
         }
     }
 }
@@ -101,15 +101,52 @@ pub(crate) struct OwnOffice<'o> {
     had: &'o [usize],
     core: &'o Core,
     end: Instant,
-    discreet: &'o AtomicBool,
+    discretion: &'o Discretion,
     /// Whether it is known to have come encrypted, and can be held.
     announced: AtomicBool,
     /// Under which the key process knows it, once that is needed.
     transaction: OnceLock<Transaction>,
     /// What it was granted, once that was asked for.
     lease: Mutex<Option<Result<Lease, NoKey>>>,
-    /// Room that was taken for somebody who cannot hold it.
+}
+
+/// What there is to a mail of which nobody outside is to hear what is done with it.
+#[derive(Debug, Default)]
+pub(crate) struct Discretion {
+    is_wanted: AtomicBool,
+    /// All that was taken for it.
     rooms: Mutex<Vec<Room>>,
+}
+
+impl Discretion {
+    /// Whether it is such a mail.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
+    }
+
+    /// The room that it has.
+    pub(crate) fn rooms(&self) -> Vec<Room> {
+        lock(&self.rooms).clone()
+    }
+}
+
+/// The room of mails that are not over yet. What did not open keeps it as long as what did: whoever sends another mail
+/// meanwhile would see by how that is answered which it was.
+#[derive(Debug, Default)]
+pub(super) struct Lodgings(Mutex<HashMap<String, Vec<Room>>>);
+
+impl Lodgings {
+    /// Until it is told that the mail is over.
+    pub(super) fn keep(&self, id: &str, rooms: Vec<Room>) {
+        if !rooms.is_empty() {
+            lock(&self.0).insert(id.to_owned(), rooms);
+        }
+    }
+
+    /// The mail is over.
+    pub(super) fn give_back(&self, id: &str) {
+        lock(&self.0).remove(id);
+    }
 }
 
 impl OwnOffice<'_> {
@@ -183,19 +220,9 @@ impl OwnOffice<'_> {
         granted.unwrap_or(Err(NoKey::Gone))
     }
 
-    /// Whether nobody outside is to hear what is done with the mail.
-    pub(crate) fn is_discreet(&self) -> bool {
-        self.discreet.load(Ordering::Relaxed)
-    }
-
-    /// Holds room in the stead of who works on the mail.
-    pub(crate) fn hold(&self, room: Room) {
-        lock(&self.rooms).push(room);
-    }
-
-    /// The room that is held, which whoever has the mail from now on is to hold.
-    pub(crate) fn held_rooms(&self) -> Vec<Room> {
-        std::mem::take(&mut *lock(&self.rooms))
+    /// What there is to the mail where nobody outside is to hear what is done with it.
+    pub(crate) fn discretion(&self) -> &Discretion {
+        self.discretion
     }
 
     fn recipients(&self) -> impl Iterator<Item = Address> + '_ {
@@ -233,7 +260,7 @@ impl OwnOffice<'_> {
     /// From now on nobody outside is to hear what is done with the mail, and it may have to be held whatever is inside: what
     /// cannot be is put off before that is known to anybody.
     fn be_discreet(&self) -> Result<(), Closed> {
-        self.discreet.store(true, Ordering::Relaxed);
+        self.discretion.is_wanted.store(true, Ordering::Relaxed);
         self.may_be_held()
     }
 
@@ -356,13 +383,15 @@ impl Office for OwnOffice<'_> {
 
     fn room(&self, octets: usize, wait: bool) -> Result<Room, NoRoom> {
         let memory = &self.opener.memory;
-        match memory.try_take(octets) {
+        let room = match memory.try_take(octets) {
             Err(NoRoom::Now) if wait => {
                 let taken = self.wait(timeout_at(self.end, memory.take(octets)));
                 taken.and_then(Result::ok).unwrap_or(Err(NoRoom::Now))
             }
             other => other,
-        }
+        }?;
+        lock(&self.discretion.rooms).push(room.clone());
+        Ok(room)
     }
 
     fn opened(&self, used: &[(Address, KeyId)], message_ids: &[[u8; 32]]) -> Result<(), Closed> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Moment, unix_time};
 
-/// The facts of one held mail. Fields are only ever added, with a default.
+/// The facts of one held mail. Fields that are added have a default, and those that are not known are passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     /// Whose mail it is.

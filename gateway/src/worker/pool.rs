@@ -29,7 +29,7 @@ use super::{HERE, IN_A_FILE, Job, People, What};
 use crate::act::{self, Decided};
 use crate::clock::Moment;
 use crate::harvest;
-use crate::pipeline::{Clerk, OwnOffice, seems_encrypted};
+use crate::pipeline::{Clerk, Discretion, OwnOffice, seems_encrypted};
 use crate::protect::{self, Author};
 use crate::snapshot::Snapshot;
 
@@ -196,10 +196,11 @@ impl Pool {
             found.clock = work.now.trust;
             found.sealed = "";
             found.verdict.revision.clone_from(&work.snapshot.revision);
-            found.discreet = work.office.is_some_and(OwnOffice::is_discreet);
+            let discretion = work.office.map(OwnOffice::discretion);
+            found.discreet = discretion.is_some_and(Discretion::is_wanted);
             act::own_return_path(&mut found, work.mail, &work.snapshot.config);
-            if let Some(office) = work.office {
-                act::lodge(&mut found, &Arc::new(office.held_rooms()));
+            if let Some(discretion) = discretion {
+                act::lodge(&mut found, &Arc::new(discretion.rooms()));
             }
             Ok(found)
         })

@@ -115,6 +115,17 @@ async fn with_room_for_one(dir: &Path) -> (Pipeline, Certificate) {
     (pipeline.holding_in(opened), alice)
 }
 
+/// Tells the pipeline that the mail is over.
+pub(super) fn finish(pipeline: &Pipeline, mail: &Mail) {
+    let finished = kenin_smtp_filter::Finished {
+        id: mail.envelope.id.clone(),
+        fate: kenin_smtp_filter::Fate::Relayed,
+        reply: Reply::new(250, "2.0.0", "Accepted"),
+        size: 1,
+    };
+    pipeline.on_event(&Event::Finished(&finished));
+}
+
 fn groups(treatment: Treatment) -> Vec<Group> {
     let Treatment::Divide(groups) = treatment else {
         panic!("{treatment:?}")
@@ -247,7 +258,8 @@ async fn a_whole_mail_whose_cipher_is_not_known_is_undecryptable_and_no_part() {
             .collect();
         let raw = format!("{header}\r\n\r\n{}\r\n", lines.join("\r\n"));
         let snapshot = pipeline.snapshots.load_full();
-        let decided = pipeline.decide(mail("alice@example.jp", &raw), &snapshot);
+        let discretion = Arc::default();
+        let decided = pipeline.decide(mail("alice@example.jp", &raw), &snapshot, &discretion);
         let decided = decided.await.unwrap();
         assert_eq!(decided.states, [State::Undecryptable], "{last}");
         // It names her: the answer to it is that to what does not open.
@@ -260,7 +272,8 @@ async fn a_whole_mail_whose_cipher_is_not_known_is_undecryptable_and_no_part() {
          --b\r\n\r\nhello\r\n--b\r\n{part}\r\n--b--\r\n"
     );
     let snapshot = pipeline.snapshots.load_full();
-    let decided = pipeline.decide(mail("alice@example.jp", &raw), &snapshot);
+    let discretion = Arc::default();
+    let decided = pipeline.decide(mail("alice@example.jp", &raw), &snapshot, &discretion);
     assert_eq!(decided.await.unwrap().states, [State::NotRoot]);
 }
 
@@ -301,6 +314,8 @@ async fn what_a_rule_refuses_of_opened_mail_stays_encrypted() {
         Arc::make_mut(&mut mail.envelope).mail_from = from.to_owned();
         (pipeline.treat(mail.clone()).await, mail)
     };
+    let (treatment, mail) = treated("a@other.example", GCM).await;
+    assert!(sent(&mail, &groups(treatment)[0].share).0);
     let (treatment, mail) = treated("a@strict.example", GCM).await;
     let (opened, text) = sent(&mail, &groups(treatment)[0].share);
     assert!(
@@ -494,6 +509,32 @@ async fn whose_key_is_not_asked_keeps_nobody_elses_mail_closed() {
     }
 }
 
+/// Somebody who sends another mail meanwhile sees whether there is memory for it, and so whether the one before has some.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stays_closed_has_its_room_as_long_as_what_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut pipeline, alice) = with_alice(dir.path(), |_| ()).await;
+    let memory = Memory::new(64 << 20);
+    pipeline.opener.memory = memory.clone();
+    // All but what is lost by rounding.
+    let all = 65_535 * 1024 / 6;
+    let good = encrypted(&[&alice], GCM, "carol@example.net");
+    let bad = broken(&good, &[&alice]);
+    for (raw, opens) in [(&good, true), (&bad, false)] {
+        for division in [Division::Copies, Division::Never] {
+            let came = mail_to(&["alice@example.jp"], raw, division);
+            let treatment = pipeline.treat(came.clone()).await;
+            if let Treatment::Divide(groups) = &treatment {
+                assert_eq!(sent(&came, &groups[0].share).0, opens);
+            }
+            drop(treatment);
+            assert!(memory.try_take(all).is_err(), "{opens} {division:?}");
+            finish(&pipeline, &came);
+            assert!(memory.try_take(all).is_ok(), "{opens} {division:?}");
+        }
+    }
+}
+
 /// DEC-13: where nothing can be held, what opens and is refused must not be told from what stays closed and goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not() {
@@ -503,17 +544,11 @@ async fn a_full_quarantine_puts_off_all_that_names_a_key_whether_it_opens_or_not
     // It came before, and does not open again.
     let bad = good.replace("carol@example.net", "mallory@example.com");
     let other = encrypted(&[&key_of("bob@example.jp").1], GCM, "carol@example.net");
-    let finished = kenin_smtp_filter::Finished {
-        id: mail("alice@example.jp", &good).envelope.id.clone(),
-        fate: kenin_smtp_filter::Fate::Relayed,
-        reply: Reply::new(250, "2.0.0", "Accepted"),
-        size: 1,
-    };
     for (raw, opens) in [(&good, true), (&bad, false)] {
         let came = mail("alice@example.jp", raw);
         let treated = groups(pipeline.treat(came.clone()).await);
         assert_eq!(sent(&came, &treated[0].share).0, opens);
-        pipeline.on_event(&Event::Finished(&finished));
+        finish(&pipeline, &came);
     }
     let came = mail("alice@example.jp", &good);
     let held = Held {
@@ -570,8 +605,8 @@ async fn asked_in_order(
     let end = Instant::now() + waiting;
     let core = Core::take(&pipeline.cores, end).await.unwrap();
     let asked = spawn_blocking(move || {
-        let discreet = AtomicBool::new(false);
-        let office = opener.office(&mail, now, &[], &core, end, &discreet);
+        let discretion = Discretion::default();
+        let office = opener.office(&mail, now, &[], &core, end, &discretion);
         let granted = || match office.lease() {
             Ok(_) => true,
             Err(no) => {
@@ -581,7 +616,7 @@ async fn asked_in_order(
         };
         let before = granted();
         let said = office.admit(&arrival()).map(drop);
-        assert!(office.is_discreet());
+        assert!(discretion.is_wanted());
         (said, [before, granted()])
     });
     asked.await.unwrap()
@@ -612,8 +647,8 @@ async fn a_mail_is_granted_keys_by_the_key_process_that_it_is_connected_to() {
     let end = Instant::now() + A_MINUTE;
     let core = Core::take(&pipeline.cores, end).await.unwrap();
     let worked = spawn_blocking(move || {
-        let (mail, discreet) = (mail("alice@example.jp", PLAIN), AtomicBool::new(false));
-        let office = opener.office(&mail, now, &[], &core, end, &discreet);
+        let (mail, discretion) = (mail("alice@example.jp", PLAIN), Discretion::default());
+        let office = opener.office(&mail, now, &[], &core, end, &discretion);
         let connection = office.connection().unwrap();
         opener.keyring.taken_over_by(&next);
         assert!(office.admit(&arrival()).is_ok());

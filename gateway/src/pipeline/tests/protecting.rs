@@ -319,9 +319,83 @@ async fn what_was_opened_is_encrypted_for_its_recipient_where_a_rule_says_so() {
             assert!(is_for(content, &card) && !is_for(content, &here));
         }
         // While it waits for the next hop it has its room.
-        assert_eq!(memory.try_take(all).is_err(), again, "{to}");
         drop(groups);
+        assert!(memory.try_take(all).is_err(), "{to}");
+        opening::finish(&gateway.pipeline, &mail(to, &raw));
         assert!(memory.try_take(all).is_ok());
+    }
+}
+
+/// DEC-07: of mail that is encrypted behind a signature, what stayed closed was encrypted once more, with a copy for each
+/// recipient who is not to be seen, and what opened was not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_encrypted_behind_a_signature_is_not_encrypted_once_more() {
+    let mut gateway = Gateway::new("off", judge).await;
+    let to = ["carol@maybe.example", "dave@maybe.example"];
+    for to in to {
+        gateway.reader(to).await;
+    }
+    let (here, key) = gateway.issue(to[0], KeyUsage::KEY_AGREEMENT);
+    let facts = KeyFacts {
+        id: KeyId::random().unwrap(),
+        tenant: DEFAULT_TENANT.to_owned(),
+        version: 1,
+        state: State::Active,
+        uses: Uses {
+            decrypt: true,
+            sign: false,
+        },
+        addresses: to.map(|to| Address::parse(to).unwrap()).to_vec(),
+        public: key.public_key().clone(),
+        certificates: vec![here.clone()],
+    };
+    let journal = Journal {
+        addresses: LogAddresses::Full,
+    };
+    let held = vec![HeldKey::soft(facts, key).unwrap()];
+    gateway.pipeline.opener.keyring = Keyring::in_process(held, journal).unwrap();
+    let (signs, signer) = gateway.issue("a@x.example", KeyUsage::DIGITAL_SIGNATURE);
+    let signer = kenin_smime::sign::Signer::new(&signer, &signs);
+    let entity = format!("Content-Type: text/plain\r\n\r\n{CANARY}\r\n");
+    let protect = Protect {
+        recipients: &[Addressee::of(&here)],
+        cipher: ContentKind::AesGcm(Aes::Bits256),
+    };
+    let good = protect.protect(entity.as_bytes()).unwrap();
+    let mut bad = good.clone();
+    // Of the tag.
+    let at = bad.len() - 12;
+    bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
+    for (entity, opens) in [(&good, true), (&bad, false)] {
+        let signed = signer.sign(entity, kenin_smime::sign::Form::Clear).unwrap();
+        let header = format!(
+            "From: a@x.example\r\nTo: {}\r\nMessage-ID: <1@x.example>\r\n",
+            to[0]
+        );
+        let raw = format!("{header}{}", String::from_utf8(signed).unwrap());
+        let treatment = gateway
+            .pipeline
+            .treat(mail_to(&to, &raw, Division::Copies))
+            .await;
+        let Treatment::Divide(groups) = treatment else {
+            panic!("{treatment:?}")
+        };
+        let [group] = groups.as_slice() else {
+            panic!("{opens}: {groups:?}")
+        };
+        let Share::Confide(confided) = &group.share else {
+            panic!("{:?}", group.share)
+        };
+        assert_eq!(confided.content.is_some(), opens);
+        // Behind a milter one was refused and the other not.
+        let treatment = gateway
+            .pipeline
+            .treat(mail_to(&to, &raw, Division::Never))
+            .await;
+        assert!(
+            matches!(treatment, Treatment::Relay(_)),
+            "{opens}: {treatment:?}"
+        );
     }
 }
 

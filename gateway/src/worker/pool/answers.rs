@@ -161,10 +161,8 @@ fn run(errand: &Errand, office: &OwnOffice<'_>) -> io::Result<Told> {
         }
         Errand::Admit(arrival) => admit(arrival, office)?,
         Errand::Room(octets, wait) => match office.room(*octets, *wait) {
-            Ok(room) => {
-                office.hold(room);
-                Told::Done
-            }
+            // The office holds it for the mail.
+            Ok(_) => Told::Done,
             Err(why) => Told::NoRoom(why),
         },
         Errand::Opened(used, message_ids) => match office.opened(used, message_ids) {
@@ -185,10 +183,7 @@ fn admit(arrival: &Arrival, office: &OwnOffice<'_>) -> io::Result<Told> {
         return Err(invalid("more people than a mail has"));
     }
     Ok(match office.admit(arrival) {
-        Ok(Admission::Granted { room, firsts }) => {
-            if let Some(room) = room {
-                office.hold(room);
-            }
+        Ok(Admission::Granted { firsts, .. }) => {
             let granted = office.held_lease();
             Told::Admitted {
                 firsts,

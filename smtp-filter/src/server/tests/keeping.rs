@@ -278,8 +278,8 @@ async fn a_confided_copy_beside_a_plain_one_fails_alone() {
     assert!(reply.starts_with("250 2.0.0 Delivered to some"), "{reply}");
 }
 
-/// DEC-13: a recipient beside, whose copy the next hop refuses for what stands in the header, shows no difference between what
-/// it refuses for what is inside and what did not open.
+/// DEC-13: a recipient beside, whose copy the next hop refuses for what stands in the header, does not show that it refused what
+/// is inside.
 #[tokio::test]
 async fn what_is_refused_for_what_is_inside_is_held_before_another_copy_is_refused() {
     for beside in ["refuse", "defer"] {
