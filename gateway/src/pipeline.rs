@@ -16,7 +16,7 @@ use kenin_certstore::Store;
 use kenin_policy::Reason;
 use kenin_policy::verdict::Verdict;
 use kenin_smtp_filter::{
-    Division, Event, Filter, Held, Holding, Mail, Recording, Reply, Treating, Treatment,
+    Event, Filter, Held, Holding, Mail, Recording, Reply, Treating, Treatment,
 };
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -127,17 +127,26 @@ impl Pipeline {
 
     async fn handle(&self, mail: Mail) -> Treatment {
         let snapshot = self.snapshots.load_full();
-        let (begun, division) = (Instant::now(), mail.envelope.division);
+        let begun = Instant::now();
         let mut summary = Summary::begin(&mail, &snapshot);
         let discretion = Arc::default();
-        let treatment = match self.decide(mail.clone(), &snapshot, &discretion).await {
+        let decided = self.decide(mail.clone(), &snapshot, &discretion).await;
+        let timed = match decided.as_ref().map(|decided| &decided.treatment) {
+            // By whoever answers the client, as late as is known what becomes of it.
+            Ok(Treatment::Divide(_)) => true,
+            Ok(treatment) => treatment.is_timed(),
+            Err(_) => false,
+        };
+        if discretion.is_wanted() && !timed {
+            sleep_until(opening::whole_period(begun, mail.raw.len())).await;
+        }
+        let treatment = match decided {
             Ok(decided) => {
                 summary.decide(&mail, &decided, &snapshot);
-                let timed_behind = decided.treatment.is_timed();
-                if decided.discreet && division == Division::Never && !timed_behind {
-                    sleep_until(opening::whole_period(begun, mail.raw.len())).await;
+                // Whose signature is found depends on what opened.
+                if !discretion.is_wanted() {
+                    self.harvester.begin(&mail, &snapshot, &decided);
                 }
-                self.harvester.begin(&mail, &snapshot, &decided);
                 self.lodgings.keep(&mail.envelope.id, discretion.rooms());
                 decided.treatment
             }

@@ -537,7 +537,7 @@ pub(super) const TURNS: u32 = 60 << 10;
 /// The store's part of our time for one message.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// What the time of an answer is rounded up to, for each begun [`LARGE`] of the mail.
-const PERIOD: Duration = Duration::from_millis(50);
+pub(super) const PERIOD: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

@@ -409,7 +409,7 @@ impl<'a> DividedMail<'a> {
     fn shown(&self) -> Vec<u8> {
         let edits = self.shares.iter().flat_map(|group| match &group.share {
             Share::Relay(edits) | Share::Hold { edits, .. } => edits.as_slice(),
-            Share::Confide(confided) if confided.content.is_none() => confided.edits.as_slice(),
+            // What is taken out of a confided copy tells what it is; nothing of it is hidden from its sender.
             Share::Confide(_) | Share::Refuse(_) | Share::Had => &[],
         });
         let removed = edits.filter(|edit| matches!(edit, Edit::Remove(_)));

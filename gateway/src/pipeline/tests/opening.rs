@@ -694,8 +694,17 @@ async fn without_the_key_process_mail_waits_or_goes_on_encrypted() {
     let known = known.iter().map(|facts| KeyFacts::clone(facts)).collect();
     let pipeline = pipeline.with_keys(Keyring::lost(known).await.unwrap());
     let raw = encrypted(&[&alice], GCM, "carol@example.net");
-    let reply = refused(&pipeline.treat(mail("alice@example.jp", &raw)).await);
-    assert_eq!(reply, "451 4.7.5 Cryptographic service unavailable");
+    for division in [Division::Copies, Division::Answers, Division::Never] {
+        let begun = Instant::now();
+        let mail = mail_to(&["alice@example.jp"], &raw, division);
+        let reply = refused(&pipeline.treat(mail).await);
+        assert_eq!(reply, "451 4.7.5 Cryptographic service unavailable");
+        // Another's key may have opened it before.
+        assert!(
+            begun.elapsed() >= crate::pipeline::opening::PERIOD,
+            "{division:?}"
+        );
+    }
     let other = encrypted(&[&key_of("bob@example.jp").1], GCM, "carol@example.net");
     let treatment = pipeline.treat(mail("alice@example.jp", &other)).await;
     assert!(

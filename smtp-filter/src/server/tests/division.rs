@@ -214,6 +214,46 @@ async fn a_notification_shows_no_field_that_a_copy_hides() {
     assert!(!told.contains("\r\nSubject: x\r\n"), "{told}");
 }
 
+/// DEC-05: what is taken out of a copy that stayed closed is not taken out of one that opened, and the sender was shown which.
+#[tokio::test]
+async fn a_notification_shows_a_confided_copy_alike_whether_it_opened_or_not() {
+    let mail = b"Disposition-Notification-To: x\r\nSubject: x\r\n\r\nsecret body\r\n";
+    let to = [
+        Recipient::new("one@x.example"),
+        Recipient::new("two@x.example"),
+    ];
+    for content in [None, Some("Subject: opened\r\n\r\nopened\r\n")] {
+        let treat = move |_: &Mail| {
+            let confided = crate::Confided {
+                content: content.map(|content| content.as_bytes().to_vec().into()),
+                edits: match content {
+                    None => vec![Edit::Remove(0.."Disposition-Notification-To: x\r\n".len())],
+                    Some(_) => Vec::new(),
+                },
+                return_path: Some(String::new()),
+                reason: "confided".to_owned(),
+            };
+            let refused = Share::Refuse(Reply::new(550, "5.7.1", "not signed well"));
+            let groups = [Share::Confide(confided), refused].into_iter().enumerate();
+            let group = |(place, share)| Group {
+                recipients: vec![place],
+                share,
+            };
+            Treatment::Divide(groups.map(group).collect())
+        };
+        let world = World::with(Misdeed::AsAddressed, |_| {}, treat).await;
+        let sender = Sender::new("sender@a.example");
+        let reply = world.send_to(&sender, &to, mail).await.to_string();
+        assert!(reply.starts_with("250 2.0.0 Delivered to some"), "{reply}");
+        let told = String::from_utf8(world.hop.mails().pop().unwrap()).unwrap();
+        assert!(told.contains("Auto-Submitted: auto-replied"), "{told}");
+        assert!(
+            told.contains("\r\nDisposition-Notification-To: x\r\n"),
+            "{told}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_sender_who_cannot_be_told_is_refused_before_anybody_has_it() {
     let strict = sent_from("", &["one", "strict"]).await;
