@@ -125,7 +125,7 @@ mod tests {
         );
         assert_eq!(
             found(&store, "alice@example.jp").await,
-            [(Origin::Harvest, true), (Origin::Admin, false)]
+            [(Origin::Admin, false), (Origin::Harvest, true)]
         );
         // Nor by another address of its own that the certificate holds as well.
         let both = ca.leaf_for("both", &["mallory@example.jp", "alice@example.jp"], 9000);
@@ -155,7 +155,7 @@ mod tests {
         assert!(store.harvest("default", &own, &carol, true).await.unwrap());
         assert_eq!(
             found(&store, "carol@example.jp").await,
-            [(Origin::Harvest, true), (Origin::Admin, false)]
+            [(Origin::Admin, false), (Origin::Harvest, true)]
         );
         // Another tenant has its own administrator.
         assert!(store.harvest("other", &other, &alice, true).await.unwrap());

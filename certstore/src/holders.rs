@@ -126,7 +126,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Certificates in which this address stands or to which it is registered, those that end last first;
+    /// Certificates in which this address stands or to which it is registered: imported ones, then others, then what is
+    /// quarantined; of these, those that end last first;
     /// at most [`MAX_FOUND`].
     pub async fn certificates_by_address(
         &self,
@@ -324,7 +325,8 @@ pub fn address_key(address: &Address) -> String {
 /// Certificates that one question brings at most.
 pub const MAX_FOUND: i64 = 16;
 
-/// A [`Row`], and behind it what the holder said. The sum keeps the order from being taken from an index: then all
+/// A [`Row`], and behind it what the holder said. What was imported comes first, and what is quarantined last, so that others do
+/// not take its place among so many. The sum keeps the order from being taken from an index: then all
 /// certificates would be read for one of them. The limit is [`MAX_FOUND`], and no value: for another value, SQLite prepares a
 /// statement anew.
 pub(crate) const BY_ADDRESS: &str = "SELECT c.der, c.origin, c.quarantined, s.ciphers, s.oaep FROM certificate c \
@@ -332,7 +334,7 @@ pub(crate) const BY_ADDRESS: &str = "SELECT c.der, c.origin, c.quarantined, s.ci
      WHERE c.tenant = $1 AND c.sha256 IN \
      (SELECT sha256 FROM address WHERE tenant = $1 AND address = $2 \
       UNION SELECT sha256 FROM registration WHERE tenant = $1 AND address = $2) \
-     ORDER BY c.not_after + 0 DESC, c.sha256 LIMIT 16";
+     ORDER BY (c.origin = 'admin') DESC, c.quarantined, c.not_after + 0 DESC, c.sha256 LIMIT 16";
 
 #[cfg(test)]
 mod tests;

@@ -115,9 +115,9 @@ mod tests {
             found(DEFAULT_TENANT).await,
             [
                 (*card.sha256(), Origin::Admin, false, None),
+                (*silent.sha256(), Origin::Admin, false, None),
                 (*heard.sha256(), Origin::Directory, false, Some(much)),
                 (*waiting.sha256(), Origin::Harvest, true, Some(nothing)),
-                (*silent.sha256(), Origin::Admin, false, None),
             ]
         );
         assert_eq!(

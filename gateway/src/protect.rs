@@ -423,7 +423,7 @@ fn planned(job: &Job<'_>, wishes: &[Wish], asking: &mut Asking<'_>) -> Vec<polic
         })
         .collect();
     let answered = match may_answer(job) {
-        true => policy::answered(&job.mail.raw),
+        true => policy::answered(&job.mail.raw, &limits),
         false => Vec::new(),
     };
     let received = job.origin == Origin::Received;

@@ -89,7 +89,8 @@ impl Logins {
 pub(crate) struct Proven {
     /// The author, where the client is they: From has one mailbox, and it is the client's.
     pub(crate) author: Option<Address>,
-    /// Domains of the client's mailboxes, whoever wrote the mail.
+    /// Domains of the client's mailboxes, whoever wrote the mail. Of a client of whom no mailbox is known, those of the mail's
+    /// senders: what has to be encrypted is not to go in clear because nobody wrote down whose login it is.
     pub(crate) domains: Vec<String>,
 }
 
@@ -101,9 +102,15 @@ pub(crate) fn proven(mail: &Mail, logins: &Logins) -> Proven {
     let header = header::scan(&mail.raw);
     let from = mailbox::from_field(&mail.raw, &header).mailbox.ok();
     let from = from.map(|mailbox| mailbox.address);
+    let mut domains = logins.domains_of(login);
+    if domains.is_empty() {
+        let envelope = Address::parse(&mail.envelope.mail_from).ok();
+        let senders = envelope.iter().chain(&from);
+        domains.extend(senders.map(|sender| sender.domain().to_owned()));
+    }
     Proven {
         author: from.filter(|address| logins.own(login, address)),
-        domains: logins.domains_of(login),
+        domains,
     }
 }
 
@@ -209,6 +216,30 @@ mod tests {
         assert_eq!(found(Some("carol")), ["own.example"]);
         assert_eq!(found(Some("dave@else.example")), ["else.example"]);
         assert!(found(None).is_empty());
+    }
+
+    /// DEC-14: of a login that is no address, where nothing is written of logins, no mailbox is known; and answers to opened
+    /// mail went in clear.
+    #[test]
+    fn a_client_without_a_known_mailbox_has_the_domains_of_its_mail() {
+        let found = |login: &str, from: &str| {
+            let raw = format!("From: {from}\r\n\r\nbody\r\n");
+            let mut mail = mail("", &raw);
+            let envelope = Arc::make_mut(&mut mail.envelope);
+            envelope.authenticated = Some(login.to_owned());
+            envelope.mail_from = "alice@sub.example".to_owned();
+            let Proven { author, domains } = proven(&mail, &Logins::default());
+            assert_eq!(author, None);
+            domains
+        };
+        let both = ["sub.example", "own.example"];
+        assert_eq!(found("alice", "alice@own.example"), both);
+        assert_eq!(found("", "alice@own.example"), both);
+        assert_eq!(found("alice", "undisclosed:;"), both[..1]);
+        assert_eq!(
+            found("bob@other.example", "alice@own.example"),
+            ["other.example"]
+        );
     }
 
     /// Whoever writes From may not choose in whose name is signed.

@@ -39,4 +39,4 @@ pub use facts::{
 pub use limits::Limits;
 pub use release::release;
 pub use seven_bit::{fits_relays, is_called_seven_bit, is_seven_bit, relayable, signable};
-pub use shape::Shape;
+pub use shape::{Shape, attached};

@@ -8,7 +8,7 @@ use crate::facts::LayerKind;
 use crate::header_protection::{is_protected, read};
 use crate::layer;
 use crate::limits::Limits;
-use crate::mime::{ContentType, slice};
+use crate::mime::{ContentType, PartKind, Tree, slice};
 
 /// What protects a message already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +47,25 @@ impl Shape {
         }
     }
 }
+
+/// The messages that are attached to a message (message/rfc822, RFC 2046 §5.2.1), header and body, as they stand in it: those
+/// that come first, and none of what is too large or too deep to be looked through.
+#[must_use]
+pub fn attached<'r>(raw: &'r [u8], limits: &Limits) -> Vec<&'r [u8]> {
+    if raw.len() > limits.message_size || !header_fits(raw, limits.header_size) {
+        return Vec::new();
+    }
+    let Ok(tree) = Tree::read(raw, 0..raw.len(), limits, |_| ()) else {
+        return Vec::new();
+    };
+    let messages = tree.parts.iter();
+    let messages = messages.filter(|part| part.kind == PartKind::Message);
+    let bodies = messages.map(|part| slice(raw, part.body()));
+    bodies.take(MAX_ATTACHED).collect()
+}
+
+/// Nobody forwards more in one message.
+const MAX_ATTACHED: usize = 64;
 
 fn is_encrypted(object: &[u8], limits: &Limits) -> bool {
     let read = || {

@@ -68,8 +68,10 @@ impl Default for Work {
 }
 
 impl Work {
-    fn spend(&mut self, iterations: u32) -> Result<NonZeroU32, ImportError> {
-        let left = self.0.checked_sub(iterations);
+    /// For so many blocks of the digest, each of which takes all iterations.
+    fn spend(&mut self, iterations: u32, blocks: usize) -> Result<NonZeroU32, ImportError> {
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        let left = self.0.checked_sub(iterations.saturating_mul(blocks));
         self.0 = left.ok_or(ImportError::TooMuchWork)?;
         NonZeroU32::new(iterations).ok_or(ImportError::Malformed("no iterations"))
     }
@@ -130,7 +132,7 @@ pub(super) fn is_mac(
         let algorithm = BY_DIGEST.iter().find(|(known, _)| *known == digest);
         let (_, algorithm) = algorithm.ok_or_else(|| unsupported("digest", named))?;
         let salt = salt_of(salt)?;
-        let iterations = work.spend(iterations)?;
+        let iterations = work.spend(iterations, 1)?;
         let key = derive(
             (digest, Purpose::Mac),
             password,
@@ -230,7 +232,8 @@ impl Pbkdf2 {
         length: usize,
         work: &mut Work,
     ) -> Result<Secret, ImportError> {
-        let iterations = work.spend(self.iterations)?;
+        // Longer digests need fewer.
+        let iterations = work.spend(self.iterations, length.div_ceil(SHA1_LEN))?;
         let mut key = vec![0; length];
         let password = password.text.expose();
         pbkdf2::derive(self.prf, iterations, &self.salt, password, &mut key);
@@ -254,7 +257,14 @@ fn pkcs12_scheme(
     let mut children = parameters.children();
     let salt = salt_of(children.next().ok_or(BAD_PARAMETERS)?)?;
     let iterations = children.next().and_then(Cursor::small);
-    let iterations = work.spend(iterations.ok_or(BAD_PARAMETERS)?)?;
+    // One for the vector, and those of the key.
+    let key_len: usize = match scheme {
+        Scheme::TripleDes { two_keys: false } => 24,
+        Scheme::TripleDes { two_keys: true } => 16,
+        Scheme::Rc2 { bits } => usize::from(bits / 8),
+    };
+    let blocks = key_len.div_ceil(SHA1_LEN).saturating_add(1);
+    let iterations = work.spend(iterations.ok_or(BAD_PARAMETERS)?, blocks)?;
     let make = |purpose, length| {
         let how = (DigestAlgorithm::Sha1, purpose);
         derive(how, password, &salt, iterations, length)
@@ -262,11 +272,12 @@ fn pkcs12_scheme(
     let iv = make(Purpose::Iv, 8);
     let iv: [u8; 8] = iv.expose().try_into().map_err(|_| BAD_PARAMETERS)?;
     Ok(match scheme {
-        Scheme::TripleDes { two_keys: false } => {
-            (ContentCipher::TripleDesCbc { iv }, make(Purpose::Key, 24))
-        }
+        Scheme::TripleDes { two_keys: false } => (
+            ContentCipher::TripleDesCbc { iv },
+            make(Purpose::Key, key_len),
+        ),
         Scheme::TripleDes { two_keys: true } => {
-            let pair = make(Purpose::Key, 16);
+            let pair = make(Purpose::Key, key_len);
             let first = pair.expose().get(..8).unwrap_or_default();
             let key = Secret::new([pair.expose(), first].concat());
             (ContentCipher::TripleDesCbc { iv }, key)
@@ -276,7 +287,7 @@ fn pkcs12_scheme(
                 effective_bits: bits,
                 iv,
             };
-            (cipher, make(Purpose::Key, usize::from(bits / 8)))
+            (cipher, make(Purpose::Key, key_len))
         }
     })
 }
@@ -373,6 +384,8 @@ fn unsupported(what: &str, named: &[u8]) -> ImportError {
 const BAD_PARAMETERS: ImportError = ImportError::Malformed("parameters of an algorithm");
 /// Iterations in all that one file may ask for.
 const MAX_ITERATIONS: u32 = 10_000_000;
+/// Octets of the shortest digest.
+const SHA1_LEN: usize = 20;
 const MAX_SALT: usize = 1024;
 const MAX_PASSWORD: usize = 1024;
 
@@ -452,12 +465,19 @@ mod tests {
     #[test]
     fn work_is_bounded_over_the_whole_file() {
         let mut work = Work::default();
-        assert!(work.spend(MAX_ITERATIONS - 1).is_ok());
-        assert!(work.spend(1).is_ok());
-        assert_eq!(work.spend(1), Err(ImportError::TooMuchWork));
+        assert!(work.spend(MAX_ITERATIONS - 1, 1).is_ok());
+        assert!(work.spend(1, 1).is_ok());
+        assert_eq!(work.spend(1, 1), Err(ImportError::TooMuchWork));
         let mut work = Work::default();
-        assert_eq!(work.spend(u32::MAX), Err(ImportError::TooMuchWork));
-        assert!(matches!(work.spend(0), Err(ImportError::Malformed(_))));
+        assert_eq!(work.spend(u32::MAX, 1), Err(ImportError::TooMuchWork));
+        assert!(matches!(work.spend(0, 1), Err(ImportError::Malformed(_))));
+        // Each block costs as much.
+        let mut work = Work::default();
+        assert!(work.spend(MAX_ITERATIONS / 4, 3).is_ok());
+        assert_eq!(
+            work.spend(MAX_ITERATIONS / 4, 2),
+            Err(ImportError::TooMuchWork)
+        );
     }
 
     #[test]

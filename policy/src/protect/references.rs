@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use kenin_pki::crypto::DigestAlgorithm;
+use kenin_smime::{Limits, attached};
 
 use crate::header::{self, Header, unfold};
 use crate::mail::mailbox;
@@ -15,20 +16,28 @@ pub fn message_ids(raw: &[u8]) -> Vec<[u8; 32]> {
     digests(raw, &header, "message-id")
 }
 
-/// Digests (SHA-256) of the ids of the messages that this one answers: those it names last, since they are the nearest.
+/// Digests (SHA-256) of the ids of the messages that this one answers, passes on (Resent- fields, RFC 5322 §3.6.6) or has
+/// attached: those it names last, since they are the nearest.
 ///
 /// References and In-Reply-To count each for itself. Programs take over the References of the mail that they answer, and
 /// whoever had that on its way can have filled them.
 #[must_use]
-pub fn answered(raw: &[u8]) -> Vec<[u8; 32]> {
+pub fn answered(raw: &[u8], limits: &Limits) -> Vec<[u8; 32]> {
     let header = header::scan(raw);
-    let mut out = digests(raw, &header, "references");
-    for digest in digests(raw, &header, "in-reply-to") {
-        if !out.contains(&digest) {
-            out.push(digest);
-        }
+    let mut names = vec!["references", "in-reply-to", "x-forwarded-message-id"];
+    let resent = |name: &str| name.starts_with("resent-");
+    if header.fields.iter().any(|field| field.may_be(raw, resent)) {
+        names.push("message-id");
     }
-    out
+    let named = names
+        .into_iter()
+        .flat_map(|name| digests(raw, &header, name));
+    let attached = attached(raw, limits).into_iter().flat_map(message_ids);
+    let mut known = HashSet::new();
+    let all = named.chain(attached);
+    all.filter(|digest| known.insert(*digest))
+        .take(MAX_NAMED)
+        .collect()
 }
 
 /// The mailboxes that stand in To and Cc, and in their Resent- forms, in one spelling each. Whoever else gets the message
@@ -175,10 +184,16 @@ fn collect(value: &[u8], ids: &mut Vec<Vec<u8>>) {
 const SHOWN: [&str; 4] = ["to", "cc", "resent-to", "resent-cc"];
 /// No thread names more that matter.
 const MAX_IDS: usize = 64;
+/// Of one message, whatever it names.
+const MAX_NAMED: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn named(raw: &[u8]) -> Vec<[u8; 32]> {
+        answered(raw, &Limits::default())
+    }
 
     fn id(text: &str) -> [u8; 32] {
         let digest = DigestAlgorithm::Sha256.digest(text.as_bytes());
@@ -196,8 +211,8 @@ mod tests {
             id("second@x.example"),
             id("second@y.example"),
         ];
-        assert_eq!(answered(raw), expected);
-        assert!(answered(b"Subject: x\r\n\r\n").is_empty());
+        assert_eq!(named(raw), expected);
+        assert!(named(b"Subject: x\r\n\r\n").is_empty());
         for odd in [
             "<",
             "<>",
@@ -209,7 +224,7 @@ mod tests {
             "a@b <",
         ] {
             let raw = format!("References: {odd}\r\n\r\n");
-            assert!(answered(raw.as_bytes()).is_empty(), "{odd}");
+            assert!(named(raw.as_bytes()).is_empty(), "{odd}");
         }
     }
 
@@ -223,18 +238,18 @@ mod tests {
             "Your message of Friday,e2@ext.example",
         ] {
             let raw = format!("In-Reply-To: {value}\r\n\r\n");
-            assert_eq!(answered(raw.as_bytes()), [id("e2@ext.example")], "{value}");
+            assert_eq!(named(raw.as_bytes()), [id("e2@ext.example")], "{value}");
         }
         let several = b"References: e1@ext.example, e2@ext.example\r\n\te3@ext.example\r\n\r\n";
         let expected = ["e1", "e2", "e3"].map(|name| id(&format!("{name}@ext.example")));
-        assert_eq!(answered(several), expected);
+        assert_eq!(named(several), expected);
         // Remembered so, whichever way the answer names it.
         let bare = b"Message-ID: e2@ext.example\r\n\r\n";
         assert_eq!(message_ids(bare), [id("e2@ext.example")]);
         let both = b"References: <e1@ext.example>\r\nIn-Reply-To: e2@ext.example\r\n\r\n";
-        assert_eq!(answered(both), [id("e1@ext.example"), id("e2@ext.example")]);
+        assert_eq!(named(both), [id("e1@ext.example"), id("e2@ext.example")]);
         let beside = b"In-Reply-To: alex@ext.example <e2@ext.example>\r\n\r\n";
-        assert_eq!(answered(beside), [id("e2@ext.example")]);
+        assert_eq!(named(beside), [id("e2@ext.example")]);
     }
 
     /// DEC-14: a spelling of the field that only some programs read is no way around.
@@ -242,11 +257,11 @@ mod tests {
     fn the_nearest_messages_are_kept_and_odd_spellings_are_read() {
         let many: String = (0..500).map(|n| format!(" <{n}@x.example>\r\n")).collect();
         let raw = format!("in-reply-to : <last@x.example>\r\nREFERENCES:{many}\r\n");
-        let found = answered(raw.as_bytes());
+        let found = named(raw.as_bytes());
         assert_eq!(found.len(), MAX_IDS + 1);
         assert_eq!(found[MAX_IDS - 1], id("499@x.example"));
         assert_eq!(found[MAX_IDS], id("last@x.example"));
-        let odd = answered(b"In-Reply-To : <last@x.example>\r\n\r\n");
+        let odd = named(b"In-Reply-To : <last@x.example>\r\n\r\n");
         assert_eq!(odd, [id("last@x.example")]);
     }
 
@@ -259,11 +274,11 @@ mod tests {
         let raw =
             b"In-Reply-To: =?utf-8?q?=3CTYCPR01MB12345A1B2C3D4E5F60718293A4B5C6D7E8F9=40TY?=\r\n \
             =?utf-8?q?CPR01MB12345=2Ejpnprd01=2Eprod=2Eoutlook=2Ecom=3E?=\r\n\r\n";
-        assert_eq!(answered(raw), [long]);
+        assert_eq!(named(raw), [long]);
         let raw =
             b"References: <a@b> =?utf-8?q?=3CTYCPR01MB12345A1B2C3D4E5F60718293A4B5C6D7E8F9?=\r\n \
             =?utf-8?q?=40TYCPR01MB12345=2Ejpnprd01=2Eprod=2Eoutlook=2Ecom=3E?=\r\n\r\n";
-        assert_eq!(answered(raw), [id("a@b"), long]);
+        assert_eq!(named(raw), [id("a@b"), long]);
     }
 
     /// DEC-14: programs take over the References of the mail that they answer, whoever wrote them.
@@ -276,10 +291,10 @@ mod tests {
             "<last@x.example> <open",
         ] {
             let raw = format!("References: {references}\r\n\r\n");
-            let found = answered(raw.as_bytes());
+            let found = named(raw.as_bytes());
             assert!(found.contains(&id("last@x.example")), "{references}");
             let full = format!("In-Reply-To: <last@x.example>\r\nReferences:{many} <open\r\n\r\n");
-            assert!(answered(full.as_bytes()).contains(&id("last@x.example")));
+            assert!(named(full.as_bytes()).contains(&id("last@x.example")));
         }
         // By whichever the answer names it.
         let expected = [id("a<b@x.example"), id("b@x.example")];
@@ -287,6 +302,32 @@ mod tests {
             message_ids(b"Message-ID: <a<b@x.example>\r\n\r\n"),
             expected
         );
+    }
+
+    /// DEC-14: a mail that goes out whole, under its own name or within another, says as much as one that quotes it.
+    #[test]
+    fn what_is_passed_on_or_attached_is_named_as_what_is_answered() {
+        let whole = "Message-ID: <a@x.example>\r\nFrom: c@x.example\r\n\r\nquoted\r\n";
+        assert!(named(whole.as_bytes()).is_empty());
+        for field in ["Resent-To", "resent-date"] {
+            let raw = format!("{field}: b@y.example\r\n{whole}");
+            assert_eq!(named(raw.as_bytes()), [id("a@x.example")], "{field}");
+        }
+        let raw = b"X-Forwarded-Message-Id: <a@x.example>\r\n\r\n";
+        assert_eq!(named(raw), [id("a@x.example")]);
+        let part = |text: &str| format!("--b\r\nContent-Type: message/rfc822\r\n\r\n{text}\r\n");
+        let (first, second) = (part(whole), part(&whole.replace("a@x", "b@x")));
+        let raw = format!(
+            "Message-ID: <own@y.example>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee below\r\n\
+             {first}{second}--b--\r\n"
+        );
+        let expected = [id("a@x.example"), id("b@x.example")];
+        assert_eq!(named(raw.as_bytes()), expected);
+        let alone = format!("Content-Type: message/rfc822\r\n\r\n{whole}");
+        assert_eq!(named(alone.as_bytes()), expected[..1]);
+        let many = first.repeat(500).replace("a@x", "c@x") + &second;
+        let raw = format!("Content-Type: multipart/digest; boundary=b\r\n\r\n{many}--b--\r\n");
+        assert!(named(raw.as_bytes()).contains(&id("c@x.example")));
     }
 
     #[test]

@@ -273,7 +273,12 @@ impl<'a> Planner<'a> {
                 None => groups.push((kind, vec![place])),
             }
         }
-        let groups = bounded(groups).into_iter().map(|(kind, places)| Group {
+        let groups = match self.mail.one_body {
+            // There is one copy at most, and another try brings no more.
+            true => groups,
+            false => bounded(groups),
+        };
+        let groups = groups.into_iter().map(|(kind, places)| Group {
             course: self.course(kind, &places, &each),
             recipients: places,
         });

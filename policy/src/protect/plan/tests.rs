@@ -700,6 +700,10 @@ fn one_body_is_one_copy_or_none() {
     }
     let refused = course(&[to(BOB, must), to(nobody, must)]);
     assert_eq!(refusal(&refused), Refusal::NoCertificate(Some(1)));
+    // However many: another try brings no more, and is not asked for.
+    let crowd = |wish: Wish| vec![hidden(to(BOB, wish)); 20];
+    assert_eq!(refusal(&course(&crowd(must))), Refusal::Separately);
+    assert!(matches!(course(&crowd(maybe)), Course::Clear));
     // Nobody asks for more.
     let mixed = course(&[to(BOB, maybe), to(nobody, maybe)]);
     assert!(matches!(mixed, Course::Clear));
