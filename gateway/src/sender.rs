@@ -234,7 +234,6 @@ mod tests {
         };
         let both = ["sub.example", "own.example"];
         assert_eq!(found("alice", "alice@own.example"), both);
-        assert_eq!(found("", "alice@own.example"), both);
         assert_eq!(found("alice", "undisclosed:;"), both[..1]);
         assert_eq!(
             found("bob@other.example", "alice@own.example"),

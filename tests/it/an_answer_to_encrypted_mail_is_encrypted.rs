@@ -68,6 +68,33 @@ fn dec_14_an_answer_goes_encrypted_where_its_reader_has_a_certificate() {
         let got = answer_as(&from, &gateway, &sink, opens.0);
         assert!(!shows(&got.raw, CANARY), "{from}");
     }
+    // Nor that he redirects what he got, or attaches it.
+    let opened = format!(
+        "From: {CORRESPONDENT}\r\nTo: {BOB}\r\nSubject: x\r\nMessage-ID: <{}>\r\n\r\n{CANARY}\r\n",
+        opens.0
+    );
+    let own = format!("From: {BOB}\r\nTo: {CORRESPONDENT}\r\nMessage-ID: <own@opened.example>\r\n");
+    for (what, raw) in [
+        (
+            "redirected",
+            format!("Resent-From: {BOB}\r\nResent-To: {CORRESPONDENT}\r\n{opened}"),
+        ),
+        (
+            "attached",
+            format!(
+                "{own}MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee below\r\n\
+                 --b\r\nContent-Type: message/rfc822\r\n\r\n{opened}\r\n--b--\r\n"
+            ),
+        ),
+    ] {
+        sink.clear();
+        let reply = gateway.send(&Envelope::new(BOB, CORRESPONDENT), raw.as_bytes());
+        assert_eq!(reply.code, 250, "{what}: {}", reply.text());
+        let got = of(&sink.mails(), CORRESPONDENT).clone();
+        assert!(!shows(&got.raw, CANARY), "{what} in clear");
+        let inside = opens_to(&correspondent, &got.raw).expect("its reader opens it");
+        assert!(shows(&inside, CANARY), "{what}");
+    }
     // No rule asked for it: what answers nothing of the sort goes as it is.
     let got = answer(&gateway, &sink, "three@elsewhere.example");
     assert!(shows(&got.raw, CANARY));
