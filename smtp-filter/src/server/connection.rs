@@ -205,16 +205,17 @@ impl Connection {
         if fate != Fate::Relayed {
             self.hop.abort().await;
         }
-        if discreet && let Some(then) = begun.checked_add(keeping::rounded(begun.elapsed(), size)) {
-            sleep_until(then.into()).await;
-        }
         // What is worth a look in the log is what went wrong.
         let worst = replies.iter().find(|reply| !reply.is_positive());
         let told = worst
             .or(replies.first())
             .cloned()
             .unwrap_or_else(Reply::aborted);
+        // Others need not wait for the memory that it has had.
         self.finished(&id, fate, &told, size);
+        if discreet && let Some(then) = begun.checked_add(keeping::rounded(begun.elapsed(), size)) {
+            sleep_until(then.into()).await;
+        }
         replies
     }
 
