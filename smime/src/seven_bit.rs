@@ -206,7 +206,9 @@ fn has_relayable_lines(bytes: &[u8]) -> bool {
 /// Text has canonical line ends (RFC 2046 §4.1.1); anything else stays as it is.
 fn text_or_not<'e>(part: &Part, body: &'e [u8]) -> Cow<'e, [u8]> {
     let essence = &part.content_type.essence;
-    let is_text = essence.is_empty() || essence.starts_with("text/");
+    // What has NUL in it (UTF-16) is in no character set whose line ends are octets.
+    let is_text =
+        (essence.is_empty() || essence.starts_with("text/")) && memchr::memchr(0, body).is_none();
     // What is encoded is lines, whatever it is.
     let is_lines = is_text || part.transfer != TransferEncoding::Identity;
     match is_lines {
@@ -295,6 +297,13 @@ mod tests {
             let decoded = decode(encoded.as_bytes(), TransferEncoding::Base64).unwrap();
             assert_eq!(decoded.as_ref(), body.as_bytes());
         }
+        // Its line ends are not octets.
+        let wide = "\r\0\n\0x\0\n\0";
+        let entity = format!("Content-Type: text/csv; charset=utf-16le\r\n\r\n{wide}");
+        let out = fitting(entity.as_bytes()).unwrap();
+        let at = memchr::memmem::find(&out, b"\r\n\r\n").unwrap() + 4;
+        let decoded = decode(&out[at..], TransferEncoding::Base64).unwrap();
+        assert_eq!(decoded.as_ref(), wide.as_bytes());
         let lines = "Content-Type: text/plain\nX: y\n\na\nb\n";
         assert_eq!(
             fitting(lines.as_bytes()).unwrap(),

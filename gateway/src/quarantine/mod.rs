@@ -61,6 +61,9 @@ struct Index {
     octets: u64,
     /// Those of which somebody was told, for where the disk does not learn it.
     told: BTreeSet<Id>,
+    /// Those whose notice was put off, and in which round: others come before them, and those of older rounds.
+    put_off: BTreeMap<Id, u64>,
+    round: u64,
     /// What may come yet.
     promises: Promises,
 }
@@ -313,9 +316,19 @@ impl Quarantine {
         if now.trust.is_trusted() && self.folder.broken().is_none() {
             self.expire(unix_time(now.time));
         }
-        let told = self.index().told.clone();
-        let waiting = listing.notices.into_iter();
-        let readable = waiting.filter(|id| !told.contains(id)).filter_map(|id| {
+        let waiting: Vec<Id> = {
+            let mut index = self.index();
+            index.round = index.round.saturating_add(1);
+            let mut waiting: Vec<(Option<u64>, Id)> = Vec::new();
+            for id in listing.notices {
+                if !index.told.contains(&id) {
+                    waiting.push((index.put_off.get(&id).copied(), id));
+                }
+            }
+            waiting.sort();
+            waiting.into_iter().map(|(_, id)| id).collect()
+        };
+        let readable = waiting.into_iter().filter_map(|id| {
             let read = self.folder.read(&id, &self.keys).ok()?;
             let facts = read.facts().clone();
             Some((id, facts))
@@ -401,14 +414,23 @@ impl Quarantine {
         let Some(server) = snapshot.fronts.iter().find_map(Front::smtp) else {
             return;
         };
-        let more = waiting.len() == AT_ONCE;
+        let mut more = waiting.len() == AT_ONCE;
         for (id, facts) in waiting {
             match notice::tell(server, &self.settings, &id, &facts, now.time).await {
                 Ok(()) => metrics::quarantined("noticed"),
                 // Another round may do.
-                Err(error) if error.is_passing() => {
+                Err(error @ SendError::Unusable(_)) => {
                     warn!(quarantine = %id, %error, "a notice waits for the next hop");
                     return;
+                }
+                // Whose mailbox is full does not keep others from being told.
+                Err(error) if error.is_passing() => {
+                    warn!(quarantine = %id, %error, "a notice is put off");
+                    let mut index = self.index();
+                    let round = index.round;
+                    index.put_off.insert(id, round);
+                    more = false;
+                    continue;
                 }
                 Err(error) => error!(quarantine = %id, %error, "nobody can be told of a held mail"),
             }
@@ -451,6 +473,7 @@ impl Index {
     fn remove(&mut self, id: &Id) -> Option<Kept> {
         let kept = self.mails.remove(id)?;
         self.told.remove(id);
+        self.put_off.remove(id);
         self.octets = self.octets.saturating_sub(kept.octets);
         Some(kept)
     }

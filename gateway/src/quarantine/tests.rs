@@ -236,6 +236,36 @@ async fn what_cannot_be_read_is_kept_and_said() {
     assert!(both.health().1.starts_with("ok quarantine: 1 held"));
 }
 
+/// Whoever's mailbox was full kept everybody else from being told.
+#[tokio::test]
+async fn a_notice_that_was_put_off_comes_after_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = quarantine(&dir);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(first.put(held(Some("no")), now()).await.unwrap());
+    }
+    ids.sort();
+    let waiting = || -> Vec<Id> {
+        let waiting = first.look_after(now()).unwrap();
+        waiting.into_iter().map(|(id, _)| id).collect()
+    };
+    assert_eq!(waiting(), ids);
+    // In turn: whoever was tried last comes last.
+    for _ in 0..3 {
+        let next = waiting().remove(0);
+        let mut index = first.index();
+        let round = index.round;
+        index.put_off.insert(next, round);
+    }
+    assert_eq!(waiting(), ids);
+    first.index().put_off.remove(&ids[2]);
+    let [one, two, three] = &ids[..] else {
+        panic!("three")
+    };
+    assert_eq!(waiting(), [three.clone(), one.clone(), two.clone()]);
+}
+
 /// What mail.toml has held is looked at by whoever wrote it; of what the next hop refused, somebody has to be told.
 #[tokio::test]
 async fn a_notice_waits_for_what_the_next_hop_refused() {

@@ -115,7 +115,8 @@ fn made(
             false => split(message),
         });
     if protection.encryption.is_some() {
-        let is_told = |own: &str| DIGESTS.contains(&own) || BLIND.contains(&own) || own == REPORT;
+        let is_told =
+            |own: &str| DIGESTS.contains(&own) || BLIND.contains(&own) || REPORTS.contains(&own);
         outer = without(outer, is_told);
     }
     if hidden {
@@ -180,8 +181,14 @@ fn says_the_subject(name: &str) -> bool {
     name == "thread-topic" || ends("subject") || ends("subj")
 }
 
-/// What a filter says of a mail, often with the first lines of it.
-const REPORT: &str = "x-spam-report";
+/// What filters say of a mail with lines or words of it: SpamAssassin, amavis (of a bad header), DSPAM.
+const REPORTS: [&str; 5] = [
+    "x-spam-report",
+    "x-spam-hammy",
+    "x-spam-spammy",
+    "x-amavis-alert",
+    "x-dspam-factors",
+];
 /// Who gets a copy that the others are not to know of: for them each such copy is made apart (RFC 5322 §3.6.3).
 const BLIND: [&str; 2] = ["bcc", "resent-bcc"];
 /// What says a digest of the content and signs the Subject (RFC 6376 §3.5, RFC 4870): who guesses them could find out

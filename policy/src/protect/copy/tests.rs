@@ -141,7 +141,9 @@ fn no_encrypted_copy_says_what_a_filter_read() {
     let mail = MAIL.replace("Subject: canary-d7c1 in", "Subject: in");
     let mail = mail.replacen(
         "From:",
-        "X-Spam-Report: Content preview:\r\n canary-d7c1\r\nFrom:",
+        "X-Spam-Report: Content preview:\r\n canary-d7c1\r\n\
+         X-Amavis-Alert: BAD HEADER SECTION, canary-d7c1\r\n\
+         X-DSPAM-Factors: 27,\r\n canary-d7c1, 0.99\r\nFrom:",
         1,
     );
     for header in [Some(HeaderProtection::Cipher), None] {
