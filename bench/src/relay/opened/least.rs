@@ -32,7 +32,7 @@ pub(super) fn measure(entity: &[u8], in_clear: f64, bar: f64) -> Result<Value, T
         "its key and content, decrypted and encrypted",
         "the path of its signer: two certificates, verified",
         "4 KiB, on the disk",
-        "two answers of another process",
+        "four answers of another process",
     ];
     let mut samples = names.map(|_| Samples::new());
     let key = SoftKey::generate(KeyType::Rsa(2048))?;
@@ -64,7 +64,8 @@ pub(super) fn measure(entity: &[u8], in_clear: f64, bar: f64) -> Result<Value, T
                 let _ = disk.sync_data();
             }),
             per_call(SLICE, || {
-                for _ in 0..2 {
+                // What the key process grants, what came before, what the key makes of it, what was decided.
+                for _ in 0..4 {
                     let _ = here.write_all(b".");
                     let _ = here.read_exact(&mut [0]);
                 }
