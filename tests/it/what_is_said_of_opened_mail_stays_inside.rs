@@ -167,6 +167,32 @@ fn dec_13_by_lmtp_no_recipients_answer_tells_what_was_read() {
     assert_eq!(closed.count(), 1);
 }
 
+/// Whoever's mailbox is full kept everybody from being told of mail that was held after theirs.
+#[test]
+fn a_notice_that_is_put_off_keeps_nobody_else_from_being_told() {
+    let behaviour = Behaviour::default().at_dot(|_, mail| {
+        let notice = mail.fields("Auto-Submitted") == ["auto-generated"];
+        let bobs = mail.recipients.iter().any(|to| to.contains(BOB));
+        match (notice, bobs) {
+            (false, _) => Dot::Reply("554 5.7.1 No".to_owned()),
+            (true, true) => Dot::Reply("452 4.2.2 Mailbox full".to_owned()),
+            (true, false) => Dot::Accept,
+        }
+    });
+    let sink = Sink::with(behaviour);
+    let gateway = started(&setup(sink.address));
+    let people = People::get();
+    // His comes first, also in the order of the ids.
+    for (to, person) in [(BOB, &people.bob), (MALLORY, &people.mallory)] {
+        let object = encrypted(Way::Gcm, &[person], &text(CANARY));
+        let raw = mail(&fields(SENDER, &format!("held-{to}")), &object);
+        let reply = gateway.send(&Envelope::new(SENDER, to), &raw);
+        assert_eq!(reply.text(), ACCEPTED, "{}", gateway.log());
+    }
+    let told = sink.wait(1, Duration::from_secs(60));
+    assert!(told[0].recipients.iter().all(|to| to.contains(MALLORY)));
+}
+
 /// What a strict rule would refuse goes as what does not open: a refusal would tell what is inside, and so would the time, if it
 /// were held and not sent.
 #[test]

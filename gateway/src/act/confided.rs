@@ -145,19 +145,20 @@ impl Confider<'_> {
         let (alike, most) = (self.alike(opening), copies_size(self.snapshot));
         let longest = opening.copies.iter().map(|copy| copy.message.len()).max();
         let all = longest.unwrap_or_default().saturating_mul(alike.len());
-        // Before any is made: to encrypt them all again for nothing would take time.
-        let mut parts = match alike.len() > MOST_GROUPS || all > most {
-            true => self.parts(&[], opening, &alike),
-            false => self.parts(&opening.copies, opening, &alike),
+        let fits = |parts: &Parts| {
+            let size = parts.groups.iter().map(size_of).sum::<usize>();
+            parts.groups.len() <= MOST_GROUPS && size <= most
         };
-        let size = parts.groups.iter().map(size_of).sum::<usize>();
-        if parts.groups.len() > MOST_GROUPS || all > most || size > most {
+        // Before any is made: to encrypt them all again for nothing would take time.
+        let few = alike.len() <= MOST_GROUPS && all <= most;
+        let made = few.then(|| self.parts(&opening.copies, opening, &alike));
+        let mut parts = made.filter(fits).unwrap_or_else(|| {
             error!(
                 id = self.mail.envelope.id,
                 "too many differ in what they may have of a mail: nobody has it opened"
             );
-            parts = self.parts(&[], opening, &alike);
-        }
+            self.parts(&[], opening, &alike)
+        });
         if parts.groups.len() > MOST_GROUPS {
             let all = Alike {
                 recipients: opening.named.clone(),
@@ -310,9 +311,6 @@ impl Confider<'_> {
 
     /// They get what came.
     fn closed(&self, places: &[usize], parts: &mut Parts) {
-        if places.is_empty() {
-            return;
-        }
         // It is encrypted, also where a signature is around that: no copy of it is made that what opens would not have.
         let part = self.part(places, self.mail.raw.clone());
         let plan = Plan::of_nothing(&part, self.snapshot, self.now);

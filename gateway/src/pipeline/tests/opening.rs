@@ -437,13 +437,9 @@ fn broken(raw: &str, which: &[&Certificate]) -> String {
         let at = memchr::memmem::find(&object, &wrapped.encrypted_key).unwrap();
         changed[at] ^= 1;
     }
-    use base64::Engine;
-    let text = base64::engine::general_purpose::STANDARD.encode(&changed);
-    let lines: Vec<&str> = (0..text.len())
-        .step_by(76)
-        .map(|at| &text[at..text.len().min(at + 76)])
-        .collect();
-    format!("{header}{}\r\n", lines.join("\r\n"))
+    let mut text = Vec::new();
+    kenin_smime::push_base64(&mut text, &changed);
+    format!("{header}{}", String::from_utf8(text).unwrap())
 }
 
 fn base64(body: &str) -> Vec<u8> {

@@ -242,25 +242,44 @@ async fn a_mail_that_cannot_be_examined_does_not_go_in_clear() {
 
 /// A key in this process that signs for somebody.
 fn keyring(gateway: &Gateway, address: &str) -> Keyring {
-    let (certificate, key) = gateway.issue(address, KeyUsage::DIGITAL_SIGNATURE);
+    let uses = Uses {
+        decrypt: false,
+        sign: true,
+    };
+    keyring_for(gateway, &[address], uses).0
+}
+
+/// A key in this process that opens mail for the first of these addresses, and for the others; with its certificate.
+fn opens_for(gateway: &Gateway, addresses: &[&str]) -> (Keyring, Certificate) {
+    let uses = Uses {
+        decrypt: true,
+        sign: false,
+    };
+    keyring_for(gateway, addresses, uses)
+}
+
+fn keyring_for(gateway: &Gateway, addresses: &[&str], uses: Uses) -> (Keyring, Certificate) {
+    let usage = match uses.sign {
+        true => KeyUsage::DIGITAL_SIGNATURE,
+        false => KeyUsage::KEY_AGREEMENT,
+    };
+    let (certificate, key) = gateway.issue(addresses[0], usage);
+    let addresses = addresses.iter().map(|one| Address::parse(one).unwrap());
     let facts = KeyFacts {
         id: KeyId::random().unwrap(),
         tenant: DEFAULT_TENANT.to_owned(),
         version: 1,
         state: State::Active,
-        uses: Uses {
-            decrypt: false,
-            sign: true,
-        },
-        addresses: vec![Address::parse(address).unwrap()],
+        uses,
+        addresses: addresses.collect(),
         public: key.public_key().clone(),
-        certificates: vec![certificate],
+        certificates: vec![certificate.clone()],
     };
     let journal = Journal {
         addresses: LogAddresses::Full,
     };
     let held = vec![HeldKey::soft(facts, key).unwrap()];
-    Keyring::in_process(held, journal).unwrap()
+    (Keyring::in_process(held, journal).unwrap(), certificate)
 }
 
 /// DEC-10: whoever has a key of their own gets it encrypted for that, or as it came, and never opened.
@@ -268,28 +287,9 @@ fn keyring(gateway: &Gateway, address: &str) -> Keyring {
 async fn what_was_opened_is_encrypted_for_its_recipient_where_a_rule_says_so() {
     let mut gateway = Gateway::new("off", judge).await;
     let card = gateway.reader("carol@card.example").await;
-    let (here, key) = gateway.issue("carol@card.example", KeyUsage::KEY_AGREEMENT);
-    let facts = KeyFacts {
-        id: KeyId::random().unwrap(),
-        tenant: DEFAULT_TENANT.to_owned(),
-        version: 1,
-        state: State::Active,
-        uses: Uses {
-            decrypt: true,
-            sign: false,
-        },
-        addresses: vec![
-            Address::parse("carol@card.example").unwrap(),
-            Address::parse("dave@card.example").unwrap(),
-        ],
-        public: key.public_key().clone(),
-        certificates: vec![here.clone()],
-    };
-    let journal = Journal {
-        addresses: LogAddresses::Full,
-    };
-    let held = vec![HeldKey::soft(facts, key).unwrap()];
-    gateway.pipeline.opener.keyring = Keyring::in_process(held, journal).unwrap();
+    let to = ["carol@card.example", "dave@card.example"];
+    let (keyring, here) = opens_for(&gateway, &to);
+    gateway.pipeline.opener.keyring = keyring;
     let protect = Protect {
         recipients: &[Addressee::of(&here)],
         cipher: ContentKind::AesGcm(Aes::Bits256),
@@ -335,25 +335,8 @@ async fn what_is_encrypted_behind_a_signature_is_not_encrypted_once_more() {
     for to in to {
         gateway.reader(to).await;
     }
-    let (here, key) = gateway.issue(to[0], KeyUsage::KEY_AGREEMENT);
-    let facts = KeyFacts {
-        id: KeyId::random().unwrap(),
-        tenant: DEFAULT_TENANT.to_owned(),
-        version: 1,
-        state: State::Active,
-        uses: Uses {
-            decrypt: true,
-            sign: false,
-        },
-        addresses: to.map(|to| Address::parse(to).unwrap()).to_vec(),
-        public: key.public_key().clone(),
-        certificates: vec![here.clone()],
-    };
-    let journal = Journal {
-        addresses: LogAddresses::Full,
-    };
-    let held = vec![HeldKey::soft(facts, key).unwrap()];
-    gateway.pipeline.opener.keyring = Keyring::in_process(held, journal).unwrap();
+    let (keyring, here) = opens_for(&gateway, &to);
+    gateway.pipeline.opener.keyring = keyring;
     let (signs, signer) = gateway.issue("a@x.example", KeyUsage::DIGITAL_SIGNATURE);
     let signer = kenin_smime::sign::Signer::new(&signer, &signs);
     let entity = format!("Content-Type: text/plain\r\n\r\n{CANARY}\r\n");
